@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import ipaddress
 import json
 import random
+import re
+import shlex
+from urllib.parse import unquote, unquote_plus
 
 import pytest
 
-from tools.generators import AUGMENTATIONS, GENERATORS, codecs, dga, dns_legit, tunnel, words
+from tools.generators import AUGMENTATIONS, GENERATORS, cmdline, cmdline_admin, codecs, dga, dns_legit, tunnel, uri, uri_payloads, words
 from tools.generators.__main__ import main
+from tools.generators.cmdline_values import address, fill_placeholders
 
 SEEDS = (0, 1, 2)
 
@@ -126,5 +132,216 @@ def test_cli_prints_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == first
 
 
-def test_every_augmentation_is_registered_by_task() -> None:
-    assert set(AUGMENTATIONS) <= {"uri-attack", "url-phishing", "cmdline"}
+TEXTS = {
+    "uri-attack": [
+        ("1' union all select null#", "sqli"),
+        ("<img src=x onerror=alert(1)>", "xss"),
+        ("; id", "cmd-injection"),
+        ("//example.com", "open-redirect"),
+    ]
+    + [
+        ("../../etc/passwd", "path-traversal"),
+        ("/a/b?c=d&e=%20f", "normal"),
+        ("o'brien", "normal"),
+        ("x", "normal"),
+        ("%", "normal"),
+        ("100 %zz é", "normal"),
+    ],
+    "url-phishing": [("https://www.example.com", "legit"), ("example.com/a b/?x=1#y", "malicious"), ("http://", "legit"), ("x", "legit")],
+    "cmdline": [
+        ("whoami", "malicious"),
+        ("net user bob /add", "malicious"),
+        ("Get-ChildItem C:\\Users\\Public", "malicious"),
+        ("cat /etc/shadow", "malicious"),
+    ]
+    + [
+        ("ls", "benign"),
+        ("ipconfig /all", "benign"),
+        ("sudo apt update", "benign"),
+        ("$x = 1", "malicious"),
+        ('"', "malicious"),
+        ("git commit -m 'x'", "benign"),
+    ],
+}
+
+
+@pytest.mark.parametrize("task", sorted(AUGMENTATIONS))
+def test_augmentation_keeps_a_text_and_is_deterministic(task: str) -> None:
+    assert set(AUGMENTATIONS) == set(TEXTS)
+    augment = AUGMENTATIONS[task]
+    for text, label in TEXTS[task]:
+        once = [augment(random.Random(seed), text, label) for seed in range(200)]
+        assert once == [augment(random.Random(seed), text, label) for seed in range(200)]
+        assert all(result.strip() for result in once)
+        assert len(set(once)) > 2 or text == "http://", text
+
+
+def test_cli_augments_json_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", iter(['{"text": "whoami", "label": "malicious", "id": 3}\n']))
+    assert main(["augment-cmdline", "--seed", "5"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["label"], row["id"]) == ("malicious", 3)
+    assert row["text"]
+
+
+# uri ---------------------------------------------------------------------------------------------------------------
+
+
+def test_percent_encodings_decode_back() -> None:
+    rng = random.Random(1)
+    for text in ("a' or 1=1 -- é", "<b onclick=x>", "x;y|z"):
+        for _ in range(50):
+            assert unquote(uri.percent_encode(rng, text, "xss")) == text
+            assert unquote(uri.encode_letters(rng, text, "xss")) == text
+            assert unquote(unquote(uri.double_encode(rng, text, "xss"))) == text
+
+
+def test_prefix_keeps_the_value() -> None:
+    rng = random.Random(2)
+    for value in ("1' or '1'='1", "o'brien & sons", "..%2f..%2fetc/passwd", "a+b"):
+        for _ in range(50):
+            assert unquote_plus(value) in unquote_plus(uri.in_query(rng, value, "normal"))
+
+
+def test_sql_comments_are_no_blanks_of_ordinary_text() -> None:
+    rng = random.Random(3)
+    assert not any("/**/" in uri.blanks(rng, "select a plan", "normal") for _ in range(200))
+    assert any("/**/" in uri.blanks(rng, "select a plan", "sqli") for _ in range(200))
+
+
+def test_keyword_case_leaves_shell_words() -> None:
+    assert uri.keyword_case(random.Random(0), "; select and or", "cmd-injection") == "; select and or"
+    assert uri.keyword_case(random.Random(0), "UNION", "sqli").lower() == "union"
+
+
+def test_url_augmentation_keeps_the_host() -> None:
+    for seed in range(300):
+        bare = re.sub("^https?://", "", uri.augment_url(random.Random(seed), "https://login.example.com/a?b=c", "malicious"))
+        assert re.match(r"login\.example\.com(:\d+)?/", bare)
+
+
+def test_uri_rows_hold_three_labels() -> None:
+    labels = [label for _, label, _ in uri_payloads.generate(random.Random(1), 2000)]
+    assert {label: labels.count(label) > 200 for label in set(labels)} == {"normal": True, "cmd-injection": True, "open-redirect": True}
+
+
+def test_generated_addresses_are_documentation_addresses() -> None:
+    networks = [ipaddress.ip_network(net) for net in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")]
+    for text, _, _ in uri_payloads.generate(random.Random(4), 2000):
+        for found in re.findall(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])", text):
+            assert any(ipaddress.ip_address(found) in net for net in networks), text
+
+
+# cmdline -----------------------------------------------------------------------------------------------------------
+
+
+def test_at_least_sixty_admin_templates_fill_completely() -> None:
+    assert len(set(cmdline_admin.templates())) >= 60
+    rng = random.Random(1)
+    for template in cmdline_admin.templates():
+        assert not re.search(r"<[a-z]+>", cmdline_admin.fill(rng, template)), template
+
+
+def test_carets_and_case_undo() -> None:
+    rng = random.Random(1)
+    text = 'net user "a b" /add'
+    for _ in range(50):
+        assert cmdline.carets(rng, text).replace("^", "") == text
+        assert cmdline.mixed_case(rng, text).lower() == text
+        assert cmdline.backticks(rng, "Get-ChildItem").replace("`", "") == "Get-ChildItem"
+        assert cmdline.split_quotes(rng, text).replace('""', "", 1) == text
+
+
+def test_carets_stay_outside_quotes() -> None:
+    assert all('"quoted"' in cmdline.carets(random.Random(seed), 'echo "quoted"') for seed in range(50))
+
+
+def test_mixed_case_keeps_base64() -> None:
+    blob = "Ab9" * 20
+    assert blob in cmdline.mixed_case(random.Random(1), f"powershell -enc {blob}")
+
+
+def test_environment_substrings_expand_back() -> None:
+    rng = random.Random(2)
+    changed = [cmdline.environment_substrings(rng, "powershell -c x") for _ in range(50)]
+    assert any("%" in text for text in changed)
+    assert {cmdline.expand_substrings(text) for text in changed} == {"powershell -c x"}
+
+
+def test_encoded_command_decodes_back() -> None:
+    text = 'Write-Host "ä"'
+    blob = cmdline.encoded_command(random.Random(1), text).split()[-1]
+    assert base64.b64decode(blob).decode("utf-16-le") == text
+
+
+def test_base64_pipe_decodes_back() -> None:
+    for seed in range(20):
+        result = cmdline.base64_pipe(random.Random(seed), "cat /etc/hosts")
+        blob = base64.b64encode(b"cat /etc/hosts").decode()
+        assert blob in result
+
+
+def test_linux_words_join_again() -> None:
+    rng = random.Random(3)
+    for _ in range(50):
+        split = cmdline.split_variables(rng, "curl http://x")
+        parts = re.fullmatch(r"(\w)=(\w+);(\w)=(\w+);\$\1\$\3 http://x", split)
+        assert parts is not None
+        assert parts[2] + parts[4] == "curl"
+        assert "$" in cmdline.ifs_blanks(rng, "cat /etc/hosts")
+    assert cmdline.ifs_blanks(rng, "echo 'a b'") == "echo 'a b'"
+
+
+def test_shell_wrapper_quotes_the_line() -> None:
+    for seed in range(100):
+        result = cmdline.linux_wrapper(random.Random(seed), "echo 'it''s' \"$x\"")
+        if " -c " in result:
+            assert shlex.split(result)[2] == "echo 'it''s' \"$x\""
+
+
+def test_strong_obfuscation_is_for_hostile_rows() -> None:
+    marks = ("^", ":~", "base64", "${IFS}")
+    for seed in range(500):
+        result = cmdline.augment(random.Random(seed), "ipconfig /all", "benign", platform="windows")
+        assert not any(mark in result for mark in marks)
+    results = [cmdline.augment(random.Random(seed), "net user bob /add", "malicious", platform="windows") for seed in range(500)]
+    assert any(any(mark in result for mark in marks) for result in results)
+
+
+@pytest.mark.parametrize(
+    ("text", "gone"),
+    [
+        ("ping 198.51.100.7", "198.51.100.7"),
+        ("copy C:\\Users\\Public\\tools\\x.exe y", "Public\\tools"),
+        ("cl path\\to\\source.c", "path\\to"),
+        ("cat /path/to/input-file", "/path/to/"),
+        ("pgrep -f /srv/audio_file1", "/srv/audio"),
+        ("curl http://#{remote_ip}/", "#{"),
+        ("cat /tmp/T1083.txt", "T1083"),
+        ("nc attacker.com 12345", "attacker.com"),
+    ],
+)
+def test_placeholders_are_replaced(text: str, gone: str) -> None:
+    results = {fill_placeholders(random.Random(seed), text) for seed in range(40)}
+    assert len(results) > 5
+    assert sum(gone in result for result in results) <= 3
+
+
+def test_placeholders_keep_local_addresses_and_repeat_values() -> None:
+    rng = random.Random(1)
+    assert fill_placeholders(rng, "ping 127.0.0.1 8.8.8.8 v1.2.3.4.5") == "ping 127.0.0.1 8.8.8.8 v1.2.3.4.5"
+    first, second = fill_placeholders(rng, "10.10.14.7 10.10.14.7").split()
+    assert first == second
+
+
+def test_addresses_are_private_or_documentation() -> None:
+    rng = random.Random(1)
+    assert all(ipaddress.ip_address(address(rng)).is_private for _ in range(500))
+
+
+@pytest.mark.parametrize(
+    ("text", "windows"),
+    [("dir C:\\x", True), ("Get-ChildItem -Recurse", True), ("net use z: /delete", True), ("ls -la /tmp", False), ("git push", False)],
+)
+def test_platform_guess(text: str, windows: bool) -> None:
+    assert cmdline.is_windows(text) is windows
