@@ -1,0 +1,81 @@
+"""Named text normalizers and the one way from text to bytes.
+
+A specialist names the normalizer it was trained with; training and serving both call this module. The
+tokenizer itself never changes a string.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+_SCHEME = re.compile(r"^https?://", re.IGNORECASE)
+_HOST_END = re.compile(r"[/?#]")
+
+
+def identity(text: str) -> str:
+    """Return the text unchanged."""
+    return text
+
+
+def hostname(text: str) -> str:
+    """Lower-case a host name, drop surrounding blanks and one trailing dot; U-labels become A-labels (RFC 5891).
+
+    Names that the IDNA codec refuses (empty or overlong labels, forbidden characters) are kept as they are.
+    """
+    name = text.strip().lower()
+    if name.endswith("."):
+        name = name[:-1]
+    if name.isascii():
+        return name
+    try:
+        return name.encode("idna").decode("ascii")
+    except UnicodeError:
+        return name
+
+
+def url(text: str) -> str:
+    """Strip blanks and ``http://`` or ``https://``; lower-case the host part (RFC 3986, section 3.2.2)."""
+    bare = _SCHEME.sub("", text.strip(), count=1)
+    end = _HOST_END.search(bare)
+    cut = end.start() if end else len(bare)
+    return bare[:cut].lower() + bare[cut:]
+
+
+NORMALIZERS: Mapping[str, Callable[[str], str]] = MappingProxyType({"identity": identity, "hostname": hostname, "url": url})
+
+
+def to_bytes(text: str) -> bytes:
+    """Encode text as UTF-8.
+
+    Bytes smuggled through ``surrogateescape`` come back as they were; any other lone surrogate becomes its three
+    bytes (``surrogatepass``), which the tokenizer, like SentencePiece, reads as invalid UTF-8.
+    """
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        pass
+    parts = bytearray()
+    for char in text:
+        code = ord(char)
+        if 0xDC80 <= code <= 0xDCFF:
+            parts.append(code - 0xDC00)
+        else:
+            parts += char.encode("utf-8", "surrogatepass")
+    return bytes(parts)
+
+
+def from_bytes(raw: bytes) -> str:
+    """Decode UTF-8; bytes that are not valid survive as escapes that :func:`to_bytes` turns back."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def truncate_utf8(raw: bytes, limit: int) -> bytes:
+    """Cut to at most ``limit`` bytes without splitting a valid UTF-8 character."""
+    if len(raw) <= limit:
+        return raw
+    end = limit
+    while end > max(limit - 3, 0) and (raw[end] & 0xC0) == 0x80:
+        end -= 1
+    return raw[:end] if (raw[end] & 0xC0) != 0x80 else raw[:limit]

