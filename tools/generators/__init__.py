@@ -7,7 +7,7 @@ public sources of the encodings are named in each module. Generators take furthe
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from types import MappingProxyType
 
 from tools.generators import cmdline, cmdline_admin, dga, dns_legit, tunnel, uri, uri_payloads
@@ -34,4 +34,19 @@ AUGMENTATIONS: Mapping[str, Augmentation] = MappingProxyType(
     }
 )
 
-__all__ = ["AUGMENTATIONS", "GENERATORS", "Augmentation", "Generator", "Row"]
+
+def drop_known(rows: Iterable[Row], known: Container[str]) -> list[Row]:
+    """Leave out repeated rows and rows whose text is in ``known``.
+
+    Pass the texts of both train and dev: a generated row must neither contradict a real one nor leak into dev.
+    """
+    seen: set[str] = set()
+    kept: list[Row] = []
+    for row in rows:
+        if row[0] not in seen and row[0] not in known:
+            seen.add(row[0])
+            kept.append(row)
+    return kept
+
+
+__all__ = ["AUGMENTATIONS", "GENERATORS", "Augmentation", "Generator", "Row", "drop_known"]

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from tools.generators.cmdline_values import fill_placeholders
 
 MALICIOUS = "malicious"
-PLACEHOLDER_RATE, WRAPPER_RATE, PATH_RATE = 0.7, 0.2, 0.15
+PLACEHOLDER_RATE, WRAPPER_RATE, PATH_RATE = 0.9, 0.2, 0.15
 OBFUSCATION_RATE = 0.25  # of hostile rows
 ENCODED_BENIGN_RATE = 0.01  # of ordinary PowerShell rows
 
@@ -34,10 +34,11 @@ _POWERSHELL = re.compile(
 _CMDLET = re.compile(r"\b[A-Z][a-z]+-[A-Z]\w+")
 _WINDOWS = re.compile(
     r"(?i)[a-z]:\\|\\\\|\.(?:exe|dll|bat|cmd|ps1|vbs|msi|msc)\b|%\w+%|\bHK(?:LM|CU|CR)\b|\$env:|"
-    r"^(?:net|sc|reg|wmic|schtasks|netsh|ipconfig|tasklist|taskkill|rundll32|regsvr32|certutil|bitsadmin|icacls|attrib|wevtutil|dir|type|copy|del)\b.* /\w"
+    r"^(?:net|sc|reg|wmic|schtasks|netsh|ipconfig|tasklist|taskkill|rundll32|regsvr32|certutil|bitsadmin|"
+    r"icacls|attrib|wevtutil|dir|type|copy|del)\b.* /\w"
 )
 _BLOB = re.compile(r"[A-Za-z0-9+/=]{40,}")
-_SYSTEM32 = (
+_SYSTEM32: tuple[str, ...] = (
     "cmd",
     "net",
     "net1",
@@ -67,7 +68,7 @@ _SYSTEM32 += (
     "ping",
     "nslookup",
 )
-_BIN = (
+_BIN: tuple[str, ...] = (
     "cat",
     "ls",
     "cp",

@@ -1,4 +1,8 @@
-"""Ordinary Windows administration, build and background command lines, by template with slots."""
+"""Ordinary Windows administration, build and background command lines, by template with slots.
+
+Some lines, ``whoami /groups`` for one, occur in attack playbooks too: leave out what the data labels already
+(:func:`tools.generators.drop_known`).
+"""
 
 from __future__ import annotations
 
@@ -26,9 +30,9 @@ def fill(rng: random.Random, template: str) -> str:
 
 def generate(rng: random.Random, n: int) -> list[tuple[str, str, str]]:
     """Make ``n`` rows ``(text, "benign", "windows-admin-<first word>")``."""
+    weights = [1.0 if _SLOT.search(template) else 0.15 for template in templates()]  # lines without a slot repeat
     rows = []
-    for _ in range(n):
-        template = rng.choice(templates())
+    for template in rng.choices(templates(), weights, k=n):
         program = template[1 : template.index('"', 1)] if template[0] == '"' else template.split()[0]
         tool = program.rpartition("\\")[2].lower().removesuffix(".exe").strip("<>")
         rows.append((fill(rng, template), "benign", f"windows-admin-{tool}"))

@@ -1,7 +1,8 @@
-"""Realistic values of command lines, and their use in place of the placeholders that data sets are filled with.
+r"""Realistic values of command lines, and their use in place of the placeholders that data sets are filled with.
 
-A placeholder that occurs in one class only (``198.51.100.7``, ``C:\\Users\\Public``, ``path\\to\\file``) is a shortcut; the
-same values for both classes remove it. Addresses are private (RFC 1918) or for documentation (RFC 5737).
+A placeholder that occurs in one class only (``198.51.100.7``, ``C:\Users\Public``, ``path\to\file``) is a shortcut; the
+same values for both classes remove it, so the usual placeholders are among the values. Addresses are private
+(RFC 1918) or for documentation (RFC 5737).
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _SERVICES = (
 
 def address(rng: random.Random) -> str:
     """Draw a private or documentation IPv4 address."""
+    if rng.random() < 0.05:
+        return rng.choice(("198.51.100.7", "10.10.14.7"))
     kind = rng.randrange(4)
     if kind == 0:
         return f"10.{rng.randint(0, 255)}.{rng.randint(0, 255)}.{rng.randint(1, 254)}"
@@ -90,6 +93,7 @@ def windows_folder(rng: random.Random) -> str:
             rf"C:\Program Files\{word(rng).capitalize()}",
             rf"%TEMP%\{word(rng)}",
             rf".\{word(rng)}",
+            rng.choice((r"path\to", r"C:\Users\Public", r"C:\Users\Public\tools")),
         )
     )
 
@@ -112,6 +116,7 @@ def linux_folder(rng: random.Random) -> str:
             "/root",
             f"./{word(rng)}",
             "~",
+            rng.choice(("/path/to", "/srv/directory", "/srv")),
         )
     )
 

@@ -15,10 +15,39 @@ from collections.abc import Callable, Sequence
 from tools.generators import codecs
 from tools.generators.words import word_groups
 
-TLDS = ("com", "net", "org", "info", "biz", "ru", "cn", "in", "eu", "su", "cc", "tv", "me", "pw", "top", "xyz", "site", "club")
+TLDS: tuple[str, ...] = (
+    "com",
+    "net",
+    "org",
+    "info",
+    "biz",
+    "ru",
+    "cn",
+    "in",
+    "eu",
+    "su",
+    "cc",
+    "tv",
+    "me",
+    "pw",
+    "top",
+    "xyz",
+    "site",
+    "club",
+)
 TLDS += ("online", "space", "icu", "work", "click", "link", "live", "shop", "fun", "ws", "to", "de", "fr", "it", "nl", "pl", "us")
 TLDS += ("co.uk", "com.br", "com.ua", "kz", "ga", "tk", "ml", "cf", "gq", "bid", "win", "name", "mobi", "asia", "tech", "store", "pro")
-DYNAMIC_ZONES = ("ddns.net", "duckdns.org", "no-ip.org", "hopto.org", "zapto.org", "sytes.net", "mooo.com", "dyndns.org", "servebeer.com")
+DYNAMIC_ZONES: tuple[str, ...] = (
+    "ddns.net",
+    "duckdns.org",
+    "no-ip.org",
+    "hopto.org",
+    "zapto.org",
+    "sytes.net",
+    "mooo.com",
+    "dyndns.org",
+    "servebeer.com",
+)
 DYNAMIC_ZONES += ("myftp.org", "dynu.net", "chickenkiller.com", "us.to", "serveftp.com", "3utilities.com", "redirectme.net")
 
 Family = Callable[[random.Random], Callable[[random.Random], str]]
@@ -121,7 +150,7 @@ def letters_digits(setup: random.Random) -> Callable[[random.Random], str]:
 
 
 def dated(setup: random.Random) -> Callable[[random.Random], str]:
-    """A readable date inside letters, or digits made of one."""
+    """Put a readable date inside letters, or digits made of one."""
     mark, form = _draw(setup, string.ascii_lowercase, setup.randint(2, 5)), setup.choice(("%Y%m%d", "%d%m%y", "%y%j", "%m%d"))
     place = setup.randrange(3)
 
@@ -140,7 +169,7 @@ def permuted(setup: random.Random) -> Callable[[random.Random], str]:
 
 
 def fixed_part(setup: random.Random) -> Callable[[random.Random], str]:
-    """Fixed beginning or end with a random middle."""
+    """Keep a fixed beginning or end with a random middle."""
     part = _draw(setup, string.ascii_lowercase, setup.randint(3, 7))
     low, high = _lengths(setup, 4, 12)
     letters = setup.choice((string.ascii_lowercase, codecs.BASE36))
@@ -150,7 +179,7 @@ def fixed_part(setup: random.Random) -> Callable[[random.Random], str]:
 
 
 def typo(setup: random.Random) -> Callable[[random.Random], str]:
-    """A word with some characters replaced or inserted at random."""
+    """Take a word with some characters replaced or inserted at random."""
     stock = [text for group in word_groups() for text in group if len(text) > 4]
     edits = setup.randint(2, 3)
 

@@ -16,9 +16,16 @@ from tools.generators.words import brand, domain, person, syllables, word
 Builder = Callable[[random.Random], tuple[str, str]]
 
 _REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-southeast-2", "westeurope", "eastus2", "northeurope")
-_DNSBL = ("zen.spamhaus.org", "bl.spamcop.net", "b.barracudacentral.org", "dnsbl.sorbs.net", "psbl.surriel.org", "multi.uribl.com")
+_DNSBL: tuple[str, ...] = (
+    "zen.spamhaus.org",
+    "bl.spamcop.net",
+    "b.barracudacentral.org",
+    "dnsbl.sorbs.net",
+    "psbl.surriel.org",
+    "multi.uribl.com",
+)
 _DNSBL += ("dnsbl-1.uceprotect.net", "ix.dnsbl.manitu.net", "list.dnswl.org", "cbl.abuseat.org", "multi.surbl.org", "dbl.spamhaus.org")
-_CLOUD_AV = ("avqs.mcafee.com", "avts.mcafee.com", "samples.sophosxl.net", "fur.sophosxl.net", "e5.sk", "cloud.eset.com")
+_CLOUD_AV: tuple[str, ...] = ("avqs.mcafee.com", "avts.mcafee.com", "samples.sophosxl.net", "fur.sophosxl.net", "e5.sk", "cloud.eset.com")
 _CLOUD_AV += ("ff.avast.com", "ns1.ff.avast.com", "gti.mcafee.com", "url.trendmicro.com", "hash.cymru.com", "malware.hash.cymru.com")
 
 
@@ -80,11 +87,28 @@ def service(rng: random.Random) -> tuple[str, str]:
     zone = domain(rng) if rng.random() < 0.6 else f"{rng.choice(('ad', 'corp', 'int'))}.{brand(rng)}.{rng.choice(('local', 'lan', 'com'))}"
     site = rng.choice(("Default-First-Site-Name", "Berlin", "HQ", "site01")).lower()
     names = (
-        "_ldap._tcp.dc._msdcs", "_ldap._tcp.pdc._msdcs", "_kerberos._tcp.dc._msdcs", "_gc._tcp", "_ldap._tcp", "_kerberos._udp",
-        f"_ldap._tcp.{site}._sites.dc._msdcs", f"_kerberos._tcp.{site}._sites.dc._msdcs", f"_ldap._tcp.{_guid(rng)}.domains._msdcs",
-        f"{_guid(rng)}._msdcs", "_vlmcs._tcp", "_sip._tls", "_sipfederationtls._tcp", "_autodiscover._tcp", "_xmpp-server._tcp",
-        "_caldavs._tcp", "_imaps._tcp", "_mongodb._tcp", "_stun._udp", "_matrix._tcp", "_minecraft._tcp",
-    )  # fmt: skip
+        "_ldap._tcp.dc._msdcs",
+        "_ldap._tcp.pdc._msdcs",
+        "_kerberos._tcp.dc._msdcs",
+        "_gc._tcp",
+        "_ldap._tcp",
+        "_kerberos._udp",
+        f"_ldap._tcp.{site}._sites.dc._msdcs",
+        f"_kerberos._tcp.{site}._sites.dc._msdcs",
+        f"_ldap._tcp.{_guid(rng)}.domains._msdcs",
+        f"{_guid(rng)}._msdcs",
+        "_vlmcs._tcp",
+        "_sip._tls",
+        "_sipfederationtls._tcp",
+        "_autodiscover._tcp",
+        "_xmpp-server._tcp",
+        "_caldavs._tcp",
+        "_imaps._tcp",
+        "_mongodb._tcp",
+        "_stun._udp",
+        "_matrix._tcp",
+        "_minecraft._tcp",
+    )
     return rng.choice(names), zone
 
 
@@ -92,9 +116,15 @@ def multicast(rng: random.Random) -> tuple[str, str]:
     """MDNS and DNS-SD instances (RFC 6762, RFC 6763)."""
     kinds = ("_ipp._tcp", "_airplay._tcp", "_googlecast._tcp", "_raop._tcp", "_companion-link._tcp", "_hap._tcp", "_spotify-connect._tcp")
     instances = (
-        "", _guid(rng) + ".", _hex(rng, 12) + f"@{word(rng)}.", f"{word(rng)}-{word(rng)}-{_hex(rng, 32)}.",
-        f"{person(rng)}s-macbook-pro.", f"_{_hex(rng, 8)}._sub.", "brother hl-l2350dw series.", f"android-{_hex(rng, 16)}.",
-    )  # fmt: skip
+        "",
+        _guid(rng) + ".",
+        _hex(rng, 12) + f"@{word(rng)}.",
+        f"{word(rng)}-{word(rng)}-{_hex(rng, 32)}.",
+        f"{person(rng)}s-macbook-pro.",
+        f"_{_hex(rng, 8)}._sub.",
+        "brother hl-l2350dw series.",
+        f"android-{_hex(rng, 16)}.",
+    )
     return rng.choice(instances) + rng.choice(kinds), "local"
 
 
@@ -102,11 +132,22 @@ def mail_and_web(rng: random.Random) -> tuple[str, str]:
     """DKIM, DMARC, MTA-STS, ACME, ESNI, DANE and ownership tokens (RFC 6376, 7489, 8461, 8555, 6698)."""
     names = (
         f"{rng.choice(('google', 'selector1', 'selector2', 's1', 'k1', 'mandrill', 'dkim', f's{rng.randint(2015, 2025)}'))}._domainkey",
-        f"{_chars(rng, codecs.RFC_BASE32, 32)}._domainkey", f"{rng.randint(2016, 2025)}{rng.randint(1, 12):02d}._domainkey",
-        f"selector{rng.randint(1, 2)}-{brand(rng)}-com._domainkey", "_dmarc", "_mta-sts", "_acme-challenge",
-        f"_acme-challenge.{word(rng)}", "_esni", "_smtp._tls", "_443._tcp.www", "_25._tcp.mail", f"_{_hex(rng, 32)}",
-        f"_{_hex(rng, 32)}.{_chars(rng, string.ascii_lowercase, 10)}", f"google{_hex(rng, 16)}", f"autodiscover.{word(rng)}",
-    )  # fmt: skip
+        f"{_chars(rng, codecs.RFC_BASE32, 32)}._domainkey",
+        f"{rng.randint(2016, 2025)}{rng.randint(1, 12):02d}._domainkey",
+        f"selector{rng.randint(1, 2)}-{brand(rng)}-com._domainkey",
+        "_dmarc",
+        "_mta-sts",
+        "_acme-challenge",
+        f"_acme-challenge.{word(rng)}",
+        "_esni",
+        "_smtp._tls",
+        "_443._tcp.www",
+        "_25._tcp.mail",
+        f"_{_hex(rng, 32)}",
+        f"_{_hex(rng, 32)}.{_chars(rng, string.ascii_lowercase, 10)}",
+        f"google{_hex(rng, 16)}",
+        f"autodiscover.{word(rng)}",
+    )
     return rng.choice(names), domain(rng)
 
 
@@ -114,18 +155,32 @@ def cloud(rng: random.Random) -> tuple[str, str]:
     """Hosts of clouds and content networks as their providers document them."""
     region, ip = rng.choice(_REGIONS), "-".join(_ipv4(rng))
     names = (
-        (f"ec2-{ip}.{region}.compute", "amazonaws.com"), (f"ip-{ip}.{region}.compute", "internal"),
-        (f"d{_chars(rng, codecs.BASE36, 13)}", "cloudfront.net"), (f"{word(rng)}-{word(rng)}-{_hex(rng, 6)}.s3.{region}", "amazonaws.com"),
-        (f"internal-{word(rng)}-{rng.randrange(10**9)}.{region}.elb", "amazonaws.com"), (f"{_hex(rng, 32)}.yl4.{region}.eks", "amazonaws.com"),
-        (f"{_chars(rng, codecs.BASE36, 10)}.execute-api.{region}", "amazonaws.com"), (f"a{_chars(rng, codecs.BASE36, 13)}-ats.iot.{region}", "amazonaws.com"),
-        (f"{_guid(rng)}.{word(rng)}", "azurewebsites.net"), (f"{_guid(rng)}.ods.opinsights", "azure.com"), (f"{_guid(rng)}.cloudapp", "azure.com"),
-        (f"md-{_chars(rng, codecs.BASE36, 12)}.z{rng.randint(1, 40)}.blob.storage", "azure.net"), (f"{word(rng)}{_hex(rng, 8)}.blob.core", "windows.net"),
-        (f"e{rng.randint(100, 99999)}.{rng.choice('abdg')}", "akamaiedge.net"), (f"a{rng.randint(100, 1999)}.dscd", "akamai.net"),
-        (f"{word(rng)}.{domain(rng)}", "edgekey.net"), (f"{_guid(rng)}", "trafficmanager.net"), (f"{_hex(rng, 8)}.{_hex(rng, 4)}", "fbcdn.net"),
-        (f"{word(rng)}-{word(rng)}-{_chars(rng, codecs.BASE36, 10)}-uc.a", "run.app"), (f"{word(rng)}-{rng.randint(1000, 99999)}", "herokuapp.com"),
-        (f"{word(rng)}-{_chars(rng, codecs.BASE36, 9)}-{brand(rng)}", "vercel.app"), (f"rr{rng.randint(1, 9)}---sn-{_chars(rng, codecs.BASE36, 8)}", "googlevideo.com"),
-        (f"static.{'.'.join(_ipv4(rng))}.clients", f"{brand(rng)}.de"), (f"p{_hex(rng, 8)}.dip0", f"{brand(rng)}.de"), (f"cpe-{ip}.{word(rng)}.res", domain(rng)),
-    )  # fmt: skip
+        (f"ec2-{ip}.{region}.compute", "amazonaws.com"),
+        (f"ip-{ip}.{region}.compute", "internal"),
+        (f"d{_chars(rng, codecs.BASE36, 13)}", "cloudfront.net"),
+        (f"{word(rng)}-{word(rng)}-{_hex(rng, 6)}.s3.{region}", "amazonaws.com"),
+        (f"internal-{word(rng)}-{rng.randrange(10**9)}.{region}.elb", "amazonaws.com"),
+        (f"{_hex(rng, 32)}.yl4.{region}.eks", "amazonaws.com"),
+        (f"{_chars(rng, codecs.BASE36, 10)}.execute-api.{region}", "amazonaws.com"),
+        (f"a{_chars(rng, codecs.BASE36, 13)}-ats.iot.{region}", "amazonaws.com"),
+        (f"{_guid(rng)}.{word(rng)}", "azurewebsites.net"),
+        (f"{_guid(rng)}.ods.opinsights", "azure.com"),
+        (f"{_guid(rng)}.cloudapp", "azure.com"),
+        (f"md-{_chars(rng, codecs.BASE36, 12)}.z{rng.randint(1, 40)}.blob.storage", "azure.net"),
+        (f"{word(rng)}{_hex(rng, 8)}.blob.core", "windows.net"),
+        (f"e{rng.randint(100, 99999)}.{rng.choice('abdg')}", "akamaiedge.net"),
+        (f"a{rng.randint(100, 1999)}.dscd", "akamai.net"),
+        (f"{word(rng)}.{domain(rng)}", "edgekey.net"),
+        (f"{_guid(rng)}", "trafficmanager.net"),
+        (f"{_hex(rng, 8)}.{_hex(rng, 4)}", "fbcdn.net"),
+        (f"{word(rng)}-{word(rng)}-{_chars(rng, codecs.BASE36, 10)}-uc.a", "run.app"),
+        (f"{word(rng)}-{rng.randint(1000, 99999)}", "herokuapp.com"),
+        (f"{word(rng)}-{_chars(rng, codecs.BASE36, 9)}-{brand(rng)}", "vercel.app"),
+        (f"rr{rng.randint(1, 9)}---sn-{_chars(rng, codecs.BASE36, 8)}", "googlevideo.com"),
+        (f"static.{'.'.join(_ipv4(rng))}.clients", f"{brand(rng)}.de"),
+        (f"p{_hex(rng, 8)}.dip0", f"{brand(rng)}.de"),
+        (f"cpe-{ip}.{word(rng)}.res", domain(rng)),
+    )
     return rng.choice(names)
 
 
@@ -134,25 +189,37 @@ def cluster(rng: random.Random) -> tuple[str, str]:
     pod = f"{word(rng)}-{word(rng)}-{_chars(rng, 'bcdfghjklmnpqrstvwxz2456789', 10)}-{_chars(rng, 'bcdfghjklmnpqrstvwxz2456789', 5)}"
     space = rng.choice(("default", "kube-system", "prod", "staging", word(rng)))
     names = (
-        (f"{word(rng)}-{word(rng)}.{space}.svc", "cluster.local"), (f"{'-'.join(_ipv4(rng))}.{space}.pod", "cluster.local"),
-        (f"{pod}.{word(rng)}.{space}.svc", "cluster.local"), (f"{word(rng)}-{rng.randrange(5)}.{word(rng)}-headless.{space}.svc", "cluster.local"),
+        (f"{word(rng)}-{word(rng)}.{space}.svc", "cluster.local"),
+        (f"{'-'.join(_ipv4(rng))}.{space}.pod", "cluster.local"),
+        (f"{pod}.{word(rng)}.{space}.svc", "cluster.local"),
+        (f"{word(rng)}-{rng.randrange(5)}.{word(rng)}-headless.{space}.svc", "cluster.local"),
         (f"_{rng.choice(('http', 'grpc', 'metrics'))}._tcp.{word(rng)}.{space}.svc", "cluster.local"),
-        (f"{rng.choice(('', _hex(rng, 8) + '.'))}{word(rng)}.service.dc{rng.randint(1, 3)}", "consul"), (_hex(rng, 12), "lan"),
-    )  # fmt: skip
+        (f"{rng.choice(('', _hex(rng, 8) + '.'))}{word(rng)}.service.dc{rng.randint(1, 3)}", "consul"),
+        (_hex(rng, 12), "lan"),
+    )
     return rng.choice(names)
 
 
 def push_and_telemetry(rng: random.Random) -> tuple[str, str]:
     """Push, analytics, connectivity-check and resolver-probe names."""
     names = (
-        (f"{rng.randint(1, 50)}-courier.push", "apple.com"), (f"p{rng.randint(10, 99)}-imap.mail", "me.com"), (f"gateway-{_hex(rng, 4)}.icloud", "com"),
-        (f"mtalk{rng.randint(1, 9)}", "google.com"), (_chars(rng, string.ascii_lowercase, rng.randint(7, 15)), rng.choice(("lan", "local", "home"))),
-        (f"{_hex(rng, 32)}.{rng.choice(('collect', 'metrics', 'track', 'events'))}", domain(rng)), (f"{_guid(rng)}.{word(rng)}", domain(rng)),
-        (f"{_hex(rng, 16)}.{rng.choice(('safeframe', 'pixel', 'cm', 'rtb'))}", "googlesyndication.com"), (f"{_hex(rng, 10)}.test-ipv6", domain(rng)),
-        (f"{_guid(rng)}.{rng.choice(('na', 'eu'))}.dnsleaktest", "com"), (f"{_hex(rng, 12)}.nel", domain(rng)), (f"device-{_guid(rng)}.remotewd", "com"),
-        (f"{_chars(rng, codecs.BASE36, 24)}.{rng.choice(('nr-data', 'omtrdc', 'demdex'))}", "net"), (f"o{rng.randrange(10**7)}.ingest", "sentry.io"),
-        (f"{_hex(rng, 32)}.{rng.choice(('us', 'eu'))}.auth", domain(rng)), (f"prod.{word(rng)}.tracking-protection.cdn", "mozilla.net"),
-    )  # fmt: skip
+        (f"{rng.randint(1, 50)}-courier.push", "apple.com"),
+        (f"p{rng.randint(10, 99)}-imap.mail", "me.com"),
+        (f"gateway-{_hex(rng, 4)}.icloud", "com"),
+        (f"mtalk{rng.randint(1, 9)}", "google.com"),
+        (_chars(rng, string.ascii_lowercase, rng.randint(7, 15)), rng.choice(("lan", "local", "home"))),
+        (f"{_hex(rng, 32)}.{rng.choice(('collect', 'metrics', 'track', 'events'))}", domain(rng)),
+        (f"{_guid(rng)}.{word(rng)}", domain(rng)),
+        (f"{_hex(rng, 16)}.{rng.choice(('safeframe', 'pixel', 'cm', 'rtb'))}", "googlesyndication.com"),
+        (f"{_hex(rng, 10)}.test-ipv6", domain(rng)),
+        (f"{_guid(rng)}.{rng.choice(('na', 'eu'))}.dnsleaktest", "com"),
+        (f"{_hex(rng, 12)}.nel", domain(rng)),
+        (f"device-{_guid(rng)}.remotewd", "com"),
+        (f"{_chars(rng, codecs.BASE36, 24)}.{rng.choice(('nr-data', 'omtrdc', 'demdex'))}", "net"),
+        (f"o{rng.randrange(10**7)}.ingest", "sentry.io"),
+        (f"{_hex(rng, 32)}.{rng.choice(('us', 'eu'))}.auth", domain(rng)),
+        (f"prod.{word(rng)}.tracking-protection.cdn", "mozilla.net"),
+    )
     return rng.choice(names)
 
 

@@ -19,6 +19,7 @@ from tools.generators.words import domain, person, syllables, word
 
 MAX_LABEL = 63  # RFC 1035, section 2.3.4
 MAX_NAME = 253  # the same limit of 255 octets, as text
+MIN_NAME = 8  # shorter handshake queries (``yubqav``) can be told from no ordinary label
 
 Builder = Callable[[random.Random, int], str]
 
@@ -78,8 +79,9 @@ def iodine_data(rng: random.Random, room: int) -> str:
     """Upstream data in base32, base64, base64u or base128, labels of 57 characters."""
     alphabets = (codecs.IODINE_BASE32, codecs.IODINE_BASE64, codecs.IODINE_BASE64U, codecs.IODINE_BASE128)
     alphabet = rng.choices(alphabets, (3, 2, 1, 4))[0]
-    counters = [rng.randrange(8), rng.choice((0, 0, 1, rng.randrange(16))), rng.randrange(8), rng.randrange(16)]
-    head = iodine_data_header(rng.choice((0, 0, 1, 2)), *counters, rng.random() < 0.6, rng.choice(codecs.BASE36))
+    user, last, cmc = rng.choice((0, 0, 1, 2)), rng.random() < 0.6, rng.choice(codecs.BASE36)
+    packet, fragment = rng.randrange(8), rng.choice((0, 0, 1, rng.randrange(16)))
+    head = iodine_data_header(user, packet, fragment, rng.randrange(8), rng.randrange(16), last, cmc)
     body = codecs.encode_bits(payload(rng, rng.choice((_size(rng, room), room))), alphabet)
     width = rng.choice((57, 57, 57, 63))
     return _high_bytes(rng, codecs.split_labels(head + body, width, room))
@@ -113,7 +115,7 @@ def iodine_handshake(rng: random.Random, room: int) -> str:
 
 
 def iodine(rng: random.Random, room: int) -> str:
-    """Data queries mostly, handshake queries sometimes."""
+    """Make data queries mostly, handshake queries sometimes."""
     return iodine_data(rng, room) if rng.random() < 0.75 else iodine_handshake(rng, room)
 
 
@@ -182,8 +184,8 @@ def dnsexfiltrator(rng: random.Random, room: int) -> str:
     """``init.<base64url or base32 name|count>`` and numbered chunks (DNSExfiltrator, README)."""
     url = rng.random() < 0.7
     if rng.random() < 0.12:
-        text = f"{word(rng)}.{rng.choice(('zip', 'docx', 'pdf', 'db'))}|{rng.randint(2, 4000)}".encode()
-        return "init." + (codecs.base64_text(text, url=True) if url else codecs.encode_bits(text, codecs.RFC_BASE32))
+        file = f"{word(rng)}.{rng.choice(('zip', 'docx', 'pdf', 'db'))}|{rng.randint(2, 4000)}".encode()
+        return "init." + (codecs.base64_text(file, url=True) if url else codecs.encode_bits(file, codecs.RFC_BASE32))
     head = f"{rng.randint(0, rng.choice((9, 99, 4000)))}."
     data = rng.randbytes(_size(rng, room))
     text = codecs.base64_text(data, url=True) if url else codecs.encode_bits(data, codecs.RFC_BASE32)
@@ -212,7 +214,7 @@ def dnsteal(rng: random.Random, room: int) -> str:
 
 
 def godoh(rng: random.Random, room: int) -> str:
-    """Identifier, type, sequence, checksum, protocol, length and hex data labels (goDoH, README and protocol package)."""
+    """Write identifier, type, sequence, checksum, protocol, length and hex data labels (goDoH, README and protocol package)."""
     if rng.random() < 0.2:
         return "".join(rng.choice(string.ascii_lowercase) for _ in range(5)).encode().hex()
     ident, kind, crc = _hex(rng, 4), rng.choice(("be", "ef", "da")), _hex(rng, 8)
@@ -260,7 +262,7 @@ def numbered(rng: random.Random, room: int) -> str:
     text = rng.choice((data.hex(), codecs.encode_bits(data, codecs.RFC_BASE32), codecs.base64_text(data, url=True)))
     text = text if rng.random() < 0.9 else text.replace("-", "_")
     number = rng.randrange(rng.choice((10, 100, 10000)))
-    marks = (str(number), f"{number:03d}", f"{number:x}", f"s{number}", f"{number}-{number + rng.randint(1, 90)}")
+    marks: tuple[str, ...] = (str(number), f"{number:03d}", f"{number:x}", f"s{number}", f"{number}-{number + rng.randint(1, 90)}")
     marks += (_hex(rng, 4), _hex(rng, 8), person(rng) + "-pc", f"{word(rng)}{number}", syllables(rng, 2))
     before = rng.choice(("", rng.choice(marks) + "."))
     after = rng.choice(("", "." + rng.choice(marks), "." + rng.choice(marks) + "." + rng.choice(marks)))
@@ -320,8 +322,9 @@ def generate(
         room = rng.choice((MAX_NAME, MAX_NAME, rng.randint(70, 250))) - len(tail)
         text = TOOLS[family][0](rng, room)
         if rng.random() < 0.08 and len(text) > 40:  # queries of clients set to short single labels
-            text = wire_form(text.split(".")[0])[: rng.randint(16, 40)]
+            longest = max(wire_form(text).split("."), key=len)
+            text = longest[: rng.randint(16, 40)] if len(longest) >= 16 else text
         text = (text + tail).lower().strip(".")
-        if text and "?" not in text:
+        if len(text) >= MIN_NAME and "?" not in text:
             rows.append((text, "tunnel", family))
     return rows

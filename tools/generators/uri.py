@@ -23,7 +23,7 @@ _KEYWORDS = re.compile(
     re.IGNORECASE,
 )
 _ESCAPED = re.compile(r"%[0-9a-fA-F]{2}")
-_PARAMETERS = (
+_PARAMETERS: tuple[str, ...] = (
     "q",
     "id",
     "search",
@@ -85,7 +85,7 @@ def percent_encode(rng: random.Random, text: str, label: str) -> str:
     upper = rng.random() < 0.6
 
     def encode(char: str) -> str:
-        if char.isalnum() and char.isascii() or char in "%-_." + keep or rng.random() > share:
+        if (char.isalnum() and char.isascii()) or char in "%-_." + keep or rng.random() > share:
             return char
         escaped = quote(char, safe="")
         return escaped if upper else escaped.lower()
