@@ -62,7 +62,6 @@ def test_short_queries_still_carry_payload() -> None:
     for text, _, family in tunnel.generate(random.Random(9), 5000, base_rate=0.0):
         assert len(text) >= tunnel.MIN_NAME
         assert text not in {"dnscat", "post", "init"}, family
-        assert not text.isdigit() or family == "godoh"
 
 
 def test_tunnels_and_look_alikes_do_not_meet() -> None:
