@@ -18,7 +18,7 @@ from .checkpoint import Architecture
 from .errors import CheckpointError
 from .tensors import Tensors, expect, read_json, read_tensors, refuse_pickles
 
-MAX_RANK = 256
+MAX_RANK = 256  # of one linear layer, q, k and v together
 MAX_LABELS = 4096
 TASK_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 TARGETS = ("q", "k", "v", "attn_out", "ffn_up", "ffn_down")
@@ -109,7 +109,12 @@ def read_lora(folder: Path, arch: Architecture) -> dict[Site, tuple[Float, Float
         halves.setdefault(site, {})[half] = tensor
     if not halves:
         raise CheckpointError(f"{path}: no LoRA tensors")
-    return {site: _pair(site, halves[site], config, arch, path) for site in sorted(halves)}
+    pairs = {site: _pair(site, halves[site], config, arch, path) for site in sorted(halves)}
+    for layer in {site[0] for site in pairs}:
+        total = sum(a.shape[1] for (i, target), (a, _) in pairs.items() if i == layer and target in "qkv")
+        if total > MAX_RANK:
+            raise CheckpointError(f"{path}: layer {layer}: q, k and v have rank {total} together, more than {MAX_RANK}")
+    return pairs
 
 
 def _refuse_lora_variants(config: Mapping[str, object], folder: Path) -> None:

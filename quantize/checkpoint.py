@@ -74,8 +74,8 @@ class Architecture:
         for name, limit in limits.items():
             if not 1 <= getattr(self, name) <= limit:
                 raise CheckpointError(f"config.json: {name} = {getattr(self, name)} is outside 1…{limit}")
-        if self.hidden_size % 16 or self.intermediate_size % 16:
-            raise CheckpointError("config.json: hidden_size and intermediate_size must be multiples of 16")
+        if self.hidden_size % 64 or self.intermediate_size % 64:
+            raise CheckpointError("config.json: hidden_size and intermediate_size must be multiples of 64")
         if self.num_heads < 1 or self.hidden_size % self.num_heads or (self.hidden_size // self.num_heads) % 16:
             raise CheckpointError("config.json: the size of an attention head must be a multiple of 16")
         if not 0 < self.layer_norm_eps < 1e-2:

@@ -12,7 +12,7 @@ from .tensors import expect, read_tensors
 
 MAX_BUCKETS = 1 << 22
 MAX_DIM = 1024
-MAX_N = 16
+MAX_N = 8
 DEFAULTS = {"min_n": 2, "max_n": 5, "max_bytes": 512}
 
 
@@ -31,8 +31,8 @@ def read_ngrams(path: Path) -> NgramTable | None:
     tensors, metadata = read_tensors(path)
     weight: NDArray[np.float32] = expect(tensors, "weight", (-1, -1), path)
     buckets, dim = weight.shape
-    if not 16 <= buckets <= MAX_BUCKETS or buckets & (buckets - 1):
-        raise CheckpointError(f"{path}: {buckets} buckets is not a power of two in 16…{MAX_BUCKETS}")
+    if not 64 <= buckets <= MAX_BUCKETS or buckets & (buckets - 1):
+        raise CheckpointError(f"{path}: {buckets} buckets is not a power of two in 64…{MAX_BUCKETS}")
     if dim % 16 or not 16 <= dim <= MAX_DIM:
         raise CheckpointError(f"{path}: dim {dim} is not a multiple of 16 in 16…{MAX_DIM}")
     config = {name: _integer(metadata, name, default, path) for name, default in DEFAULTS.items()}

@@ -98,12 +98,10 @@ def double_array(pieces: Iterable[tuple[bytes, int]]) -> tuple[Int, Int, Int]:
         labels = np.array(sorted(children[node]))
         while used[first_free]:
             first_free += 1
-        start = max(1, first_free - int(labels[0]))
-        while used[start + labels].any():
-            start += 1
-            if start + 256 > len(used):
-                base, check, value = (_grown(array, -1) for array in (base, check, value))
-                used = _grown(used, False)
+        start = _first_fit(used, labels, max(1, first_free - int(labels[0])))
+        while start + 256 > len(used):
+            base, check, value = (_grown(array, -1) for array in (base, check, value))
+            used = _grown(used, False)
         base[state] = start
         used[start + labels] = True
         check[start + labels] = state
@@ -111,6 +109,20 @@ def double_array(pieces: Iterable[tuple[bytes, int]]) -> tuple[Int, Int, Int]:
     size = int(np.flatnonzero(used)[-1]) + 257
     size += -size % PAD_TO
     return base[:size].copy(), check[:size].copy(), value[:size].copy()
+
+
+def _first_fit(used: NDArray[np.bool_], labels: NDArray[np.int64], start: int) -> int:
+    """Return the lowest ``start`` from the given one on for which no ``start + label`` is used; beyond the end all is free."""
+    width = 64
+    while start + 256 + width <= len(used):
+        taken = np.zeros(width, bool)
+        for label in labels:
+            taken |= used[start + label : start + label + width]
+        if not taken.all():
+            return start + int(taken.argmin())
+        start += width
+        width = min(2 * width, 65_536)
+    return max(start, int(np.flatnonzero(used)[-1]) + 1)
 
 
 def _trie(pieces: Iterable[tuple[bytes, int]]) -> tuple[list[dict[int, int]], list[int]]:

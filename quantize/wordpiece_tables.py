@@ -50,15 +50,18 @@ def wordpiece_tables(path: Path) -> TokenizerTables:
             "vocab.offsets": offsets,
             **_character_tables(_tokenizer(path), bool(normalizer.get("strip_accents") is not False)),
         },
-        metadata={},
+        metadata={
+            "continuing_prefix": str(model.get("continuing_subword_prefix", "##")),
+            "max_word_chars": str(model.get("max_input_chars_per_word", 100)),
+        },
         manifest={
             "type": "wordpiece",
             "prefix_ids": [special["[CLS]"]],
             "suffix_ids": [special["[SEP]"]],
             "pad_id": special["[PAD]"],
             "unk_id": special[str(model.get("unk_token", "[UNK]"))],
-            "continuing_prefix": str(model.get("continuing_subword_prefix", "##")),
-            "max_word_chars": int(str(model.get("max_input_chars_per_word", 100))),
+            "byte_ids_start": -1,
+            "lowercase": bool(normalizer.get("lowercase", True)),
         },
         vocab_size=len(vocab),
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 from edge_demist import safetensors
 
-HIDDEN, INNER, LAYERS, HEADS, POSITIONS = 32, 64, 3, 2, 64
+HIDDEN, INNER, LAYERS, HEADS, POSITIONS = 64, 128, 3, 4, 64
 NGRAM_BUCKETS, NGRAM_DIM = 64, 16
 LABELS = ["benign", "dga", "other"]
 WORDS = ["www", ".", "com", "net", "example", "mail", "api", "cdn", "-", "login", "secure", "pay", "pal", "▁", "ü", "host"]
