@@ -1,0 +1,132 @@
+"""``edge-demist watch``: follow Zeek and Suricata logs and write verdicts."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from edge_demist.errors import EdgeDemistError
+from edge_demist.sensor.alarms import Budget
+from edge_demist.sensor.control import Control, Log
+from edge_demist.sensor.lines import MAX_LINE_BYTES
+from edge_demist.sensor.scoring import DEFAULT_FPR, ModelLike
+from edge_demist.sensor.watcher import Stopped, WatchConfig, Watcher, exit_code
+
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "watch",
+        help="follow Zeek and Suricata logs, write verdicts",
+        description="Follow Zeek logs (TSV or JSON) and Suricata eve.json, or folders of them; write one event a verdict.",
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a log file or a folder of logs; .gz is read too")
+    parser.add_argument("--once", action="store_true", help="read what is there and end")
+    parser.add_argument("--emit", choices=("all", "alarms"), default="all", help="write every verdict (default) or alarms only")
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="write here instead of standard output")
+    parser.add_argument("--format", choices=("jsonl", "eve", "zeek", "parquet"), default="jsonl", help="form of the output")
+    parser.add_argument("--state", type=Path, metavar="DIR", help="keep the place here; a restart goes on from it")
+    parser.add_argument("--summary", type=Path, metavar="FILE", help="write counts here at the end, as JSON")
+    _add_choices(parser)
+    _add_limits(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_choices(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--syslog", default="", metavar="SOCKET", help="send events to a local syslog socket (RFC 5424)")
+    parser.add_argument("--mapping", type=Path, metavar="TOML", help="which field goes to which specialist")
+    parser.add_argument("--allow", type=Path, action="append", default=[], metavar="TOML", help="allow-list; may be repeated")
+    parser.add_argument(
+        "--alarms-per-day",
+        action="append",
+        default=[],
+        metavar="N|TASK=N",
+        help="budget of alarms per 24 hours of log time, in all or for one specialist; may be repeated",
+    )
+    parser.add_argument("--fpr", type=float, default=DEFAULT_FPR, help="calibrated false-positive rate to start at (default 0.001)")
+    parser.add_argument("--embeddings", choices=("none", "int8", "float32"), default="none", help="write vectors of certificates")
+    parser.add_argument("--no-explain", action="store_true", help="leave out why an alarm was given")
+    parser.add_argument("--bundle", type=Path, metavar="DIR", help="model bundle (default: the one that is installed)")
+    parser.add_argument("--engine", default="auto", help="engine of the model (default auto)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the engine (default 1)")
+    parser.add_argument("--metrics", type=Path, metavar="FILE", help="Prometheus textfile, replaced every 10 s")
+    parser.add_argument("--metrics-port", type=int, default=0, metavar="PORT", help="serve metrics on 127.0.0.1:PORT")
+    parser.add_argument("--log", choices=("json", "text", "off"), default="json", help="own log on standard error (default json)")
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cache-entries", type=int, default=65_536, metavar="N", help="answers to remember; 0 for none")
+    parser.add_argument("--batch-size", type=int, default=256, metavar="N", help="strings a batch (default 256)")
+    parser.add_argument("--max-latency-ms", type=float, default=200.0, metavar="MS", help="longest wait for a batch to fill")
+    parser.add_argument("--poll-ms", type=float, default=500.0, metavar="MS", help="how often to look for new lines")
+    parser.add_argument("--commit-s", type=float, default=5.0, metavar="S", help="how often to fsync and move the checkpoint")
+    parser.add_argument("--max-line-bytes", type=int, default=MAX_LINE_BYTES, metavar="N", help="longer lines are skipped")
+    parser.add_argument("--rotate-mb", type=float, default=0.0, metavar="MB", help="rotate OUT at this size (default never)")
+    parser.add_argument("--keep", type=int, default=0, metavar="N", help="rotated files to keep (default all)")
+
+
+def config_of(args: argparse.Namespace) -> WatchConfig:
+    """Settings from arguments.
+
+    Raises:
+        InputError: they do not go together.
+    """
+    return WatchConfig(
+        paths=tuple(args.paths),
+        once=args.once,
+        emit=args.emit,
+        form=args.format,
+        output=None if args.output == Path("-") else args.output,
+        syslog=args.syslog,
+        state=args.state,
+        summary=args.summary,
+        mapping=args.mapping,
+        allow=tuple(args.allow),
+        budget=Budget.parse(args.alarms_per_day),
+        fpr=args.fpr,
+        embeddings=args.embeddings,
+        explain=not args.no_explain,
+        cache_entries=max(args.cache_entries, 0),
+        batch_strings=args.batch_size,
+        max_latency_s=args.max_latency_ms / 1000,
+        poll_s=args.poll_ms / 1000,
+        scan_s=max(args.poll_ms / 1000, 0.05),
+        commit_s=args.commit_s,
+        max_line_bytes=args.max_line_bytes,
+        rotate_bytes=int(args.rotate_mb * (1 << 20)),
+        keep=args.keep,
+        metrics=args.metrics,
+        metrics_port=args.metrics_port,
+    )
+
+
+def _load_model(args: argparse.Namespace) -> ModelLike:
+    from edge_demist import EdgeDemist
+
+    return EdgeDemist.load(args.bundle, engine=args.engine, threads=args.threads)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command: 0, 1 if some items failed, 2 for wrong usage, 130 after Ctrl-C."""
+    log, control = Log(args.log), Control()
+    try:
+        config = config_of(args)
+        watcher = Watcher(config, lambda: _load_model(args), control=control, log=log)
+    except (EdgeDemistError, OSError) as error:
+        sys.stderr.write(f"edge-demist watch: {error}\n")
+        return 2
+    control.install()
+    try:
+        watcher.run()
+        return exit_code(watcher.summary(), control)
+    except Stopped:
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    finally:
+        watcher.close()
+        control.close()

@@ -1,0 +1,65 @@
+"""A bounded least-recently-used cache of answers, by normalised string and specialist."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+V = TypeVar("V")
+ENTRY_BYTES = 400
+MAX_KEY_CHARS = 2048
+
+
+class AnswerCache(Generic[V]):
+    """Least recently used goes first; bounded in entries and, roughly, in bytes."""
+
+    def __init__(self, max_entries: int = 65_536, max_bytes: int = 32 << 20) -> None:
+        """Set the bounds; zero entries switches the cache off."""
+        self._entries: OrderedDict[tuple[str, str], V] = OrderedDict()
+        self._max_entries, self._max_bytes = max_entries, max_bytes
+        self._bytes = 0
+        self.hits = 0
+        self.misses = 0
+
+    def get(self, text: str, task: str) -> V | None:
+        """The answer for a normalised string, if it is held."""
+        key = (text, task)
+        value = self._entries.get(key)
+        if value is None:
+            self.misses += 1
+            return None
+        self._entries.move_to_end(key)
+        self.hits += 1
+        return value
+
+    def put(self, text: str, task: str, value: V) -> None:
+        """Hold an answer; strings over 2048 characters are not held."""
+        if self._max_entries <= 0 or len(text) > MAX_KEY_CHARS:
+            return
+        key = (text, task)
+        if key not in self._entries:
+            self._bytes += _cost(text)
+        self._entries[key] = value
+        self._entries.move_to_end(key)
+        while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
+            (old, _), _ = self._entries.popitem(last=False)
+            self._bytes -= _cost(old)
+
+    def clear(self) -> None:
+        """Forget everything (after a change of model)."""
+        self._entries.clear()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        """Entries held."""
+        return len(self._entries)
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of look-ups answered from the cache."""
+        asked = self.hits + self.misses
+        return self.hits / asked if asked else 0.0
+
+
+def _cost(text: str) -> int:
+    return len(text) * (1 if text.isascii() else 4) + ENTRY_BYTES

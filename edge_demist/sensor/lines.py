@@ -1,0 +1,156 @@
+"""Bounded reading: bytes of a plain or gzip file, cut into lines no longer than a limit.
+
+Offsets count uncompressed bytes, so a place keeps its number when a log is compressed after rotation.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_LINE_BYTES = 1 << 20
+READ_BYTES = 1 << 18
+_GZIP_MAGIC = b"\x1f\x8b"
+_OTHER_MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4"}
+
+
+@dataclass(frozen=True, slots=True)
+class RawLine:
+    """A line without its newline; ``data`` is None where it was over the limit."""
+
+    start: int
+    end: int
+    data: bytes | None
+    terminated: bool = True
+
+
+class ByteStream:
+    """Uncompressed bytes of one open file, from any offset on."""
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        """Open and go to an uncompressed offset.
+
+        Raises:
+            OSError: the file cannot be opened.
+        """
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        magic = os.pread(self.fd, 5, 0)
+        self.is_gzip = magic.startswith(_GZIP_MAGIC)
+        self.problem = next((f"unsupported-compression: {n}" for m, n in _OTHER_MAGIC.items() if magic.startswith(m)), "")
+        self._raw_offset = 0
+        self._inflate = zlib.decompressobj(31) if self.is_gzip else None
+        self._pending = b""
+        self.offset = 0
+        if self.is_gzip:
+            self._skip(offset)
+        else:
+            self._raw_offset = self.offset = offset
+
+    def _skip(self, offset: int) -> None:
+        while self.offset < offset:
+            if not self.read(min(READ_BYTES, offset - self.offset)):
+                return
+
+    def read(self, size: int = READ_BYTES) -> bytes:
+        """Up to ``size`` bytes; empty at the (present) end. A damaged gzip sets ``problem`` and ends."""
+        if self.problem:
+            return b""
+        data = self._read_gzip(size) if self._inflate is not None else os.pread(self.fd, size, self._raw_offset)
+        if self._inflate is None:
+            self._raw_offset += len(data)
+        self.offset += len(data)
+        return data
+
+    def _read_gzip(self, size: int) -> bytes:
+        while True:
+            if not self._pending:
+                self._pending = os.pread(self.fd, READ_BYTES, self._raw_offset)
+                self._raw_offset += len(self._pending)
+            assert self._inflate is not None
+            if self._inflate.eof and not self._next_member():
+                return b""
+            starved = not self._pending
+            try:
+                data = self._inflate.decompress(self._pending, size)
+            except zlib.error as error:
+                self.problem = f"corrupt-gzip: {error}"
+                return b""
+            self._pending = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+            if data or (starved and not self._inflate.eof):
+                return data
+
+    def _next_member(self) -> bool:
+        """Start the next gzip member (RFC 1952, section 2.2), if there is one; zero padding is none."""
+        self._pending = self._pending.lstrip(b"\0")
+        if not self._pending:
+            more = os.pread(self.fd, READ_BYTES, self._raw_offset).lstrip(b"\0")
+            if not more:
+                return False
+            self._raw_offset += len(more)
+            self._pending = more
+        self._inflate = zlib.decompressobj(31)
+        return True
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a gzip ended before its trailer."""
+        return self._inflate is not None and not self._inflate.eof and not self.problem
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.fd)
+
+
+class LineSplitter:
+    """Cuts chunks into lines; holds at most ``limit`` bytes of an unfinished one."""
+
+    def __init__(self, offset: int = 0, limit: int = MAX_LINE_BYTES, skip_rest: bool = False) -> None:
+        """Start at an offset; ``skip_rest`` drops what is left of a line that was taken unterminated."""
+        self.offset = offset
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._held = 0
+        self._over = False
+        self._start = offset
+        self._skip = skip_rest
+
+    @property
+    def pending(self) -> bool:
+        """Whether an unfinished line is held."""
+        return self._held > 0 or self._over
+
+    def feed(self, chunk: bytes) -> list[RawLine]:
+        """Lines finished by this chunk."""
+        lines = []
+        begin = 0
+        while (end := chunk.find(b"\n", begin)) >= 0:
+            self._add(chunk[begin:end])
+            self.offset += 1
+            lines.append(self._take(terminated=True))
+            begin = end + 1
+        self._add(chunk[begin:])
+        return [line for line in lines if line is not None]
+
+    def finish(self) -> RawLine | None:
+        """What is left at the end of the file, without a newline."""
+        return self._take(terminated=False) if self.pending else None
+
+    def _add(self, piece: bytes) -> None:
+        self.offset += len(piece)
+        if not piece or self._over:
+            return
+        self._held += len(piece)
+        if self._held > self._limit:
+            self._over = True
+            self._parts.clear()
+        else:
+            self._parts.append(piece)
+
+    def _take(self, *, terminated: bool) -> RawLine | None:
+        data = None if self._over else b"".join(self._parts)
+        line = RawLine(self._start, self.offset, data, terminated)
+        skipped, self._skip = self._skip, False
+        self._parts, self._held, self._over, self._start = [], 0, False, self.offset
+        return None if skipped else line

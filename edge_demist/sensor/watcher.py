@@ -1,0 +1,437 @@
+"""The loop of ``watch``: read, score, write, fsync, and only then move the checkpoint.
+
+One thread, so backpressure is the order of the steps: while the sink cannot take events nothing more is read. Memory
+is bounded by the batch, the cache and the output not yet synced.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_demist.errors import EdgeDemistError, InputError
+from edge_demist.sensor.accounting import Books
+from edge_demist.sensor.alarms import AlarmPolicy, Budget
+from edge_demist.sensor.allow import load_allow_lists
+from edge_demist.sensor.checkpoint import Checkpoint, CheckpointStore, is_disk_trouble
+from edge_demist.sensor.control import Control, Log, ServiceManager
+from edge_demist.sensor.disk import Disk
+from edge_demist.sensor.events import Event
+from edge_demist.sensor.follow import Follower
+from edge_demist.sensor.lines import MAX_LINE_BYTES
+from edge_demist.sensor.mapping import FieldMapping, load_rules
+from edge_demist.sensor.metrics import Gauges, Histogram, render, serve_local, write_textfile
+from edge_demist.sensor.pipeline import Options, Pipeline
+from edge_demist.sensor.scoring import DEFAULT_FPR, ModelLike, Scorer, self_test
+from edge_demist.sensor.sinks import FileSink, Sink, SyslogSink, make_file_sink
+
+MAX_UNSYNCED_BYTES = 4 << 20
+METRICS_EVERY_S = 10.0
+SCAN_SHARE = 20.0
+SUMMARY_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WatchConfig:
+    """Everything that ``watch`` can be told. Times in seconds, sizes in bytes."""
+
+    paths: tuple[Path, ...]
+    once: bool = False
+    emit: str = "all"
+    form: str = "jsonl"
+    output: Path | None = None
+    syslog: str = ""
+    state: Path | None = None
+    summary: Path | None = None
+    mapping: Path | None = None
+    allow: tuple[Path, ...] = ()
+    budget: Budget = field(default_factory=Budget)
+    fpr: float = DEFAULT_FPR
+    embeddings: str = "none"
+    explain: bool = True
+    cache_entries: int = 65_536
+    batch_strings: int = 256
+    max_latency_s: float = 0.2
+    poll_s: float = 0.5
+    scan_s: float = 2.0
+    commit_s: float = 5.0
+    max_line_bytes: int = MAX_LINE_BYTES
+    rotate_bytes: int = 0
+    keep: int = 0
+    metrics: Path | None = None
+    metrics_port: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            InputError: no path, or a combination that makes no sense.
+        """
+        if not self.paths:
+            raise InputError("watch needs at least one PATH")
+        if self.form == "parquet" and (not self.once or self.state):
+            raise InputError("--format parquet writes one whole file: use it with --once and without --state")
+        if not 0.0 < self.fpr < 1.0:
+            raise InputError("--fpr must lie between 0 and 1")
+        if self.batch_strings < 1 or self.max_line_bytes < 1:
+            raise InputError("batch size and line limit must be at least 1")
+
+
+class Stopped(Exception):
+    """A stop was asked for while the disk would not take data; the checkpoint has not moved."""
+
+
+class Watcher:
+    """One run of ``watch``."""
+
+    def __init__(
+        self,
+        config: WatchConfig,
+        load_model: Callable[[], ModelLike],
+        *,
+        control: Control | None = None,
+        disk: Disk | None = None,
+        log: Callable[[str, dict[str, object]], None] | None = None,
+    ) -> None:
+        """Open everything.
+
+        Raises:
+            EdgeDemistError: a file of settings, the state folder or the bundle cannot be used.
+            OSError: the output cannot be opened.
+        """
+        self.config, self._load_model = config, load_model
+        self.control, self._disk, self.log = control or Control(), disk or Disk(), log or Log("off")
+        self._manager = ServiceManager()
+        self.books, self.latency = Books(), Histogram()
+        self._alarms: Counter[str] = Counter()
+        self._reloads: Counter[str] = Counter()
+        self._commits = self._disk_trouble = 0
+        self._pending_since = self._last_commit = self._last_scan = self._last_metrics = 0.0
+        self._scan_every = config.scan_s
+        self._dirty = False
+        self._started = time.monotonic()
+        self._store = CheckpointStore(config.state, self._disk) if config.state else None
+        checkpoint, problems = self._store.load() if self._store else (Checkpoint(), [])
+        for problem in problems:
+            self.log("state-damaged", {"error": problem})
+        self.model = load_model()
+        self.pipeline = self._make_pipeline(checkpoint)
+        self.sinks = self._make_sinks(checkpoint)
+        self.follower = self._make_follower(checkpoint)
+        self._close_endpoint = serve_local(config.metrics_port, self.render_metrics) if config.metrics_port else lambda: None
+
+    # --- parts -------------------------------------------------------------------------------------------------
+
+    def _make_pipeline(self, checkpoint: Checkpoint) -> Pipeline:
+        config = self.config
+        scorer = Scorer(self.model, config.cache_entries)
+        mapping = self._make_mapping()
+        calibrated = {task: score for task, score in scorer.calibrated(config.fpr).items() if task in mapping.tasks}
+        policy = AlarmPolicy(calibrated, config.budget, load_allow_lists(config.allow))
+        if checkpoint.alarms:
+            try:
+                policy.restore(checkpoint.alarms, same_model=checkpoint.bundle_id == scorer.bundle_id)
+            except ValueError as error:
+                self.log("state-damaged", {"error": str(error)})
+        return Pipeline(scorer, mapping, policy, Options(config.emit, config.embeddings, config.explain))
+
+    def _make_mapping(self) -> FieldMapping:
+        mapping = FieldMapping(load_rules(self.config.mapping), self.model.tasks, embeddings=self.config.embeddings != "none")
+        if mapping.unavailable:
+            self.log("specialists-missing", {"tasks": list(mapping.unavailable)})
+        return mapping
+
+    def _make_sinks(self, checkpoint: Checkpoint) -> list[Sink]:
+        config = self.config
+        sinks: list[Sink] = []
+        if config.output or not config.syslog:
+            sinks.append(
+                make_file_sink(
+                    config.form,
+                    config.output,
+                    disk=self._disk,
+                    append=config.state is not None,
+                    committed=checkpoint.output,
+                    rotate_bytes=config.rotate_bytes,
+                    keep=config.keep,
+                    notify=self.log,
+                )
+            )
+        if config.syslog:
+            sinks.append(SyslogSink(config.syslog))
+        return sinks
+
+    def _make_follower(self, checkpoint: Checkpoint) -> Follower:
+        own = [p for p in (self.config.output, self.config.state, self.config.summary, self.config.metrics) if p]
+        return Follower(
+            self.config.paths,
+            self.books,
+            once=self.config.once,
+            exclude=own,
+            checkpoint=checkpoint,
+            max_line_bytes=self.config.max_line_bytes,
+            notify=self.log,
+        )
+
+    # --- the loop ----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until everything is read (``once``) or a stop is asked for; then drain, commit, write the summary."""
+        self.log("started", {"bundle_id": self.pipeline.scorer.bundle_id, "tasks": list(self.pipeline.mapping.tasks)})
+        self._manager.tell("READY=1")
+        try:
+            while not self.control.stop:
+                if self.control.reload:
+                    self.reload()
+                busy = self._turn()
+                self._housekeeping()
+                if not busy and self.config.once and not self.follower.sources:
+                    break
+                if not busy and not self.config.once:
+                    self.control.wait(self._pause())
+            self._manager.tell("STOPPING=1")
+            self._flush()
+            self._commit()
+        except Stopped:
+            self.log("stopped-without-commit", {"unsynced_bytes": sum(s.backlog_bytes for s in self.sinks)})
+            raise
+        finally:
+            self._write_metrics(force=True)
+        self._end()
+
+    def _turn(self) -> bool:
+        """Read one portion of lines; True if there was one."""
+        self._scan_if_due()
+        portion = self.follower.next_lines(self.config.batch_strings)
+        if portion is None:
+            self._flush_if_due(waiting=True)
+            self.follower.settle()
+            return False
+        source, lines = portion
+        if not self._pending_since:
+            self._pending_since = time.monotonic()
+        self.pipeline.add(source, lines)
+        self._dirty = True
+        self._flush_if_due(waiting=False)
+        return True
+
+    def _scan_if_due(self) -> None:
+        now = time.monotonic()
+        if self._last_scan and (self.config.once or now - self._last_scan < self._scan_every):
+            self.follower.poll()
+            return
+        self.follower.scan()
+        self._last_scan = time.monotonic()
+        # A folder with very many files must not cost more than a twentieth of the time.
+        self._scan_every = max(self.config.scan_s, SCAN_SHARE * (self._last_scan - now))
+        if self.follower.finished_changed:
+            self._flush()
+            self._commit()  # a file's identity is durable before its first event is
+
+    def _pause(self) -> float:
+        if not self._pending_since:
+            return self.config.poll_s
+        return max(0.0, min(self.config.poll_s, self._pending_since + self.config.max_latency_s - time.monotonic()))
+
+    def _flush_if_due(self, *, waiting: bool) -> None:
+        late = self._pending_since and time.monotonic() - self._pending_since >= self.config.max_latency_s
+        if self.pipeline.pending_strings >= self.config.batch_strings or late or (waiting and self.config.once):
+            self._flush()
+
+    def _flush(self) -> None:
+        events = self.pipeline.flush()
+        if events:
+            self._emit(events)
+            self.latency.observe(time.monotonic() - (self._pending_since or time.monotonic()), len(events))
+        self._pending_since = 0.0
+        if sum(sink.backlog_bytes for sink in self.sinks) > MAX_UNSYNCED_BYTES:
+            self._patiently(self._sync_sinks)
+
+    def _emit(self, events: Sequence[Event]) -> None:
+        self._alarms.update(event.task for event in events if event.alarm)
+        for sink in self.sinks:
+            sink.write(events)
+        if not self._store:
+            self._patiently(self._sync_streams)
+
+    def _sync_streams(self) -> None:
+        for sink in self.sinks:
+            if not isinstance(sink, FileSink):
+                sink.sync()
+
+    def _sync_sinks(self) -> None:
+        for sink in self.sinks:
+            sink.sync()
+
+    def _housekeeping(self) -> None:
+        self._manager.ping()
+        now = time.monotonic()
+        if now - self._last_commit >= self.config.commit_s and (self._dirty or self.follower.finished_changed):
+            self._flush()
+            self._commit()
+        self._write_metrics()
+
+    def _commit(self) -> None:
+        """Sync the output, then move the checkpoint; in that order, always."""
+        self._patiently(self._sync_sinks)
+        if self._store is not None:
+            checkpoint = self.follower.snapshot()
+            checkpoint.output = next((s.position() for s in self.sinks if s.position()), {})
+            checkpoint.alarms = self.pipeline.policy.state()
+            checkpoint.bundle_id = self.pipeline.scorer.bundle_id
+            checkpoint.committed_at = time.time()
+            store, changed = self._store, self.follower.finished_changed
+            self._patiently(lambda: store.commit(checkpoint, finished_changed=changed))
+            self._commits += 1
+            for sink in self.sinks:
+                sink.after_commit()
+        self.follower.finished_changed = False
+        self._dirty = False
+        self._last_commit = time.monotonic()
+
+    def _patiently(self, action: Callable[[], None]) -> None:
+        """Do it, however long the disk or the reader refuses; say so, keep the watchdog quiet, read nothing."""
+        delay = 0.1
+        while True:
+            try:
+                action()
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                if not self._worth_waiting(error):
+                    raise
+                self._disk_trouble += 1
+                self.log("waiting-for-output", {"error": error.strerror or str(error), "retry_in_s": delay})
+                self._manager.status(f"waiting: {error.strerror or error}")
+                if self.control.stop:
+                    raise Stopped from error
+                self.control.wait(delay)
+                self._manager.ping()
+                self._write_metrics()
+                delay = min(delay * 2, 5.0)
+            else:
+                if delay > 0.1:
+                    self.log("output-takes-data-again", {})
+                    self._manager.status("running")
+                return
+
+    def _worth_waiting(self, error: OSError) -> bool:
+        socket_gone = any(isinstance(s, SyslogSink) and s.backlog_bytes for s in self.sinks)
+        return is_disk_trouble(error) or socket_gone or isinstance(error, TimeoutError)
+
+    # --- reload ------------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """SIGHUP: mapping, allow-lists and bundle anew; whatever is wrong with them, the old ones stay."""
+        self.control.reload = False
+        self._manager.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._flush()
+        try:
+            allow = load_allow_lists(self.config.allow)
+            self._reload_model()
+            self.pipeline.mapping = self._make_mapping()
+            self.pipeline.policy.allow = allow
+            self._reloads["ok"] += 1
+            self.log("reloaded", {"bundle_id": self.pipeline.scorer.bundle_id, "allow_rules": len(allow.rules)})
+        except (EdgeDemistError, OSError) as error:
+            self._reloads["refused"] += 1
+            self.log("reload-refused", {"error": str(error)})
+        self._manager.tell("READY=1")
+
+    def _reload_model(self) -> None:
+        fresh = self._load_model()
+        if fresh.bundle_id == self.pipeline.scorer.bundle_id:
+            fresh.close()
+            return
+        try:
+            self_test(fresh)
+            scorer = Scorer(fresh, self.config.cache_entries)
+        except EdgeDemistError:
+            fresh.close()
+            raise
+        old, self.model = self.model, fresh
+        self.pipeline.scorer = scorer
+        tasks = self._make_mapping().tasks
+        self.pipeline.policy.recalibrate({t: s for t, s in scorer.calibrated(self.config.fpr).items() if t in tasks})
+        old.close()
+
+    # --- what others read --------------------------------------------------------------------------------------
+
+    def gauges(self) -> Gauges:
+        """What is measured beside the books."""
+        cache = self.pipeline.scorer.cache
+        sources = self.follower.sources.values()
+        behind = [s.state.clock_us for s in sources if s.lag_bytes and s.state.clock_us]
+        return Gauges(
+            lag_bytes=self.follower.lag_bytes,
+            lag_seconds=max(0.0, time.time() - min(behind) / 1e6) if behind else 0.0,
+            cache_hits=cache.hits,
+            cache_misses=cache.misses,
+            cache_entries=len(cache),
+            open_files=sum(s.is_open for s in sources),
+            commits=self._commits,
+            repeats_dropped=sum(s.repeats_dropped for s in self.sinks if isinstance(s, FileSink)),
+            disk_trouble=self._disk_trouble,
+            reloads=self._reloads,
+            alarms=self._alarms,
+            thresholds=self.pipeline.policy.thresholds,
+            bundle_id=self.pipeline.scorer.bundle_id,
+        )
+
+    def render_metrics(self) -> str:
+        """The metrics as text."""
+        return render(self.books.total(), self.gauges(), self.latency)
+
+    def _write_metrics(self, *, force: bool = False) -> None:
+        now = time.monotonic()
+        if self.config.metrics is None or (not force and now - self._last_metrics < METRICS_EVERY_S):
+            return
+        self._last_metrics = now
+        try:
+            write_textfile(self.config.metrics, self.render_metrics())
+        except OSError as error:
+            self.log("metrics-not-written", {"error": error.strerror or str(error)})
+
+    def summary(self) -> dict[str, object]:
+        """The summary that ``--summary`` writes."""
+        gauges, cache = self.gauges(), self.pipeline.scorer.cache
+        return {
+            "format": SUMMARY_FORMAT,
+            "bundle_id": self.pipeline.scorer.bundle_id,
+            **self.books.to_json(),
+            "alarms_by_task": dict(self._alarms),
+            "thresholds": dict(self.pipeline.policy.thresholds),
+            "cache": {"hits": cache.hits, "misses": cache.misses, "hit_rate": round(cache.hit_rate, 6), "entries": len(cache)},
+            "repeats_dropped": gauges.repeats_dropped,
+            "unavailable_tasks": list(self.pipeline.mapping.unavailable),
+            "ignored_files": self.follower.ignored[:1000],
+            "seconds": round(time.monotonic() - self._started, 3),
+        }
+
+    def _end(self) -> None:
+        for sink in self.sinks:
+            sink.close()
+        total = self.books.total()
+        self.log("finished", {"records": total.records, "events": total.events, "alarms": total.alarms, "errors": total.errors})
+        if self.config.summary is not None:
+            text = json.dumps(self.summary(), indent=2) + "\n"
+            self._disk.replace_file(self.config.summary, text.encode("ascii"))
+
+    def close(self) -> None:
+        """Free files, state folder and model."""
+        self._close_endpoint()
+        self.follower.close()
+        if self._store is not None:
+            self._store.close()
+        self.model.close()
+
+
+def exit_code(summary: Mapping[str, object], control: Control) -> int:
+    """130 after Ctrl-C, 1 if some items failed, else 0."""
+    if control.interrupted:
+        return 130
+    return 1 if summary.get("errors") else 0
