@@ -1,0 +1,122 @@
+"""The JIT engine: the same kernel sources, compiled by Numba and LLVM for the host when the process starts.
+
+For machines that no library in ``lib/`` fits.  Needs numba (``pip install 'edge-demist[jit]'``).  The machine code is
+kept in a cache folder (``EDGE_DEMIST_CACHE``, else ``$XDG_CACHE_HOME/edge-demist``, else ``~/.cache/edge-demist``)
+where that can be written, and compiled anew where it cannot; nothing is ever written beside the package.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_demist import native
+from edge_demist.engines.native import NativeEngine
+from edge_demist.errors import EngineUnavailableError
+
+if TYPE_CHECKING:
+    from edge_demist.bundle import Bundle
+
+CACHE_VARIABLE = "EDGE_DEMIST_CACHE"
+
+
+@dataclass(frozen=True, eq=False)
+class JitKernels:
+    """The compiled functions and the engine that owns their memory."""
+
+    level: str
+    owner: object
+    encode: Callable[..., int]
+    scratch_bytes: Callable[..., int]
+    tokenize: Callable[..., int]
+    ngrams: Callable[..., int]
+    encode_text: Callable[..., int]
+
+
+class JitEngine(NativeEngine):
+    """``NativeEngine`` over functions that were compiled in this process."""
+
+    name = "jit"
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        """Compile (or read from the cache) and bind the weights; see ``NativeEngine``.
+
+        Raises:
+            EngineUnavailableError: numba or llvmlite is missing or cannot compile here.
+        """
+        super().__init__(bundle, threads, kernels())
+
+
+def cache_folder() -> Path:
+    """Where machine code is kept between processes."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path("~/.cache").expanduser()) / "edge-demist"
+
+
+@functools.cache
+def kernels(level: str | None = None) -> JitKernels:
+    """Functions compiled for ``level``, or for the best level this machine runs (``generic`` if it runs none).
+
+    Raises:
+        EngineUnavailableError: numba or llvmlite is missing or cannot compile here.
+    """
+    try:
+        from edge_demist.kernels import compiler
+    except (ImportError, OSError) as error:
+        raise EngineUnavailableError(f"numba cannot be used ({error}); pip install 'edge-demist[jit]'") from None
+    wanted = level or os.environ.get(native.KERNEL_VARIABLE) or _best_level()
+    if wanted != "generic" and not native.supports(wanted):
+        raise EngineUnavailableError(f"kernel {wanted!r} does not run on this machine")
+    code = _cached(_key(wanted, compiler.versions()), lambda: compiler.host_object(wanted))
+    owner, addresses = compiler.load_object(code)
+    functions = []
+    for name, count in native.FUNCTIONS.items():
+        kind = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * count)
+        functions.append(kind(addresses[name]))
+    return JitKernels(wanted, owner, *functions)
+
+
+def _best_level() -> str:
+    levels = [level for level in native.LEVELS.get(native.machine(), ()) if native.supports(level)]
+    return levels[0] if levels else "generic"
+
+
+def _key(level: str, versions: str) -> str:
+    """Name of a cache entry: level, compiler versions and the kernels' own sources."""
+    digest = hashlib.sha256(f"{level} {versions}".encode())
+    package = Path(__file__).parent.parent
+    for path in sorted([*(package / "kernels").glob("*.py"), package / "abi.py"]):
+        digest.update(path.read_bytes())
+    return f"{level}-{digest.hexdigest()[:32]}.o"
+
+
+def _cached(name: str, make: Callable[[], bytes]) -> bytes:
+    """The entry ``name``, made and kept if it is not there; a folder that cannot be used is no error."""
+    try:
+        path = cache_folder() / name
+        entry = path.read_bytes()
+        content, digest = entry[:-32], entry[-32:]
+        if hashlib.sha256(content).digest() == digest:
+            return content
+    except (OSError, RuntimeError):
+        pass
+    content = make()
+    try:
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as stream:
+            stream.write(content + hashlib.sha256(content).digest())
+        Path(stream.name).replace(folder / name)
+    except (OSError, RuntimeError):
+        pass
+    return content

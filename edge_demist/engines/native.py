@@ -1,0 +1,233 @@
+"""The compiled engine: packed int8 encoder with adapters, no dependency but numpy."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_demist import abi, native
+from edge_demist.engines import tables
+from edge_demist.engines.base import Adapter
+from edge_demist.errors import InputError
+
+if TYPE_CHECKING:
+    from edge_demist.bundle import Bundle
+    from edge_demist.engines.tables import PackedAdapter, Table
+    from edge_demist.native import Kernels
+
+BLOCK_TOKENS = 96
+"""Tokens of one block of rows: its activations stay in the second-level cache."""
+MAX_PACKED_ADAPTERS = 256
+
+
+class NativeEngine:
+    """Runs the kernels of one CPU level over mapped weights.
+
+    Thread-safe: each thread has its own scratch memory, and the kernels run without the interpreter lock.
+    """
+
+    name = "native"
+
+    def __init__(self, bundle: Bundle, threads: int = 1, kernels: Kernels | None = None) -> None:
+        """Bind the weights of ``bundle``.
+
+        Args:
+            bundle: its tensors stay where they are mapped.
+            threads: rows of a large call are split over this many threads.
+            kernels: the compiled functions; None loads the best library for this CPU.
+
+        Raises:
+            EngineUnavailableError: no library runs here.
+            BundleError: a tensor is not what the architecture needs.
+        """
+        self.kernels: Kernels = kernels if kernels is not None else native.load()
+        self.architecture = bundle.architecture
+        self.threads = max(1, threads)
+        self._model: Table = tables.model_table(bundle.architecture, bundle.tensors, BLOCK_TOKENS)
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._packed: dict[int, tuple[Adapter, PackedAdapter]] = {}
+        self._tables: dict[tuple[int, ...], Table] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._pool_pid = 0
+
+    @property
+    def level(self) -> str:
+        """CPU level of the kernels."""
+        return self.kernels.level
+
+    def encode(
+        self,
+        token_ids: NDArray[np.int32],
+        offsets: NDArray[np.int32],
+        adapters: Sequence[Adapter | None] = (),
+        adapter_index: NDArray[np.int32] | None = None,
+        normalize: bool = True,
+    ) -> NDArray[np.float32]:
+        """Mean-pooled vectors, float32 [n, H]; see ``Engine.encode``.
+
+        Raises:
+            ValueError: names the first row whose ids, length or adapter are out of range.
+        """
+        ids = np.ascontiguousarray(token_ids, np.int32)
+        offsets = np.ascontiguousarray(offsets, np.int32)
+        if ids.ndim != 1 or offsets.ndim != 1 or len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(ids):
+            raise InputError("offsets must be int32 [n + 1], start at 0 and end at the number of token ids")
+        rows = len(offsets) - 1
+        out = np.empty((rows, self.architecture.hidden_size), np.float32)
+        table, index = self._adapters(adapters, adapter_index, rows)
+        if rows == 0:
+            return out
+        parts = self._split(offsets) if self.threads > 1 else [(0, rows)]
+        if len(parts) == 1:
+            self._run(ids, offsets, table, index, normalize, out, 0)
+        else:
+            self._run_parallel(parts, ids, offsets, table, index, normalize, out)
+        return out
+
+    def _run(
+        self,
+        ids: NDArray[np.int32],
+        offsets: NDArray[np.int32],
+        table: Table | None,
+        index: NDArray[np.int32] | None,
+        normalize: bool,
+        out: NDArray[np.float32],
+        first_row: int,
+    ) -> None:
+        """One call of the kernel."""
+        longest = len(ids) if len(offsets) == 2 else int(np.diff(offsets).max())
+        longest = min(max(longest, 1), self.architecture.max_positions)
+        tokens = max(min(len(ids), BLOCK_TOKENS), longest)
+        rank = 0 if table is None else int(table.numbers[abi.ADAPTER_MAX_RANK])
+        status = self.kernels.encode(
+            self._model.address,
+            native.address(ids),
+            native.address(offsets),
+            len(offsets) - 1,
+            0 if table is None else table.address,
+            0 if index is None else native.address(index),
+            int(normalize),
+            self._scratch(tokens, longest, rank),
+            native.address(out),
+        )
+        if status != 0:
+            self.fail(status, first_row)
+
+    def fail(self, status: int, first_row: int = 0) -> None:
+        """Turn a kernel's status into the error it stands for.
+
+        Raises:
+            InputError: always (a ValueError).
+        """
+        row, code = -status >> abi.STATUS_BITS, -status & ((1 << abi.STATUS_BITS) - 1)
+        arch = self.architecture
+        text = abi.STATUS_TEXT.get(code, f"unknown status {status}")
+        raise InputError(
+            f"row {first_row + row}: {text.format(max_positions=arch.max_positions, vocab_size=arch.vocab_size)}"
+        )
+
+    def _scratch(self, tokens: int, longest: int, rank: int) -> int:
+        """Address of this thread's scratch memory, grown when needed."""
+        need = (tokens, longest, rank)
+        if getattr(self._local, "room", None) is None or any(a > b for a, b in zip(need, self._local.room, strict=True)):
+            room = getattr(self._local, "room", (0, 0, 0))
+            room = tuple(max(a, b) for a, b in zip(need, room, strict=True))
+            self._local.memory = native.aligned(self.kernels.scratch_bytes(self._model.address, *room))
+            self._local.room, self._local.address = room, native.address(self._local.memory)
+        return int(self._local.address)
+
+    # ---- adapters ---------------------------------------------------------------------------------------------
+
+    def _adapters(
+        self, adapters: Sequence[Adapter | None], index: NDArray[np.int32] | None, rows: int
+    ) -> tuple[Table | None, NDArray[np.int32] | None]:
+        """The adapter table of a call and each row's index in it (-1: the base)."""
+        if index is not None:
+            index = np.ascontiguousarray(index, np.int32)
+            if index.shape != (rows,):
+                raise InputError(f"adapter_index must be int32 [{rows}], one a row, not {list(index.shape)}")
+            if rows and int(index.max()) >= len(adapters):
+                row = int(np.argmax(index >= len(adapters)))
+                raise InputError(f"row {row}: adapter {int(index[row])} of {len(adapters)}")
+        used = [a for a in adapters if a is not None and a.layers]
+        if not used:
+            return None, None
+        if index is None:
+            if len(adapters) != 1:
+                raise InputError("adapter_index is needed when there is more than one adapter")
+            index = np.zeros(rows, np.int32)
+        if len(used) != len(adapters):
+            place = np.full(len(adapters) + 1, -1, np.int32)
+            known = [i for i, a in enumerate(adapters) if a is not None and a.layers]
+            place[known] = np.arange(len(known), dtype=np.int32)
+            index = place[np.maximum(index, -1)]
+        return self._table(used), index
+
+    def _table(self, adapters: Sequence[Adapter]) -> Table:
+        """Packed form of these adapters, kept for the next call."""
+        key = tuple(map(id, adapters))
+        table = self._tables.get(key)
+        if table is not None:
+            return table
+        with self._lock:
+            if len(self._packed) + len(adapters) > MAX_PACKED_ADAPTERS:
+                self._packed.clear()
+                self._tables.clear()
+            packed = []
+            for adapter in adapters:
+                if id(adapter) not in self._packed:
+                    self._packed[id(adapter)] = (adapter, tables.pack_adapter(adapter, self.architecture))
+                packed.append(self._packed[id(adapter)][1])
+            table = tables.adapter_table(packed)
+            if len(self._tables) >= MAX_PACKED_ADAPTERS:
+                self._tables.clear()
+            self._tables[key] = table
+            return table
+
+    # ---- threads ----------------------------------------------------------------------------------------------
+
+    def _split(self, offsets: NDArray[np.int32]) -> list[tuple[int, int]]:
+        """Row ranges of about equal token counts, at most one a thread."""
+        total = int(offsets[-1])
+        count = min(self.threads, max(1, total // BLOCK_TOKENS))
+        cuts = np.searchsorted(offsets, [total * i // count for i in range(count + 1)])
+        edges = sorted({0, len(offsets) - 1, *map(int, cuts[1:-1])})
+        return list(zip(edges[:-1], edges[1:], strict=True))
+
+    def _run_parallel(
+        self,
+        parts: list[tuple[int, int]],
+        ids: NDArray[np.int32],
+        offsets: NDArray[np.int32],
+        table: Table | None,
+        index: NDArray[np.int32] | None,
+        normalize: bool,
+        out: NDArray[np.float32],
+    ) -> None:
+        """Each range of rows on its own thread; the first failing row's error wins."""
+
+        def work(part: tuple[int, int]) -> None:
+            a, b = part
+            own = np.ascontiguousarray(offsets[a : b + 1] - offsets[a])
+            rows_index = None if index is None else index[a:b]
+            self._run(ids[offsets[a] : offsets[b]], own, table, rows_index, normalize, out[a:b], a)
+
+        if int(np.diff(offsets).min()) < 0:
+            row = int(np.argmax(np.diff(offsets) < 0))
+            raise InputError(f"row {row}: {abi.STATUS_TEXT[abi.STATUS_OFFSETS]}")
+        list(self._executor().map(work, parts))
+
+    def _executor(self) -> ThreadPoolExecutor:
+        """The thread pool, made anew after a fork."""
+        with self._lock:
+            if self._pool is None or self._pool_pid != os.getpid():
+                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="edge-demist")
+                self._pool_pid = os.getpid()
+            return self._pool

@@ -1,0 +1,223 @@
+# mypy: ignore-errors
+"""x86-64 micro-kernels: SSSE3, AVX2, AVX-VNNI, AVX-512 VNNI and AMX."""
+
+from llvmlite import ir
+
+from edge_demist.kernels.isa import (
+    C_STRIDE,
+    I1,
+    I8,
+    I16,
+    I32,
+    I64,
+    LINE,
+    VOID,
+    MicroKernel,
+    broadcast4,
+    declare,
+    load,
+    register_block,
+    store,
+    vec,
+)
+from edge_demist.kernels.simd import pointer
+
+
+class Avx512Vnni(MicroKernel):
+    """``vpdpbusd``: 16 columns x 4 k an instruction, unsigned activations x signed weights.
+
+    ::
+
+        6 rows x 4 panels = 24 zmm sums, 4 zmm weights, the activation broadcast from memory
+        sums[m][p] += dot4(a[m][k..k+3] broadcast, w[p] line)
+    """
+
+    rows, panels, offset, lanes = 6, 4, 128, 16
+
+    def start(self, builder, module, rows, correction):
+        """Sums start at the correction for unsigned activations."""
+        n = self.lanes
+        name = f"llvm.x86.avx512.vpdpbusd.{32 * n}"
+        self.dot = declare(module, name, vec(I32, n), [vec(I32, n), vec(I8, 4 * n), vec(I8, 4 * n)])
+        self.parts = self.panels * 16 // n
+        return [load(builder, builder.add(correction, I64(4 * n * q)), vec(I32, n), 4) for q in range(self.parts)] * rows
+
+    def step(self, builder, sums, a, plane, w):
+        """One line of each panel."""
+        n, per_panel = self.lanes, 16 // self.lanes
+        weights = []
+        for q in range(self.parts):
+            address = builder.add(w[q // per_panel], I64((q % per_panel) * 4 * n))
+            weights.append(load(builder, address, vec(I8, 4 * n), 4 * n))
+        result = []
+        for m, row in enumerate(a):
+            value = broadcast4(builder, row, n)
+            for q in range(self.parts):
+                result.append(builder.call(self.dot, [sums[m * self.parts + q], value, weights[q]]))
+        return result
+
+    def finish(self, builder, sums, c):
+        """Rows of int32, in column order."""
+        for m, row in enumerate(c):
+            for q in range(self.parts):
+                store(builder, sums[m * self.parts + q], builder.add(row, I64(4 * self.lanes * q)))
+
+
+class AvxVnni(Avx512Vnni):
+    """The 256-bit ``vpdpbusd`` of client cores: 6 rows x 1 panel = 12 ymm sums."""
+
+    rows, panels, lanes = 6, 1, 8
+
+
+class Avx2(Avx512Vnni):
+    """``vpmaddubsw``, exact: |a| (unsigned) x sign(w, a) (signed).
+
+    ::
+
+        |a| <= 127, |w| <= 127  ->  a pair of products is at most 32258 and fits int16, so nothing saturates
+        sums += madd(maddubs(|a|, sign(w, a)), 1)            |a| comes from the second activation plane
+    """
+
+    rows, panels, offset, lanes, planes = 4, 1, 0, 8, 2
+    names = "llvm.x86.avx2.psign.b", "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"
+
+    def start(self, builder, module, rows, correction):
+        """Signed activations need no correction: sums start at zero."""
+        n = self.lanes
+        self.parts = self.panels * 16 // n
+        bytes_, words, ints = vec(I8, 4 * n), vec(I16, 2 * n), vec(I32, n)
+        self.sign = declare(module, self.names[0], bytes_, [bytes_, bytes_])
+        self.multiply = declare(module, self.names[1], words, [bytes_, bytes_])
+        self.widen = declare(module, self.names[2], ints, [words, words])
+        self.ones = ir.Constant(words, [1] * (2 * n))
+        return [ir.Constant(ints, [0] * n)] * (self.parts * rows)
+
+    def step(self, builder, sums, a, plane, w):
+        """One line of one panel."""
+        n = self.lanes
+        weights = [load(builder, builder.add(w[0], I64(4 * n * q)), vec(I8, 4 * n), 4 * n) for q in range(self.parts)]
+        result = []
+        for m, row in enumerate(a):
+            value = broadcast4(builder, row, n)
+            size = broadcast4(builder, builder.add(row, plane), n)
+            for q in range(self.parts):
+                pairs = builder.call(self.multiply, [size, builder.call(self.sign, [weights[q], value])])
+                quads = builder.call(self.widen, [pairs, self.ones])
+                result.append(builder.add(sums[m * self.parts + q], quads))
+        return result
+
+
+class Ssse3(Avx2):
+    """The same with 128-bit registers, for x86-64-v2."""
+
+    rows, lanes = 2, 4
+    names = "llvm.x86.ssse3.psign.b.128", "llvm.x86.ssse3.pmadd.ub.sw.128", "llvm.x86.sse2.pmadd.wd"
+
+
+class Amx(Avx512Vnni):
+    """``tdpbusd`` tiles from 13 rows on, AVX-512 VNNI below.
+
+    ::
+
+        up to 16 rows:  tmm0-3 = C[16 x 16] of four panels     up to 32 rows:  tmm0,1 = C rows 0-15,  two panels
+                        tmm4   = A[16 rows x 64 k]                             tmm2,3 = C rows 16-31, two panels
+                        tmm5-7 = W, 16 lines of a panel                        tmm4,5 = A, tmm6,7 = W
+
+    A weight tile is 16 lines of a panel as they lie in memory.  Tiles are always 16 rows: rows past the end of
+    the activations are read and written in scratch and never used.
+    """
+
+    max_rows = 32
+    smallest = 13
+
+    def blocks(self, module, rows):
+        """Register blocks for few rows, one or two row tiles for more."""
+        if rows <= self.rows:
+            return [(0, 0, register_block(module, self, rows))]
+        if rows < self.smallest:
+            upper = (rows + 1) // 2
+            return [
+                (0, 0, register_block(module, self, upper)),
+                (upper, 0, register_block(module, self, rows - upper)),
+            ]
+        if rows <= 16:
+            return [(0, 0, tile_block(module, 1))]
+        return [(0, 0, tile_block(module, 2)), (0, 2, tile_block(module, 2))]
+
+    def begin(self, builder, module, rows):
+        """Palette 1, all eight tiles 16 rows x 64 bytes."""
+        config = bytearray(64)
+        config[0] = 1
+        config[16:32] = bytes([64, 0] * 8)
+        config[48:56] = bytes([16] * 8)
+        array = ir.ArrayType(I8, 64)
+        table = ir.GlobalVariable(module, array, "demist_tile_config")
+        table.linkage, table.global_constant, table.align = "internal", True, 64
+        table.initializer = ir.Constant(array, config)
+        load_config = declare(module, "llvm.x86.ldtilecfg", VOID, [I8.as_pointer()])
+        with builder.if_then(builder.icmp_signed(">=", rows, I64(self.smallest))):
+            builder.call(load_config, [builder.bitcast(table, I8.as_pointer())])
+
+    def end(self, builder, module):
+        """Give the tile state back, so that context switches stay cheap."""
+        builder.call(declare(module, "llvm.x86.tilerelease", VOID, []), [])
+
+
+def tile_block(module, row_tiles):
+    """16 x 64 columns (one row tile) or 32 x 32 columns (two)."""
+    name = f"demist_tiles_{row_tiles}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(VOID, [I64] * 8), name)
+    function.linkage = "internal"
+    a, lda, _, w, panel_bytes, k4, c, correction = function.args
+    byte_pointer = I8.as_pointer()
+    tile_load = declare(module, "llvm.x86.tileloadd64", VOID, [I8, byte_pointer, I64])
+    tile_store = declare(module, "llvm.x86.tilestored64", VOID, [I8, byte_pointer, I64])
+    tile_dot = declare(module, "llvm.x86.tdpbusd", VOID, [I8] * 3)
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+    entry = b.block
+    columns = 4 // row_tiles
+
+    def at(address):
+        return pointer(b, address, I8)
+
+    for m in range(row_tiles):
+        for j in range(columns):  # stride 0: the correction line becomes every row
+            b.call(tile_load, [I8(m * columns + j), at(b.add(correction, I64(64 * j))), I64(0)])
+    loop, done = function.append_basic_block("k"), function.append_basic_block("done")
+    b.branch(loop)
+    b.position_at_end(loop)
+    k = b.phi(I64)
+    k.add_incoming(I64(0), entry)
+    a_now, w_now = b.add(a, b.shl(k, I64(2))), b.add(w, b.shl(k, I64(6)))
+
+    def weight(tile, j):
+        b.call(tile_load, [I8(tile), at(b.add(w_now, b.mul(panel_bytes, I64(j)))), I64(LINE)])
+
+    b.call(tile_load, [I8(4), at(a_now), lda])
+    if row_tiles == 1:
+        for j in range(4):
+            weight(5 + j % 3, j)
+            b.call(tile_dot, [I8(j), I8(4), I8(5 + j % 3)])
+    else:
+        weight(6, 0)
+        b.call(tile_dot, [I8(0), I8(4), I8(6)])
+        weight(7, 1)
+        b.call(tile_dot, [I8(1), I8(4), I8(7)])
+        b.call(tile_load, [I8(5), at(b.add(a_now, b.shl(lda, I64(4)))), lda])
+        b.call(tile_dot, [I8(2), I8(5), I8(6)])
+        b.call(tile_dot, [I8(3), I8(5), I8(7)])
+    following = b.add(k, I64(16))
+    k.add_incoming(following, loop)
+    b.cbranch(b.icmp_signed("<", following, k4), loop, done)
+    b.position_at_end(done)
+    for m in range(row_tiles):
+        for j in range(columns):
+            address = b.add(c, I64(C_STRIDE * 16 * m + 64 * j))
+            b.call(tile_store, [I8(m * columns + j), at(address), I64(C_STRIDE)])
+    b.ret_void()
+    return function
+
+
+__all__ = ["Amx", "Avx2", "Avx512Vnni", "AvxVnni", "I1", "Ssse3"]

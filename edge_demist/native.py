@@ -1,0 +1,215 @@
+"""Finds and loads the compiled kernels for this CPU: ctypes, the standard library, one file of ``lib/``.
+
+CPU levels, best first; the kernel's own list of features decides, so a feature that the operating system does not
+save is never used:
+
+=====================  ==========================================================================
+``x86_64_amx``         AVX-512 VNNI + AMX int8 tiles, where the kernel grants this process tile state
+``x86_64_avx512vnni``  AVX-512 F/BW/DQ/VL/CD + VNNI
+``x86_64_avxvnni``     AVX2 + AVX-VNNI (client cores)
+``x86_64_avx2``        AVX2, FMA, BMI (x86-64-v3)
+``x86_64_sse``         SSE4.2 (x86-64-v2)
+``aarch64_neondot``    ARMv8.2 with dot product (Cortex-A76 and later)
+``aarch64_neon``       ARMv8.0 (Cortex-A72)
+=====================  ==========================================================================
+
+Every level gives the same bits.  The environment variable ``EDGE_DEMIST_KERNEL`` or an argument overrides the choice.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from edge_demist.errors import EngineUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+FOLDER = Path(__file__).parent / "lib"
+KERNEL_VARIABLE = "EDGE_DEMIST_KERNEL"
+
+LEVELS = {
+    "x86_64": ("x86_64_amx", "x86_64_avx512vnni", "x86_64_avxvnni", "x86_64_avx2", "x86_64_sse"),
+    "aarch64": ("aarch64_neondot", "aarch64_neon"),
+}
+_AVX2 = {"avx2", "fma", "bmi1", "bmi2", "abm", "movbe", "f16c"}
+_AVX512 = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd", "avx512_vnni"}
+NEEDED_FLAGS: dict[str, frozenset[str]] = {
+    "x86_64_amx": frozenset(_AVX2 | _AVX512 | {"amx_tile", "amx_int8"}),
+    "x86_64_avx512vnni": frozenset(_AVX2 | _AVX512),
+    "x86_64_avxvnni": frozenset(_AVX2 | {"avx_vnni"}),
+    "x86_64_avx2": frozenset(_AVX2),
+    "x86_64_sse": frozenset({"ssse3", "sse4_1", "sse4_2", "popcnt"}),
+    "aarch64_neondot": frozenset({"asimd", "asimddp"}),
+    "aarch64_neon": frozenset({"asimd"}),
+}
+"""Features as the kernel names them, that a level needs."""
+
+# Linux ABI constants: <sys/auxv.h>, arch/arm64 <asm/hwcap.h>, arch/x86 <asm/prctl.h> and Documentation/arch/x86/xstate.rst
+_AT_HWCAP = 16
+_HWCAP = {"asimd": 1 << 1, "asimddp": 1 << 20}
+_SYS_ARCH_PRCTL = 158
+_ARCH_REQ_XCOMP_PERM = 0x1023
+_XFEATURE_XTILEDATA = 18
+
+FUNCTIONS = {
+    "demist_encode": 9,
+    "demist_scratch_bytes": 4,
+    "demist_tokenize": 9,
+    "demist_ngrams": 6,
+    "demist_encode_text": 9,
+}
+"""Exported functions and their number of arguments."""
+
+
+class Kernels(Protocol):
+    """The compiled functions; every argument is an int64: an address, a count or a flag."""
+
+    @property
+    def level(self) -> str:
+        """CPU level."""
+
+    @property
+    def encode(self) -> Callable[..., int]:
+        """``kernels.encoder.encode``."""
+
+    @property
+    def scratch_bytes(self) -> Callable[..., int]:
+        """``kernels.encoder.scratch_bytes``."""
+
+    @property
+    def tokenize(self) -> Callable[..., int]:
+        """``kernels.tokenizer.tokenize``."""
+
+    @property
+    def ngrams(self) -> Callable[..., int]:
+        """``kernels.ngrams.ngrams``."""
+
+    @property
+    def encode_text(self) -> Callable[..., int]:
+        """``kernels.text.encode_text``."""
+
+
+@dataclass(frozen=True)
+class Library:
+    """The functions of one loaded library."""
+
+    level: str
+    path: Path
+    encode: Callable[..., int]
+    scratch_bytes: Callable[..., int]
+    tokenize: Callable[..., int]
+    ngrams: Callable[..., int]
+    encode_text: Callable[..., int]
+
+
+def machine() -> str:
+    """``x86_64``, ``aarch64``, or whatever else the kernel calls this machine."""
+    name = platform.machine().lower()
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
+
+
+@functools.cache
+def cpu_flags() -> frozenset[str]:
+    """Features of this CPU that the kernel supports: ``/proc/cpuinfo`` on x86-64, ``AT_HWCAP`` on aarch64."""
+    if machine() == "x86_64":
+        try:
+            with Path("/proc/cpuinfo").open(encoding="ascii", errors="replace") as stream:
+                for line in stream:
+                    if line.startswith("flags"):
+                        return frozenset(line.partition(":")[2].split())
+        except OSError:
+            return frozenset()
+    if machine() == "aarch64":
+        try:
+            getauxval = ctypes.CDLL(None).getauxval
+        except (OSError, AttributeError):  # not Linux: ARMv8 always has Advanced SIMD
+            return frozenset({"asimd"})
+        getauxval.restype, getauxval.argtypes = ctypes.c_ulong, [ctypes.c_ulong]
+        capabilities = getauxval(_AT_HWCAP)
+        return frozenset(name for name, bit in _HWCAP.items() if capabilities & bit)
+    return frozenset()
+
+
+@functools.cache
+def request_amx() -> bool:
+    """Ask the kernel for AMX tile state; the grant holds for the process and its children."""
+    try:
+        return bool(ctypes.CDLL(None).syscall(_SYS_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XFEATURE_XTILEDATA) == 0)
+    except (OSError, AttributeError):
+        return False
+
+
+def supports(level: str) -> bool:
+    """Whether this machine runs ``level``."""
+    if level not in LEVELS.get(machine(), ()) or not NEEDED_FLAGS[level] <= cpu_flags():
+        return False
+    return level != "x86_64_amx" or request_amx()
+
+
+def available_levels(folder: Path = FOLDER) -> list[str]:
+    """Levels that this machine runs and ``folder`` holds, best first."""
+    return [level for level in LEVELS.get(machine(), ()) if supports(level) and library_path(level, folder).is_file()]
+
+
+def library_path(level: str, folder: Path = FOLDER) -> Path:
+    """File of one level's library."""
+    return folder / f"lib{level}.so"
+
+
+def load(level: str | None = None, folder: Path = FOLDER) -> Library:
+    """Load the library of ``level``, of ``EDGE_DEMIST_KERNEL``, or of the best level this machine runs.
+
+    Raises:
+        EngineUnavailableError: no library fits, or the one asked for does not run here.
+    """
+    wanted = level or os.environ.get(KERNEL_VARIABLE) or None
+    levels = available_levels(folder)
+    if wanted is None:
+        if not levels:
+            flags = " ".join(sorted(cpu_flags() & set().union(*NEEDED_FLAGS.values()))) or "none of the needed features"
+            raise EngineUnavailableError(
+                f"no compiled kernel in {folder} runs on this machine ({machine()}; {flags}); "
+                "install edge-demist[jit] or edge-demist[onnxruntime]"
+            )
+        wanted = levels[0]
+    elif wanted not in levels:
+        raise EngineUnavailableError(
+            f"kernel {wanted!r} does not run on this machine; these do: {', '.join(levels) or 'none'}"
+        )
+    return _open(wanted, library_path(wanted, folder))
+
+
+@functools.cache
+def _open(level: str, path: Path) -> Library:
+    """Load and declare one library, once per process."""
+    try:
+        library = ctypes.CDLL(str(path))
+        functions = [getattr(library, name) for name in FUNCTIONS]
+    except (OSError, AttributeError) as error:
+        raise EngineUnavailableError(f"the kernel library {path} cannot be loaded: {error}") from None
+    for function, count in zip(functions, FUNCTIONS.values(), strict=True):
+        function.argtypes, function.restype = [ctypes.c_int64] * count, ctypes.c_int64
+    return Library(level, path, *functions)
+
+
+def address(array: NDArray[np.generic]) -> int:
+    """Address of an array's first element; the caller keeps the array alive."""
+    return int(array.__array_interface__["data"][0])
+
+
+def aligned(size: int) -> NDArray[np.uint8]:
+    """``size`` uninitialised bytes on a 64-byte boundary."""
+    block = np.empty(size + 64, np.uint8)
+    start = -address(block) % 64
+    return block[start : start + size]
