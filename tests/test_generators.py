@@ -374,3 +374,12 @@ def test_addresses_are_private_or_documentation() -> None:
 )
 def test_platform_guess(text: str, windows: bool) -> None:
     assert cmdline.is_windows(text) is windows
+
+
+def test_ambiguous_single_labels_are_rare_by_default() -> None:
+    assert tunnel.ambiguous("a1" * 16)
+    assert not tunnel.ambiguous("a1" * 16 + ".t")
+    assert not tunnel.ambiguous("a1" * 9)
+    rows = tunnel.generate(random.Random(1), 4000)
+    assert sum(tunnel.ambiguous(text) for text, _, _ in rows) < 80
+    assert not any(tunnel.ambiguous(text) for text, _, _ in tunnel.generate(random.Random(1), 2000, ambiguous_rate=0.0))

@@ -238,6 +238,20 @@ def readable_chain(rng: random.Random) -> tuple[str, str]:
     return f"www.{domain(rng)}.{word(rng)}.{word(rng)}-{rng.randint(1, 9)}", domain(rng)
 
 
+def random_host(rng: random.Random) -> tuple[str, str]:
+    """Make one random-looking label, its zone cut away: object stores, device and customer identifiers, content hashes."""
+    names = (
+        _chars(rng, codecs.BASE36, rng.randint(30, 44)),
+        _chars(rng, codecs.BASE36, rng.choice((32, 40))),
+        _hex(rng, rng.choice((32, 40, 24, 56))),
+        f"pub-{_hex(rng, 32)}",
+        f"www.{_hex(rng, 32)}",
+        f"{_hex(rng, 32)}.{rng.choice(('svc', 'tracker', 'ssm', word(rng)))}",
+        f"{_chars(rng, codecs.BASE36, 8)}-{_hex(rng, 40)}-am{rng.randint(1, 3)}.d",
+    )
+    return rng.choice(names), ""
+
+
 BUILDERS: dict[str, tuple[Builder, int]] = {
     "dnsbl": (dnsbl, 12),
     "reputation": (reputation, 9),
@@ -249,6 +263,7 @@ BUILDERS: dict[str, tuple[Builder, int]] = {
     "cluster": (cluster, 8),
     "telemetry": (push_and_telemetry, 10),
     "readable-chain": (readable_chain, 10),
+    "random-host": (random_host, 8),
 }
 
 _SPECIAL_ZONES = frozenset({"ip6.arpa", "in-addr.arpa", "local", "lan", "home", "consul", "internal", "cluster.local"})

@@ -26,6 +26,11 @@ Builder = Callable[[random.Random, int], str]
 _ESCAPE = re.compile(r"\\x[0-9a-f]{2}|\\\d{3}")
 
 
+def ambiguous(name: str) -> bool:
+    """Say whether a name is one long label of letters and digits only, as random host names of ordinary zones are too."""
+    return name.isascii() and name.isalnum() and 24 <= len(name) <= MAX_LABEL
+
+
 def wire_form(name: str) -> str:
     r"""Replace log escapes of a byte (``\xbc`` of Zeek, ``\188`` of RFC 1035 master files) by one character."""
     return _ESCAPE.sub("?", name)
@@ -307,11 +312,14 @@ def generate(
     exclude: Sequence[str] = (),
     bases: Sequence[str] = (),
     base_rate: float = 0.35,
+    ambiguous_rate: float = 0.03,
 ) -> list[tuple[str, str, str]]:
     """Make ``n`` rows ``(text, "tunnel", tool)``.
 
     ``tools`` and ``exclude`` choose among :data:`TOOLS`, so a tool can be held out. ``base_rate`` is the share of
-    names that keep a base domain (from ``bases``, or invented); the published rows mostly have none.
+    names that keep a base domain (from ``bases``, or invented); the published rows mostly have none. Names that
+    are :func:`ambiguous` are kept at ``ambiguous_rate`` only: the published ordinary rows hold many like them, so
+    a higher rate buys recall on short single labels with false alarms.
     """
     names = [name for name in (tools or TOOLS) if name not in exclude]
     weights = [TOOLS[name][1] for name in names]
@@ -325,6 +333,8 @@ def generate(
             longest = max(wire_form(text).split("."), key=len)
             text = longest[: rng.randint(16, 40)] if len(longest) >= 16 else text
         text = (text + tail).lower().strip(".")
+        if ambiguous(text) and rng.random() >= ambiguous_rate:
+            continue
         if len(text) >= MIN_NAME and "?" not in text:
             rows.append((text, "tunnel", family))
     return rows
