@@ -19,11 +19,12 @@ from .errors import CheckpointError
 from .tensors import Tensors, expect, read_json, read_tensors, refuse_pickles
 
 MAX_RANK = 256  # of one linear layer, q, k and v together
-MAX_LABELS = 4096
+MAX_LABELS = 1024
 TASK_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 TARGETS = ("q", "k", "v", "attn_out", "ffn_up", "ffn_down")
 NORMALIZERS = ("identity", "hostname", "url")
 KINDS = ("category", "alarm")
+HEAD_TENSORS = ("weight", "ngram_weight", "bias", "domain_weight", "domain_ngram_weight", "domain_bias")
 
 Float = NDArray[np.float32]
 Site = tuple[int, str]
@@ -47,13 +48,11 @@ _KEY = re.compile(r"base_model\.model\.(?:\w+\.)*?layer\.(\d+)\.([\w.]+)\.lora_(
 
 @dataclass(frozen=True)
 class Specialist:
-    """A task's head and, optionally, its adapter: ``lora[(layer, target)] = (A [K, r], B [r, N])``, scaling in B."""
+    """A task's head tensors and, optionally, its adapter: ``lora[(layer, target)] = (A [K, r], B [r, N])``, scaling in B."""
 
     task: str
     lora: Mapping[Site, tuple[Float, Float]]
-    weight: Float
-    ngram_weight: Float | None
-    bias: Float
+    head: Mapping[str, Float]
     metadata: Mapping[str, str]
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
@@ -62,10 +61,7 @@ class Specialist:
         for layer, target in sorted(self.lora, key=lambda site: (site[0], TARGETS.index(site[1]))):
             a, b = self.lora[layer, target]
             named[f"lora.{layer}.{target}.A"], named[f"lora.{layer}.{target}.B"] = a, b
-        named["head.weight"] = self.weight
-        if self.ngram_weight is not None:
-            named["head.ngram_weight"] = self.ngram_weight
-        named["head.bias"] = self.bias
+        named.update({f"head.{name}": self.head[name] for name in HEAD_TENSORS if name in self.head})
         return named
 
 
@@ -84,11 +80,11 @@ def read_specialist(folder: Path, arch: Architecture, ngram_dim: int | None) -> 
     refuse_pickles(folder, "head.safetensors")
     described = read_json(folder / "specialist.json")
     metadata, classes = _describe(described, folder)
-    weight, ngram_weight, bias = _head(folder / "head.safetensors", arch.hidden_size, ngram_dim, classes)
+    head = _head(folder / "head.safetensors", arch.hidden_size, ngram_dim, classes)
     lora = read_lora(folder, arch) if (folder / "adapter_config.json").is_file() else {}
     if not lora and any(folder.glob("adapter_model*")):
         raise CheckpointError(f"{folder}: adapter_model without adapter_config.json")
-    return Specialist(folder.name, lora, weight, ngram_weight, bias, metadata)
+    return Specialist(folder.name, lora, head, metadata)
 
 
 def read_lora(folder: Path, arch: Architecture) -> dict[Site, tuple[Float, Float]]:
@@ -164,19 +160,27 @@ def site_shape(target: str, arch: Architecture) -> tuple[int, int]:
     return arch.hidden_size, arch.hidden_size
 
 
-def _head(path: Path, hidden: int, ngram_dim: int | None, classes: int) -> tuple[Float, Float | None, Float]:
-    tensors: Tensors
+def _head(path: Path, hidden: int, ngram_dim: int | None, classes: int) -> Tensors:
+    """Read and check the head: weight [H, C] and bias [C]; optional n-gram weight, optional domain head."""
     tensors, _ = read_tensors(path)
-    unknown = sorted(set(tensors) - {"weight", "ngram_weight", "bias"})
+    dim = ngram_dim or 0
+    shapes = {
+        "weight": (hidden, classes),
+        "ngram_weight": (dim, classes),
+        "bias": (classes,),
+        "domain_weight": (hidden,),
+        "domain_ngram_weight": (dim,),
+        "domain_bias": (1,),
+    }
+    unknown = sorted(set(tensors) - set(shapes))
     if unknown:
         raise CheckpointError(f"{path}: unexpected tensors {', '.join(unknown)}")
-    weight = expect(tensors, "weight", (hidden, classes), path)
-    bias = expect(tensors, "bias", (classes,), path)
-    if "ngram_weight" not in tensors:
-        return weight, None, bias
-    if ngram_dim is None:
-        raise CheckpointError(f"{path}: has ngram_weight, but the checkpoint has no ngrams.safetensors")
-    return weight, expect(tensors, "ngram_weight", (ngram_dim, classes), path), bias
+    if ngram_dim is None and any("ngram" in name for name in tensors):
+        raise CheckpointError(f"{path}: has n-gram weights, but the checkpoint has no ngrams.safetensors")
+    if ("domain_weight" in tensors) != ("domain_bias" in tensors):
+        raise CheckpointError(f"{path}: domain_weight and domain_bias belong together")
+    names = [name for name in HEAD_TENSORS if name in tensors or name in ("weight", "bias")]
+    return {name: expect(tensors, name, shapes[name], path) for name in names}
 
 
 def _describe(described: Mapping[str, object], folder: Path) -> tuple[dict[str, str], int]:
@@ -194,15 +198,17 @@ def _describe(described: Mapping[str, object], folder: Path) -> tuple[dict[str, 
     kind = described.get("kind", "category")
     positive = described.get("positive_labels", [])
     thresholds = described.get("thresholds", {})
+    sources = described.get("sources", [])
     problems = {
         f"task is {task!r}, the folder is {folder.name!r}": task != folder.name,
         f"normalizer {normalizer!r} is not one of {', '.join(NORMALIZERS)}": normalizer not in NORMALIZERS,
-        f"max_tokens {max_tokens!r} is not a positive integer": type(max_tokens) is not int or max_tokens < 1,
-        f"temperature {temperature!r} is not a positive number": not _positive(temperature),
+        f"max_tokens {max_tokens!r} is not an integer of at least 4": type(max_tokens) is not int or max_tokens < 4,
+        f"temperature {temperature!r} is not a number in 0.01…100": not _temperature(temperature),
         f"kind {kind!r} is not one of {', '.join(KINDS)}": kind not in KINDS,
         "positive_labels are not a list of labels": not isinstance(positive, list) or not set(map(str, positive)) <= set(labels),
         "an alarm needs positive_labels": kind == "alarm" and not positive,
-        "thresholds are not an object": not isinstance(thresholds, dict),
+        "thresholds are not an object of objects": not _tables(thresholds),
+        "sources are not a list of strings": not isinstance(sources, list) or not all(isinstance(x, str) for x in sources),
     }
     wrong = [text for text, bad in problems.items() if bad]
     if wrong:
@@ -216,12 +222,16 @@ def _describe(described: Mapping[str, object], folder: Path) -> tuple[dict[str, 
         "kind": str(kind),
         "positive_labels": _json(positive),
         "thresholds": _json(thresholds),
-        "sources": _json(described.get("sources", [])),
+        "sources": _json(sources),
     }, len(labels)
 
 
-def _positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+def _temperature(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0.01 <= value <= 100
+
+
+def _tables(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(table, dict) for table in value.values())
 
 
 def _json(value: object) -> str:

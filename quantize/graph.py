@@ -1,7 +1,8 @@
 """Builds ``encoder.onnx``: the encoder of a bundle as a graph without weights.
 
 The graph computes what docs/architecture.md says, as far as ONNX operators allow: one symmetric int8 scale a token
-(``QuantizeLinear`` along axis 0 of the packed [T, K] activations), integer products, float32 for the rest, GELU in
+(``QuantizeLinear`` along axis 0 of the packed [T, K] activations, stored as uint8 around 128, because ONNX Runtime's
+integer products are fast for unsigned by signed only), integer products, float32 for the rest, GELU in
 its erf form. Its initializers are named like the bundle's tensors, but linear weights are plain [K, N]; they are
 marked as external, and whoever opens the graph hands them over. Linear layers run on packed tokens; rows are padded
 for attention alone.
@@ -91,6 +92,8 @@ def _embeddings(graph: _Graph, arch: Architecture) -> str:
     graph.input("pad_index", TensorProto.INT32, ["B", "S"])
     graph.input("mask", TensorProto.INT32, ["B", "S"])
     graph.input("pool_weights", TensorProto.FLOAT, ["B", 1, "S"])
+    zero_point = graph.constant("zero_point", np.uint8(128))
+    graph.add("Expand", [zero_point, graph.add("Shape", [token_ids], "token_count")], "token_zero_points")
     weight = graph.external("embeddings.word.weight", TensorProto.INT8, [vocab, hidden])
     scale = graph.external("embeddings.word.scale", TensorProto.FLOAT, [vocab])
     table = graph.external("embeddings.position.weight", TensorProto.FLOAT, [arch.max_positions, hidden])
@@ -116,9 +119,10 @@ def _linear(graph: _Graph, x: str, stem: str, kind: str, inputs: int, outputs: i
     largest = graph.add("ReduceMax", [graph.add("Abs", [x], f"{name}.abs"), _axis(graph)], f"{name}.max", keepdims=0)
     floor = graph.add("Max", [largest, graph.constant("min_activation", np.float32(MIN_ACTIVATION))], f"{name}.floor")
     step = graph.add("Mul", [floor, graph.constant("inverse_127", np.float32(1 / 127))], f"{name}.step")
-    quantized = graph.add("QuantizeLinear", [x, step], f"{name}.q", axis=0, output_dtype=TensorProto.INT8)
-    one = graph.constant("one", np.float32(1))
-    product = graph.add("MatMulIntegerToFloat", [quantized, weight, one, scale], f"{name}.product", MICROSOFT)
+    quantized = graph.add("QuantizeLinear", [x, step, "token_zero_points"], f"{name}.q", axis=0)
+    one, zero_point = graph.constant("one", np.float32(1)), graph.constant("zero_point", np.uint8(128))
+    factors = [quantized, weight, one, scale, zero_point]
+    product = graph.add("MatMulIntegerToFloat", factors, f"{name}.product", MICROSOFT)
     column = graph.add("Unsqueeze", [step, _axis(graph)], f"{name}.column")
     y = graph.add("Add", [graph.add("Mul", [product, column], f"{name}.scaled"), bias], f"{name}.out")
     return _lora(graph, x, y, f"lora.{stem.split('.')[1]}.{kind}", inputs, outputs) if adapted else y

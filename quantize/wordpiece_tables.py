@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_VOCAB = 1 << 20
 MAX_TOKEN_BYTES = 512
+BLOCK = 1024
 
 Tensor = NDArray[np.generic]
 
@@ -103,25 +104,24 @@ def _tokenizer(path: Path) -> "Tokenizer":
 
 
 def _character_tables(tokenizer: "Tokenizer", decomposes: bool) -> dict[str, Tensor]:
-    normalize, split = tokenizer.normalizer.normalize_str, tokenizer.pre_tokenizer.pre_tokenize_str
-    removed, space, isolated, punctuation, reordered = [], [], [], [], []
+    removed, space, isolated, reordered = [], [], [], []
+    kept: list[int] = []
     mapped: list[tuple[int, list[int]]] = []
-    for code in _scalar_values():
+    for code, output in _normalized(tokenizer):
         char = chr(code)
-        output = normalize(char)
-        if output == "":
+        if output == char:
+            kept.append(code)
+            if decomposes and unicodedata.combining(char):
+                reordered.append(code)
+        elif output == "":
             removed.append(code)
-            continue
-        if output == " ":
+        elif output == " ":
             space.append(code)
         elif output == f" {char} ":
             isolated.append(code)
-        elif output != char:
+        else:
             mapped.append((code, [ord(c) for c in output]))
-        if output == char and len(split(f"a{char}a")) == 3:
-            punctuation.append(code)
-        if decomposes and output == char and unicodedata.combining(char):
-            reordered.append(code)
+    punctuation = _punctuation(tokenizer, kept)
     lengths = [len(output) for _, output in mapped]
     return {
         "removed.ranges": _ranges(removed),
@@ -136,9 +136,24 @@ def _character_tables(tokenizer: "Tokenizer", decomposes: bool) -> dict[str, Ten
     }
 
 
-def _scalar_values() -> Iterator[int]:
-    yield from range(0xD800)
-    yield from range(0xE000, 0x110000)
+def _normalized(tokenizer: "Tokenizer") -> Iterator[tuple[int, str]]:
+    """Yield every Unicode scalar value with its normalised form; asked in blocks, parted by a character that stays."""
+    separator = "|"
+    for start in range(0, 0x110000, BLOCK):
+        codes = [code for code in range(start, start + BLOCK) if not 0xD800 <= code < 0xE000 and code != ord(separator)]
+        joined = separator.join(map(chr, codes))
+        yield from zip(codes, tokenizer.normalizer.normalize_str(joined).split(separator) if codes else [], strict=True)
+        if start <= ord(separator) < start + BLOCK:
+            yield ord(separator), separator
+
+
+def _punctuation(tokenizer: "Tokenizer", kept: list[int]) -> list[int]:
+    """Return those of the ``kept`` code points that the pre-tokenizer makes words of their own."""
+    found: set[int] = set()
+    for start in range(0, len(kept), BLOCK):
+        words = tokenizer.pre_tokenizer.pre_tokenize_str("a" + "a".join(map(chr, kept[start : start + BLOCK])) + "a")
+        found.update(ord(word) for word, _ in words if len(word) == 1 and word != "a")
+    return sorted(found)
 
 
 def _ranges(codes: list[int]) -> NDArray[np.int32]:

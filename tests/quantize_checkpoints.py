@@ -127,7 +127,7 @@ def write_adapter(folder: Path, task: str, layers: tuple[int, ...], seed: int, r
     safetensors.write(path / "head.safetensors", head)
     described = {
         "task": task, "labels": LABELS, "normalizer": "hostname", "max_tokens": 48, "kind": "alarm",
-        "positive_labels": ["dga"], "temperature": 1.25, "thresholds": {"fpr_1e-3": 0.97}, "sources": ["made up"],
+        "positive_labels": ["dga"], "temperature": 1.25, "thresholds": {"fpr": {"0.001": 0.97}}, "sources": ["made up"],
     }  # fmt: skip
     (path / "specialist.json").write_text(json.dumps(described))
 
