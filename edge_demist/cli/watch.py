@@ -7,12 +7,12 @@ import os
 import sys
 from pathlib import Path
 
-from edge_demist.errors import EdgeDemistError
-from edge_demist.sensor.alarms import Budget
-from edge_demist.sensor.control import Control, Log
-from edge_demist.sensor.lines import MAX_LINE_BYTES
-from edge_demist.sensor.scoring import DEFAULT_FPR, ModelLike
-from edge_demist.sensor.watcher import Stopped, WatchConfig, Watcher, exit_code
+from ..errors import EdgeDemistError
+from ..sensor.alarms import Budget
+from ..sensor.control import Control, Log
+from ..sensor.lines import MAX_LINE_BYTES
+from ..sensor.scoring import DEFAULT_FPR, ModelLike
+from ..sensor.watcher import Stopped, WatchConfig, Watcher, exit_code
 
 
 
@@ -104,7 +104,7 @@ def config_of(args: argparse.Namespace) -> WatchConfig:
 
 
 def _load_model(args: argparse.Namespace) -> ModelLike:
-    from edge_demist import EdgeDemist
+    from .. import EdgeDemist
 
     return EdgeDemist.load(args.bundle, engine=args.engine, threads=args.threads)
 

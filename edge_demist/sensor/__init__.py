@@ -1,0 +1,1 @@
+"""The sensor: follows logs, scores their strings, writes verdicts; loses nothing."""

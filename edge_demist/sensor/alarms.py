@@ -11,10 +11,10 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from edge_demist.errors import InputError
-from edge_demist.normalizers import to_bytes
-from edge_demist.sensor.allow import AllowList
-from edge_demist.sensor.sketch import DAY_US, FLOOR, ScoreSketch
+from ..errors import InputError
+from ..normalizers import to_bytes
+from .allow import AllowList
+from .sketch import DAY_US, FLOOR, ScoreSketch
 
 MAX_REMEMBERED = 2048
 ADAPT_EVERY_US = 3600 * 1_000_000

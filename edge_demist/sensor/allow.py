@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_demist.errors import InputError
-from edge_demist.normalizers import hostname
+from ..errors import InputError
+from ..normalizers import hostname
 
 MAX_REGEX_CHARS = 2048
 _KINDS = ("exact", "suffix", "regex")

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from edge_demist.errors import EdgeDemistError
-from edge_demist.sensor.disk import Disk
+from ..errors import EdgeDemistError
+from .disk import Disk
 
 FORMAT = 1
 MAX_STATE_BYTES = 256 << 20

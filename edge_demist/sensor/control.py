@@ -11,7 +11,7 @@ import sys
 import time
 from types import FrameType
 
-from edge_demist.sensor.timestamps import format_time
+from .timestamps import format_time
 
 
 class Control:
@@ -47,6 +47,10 @@ class Control:
             return
         if select.select([self._pipe[0]], [], [], max(0.0, seconds))[0]:
             os.read(self._pipe[0], 512)
+
+    def pause(self, seconds: float) -> None:
+        """Sleep whatever was asked for: between the last attempts before a stop."""
+        time.sleep(seconds)
 
     def close(self) -> None:
         """Give the signals back."""

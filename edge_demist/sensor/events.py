@@ -8,9 +8,9 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edge_demist.normalizers import to_bytes
-from edge_demist.sensor.parse import Record
-from edge_demist.sensor.timestamps import format_time
+from ..normalizers import to_bytes
+from .parse import Record
+from .timestamps import format_time
 
 MAX_TEXT_BYTES = 8192
 MAX_ID_CHARS = 256

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from edge_demist.normalizers import from_bytes, to_bytes
-from edge_demist.sensor.events import MAX_TEXT_BYTES, ByteRange
-from edge_demist.sensor.scoring import Answer
+from ..normalizers import from_bytes, to_bytes
+from .events import MAX_TEXT_BYTES, ByteRange
+from .scoring import Answer
 
 MAX_PIECES = 16
 MAX_RANGES = 3

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from edge_demist.sensor.accounting import Books
-from edge_demist.sensor.checkpoint import Checkpoint, FileState
-from edge_demist.sensor.discover import Discovery, FileId, Found, discover, is_rotation_of
-from edge_demist.sensor.lines import MAX_LINE_BYTES, RawLine
-from edge_demist.sensor.source import Head, Source, hash_start, read_head
+from .accounting import Books
+from .checkpoint import Checkpoint, FileState
+from .discover import Discovery, FileId, Found, discover, is_rotation_of
+from .lines import MAX_LINE_BYTES, RawLine
+from .source import Head, Source, hash_start, read_head
 
 MAX_OPEN = 200
 MAX_GONE = 4096

@@ -11,8 +11,8 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 
-from edge_demist.sensor.events import Event, text_fields, to_json, verdict
-from edge_demist.sensor.timestamps import format_time
+from .events import Event, text_fields, to_json, verdict
+from .timestamps import format_time
 
 _JSON = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 _HEX = [f"\\x{i:02x}" if i < 0x20 or i == 0x7F else chr(i) for i in range(128)]

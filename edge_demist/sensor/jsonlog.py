@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import cast
 
-from edge_demist.sensor.timestamps import parse_time
+from .timestamps import parse_time
 
 _STEP = re.compile(r"([^\[\]]+?)(?:\[(?:([^=\]]+)=([^\]]*))?\])?\Z")
 _TIME_FIELDS = ("ts", "timestamp", "@timestamp", "UtcTime", "EventTime", "time")

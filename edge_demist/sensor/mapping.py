@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_demist.errors import InputError
-from edge_demist.sensor.jsonlog import compile_path
-from edge_demist.sensor.parse import Record
+from ..errors import InputError
+from .jsonlog import compile_path
+from .parse import Record
 
 DEFAULT_MAPPING = Path(__file__).with_name("mapping.toml")
 EMBEDDING = "embedding"

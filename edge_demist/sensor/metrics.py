@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_demist.errors import InputError
-from edge_demist.sensor.accounting import Counts
+from ..errors import InputError
+from .accounting import Counts
 
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 _PREFIX = "edge_demist_"

@@ -9,10 +9,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_demist.errors import InputError
-from edge_demist.sensor.disk import Disk
-from edge_demist.sensor.events import Event, to_json
-from edge_demist.sensor.formats import encode
+from ..errors import InputError
+from .disk import Disk
+from .events import Event, to_json
+from .formats import encode
 
 ROW_GROUP = 20_000
 _TEXT = (

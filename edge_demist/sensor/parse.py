@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Protocol
 
-from edge_demist.sensor.jsonlog import JsonRecord, classify_object, parse_object
-from edge_demist.sensor.zeek import ZeekParser, ZeekRecord
+from .jsonlog import JsonRecord, classify_object, parse_object
+from .zeek import ZeekParser, ZeekRecord
 
 _BOM = b"\xef\xbb\xbf"
 _BARE_NAMES = re.compile(rb"ts\t[\w.\t]+\Z")

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_demist.sensor.accounting import Counts
-from edge_demist.sensor.alarms import AlarmPolicy
-from edge_demist.sensor.allow import suggest
-from edge_demist.sensor.events import Event, Origin, event_id, finish_id, origin_of
-from edge_demist.sensor.explain import explain
-from edge_demist.sensor.lines import RawLine
-from edge_demist.sensor.mapping import EMBEDDING, FieldMapping, MappedString
-from edge_demist.sensor.scoring import Answer, Scorer
-from edge_demist.sensor.source import Source
+from .accounting import Counts
+from .alarms import AlarmPolicy
+from .allow import suggest
+from .events import Event, Origin, event_id, finish_id, origin_of
+from .explain import explain
+from .lines import RawLine
+from .mapping import EMBEDDING, FieldMapping, MappedString
+from .scoring import Answer, Scorer
+from .source import Source
 
 MAX_EXPLAINED = 64
 

@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_demist.errors import BundleError
-from edge_demist.normalizers import NORMALIZERS, from_bytes, to_bytes, truncate_utf8
-from edge_demist.sensor.cache import AnswerCache
+from ..errors import BundleError
+from ..normalizers import NORMALIZERS, from_bytes, to_bytes, truncate_utf8
+from .cache import AnswerCache
 
 DEFAULT_FPR = 0.001
 MAX_MODEL_BYTES = 8192

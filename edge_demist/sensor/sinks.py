@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from edge_demist.errors import InputError
-from edge_demist.sensor.disk import Disk
-from edge_demist.sensor.events import Event
-from edge_demist.sensor.formats import lines, syslog, zeek_header
+from ..errors import InputError
+from .disk import Disk
+from .events import Event
+from .formats import lines, syslog, zeek_header
 
 MAX_RECOVERY_BYTES = 64 << 20
 _BLOCK = 1 << 16
@@ -196,17 +196,23 @@ class FileSink:
         return {"device": info.st_dev, "inode": info.st_ino, "length": self._synced}
 
     def after_commit(self) -> None:
-        """Rotate by size. What lies behind a checkpoint is never looked for in a rotated file."""
+        """Rotate by size. Behind a checkpoint nothing is ever looked for in a rotated file; a failure waits its turn."""
         if not self._rotate_bytes or self._synced < self._rotate_bytes or self._unsynced:
             return
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        rotated = self.path.with_name(f"{self.path.name}.{stamp}")
-        self._disk.rename(self.path, rotated)
+        try:
+            self._rotate()
+        except OSError as error:
+            self._notify("output-not-rotated", {"path": str(self.path), "error": error.strerror or str(error)})
+
+    def _rotate(self) -> None:
+        if self.path.exists():
+            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+            rotated = self.path.with_name(f"{self.path.name}.{stamp}")
+            self._disk.rename(self.path, rotated)
+            self._notify("output-rotated", {"path": str(rotated)})
+        fresh = self._disk.open_append(self.path)
         self._disk.close(self._fd)
-        self._fd = self._disk.open_append(self.path)
-        self._synced = 0
-        self._disk.fsync_dir(self.path.parent)
-        self._notify("output-rotated", {"path": str(rotated)})
+        self._fd, self._synced = fresh, 0
         self._begin_file()
         self._drop_old()
 
@@ -349,7 +355,7 @@ def make_file_sink(form: str, path: Path | None, **options: object) -> Sink:
     if form == "parquet":
         if path is None:
             raise InputError("--format parquet needs -o FILE")
-        from edge_demist.sensor.parquet import ParquetSink
+        from .parquet import ParquetSink
 
         return ParquetSink(path)
     if path is None:

@@ -8,10 +8,10 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_demist.sensor.accounting import Counts
-from edge_demist.sensor.checkpoint import FileState
-from edge_demist.sensor.lines import MAX_LINE_BYTES, READ_BYTES, ByteStream, LineSplitter, RawLine
-from edge_demist.sensor.parse import LineParser
+from .accounting import Counts
+from .checkpoint import FileState
+from .lines import MAX_LINE_BYTES, READ_BYTES, ByteStream, LineSplitter, RawLine
+from .parse import LineParser
 
 HEAD_BYTES = 1 << 16
 

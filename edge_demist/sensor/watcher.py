@@ -13,26 +13,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_demist.errors import EdgeDemistError, InputError
-from edge_demist.sensor.accounting import Books
-from edge_demist.sensor.alarms import AlarmPolicy, Budget
-from edge_demist.sensor.allow import load_allow_lists
-from edge_demist.sensor.checkpoint import Checkpoint, CheckpointStore, is_disk_trouble
-from edge_demist.sensor.control import Control, Log, ServiceManager
-from edge_demist.sensor.disk import Disk
-from edge_demist.sensor.events import Event
-from edge_demist.sensor.follow import Follower
-from edge_demist.sensor.lines import MAX_LINE_BYTES
-from edge_demist.sensor.mapping import FieldMapping, load_rules
-from edge_demist.sensor.metrics import Gauges, Histogram, render, serve_local, write_textfile
-from edge_demist.sensor.pipeline import Options, Pipeline
-from edge_demist.sensor.scoring import DEFAULT_FPR, ModelLike, Scorer, self_test
-from edge_demist.sensor.sinks import FileSink, Sink, SyslogSink, make_file_sink
+from ..errors import EdgeDemistError, InputError
+from .accounting import Books
+from .alarms import AlarmPolicy, Budget
+from .allow import load_allow_lists
+from .checkpoint import Checkpoint, CheckpointStore, is_disk_trouble
+from .control import Control, Log, ServiceManager
+from .disk import Disk
+from .events import Event
+from .follow import Follower
+from .lines import MAX_LINE_BYTES
+from .mapping import FieldMapping, load_rules
+from .metrics import Gauges, Histogram, render, serve_local, write_textfile
+from .pipeline import Options, Pipeline
+from .scoring import DEFAULT_FPR, ModelLike, Scorer, self_test
+from .sinks import FileSink, Sink, SyslogSink, make_file_sink
 
 MAX_UNSYNCED_BYTES = 4 << 20
 METRICS_EVERY_S = 10.0
-SCAN_SHARE = 20.0
 SUMMARY_FORMAT = 1
+FIRST_DELAY_S = 0.1
+TRIES_AFTER_STOP = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class WatchConfig:
     max_latency_s: float = 0.2
     poll_s: float = 0.5
     scan_s: float = 2.0
+    scan_share: float = 20.0
     commit_s: float = 5.0
     max_line_bytes: int = MAX_LINE_BYTES
     rotate_bytes: int = 0
@@ -227,7 +229,7 @@ class Watcher:
         self.follower.scan()
         self._last_scan = time.monotonic()
         # A folder with very many files must not cost more than a twentieth of the time.
-        self._scan_every = max(self.config.scan_s, SCAN_SHARE * (self._last_scan - now))
+        self._scan_every = max(self.config.scan_s, self.config.scan_share * (self._last_scan - now))
         if self.follower.finished_changed:
             self._flush()
             self._commit()  # a file's identity is durable before its first event is
@@ -295,7 +297,7 @@ class Watcher:
 
     def _patiently(self, action: Callable[[], None]) -> None:
         """Do it, however long the disk or the reader refuses; say so, keep the watchdog quiet, read nothing."""
-        delay = 0.1
+        delay, tries_left = FIRST_DELAY_S, TRIES_AFTER_STOP
         while True:
             try:
                 action()
@@ -308,13 +310,16 @@ class Watcher:
                 self.log("waiting-for-output", {"error": error.strerror or str(error), "retry_in_s": delay})
                 self._manager.status(f"waiting: {error.strerror or error}")
                 if self.control.stop:
-                    raise Stopped from error
+                    tries_left -= 1
+                    if tries_left < 0:
+                        raise Stopped from error
+                    self.control.pause(min(delay, 0.5))
                 self.control.wait(delay)
                 self._manager.ping()
                 self._write_metrics()
                 delay = min(delay * 2, 5.0)
             else:
-                if delay > 0.1:
+                if delay > FIRST_DELAY_S:
                     self.log("output-takes-data-again", {})
                     self._manager.status("running")
                 return

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edge_demist.normalizers import from_bytes
-from edge_demist.sensor.timestamps import parse_time
+from ..normalizers import from_bytes
+from .timestamps import parse_time
 
 MAX_FIELDS = 4096
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|\\)")
@@ -96,7 +96,7 @@ class ZeekParser:
     def is_meta(self, line: bytes) -> bool:
         """Whether the line is a header line (also under another ``LogAscii::meta_prefix``)."""
         prefix = self.header.prefix if self.header else b"#"
-        return line.startswith((b"#", prefix)) or _SEPARATOR_LINE.match(line) is not None
+        return line.startswith(prefix) or _SEPARATOR_LINE.match(line) is not None
 
     def feed_meta(self, line: bytes) -> None:
         """Take one header line."""

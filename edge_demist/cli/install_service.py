@@ -1,0 +1,58 @@
+"""``edge-demist install-service``: print or write the systemd unit."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from ..errors import InputError
+from ..sensor.service import UnitOptions, install_unit, render_unit
+
+_DEFAULT = UnitOptions()
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "install-service",
+        help="print or install the systemd unit",
+        description="A unit without network, users or devices, with limits and a watchdog.",
+    )
+    parser.add_argument("paths", nargs="*", metavar="PATH", help=f"logs to watch (default {' '.join(_DEFAULT.paths)})")
+    parser.add_argument("--print", action="store_true", dest="print_only", help="print the unit and write nothing")
+    parser.add_argument("--folder", type=Path, default=Path("/etc/systemd/system"), help="where to write it")
+    parser.add_argument("--executable", default="", metavar="FILE", help="the edge-demist to run (default: this one)")
+    parser.add_argument("--group", action="append", metavar="NAME", help="group that may read the logs (default adm)")
+    parser.add_argument("--memory-max", default=_DEFAULT.memory_max, metavar="SIZE", help="MemoryMax (default 256M)")
+    parser.add_argument("--cpu-quota", type=int, default=_DEFAULT.cpu_quota, metavar="PERCENT", help="CPUQuota (default 50)")
+    parser.add_argument("--alarms-per-day", type=int, default=20, metavar="N", help="budget of alarms (default 20)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command: 0, 1 if the unit cannot be written, 2 for wrong usage."""
+    executable = args.executable or shutil.which("edge-demist") or _DEFAULT.executable
+    try:
+        options = UnitOptions(
+            paths=tuple(args.paths) or _DEFAULT.paths,
+            executable=executable,
+            groups=tuple(args.group or _DEFAULT.groups),
+            memory_max=args.memory_max,
+            cpu_quota=args.cpu_quota,
+            extra=("--emit", "alarms", "--alarms-per-day", str(args.alarms_per_day)),
+        )
+    except InputError as error:
+        sys.stderr.write(f"edge-demist install-service: {error}\n")
+        return 2
+    if args.print_only:
+        sys.stdout.write(render_unit(options))
+        return 0
+    try:
+        path = install_unit(options, args.folder)
+    except OSError as error:
+        sys.stderr.write(f"edge-demist install-service: {error.filename}: {error.strerror}; run as root, or use --print\n")
+        return 1
+    sys.stdout.write(f"wrote {path}; now: systemctl daemon-reload && systemctl enable --now {path.name}\n")
+    return 0

@@ -1,0 +1,156 @@
+"""The systemd unit: hardened, without network, with limits and a watchdog (systemd.exec(5), systemd.service(5))."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+
+UNIT_NAME = "edge-demist.service"
+_SAFE_PATH = re.compile(r"/[\w./:+@=-]*\Z", re.ASCII)
+_SAFE_ARGUMENT = re.compile(r"[\w./:+@=,*-]+\Z", re.ASCII)
+_LIMIT = re.compile(r"\d+[KMG]?\Z")
+
+_TEMPLATE = """\
+[Unit]
+Description=edge-demist: verdicts for Zeek and Suricata logs
+Documentation=man:systemd.exec(5)
+After=local-fs.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={command}
+ExecReload=/bin/kill -HUP $MAINPID
+Restart=on-failure
+RestartSec=5
+# 130 is Ctrl-C, 2 is wrong usage: starting again would not help
+RestartPreventExitStatus=2 130
+WatchdogSec=120
+TimeoutStartSec=180
+TimeoutStopSec=60
+StateDirectory=edge-demist
+StateDirectoryMode=0750
+LogsDirectory=edge-demist
+LogsDirectoryMode=0750
+UMask=0077
+Environment=PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
+
+# limits
+MemoryMax={memory_max}
+MemorySwapMax=0
+CPUQuota={cpu_quota}%
+TasksMax=32
+LimitNOFILE=1024
+Nice=10
+IOSchedulingClass=idle
+OOMPolicy=stop
+
+# nobody, nowhere to go
+DynamicUser=yes
+SupplementaryGroups={groups}
+PrivateNetwork=yes
+IPAddressDeny=any
+RestrictAddressFamilies=AF_UNIX
+PrivateUsers=yes
+PrivateDevices=yes
+DevicePolicy=closed
+PrivateTmp=yes
+PrivateIPC=yes
+PrivateMounts=yes
+ProtectSystem=strict
+ProtectHome=yes
+ProtectProc=invisible
+ProcSubset=pid
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+NoNewPrivileges=yes
+RemoveIPC=yes
+KeyringMode=private
+CapabilityBoundingSet=
+AmbientCapabilities=
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources @obsolete
+SystemCallErrorNumber=EPERM
+# the logs may be read, the state and our own logs written, nothing else
+ReadOnlyPaths={readable}
+InaccessiblePaths=-/boot
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitOptions:
+    """What differs from host to host. ``memory_max`` as systemd writes sizes; ``cpu_quota`` in percent of one CPU."""
+
+    paths: Sequence[str] = ("/var/log/suricata/eve.json", "/opt/zeek/logs/current")
+    executable: str = "/usr/local/bin/edge-demist"
+    groups: Sequence[str] = ("adm",)
+    memory_max: str = "256M"
+    cpu_quota: int = 50
+    extra: Sequence[str] = ("--emit", "alarms", "--alarms-per-day", "20")
+
+    def __post_init__(self) -> None:
+        """Refuse what would change the meaning of the unit file.
+
+        Raises:
+            InputError: a path that is relative or holds blanks or specifiers, a bad limit.
+        """
+        for path in (self.executable, *self.paths):
+            if not _SAFE_PATH.match(path):
+                raise InputError(f"{path!r}: an absolute path of letters, digits and ./:+@=_- is needed in a unit file")
+        for argument in (*self.extra, *self.groups):
+            if not _SAFE_ARGUMENT.match(argument):
+                raise InputError(f"{argument!r}: cannot stand in a unit file")
+        if not self.paths or not _LIMIT.match(self.memory_max) or not 1 <= self.cpu_quota <= 6400:
+            raise InputError("a unit needs a path, MemoryMax like 256M and CPUQuota between 1 and 6400")
+
+
+def render_unit(options: UnitOptions) -> str:
+    """The unit file."""
+    command = (
+        options.executable,
+        "watch",
+        *options.paths,
+        "--state /var/lib/edge-demist/state",
+        "-o /var/log/edge-demist/events.jsonl --rotate-mb 64 --keep 16",
+        "--metrics /var/log/edge-demist/edge_demist.prom",
+        *options.extra,
+    )
+    return _TEMPLATE.format(
+        command=" ".join(command),
+        groups=" ".join(options.groups),
+        memory_max=options.memory_max,
+        cpu_quota=options.cpu_quota,
+        readable=" ".join(f"-{path}" for path in options.paths),
+    )
+
+
+def install_unit(options: UnitOptions, folder: Path = Path("/etc/systemd/system")) -> Path:
+    """Write the unit file; enabling it is left to the operator.
+
+    Raises:
+        OSError: the folder cannot be written (root is needed).
+    """
+    path = folder / UNIT_NAME
+    temporary = path.with_name(f".{UNIT_NAME}.tmp")
+    temporary.write_text(render_unit(options), encoding="ascii")
+    temporary.chmod(0o644)
+    temporary.replace(path)
+    return path

@@ -1,0 +1,58 @@
+"""What the sensor tests share: the stand-in model, a quick way to run ``watch``, the sample logs."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))
+
+from edge_demist.sensor.watcher import WatchConfig, Watcher  # noqa: E402
+from tools.fake_model import FakeModel  # noqa: E402
+
+RAW = ROOT.parent / "shared" / "data" / "raw"
+DATA = Path(__file__).parent / "data"
+needs_raw = pytest.mark.skipif(not RAW.is_dir(), reason="the sample logs of ../shared/data/raw are not here")
+
+
+def watch_once(folder: Path, *paths: Path, model: FakeModel | None = None, **options: object) -> tuple[list[dict], dict]:
+    """Run ``watch --once`` with the stand-in model: events and summary."""
+    output = folder / "events.jsonl"
+    settings: dict[str, object] = {"paths": paths, "once": True, "output": output, "summary": folder / "summary.json"}
+    watcher = Watcher(WatchConfig(**(settings | options)), lambda: model or FakeModel())  # type: ignore[arg-type]
+    try:
+        watcher.run()
+    finally:
+        watcher.close()
+    return read_events(output), json.loads((folder / "summary.json").read_text())
+
+
+def read_events(path: Path) -> list[dict]:
+    """Events of a JSONL file."""
+    return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def balanced(counts: dict) -> bool:
+    """Whether every record is accounted for."""
+    return counts["records"] == counts["records_out"] + sum(counts["skipped"].values())
+
+
+def read_log(path: Path) -> bytes:
+    """A log, uncompressed."""
+    data = path.read_bytes()
+    return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+
+
+def zeek_log(fields: str, *rows: str, types: str = "", path: str = "dns") -> str:
+    """A small Zeek log; fields and values are separated by blanks in the arguments."""
+    lines = ["#separator \\x09", "#set_separator\t,", "#empty_field\t(empty)", "#unset_field\t-", f"#path\t{path}"]
+    lines.append("#fields\t" + fields.replace(" ", "\t"))
+    if types:
+        lines.append("#types\t" + types.replace(" ", "\t"))
+    return "\n".join([*lines, *(row.replace(" ", "\t") for row in rows)]) + "\n"

@@ -1,0 +1,249 @@
+"""Kills ``watch`` at hundreds of random points and at every write, fsync and rename, and counts what was lost.
+
+    python -m tools.crash_test [--kills 300] [--json FILE]
+
+Lost must be 0; repeats may happen, with the same event id and the same content. Logs are rotated and compressed all
+the while. ``--json`` writes the counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from edge_demist.sensor.disk import Disk
+from edge_demist.sensor.watcher import Stopped, WatchConfig, Watcher
+from tools.fake_model import FakeModel
+from tools.faults import FastDisk, FaultDisk, LogWorld, PowerCut, PowerDisk, ScriptedControl, kill_at, refuse
+
+TASKS = ("dga", "hostname-category")
+
+
+@dataclass
+class Tally:
+    """The outcome of many runs of one kind."""
+
+    kind: str
+    crashes: int = 0
+    records: int = 0
+    lost: int = 0
+    repeats: int = 0
+    conflicts: int = 0
+    damaged_lines: int = 0
+    waits: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Nothing lost, no id with two meanings, no broken line."""
+        return not (self.lost or self.conflicts or self.damaged_lines)
+
+
+class Bench:
+    """A folder with logs, output and state."""
+
+    def __init__(self, root: Path, seed: int, records: int, *, copytruncate: bool = False) -> None:
+        """Make the folders and the world."""
+        self.logs, self.own = root / "logs", root / "own"
+        self.logs.mkdir(parents=True)
+        self.own.mkdir()
+        self.world = LogWorld(self.logs, seed, records, copytruncate=copytruncate)
+
+    @property
+    def output(self) -> Path:
+        """The output file."""
+        return self.own / "events.jsonl"
+
+    def config(self, **changes: object) -> WatchConfig:
+        """Settings that commit as often as possible."""
+        options: dict[str, object] = {
+            "paths": (self.logs,),
+            "output": self.output,
+            "state": self.own / "state",
+            "batch_strings": 4,
+            "max_latency_s": 0.0,
+            "poll_s": 0.0,
+            "scan_s": 0.0,
+            "scan_share": 0.0,
+            "commit_s": 0.0,
+            "explain": False,
+            "rotate_bytes": 6000,
+        }
+        return WatchConfig(**(options | changes))  # type: ignore[arg-type]
+
+    def run(self, disk: Disk, waits: int = 10_000, **changes: object) -> Watcher:
+        """Run the watcher until the world has nothing more, or a fault strikes."""
+        control = ScriptedControl(self.world, strike_waits=waits)
+        watcher = Watcher(self.config(**changes), lambda: FakeModel(tasks=TASKS), control=control, disk=disk)
+        try:
+            watcher.run()
+        finally:
+            watcher.close()
+        return watcher
+
+    def check(self, tally: Tally) -> None:
+        """Compare the output with what was written to the logs."""
+        seen: dict[str, tuple[str, str]] = {}
+        found: Counter[str] = Counter()
+        for path in sorted(self.own.glob("events.jsonl*")):
+            for line in path.read_bytes().splitlines():
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    tally.damaged_lines += 1
+                    continue
+                meaning = (event["text"], event["task"])
+                tally.repeats += event["event_id"] in seen
+                tally.conflicts += seen.setdefault(event["event_id"], meaning) != meaning
+                found[event["text"]] += event["event_id"] not in found
+        complete = Counter(text for text, _task in seen.values())
+        tally.records += len(self.world.written)
+        tally.lost += sum(complete[query] < len(TASKS) for query in self.world.written)
+        tally.conflicts += sum(complete[query] > len(TASKS) for query in self.world.written)
+
+
+def count_operations(seed: int, records: int) -> int:
+    """How many operations an undisturbed run makes."""
+    with tempfile.TemporaryDirectory() as folder:
+        disk = FastDisk()
+        Bench(Path(folder), seed, records).run(disk)
+        return disk.operations
+
+
+def power_cuts(every: int = 1, seed: int = 1, records: int = 40) -> Tally:
+    """Cut power at every n-th operation, once each, then restart and finish."""
+    tally = Tally("power cut at every write, fsync and rename")
+    for point in range(0, count_operations(seed, records), every):
+        with tempfile.TemporaryDirectory() as folder:
+            bench = Bench(Path(folder), seed, records, copytruncate=point % 2 == 1)
+            disk = PowerDisk(bench.own, point, seed=point)
+            try:
+                bench.run(disk)
+            except PowerCut:
+                tally.crashes += 1
+                disk.after_power_cut()
+                bench.world.step()
+            bench.run(FastDisk())
+            bench.check(tally)
+    return tally
+
+
+def disk_troubles(every: int = 3, seed: int = 2, records: int = 30) -> Tally:
+    """Refuse operations for a while (disk full, read-only, failing) at every n-th one, without a restart."""
+    tally = Tally("disk full, read-only or failing for a while")
+    for number, point in enumerate(range(4, count_operations(seed, records), every)):
+        code = (errno.ENOSPC, errno.EROFS, errno.EIO)[number % 3]
+        with tempfile.TemporaryDirectory() as folder:
+            bench = Bench(Path(folder), seed, records)
+            watcher = bench.run(FastDisk(refuse(point, 1 + number % 7, code)))
+            tally.crashes += 1
+            tally.waits += watcher.gauges().disk_trouble
+            bench.check(tally)
+    return tally
+
+
+def stopped_while_full(points: int = 20, seed: int = 3, records: int = 30) -> Tally:
+    """The disk stays full until a stop is asked for; a later run with room must find everything."""
+    tally = Tally("disk full until stopped, then restarted")
+    total = count_operations(seed, records)
+    for point in range(4, total, max(1, total // points)):
+        with tempfile.TemporaryDirectory() as folder:
+            bench = Bench(Path(folder), seed, records)
+            try:
+                bench.run(FastDisk(refuse(point, 10**9)), waits=60)
+            except Stopped:
+                tally.crashes += 1
+            bench.run(FastDisk())
+            bench.check(tally)
+    return tally
+
+
+def _child(folder: Path, seconds: float, kill_operation: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tools.crash_test", "--child", str(folder), "--seconds", str(seconds)]
+    return subprocess.Popen([*command, "--kill-at", str(kill_operation)], cwd=Path(__file__).parents[1])
+
+
+def run_child(folder: Path, seconds: float, kill_operation: int) -> None:
+    """Follow a folder that another process writes to, until told to stop or killed."""
+    bench_folder = Bench.__new__(Bench)
+    bench_folder.logs, bench_folder.own = folder / "logs", folder / "own"
+    disk = FaultDisk(kill_at(kill_operation)) if kill_operation >= 0 else Disk()
+    config = bench_folder.config(poll_s=0.002, scan_s=0.01, commit_s=0.02, batch_strings=16)
+    watcher = Watcher(config, lambda: FakeModel(tasks=TASKS), disk=disk)
+    watcher.control.install()
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    watcher.run()
+    watcher.close()
+
+
+def sigkills(kills: int, seed: int = 4, *, at_operations: bool = False) -> Tally:
+    """SIGKILL a real process ``kills`` times, at random moments or at its n-th disk operation, while logs rotate."""
+    tally = Tally("SIGKILL at every disk operation in turn" if at_operations else "SIGKILL at random moments")
+    chance = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), seed, 10**9)
+        for number in range(kills):
+            child = _child(Path(folder), 30.0, number % 60 if at_operations else -1)
+            until = time.monotonic() + chance.uniform(0.15, 0.6)
+            while child.poll() is None and (at_operations or time.monotonic() < until):
+                bench.world.step()
+                time.sleep(0.004)
+            child.kill()
+            tally.crashes += child.wait() == -signal.SIGKILL
+        bench.world._total = 0
+        for _ in range(3):
+            last = _child(Path(folder), 3.0, -1)
+            last.wait()
+        bench.check(tally)
+    return tally
+
+
+def report(tallies: list[Tally], path: Path | None) -> bool:
+    """Print the counts; write them as JSON if asked. True if all is well."""
+    for tally in tallies:
+        sys.stdout.write(
+            f"{tally.kind}: {tally.crashes} crashes, {tally.records} records, {tally.lost} lost, {tally.repeats} repeats "
+            f"(same id), {tally.conflicts} ids with two meanings, {tally.damaged_lines} damaged lines, {tally.waits} waits\n"
+        )
+    if path is not None:
+        path.write_text(json.dumps({"runs": [asdict(t) for t in tallies]}, indent=2) + "\n", encoding="ascii")
+    return all(tally.ok for tally in tallies)
+
+
+def main() -> int:
+    """Run everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=300, help="SIGKILLs of each kind")
+    parser.add_argument("--json", type=Path, help="write the counts here")
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=1.0, help=argparse.SUPPRESS)
+    parser.add_argument("--kill-at", type=int, default=-1, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        run_child(args.child, args.seconds, args.kill_at)
+        return 0
+    runs: list[Callable[[], Tally]] = [
+        power_cuts,
+        disk_troubles,
+        stopped_while_full,
+        lambda: sigkills(args.kills),
+        lambda: sigkills(args.kills, at_operations=True),
+    ]
+    return 0 if report([run() for run in runs], args.json) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
