@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from . import checkpoint
-from .data import CORPUS_KINDS, TASKS, Rows, batches, load_tokenizer, normalized, pack, read_table, sha256_file
+from .data import CORPUS_KINDS, TASKS, Rows, batches, in_order, load_tokenizer, normalized, pack, read_table, sha256_file
 from .network import Network, empty_encoder, padded, transferred_encoder
 from .ngrams import NgramConfig
 
@@ -37,6 +37,10 @@ SHARES = {
 }  # fmt: skip
 MLM_ROWS = {"hostname": 400_000, "uri": 120_000, "dns_query": 10_000, "cmdline": 52_000, "http_header": 20_000, "path": 60_000,
             "payload": 60_000, "user_agent": 20_000, "cert": 1_512}  # fmt: skip
+
+
+MLM_PLACES = 192
+"""Masked tokens scored a batch: a fixed number, see ``data.batches``."""
 
 
 class Source:
@@ -123,9 +127,11 @@ def loss_of(net: Network, source: Source, index: NDArray[np.int64], mask_id: int
     if source.name == "mlm":
         masked, chosen = mask_tokens(ids, lengths, mask_id, net.encoder.config.vocab_size)
         hidden, _ = net.pooled(masked, lengths)
+        places = chosen.flatten().nonzero()[:, 0]
+        places = places[torch.arange(MLM_PLACES) % len(places)] if len(places) else torch.arange(MLM_PLACES)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            scores = functional.linear(net.mlm(hidden[chosen]), net.encoder.embeddings.word_embeddings.weight)
-        return functional.cross_entropy(scores.float(), ids[chosen]) if chosen.any() else scores.sum() * 0.0
+            scores = functional.linear(net.mlm(hidden.flatten(0, 1)[places]), net.encoder.embeddings.word_embeddings.weight)
+        return functional.cross_entropy(scores.float(), ids.flatten()[places])
     _, pooled = net.pooled(ids, lengths)
     logits = net.logits(source.name, pooled, net.ngram_vector(source.rows, index, drop=0.5))
     assert source.rows.y is not None
@@ -140,7 +146,7 @@ def evaluate(net: Network, dev: dict[str, Rows]) -> dict[str, float]:
     result = {}
     for name, rows in dev.items():
         right = 0
-        for index in batches(rows.lengths, 8192, np.random.default_rng(0)):
+        for index in in_order(rows.lengths, 4096):
             _, pooled = net.pooled(*padded(rows, index))
             right += int((net.logits(name, pooled, net.ngram_vector(rows, index)).argmax(1).numpy() == rows.y[index]).sum())
         result[name] = round(right / len(rows), 4)
@@ -172,7 +178,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--steps", type=int, default=10**9, help="optimizer steps, if sooner reached than --minutes")
     p.add_argument("--layers", type=int, default=3)
     p.add_argument("--from-scratch", action="store_true", help="random weights instead of MiniLM's")
-    p.add_argument("--tokens", type=int, default=1536, help="tokens a batch; four batches of different sources make a step")
+    p.add_argument("--tokens", type=int, default=2048, help="tokens a batch; three batches of different sources make a step")
     p.add_argument("--lr", type=float, default=3e-4)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=1)
@@ -240,7 +246,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rng = np.random.default_rng((args.seed, step))
         dense.zero_grad()
         sparse.zero_grad()
-        for name in rng.choice(names, size=4, replace=False, p=shares / shares.sum()):
+        for name in rng.choice(names, size=3, replace=False, p=shares / shares.sum()):
             index = sources[name].next()
             tokens += int(sources[name].rows.lengths[index].sum())
             loss = loss_of(net, sources[name], index, mask_id)

@@ -108,21 +108,52 @@ def normalized(texts: Sequence[str], normalizer: str) -> list[str]:
     return [function(str(t)) for t in texts]
 
 
-def batches(lengths: NDArray[np.int64], token_budget: int, rng: np.random.Generator, mega: int = 24) -> Iterator[NDArray[np.int64]]:
-    """One shuffled epoch of row numbers: batches of about ``token_budget`` tokens, rows of similar length together."""
+WIDTHS = (3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 256, 512)
+"""Padded row lengths of training batches."""
+
+
+def width_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The padded length of each row: the next of ``WIDTHS``."""
+    return np.array(WIDTHS)[np.searchsorted(WIDTHS, lengths)]
+
+
+def batches(lengths: NDArray[np.int64], token_budget: int, rng: np.random.Generator, mega: int = 32) -> Iterator[NDArray[np.int64]]:
+    """One shuffled epoch of row numbers, rows of similar length together.
+
+    Every batch of padded length w has exactly ``token_budget // w`` rows, so that only a few shapes occur: oneDNN compiles a
+    kernel a shape, and free shapes spend more time in its compiler than in the kernels. Rows left over go to the next width;
+    the last batch of a chunk is filled by repeating rows.
+    """
     order = rng.permutation(len(lengths))
     rows_per_chunk = max(1, int(mega * token_budget / max(lengths.mean(), 1.0)))
     for begin in range(0, len(order), rows_per_chunk):
         chunk = order[begin : begin + rows_per_chunk]
-        chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
-        cuts, start = [], 0
-        for i in range(len(chunk)):
-            if (i - start + 1) * int(lengths[chunk[i]]) > token_budget and i > start:
-                cuts.append(chunk[start:i])
-                start = i
-        cuts.append(chunk[start:])
+        widths = width_of(lengths[chunk])
+        cuts = []
+        rest = np.empty(0, np.int64)
+        for width in np.unique(widths):
+            rows = np.concatenate([rest, chunk[widths == width]])
+            size = max(1, token_budget // int(width))
+            full = len(rows) // size * size
+            cuts += [rows[i : i + size] for i in range(0, full, size)]
+            rest = rows[full:]
+        if len(rest):
+            size = max(1, token_budget // int(width_of(lengths[rest]).max()))
+            cuts.append(np.resize(rest, size))
         for k in rng.permutation(len(cuts)):
             yield cuts[k]
+
+
+def in_order(lengths: NDArray[np.int64], token_budget: int) -> Iterator[NDArray[np.int64]]:
+    """Every row once, rows of similar length together (for evaluation)."""
+    order = np.argsort(lengths, kind="stable")
+    begin = 0
+    while begin < len(order):
+        end = begin + 1
+        while end < len(order) and (end + 1 - begin) * int(lengths[order[end]]) <= token_budget:
+            end += 1
+        yield order[begin:end]
+        begin = end
 
 
 def sha256_file(path: Path) -> str:

@@ -1,0 +1,80 @@
+"""The command line: one module a command.
+
+Exit codes: 0 all done, 1 some items failed, 2 cannot start (usage, unreadable input, unusable bundle), 130 interrupted.
+A reader that closes the pipe ends the command quietly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from ..errors import EdgeDemistError
+
+COMMANDS = (
+    "classify",
+    "embed",
+    "tokenize",
+    "tasks",
+    "info",
+    "verify",
+    "doctor",
+    "bench",
+    "watch",
+    "status",
+    "install_service",
+    "anonymize",
+)
+
+EPILOG = """examples:
+  printf 'paypal-login.example\\nkernel.org\\n' | edge-demist classify --task hostname-threat -
+  edge-demist classify --task dga --fpr 1e-3 names.txt
+  edge-demist watch --once /var/log/zeek -o verdicts.jsonl
+
+exit codes: 0 all done, 1 some items failed, 2 cannot start, 130 interrupted
+"""
+
+
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser with one command's options, or with all commands (for help)."""
+    parser = argparse.ArgumentParser(
+        prog="edge-demist",
+        description="Embed and classify security strings on the edge, offline, on a CPU.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"edge-demist {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS if command is None else (command,):
+        importlib.import_module(f".{name}", __package__).add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    module = arguments[0].replace("-", "_") if arguments else ""
+    known = module in COMMANDS
+    try:
+        args = build_parser(module if known else None).parse_args(arguments)
+        code = int(importlib.import_module(f".{module}", __package__).run(args))
+        sys.stdout.flush()
+    except EdgeDemistError as error:
+        print(f"edge-demist: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        _silence_stdout()
+        return 0
+    except KeyboardInterrupt:
+        print("edge-demist: interrupted", file=sys.stderr)
+        return 130
+    return code
+
+
+def _silence_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush does not fail on a closed pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,108 @@
+"""``edge-demist classify``: one JSON answer for each string."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..errors import InputError
+from ..model import EdgeDemist, Prediction
+from .lines import Line, Progress, add_input, add_model, dump, merged, read_batches, write_lines
+
+EXAMPLES = """examples:
+  edge-demist classify --task hostname-category names.txt
+  printf 'xjwqpvkz.info\\n' | edge-demist classify --task dga -
+  zeek-cut query < dns.log | edge-demist classify --task dga --fpr 1e-3 -
+  edge-demist classify --task dga --input-format zeek --field query dns.log
+  echo '{"text": "curl/8.5", "id": 7}' | edge-demist classify --task user-agent --top-k 3 --input-format jsonl -
+
+output: {"text", "task", "label", "score"}, for alarm tasks "alarm_score", with --top-k "scores"; "truncated": true
+where only the beginning of a string was read; {"line", "error"} for a line that cannot be processed.
+"""
+
+
+def add_parser(subparsers: Any) -> None:  # noqa: ANN401
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "classify", help="classify strings", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_input(parser)
+    parser.add_argument("--task", default=None, help="specialist to ask (see edge-demist tasks); jsonl lines may name their own in 'task'")
+    parser.add_argument("--top-k", type=_top_k, default=1, metavar="K", help="report the K most probable labels; 'all' for every label")
+    parser.add_argument(
+        "--min-accuracy", type=float, default=None, metavar="P", help="answer only as often as P of the answers are right; else 'unknown'"
+    )
+    parser.add_argument("--fpr", type=float, default=None, metavar="P", help="alarm tasks: false-positive rate of the alarm, such as 1e-3")
+    add_model(parser)
+
+
+def _top_k(value: str) -> int:
+    if value == "all":
+        return 0
+    try:
+        number = int(value)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is neither a number from 1 nor 'all'")
+    return number
+
+
+def run(args: argparse.Namespace) -> int:
+    """Classify; 1 if some lines failed."""
+    if args.task is None and args.input_format != "jsonl":
+        raise InputError("give --task NAME (see: edge-demist tasks)")
+    failed = False
+    with EdgeDemist.load(args.bundle, engine=args.engine, threads=args.threads) as model:
+        if args.task is not None:
+            model.specialist(args.task)
+        progress = Progress()
+        for batch in read_batches(args):
+            answers = _answer(model, batch, args)
+            failed |= any("error" in a for a in answers)
+            write_lines(dump(a) for a in answers)
+            progress.add(len(batch))
+        progress.close()
+    return 1 if failed else 0
+
+
+def _answer(model: EdgeDemist, batch: list[Line], args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Output objects of a batch, in order."""
+    asked: list[tuple[int, str]] = []
+    out: list[dict[str, Any]] = [{}] * len(batch)
+    for i, line in enumerate(batch):
+        task = args.task or line.carried.get("task")
+        if line.error or task not in model.tasks:
+            out[i] = {"line": line.number, "error": line.error or f"unknown task {task!r}; known: {', '.join(model.tasks)}"}
+        else:
+            asked.append((i, task))
+    predictions = model.classify(
+        [batch[i].text for i, _ in asked],
+        task=[t for _, t in asked],
+        top_k=args.top_k,
+        min_accuracy=args.min_accuracy,
+        fpr=args.fpr,
+    )
+    for (i, _), prediction in zip(asked, predictions, strict=True):
+        out[i] = _object(batch[i], prediction, own_task=args.task is None)
+    return out
+
+
+def _object(line: Line, prediction: Prediction, *, own_task: bool) -> dict[str, Any]:
+    """One output object."""
+    if prediction.error:
+        return {"line": line.number, "error": prediction.error}
+    result: dict[str, Any] = {
+        "text": prediction.text,
+        "task": prediction.task,
+        "label": prediction.label,
+        "score": round(prediction.score, 6),
+    }
+    if prediction.alarm_score:
+        result["alarm_score"] = round(prediction.alarm_score, 6)
+    if prediction.scores is not None:
+        result["scores"] = {k: round(v, 6) for k, v in prediction.scores.items()}
+    if prediction.truncated or line.cut:
+        result["truncated"] = True
+    carried = {k: v for k, v in line.carried.items() if not (own_task and k == "task")}
+    return merged(carried, result)

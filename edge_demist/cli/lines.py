@@ -1,0 +1,184 @@
+"""Reading strings from a file or a pipe, and writing one JSON line for each."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from ..errors import InputError
+from ..normalizers import from_bytes
+
+MAX_LINE_BYTES = 16 * 1024 * 1024
+"""A longer line is cut here and the rest of it skipped (16 MiB)."""
+
+READ_BYTES = 1 << 18
+BATCH_LINES = 2048
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Line:
+    """One input line: its number (from 1), its text or what is wrong with it, and other keys to carry through."""
+
+    number: int
+    text: str
+    carried: Mapping[str, Any]
+    error: str | None = None
+    cut: bool = False
+
+
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """Options shared by commands that read strings."""
+    parser.add_argument("input", metavar="FILE", help="one string a line; - for standard input")
+    parser.add_argument(
+        "--input-format",
+        choices=("lines", "jsonl", "zeek"),
+        default="lines",
+        help="lines: a string a line; jsonl: an object a line, other keys are carried through; zeek: a Zeek TSV or JSON log",
+    )
+    parser.add_argument("--field", default=None, metavar="NAME", help="key or column that holds the string (jsonl: text, zeek: query)")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Options shared by commands that load a bundle."""
+    parser.add_argument("--bundle", type=Path, default=None, metavar="DIR", help="bundle folder (default: the one in the package)")
+    parser.add_argument(
+        "--engine", default="auto", choices=("auto", "native", "jit", "onnxruntime"), help="what computes (default: %(default)s)"
+    )
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads for large batches (default: 1)")
+
+
+def open_input(name: str) -> BinaryIO:
+    """Open a file, or standard input for ``-``.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if name == "-":
+        return sys.stdin.buffer
+    try:
+        if Path(name).is_dir():
+            raise InputError(f"{name}: is a directory; give a file or -")
+        return Path(name).open("rb")
+    except OSError as error:
+        raise InputError(f"{name}: {error.strerror}") from None
+
+
+def raw_batches(stream: BinaryIO) -> Iterator[list[tuple[bytes, bool]]]:
+    """Batches of (line without its end, was it cut): what one read brought, so that a slow pipe is answered at once."""
+    pending = bytearray()
+    skipping = False
+    reader = getattr(stream, "read1", stream.read)
+    while block := reader(READ_BYTES):
+        parts = block.split(b"\n")
+        batch: list[tuple[bytes, bool]] = []
+        for part in parts[:-1]:
+            if not skipping:
+                pending += part
+            line, cut = bytes(pending[:MAX_LINE_BYTES]), skipping or len(pending) > MAX_LINE_BYTES
+            batch.append((line[:-1] if line.endswith(b"\r") else line, cut))
+            pending.clear()
+            skipping = False
+            if len(batch) >= BATCH_LINES:
+                yield batch
+                batch = []
+        if not skipping:
+            pending += parts[-1]
+            if len(pending) > MAX_LINE_BYTES:
+                skipping = True
+        if batch:
+            yield batch
+    if pending:
+        yield [(bytes(pending[:MAX_LINE_BYTES]), skipping or len(pending) > MAX_LINE_BYTES)]
+
+
+def read_batches(args: argparse.Namespace) -> Iterator[list[Line]]:
+    """Parse the input in the format asked for, in batches; every input line gives exactly one ``Line``."""
+    number = 0
+    parse = _parser(args.input_format, args.field)
+    stream = open_input(args.input)
+    try:
+        for batch in raw_batches(stream):
+            lines = []
+            for raw, cut in batch:
+                number += 1
+                found = parse(number, raw, cut)
+                if found is not None:
+                    lines.append(found)
+            yield lines
+    finally:
+        if stream is not sys.stdin.buffer:
+            stream.close()
+
+
+def _parser(form: str, field: str | None) -> Any:  # noqa: ANN401
+    if form == "lines":
+        return lambda number, raw, cut: Line(number, from_bytes(raw), {}, cut=cut)
+    if form == "jsonl":
+        key = field or "text"
+        return lambda number, raw, cut: parse_json(number, raw, key, cut=cut)
+    from .zeek_lines import ZeekLines
+
+    return ZeekLines(field or "query")
+
+
+def parse_json(number: int, raw: bytes, key: str, *, cut: bool) -> Line:
+    """One JSON object a line; ``key`` holds the string, the others are carried through."""
+    if cut:
+        return Line(number, "", {}, f"the line is longer than {MAX_LINE_BYTES} bytes")
+    try:
+        value = json.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        return Line(number, "", {}, f"not valid JSON: {str(error)[:200]}")
+    if not isinstance(value, dict):
+        return Line(number, "", {}, "not a JSON object")
+    text = value.pop(key, None)
+    if not isinstance(text, str):
+        return Line(number, "", value, f"key {key!r} is missing or not a string")
+    return Line(number, text, value)
+
+
+def merged(carried: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+    """Carried keys, then the result's; a carried key that the result also has is kept as ``input_<key>``."""
+    return {**{(f"input_{k}" if k in result else k): v for k, v in carried.items()}, **result}
+
+
+def dump(value: Mapping[str, Any]) -> str:
+    """One JSON line. ASCII only: no control, bidi or escape character of an input reaches a terminal."""
+    return json.dumps(value, ensure_ascii=True, separators=(", ", ": "))
+
+
+class Progress:
+    """A line count on stderr, only on a terminal."""
+
+    def __init__(self, stream: TextIO = sys.stderr) -> None:
+        self._stream, self._shown = stream, stream.isatty()
+        self._began = self._last = time.monotonic()
+        self._count = 0
+
+    def add(self, count: int) -> None:
+        """Count more lines."""
+        self._count += count
+        now = time.monotonic()
+        if self._shown and now - self._last > 0.2:
+            self._last = now
+            rate = self._count / max(now - self._began, 1e-9)
+            self._stream.write(f"\r{self._count:,} lines, {rate:,.0f} a second\x1b[K")
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Clear the line."""
+        if self._shown:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write and flush a batch of output lines."""
+    sys.stdout.write("".join(line + "\n" for line in lines))
+    sys.stdout.flush()

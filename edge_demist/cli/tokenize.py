@@ -1,0 +1,48 @@
+"""``edge-demist tokenize``: token ids and pieces of strings, exactly as given."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..model import EdgeDemist
+from ..normalizers import to_bytes
+from .lines import add_input, add_model, dump, merged, read_batches, write_lines
+
+EXAMPLES = """examples:
+  echo www.example.com | edge-demist tokenize -
+  edge-demist tokenize --special --input-format jsonl strings.jsonl
+
+output: {"text", "ids", "pieces"}; no normalizer is applied.
+"""
+
+
+def add_parser(subparsers: Any) -> None:  # noqa: ANN401
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "tokenize", help="token ids and pieces", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_input(parser)
+    parser.add_argument("--special", action="store_true", help="add the prefix and suffix ids that the encoder sees")
+    add_model(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tokenize; 1 if some lines failed."""
+    failed = False
+    with EdgeDemist.load(args.bundle, engine=args.engine) as model:
+        for batch in read_batches(args):
+            good = [line for line in batch if not line.error]
+            ids, offsets = model.tokenizer.encode_batch([to_bytes(line.text) for line in good], add_special_tokens=args.special)
+            rows = iter(zip(offsets[:-1], offsets[1:], strict=True))
+            out = []
+            for line in batch:
+                if line.error:
+                    failed = True
+                    out.append(dump({"line": line.number, "error": line.error}))
+                    continue
+                begin, end = next(rows)
+                row = ids[begin:end]
+                out.append(dump(merged(line.carried, {"text": line.text, "ids": row.tolist(), "pieces": model.tokenizer.pieces(row)})))
+            write_lines(out)
+    return 1 if failed else 0

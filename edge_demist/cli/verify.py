@@ -1,0 +1,58 @@
+"""``edge-demist verify``: check every file of a bundle and, with a key, its signature."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..bundle import DEFAULT_PATH, Bundle
+from ..errors import BundleError, InputError
+from ..specialists import load_specialist
+
+EXAMPLES = """examples:
+  edge-demist verify
+  edge-demist verify --bundle /opt/bundle --key vendor.pub
+
+exit codes: 0 intact, 1 damaged, hostile, unsigned (with --key) or signed by another key
+"""
+
+
+def add_parser(subparsers: Any) -> None:  # noqa: ANN401
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "verify",
+        help="check hashes and signature",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("path", nargs="?", type=Path, default=None, metavar="DIR", help="bundle folder (default: the one in the package)")
+    parser.add_argument("--bundle", type=Path, default=None, metavar="DIR", help="same as DIR")
+    parser.add_argument("--key", type=Path, default=None, metavar="FILE", help="public key; the bundle must be signed by it")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Verify; 1 if the bundle cannot be trusted."""
+    folder = args.path or args.bundle or DEFAULT_PATH
+    try:
+        if args.key is not None:
+            from ..signing import read_public_key, verify_manifest
+
+            try:
+                key = read_public_key(args.key)
+            except OSError as error:
+                raise InputError(f"{args.key}: {error.strerror}") from None
+            verify_manifest(folder, key)
+        bundle = Bundle.load(folder)
+        for task in bundle.tasks:
+            load_specialist(bundle, task)
+    except BundleError as error:
+        print(f"edge-demist: {folder}: {error}", file=sys.stderr)
+        return 1
+    for name, entry in sorted(bundle.files.items()):
+        print(f"ok  {entry.sha256}  {entry.bytes:>10}  {name}")
+    signed = " (signature verified)" if args.key is not None else ""
+    print(f"{bundle.name} version {bundle.version}: {len(bundle.files)} files, {len(bundle.tasks)} specialists, id {bundle.id}{signed}")
+    return 0

@@ -1,0 +1,448 @@
+"""``EdgeDemist``: texts in, vectors and predictions out.
+
+Does normalizing, de-duplication, length sorting, chunking and the choice of adapters; leaves arithmetic to an engine
+and the meaning of a head to :mod:`edge_demist.specialists`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import engines, native
+from .bundle import Bundle
+from .engines.base import Adapter, Engine
+from .errors import EngineUnavailableError, InputError, UnknownTaskError
+from .native import Kernels
+from .ngrams import Ngrams
+from .normalizers import NORMALIZERS, from_bytes, to_bytes, truncate_utf8
+from .specialists import Specialist, load_specialist
+from .tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from .wordpiece import WordPieceTokenizer
+
+CHUNK = 2048
+"""Distinct texts computed at a time; bounds the memory of one call."""
+
+UNKNOWN = "unknown"
+"""Label of an answer held back by ``min_accuracy``."""
+
+Text: TypeAlias = "str | bytes"
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int32]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prediction:
+    """One answer.
+
+    Attributes:
+        text: the text as given (bytes are decoded with ``surrogateescape``).
+        task: the specialist asked.
+        label: the most probable label; ``unknown`` when held back; empty when ``error`` is set.
+        score: calibrated probability of the most probable label, 0 to 1.
+        alarm_score: probability that the answer is one of the task's positive labels; 0 for categories.
+        scores: the ``top_k`` most probable labels and their probabilities, best first; None for ``top_k=1``.
+        truncated: only the beginning of the text was read (limits in the bundle's manifest and the specialist).
+        error: what was wrong with this text; None for an answer.
+    """
+
+    text: str
+    task: str
+    label: str
+    score: float
+    alarm_score: float = 0.0
+    scores: Mapping[str, float] | None = None
+    truncated: bool = False
+    error: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Item:
+    """A distinct piece of work: normalized bytes for one specialist (None: no task)."""
+
+    raw: bytes
+    task: str | None
+
+
+class EdgeDemist:
+    """A loaded bundle: tokenizer, engine and specialists.
+
+    Thread-safe; usable after ``fork``; pickles by path.
+    """
+
+    def __init__(self, bundle: Bundle, engine: str = "auto", threads: int = 1) -> None:
+        """Use :meth:`load`; this takes a bundle already opened."""
+        self._bundle = bundle
+        self._asked = engine
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._specialists: dict[str, Specialist] = {}
+        kernels = _kernels() if bundle.tokenizer.type == "unigram" or bundle.ngrams is not None else None
+        self._tokenizer = _tokenizer(bundle, kernels)
+        self._ngrams = Ngrams(bundle, kernels) if bundle.ngrams is not None else None
+        self._engine: Engine = engines.create(bundle, engine, threads)
+        self._pid = os.getpid()
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, *, engine: str = "auto", threads: int = 1) -> EdgeDemist:
+        """Open a bundle and make it ready.
+
+        Args:
+            path: folder of the bundle; None for the one in the package.
+            engine: ``auto``, ``native``, ``jit`` or ``onnxruntime``.
+            threads: threads that share the rows of a large call.
+
+        Raises:
+            BundleError: missing, damaged or hostile bundle.
+            EngineUnavailableError: the engine cannot run here.
+        """
+        return cls(Bundle.load(path), engine=engine, threads=threads)
+
+    def __reduce__(self) -> tuple[functools.partial[EdgeDemist], tuple[str]]:
+        """Pickle by path."""
+        return functools.partial(type(self).load, engine=self._asked, threads=self._threads), (str(self._bundle.path),)
+
+    def __enter__(self) -> EdgeDemist:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Release the engine; the model cannot be used afterwards."""
+        closer = getattr(self._engine, "close", None)
+        if closer is not None:
+            closer()
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the specialists."""
+        return self._bundle.tasks
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return self._bundle.architecture.hidden_size
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle in use."""
+        return self._bundle
+
+    @property
+    def bundle_id(self) -> str:
+        """SHA-256 of the bundle's manifest, hexadecimal."""
+        return self._bundle.id
+
+    @property
+    def engine(self) -> Engine:
+        """The engine in use; re-made after ``fork``."""
+        if self._pid != os.getpid():
+            with self._lock:
+                if self._pid != os.getpid():
+                    self._engine = engines.create(self._bundle, self._asked, self._threads)
+                    self._pid = os.getpid()
+        return self._engine
+
+    @property
+    def tokenizer(self) -> Tokenizer | WordPieceTokenizer:
+        """The tokenizer."""
+        return self._tokenizer
+
+    def specialist(self, task: str) -> Specialist:
+        """The specialist of a task, read on first use.
+
+        Raises:
+            UnknownTaskError: no such task.
+            BundleError: its file is malformed or belongs to another base.
+        """
+        found = self._specialists.get(task)
+        if found is None:
+            with self._lock:
+                found = self._specialists.get(task) or load_specialist(self._bundle, task)
+                self._specialists[task] = found
+        return found
+
+    def encode(
+        self,
+        texts: Text | Sequence[Text],
+        batch_size: int = CHUNK,
+        *,
+        task: str | None = None,
+        normalizer: str = "identity",
+        normalize_embeddings: bool = True,
+        show_progress_bar: bool = False,
+        convert_to_numpy: bool = True,
+    ) -> Floats:
+        """Vectors of texts.
+
+        Args:
+            texts: one text or many; ``str`` or ``bytes``.
+            batch_size: distinct texts computed at a time.
+            task: see the texts as this specialist does (its adapter and its normalizer); None for the general vector.
+            normalizer: named normalizer for the general vector.
+            normalize_embeddings: divide each vector by its Euclidean norm.
+            show_progress_bar: progress on stderr if it is a terminal.
+            convert_to_numpy: accepted for code written for sentence-transformers; must be true.
+
+        Returns:
+            float32 [n, dim], or [dim] for a single text.
+
+        Raises:
+            InputError: an item is neither ``str`` nor ``bytes``, or an argument is out of range.
+        """
+        if not convert_to_numpy:
+            raise InputError("convert_to_numpy=False is not supported: vectors are numpy arrays")
+        if isinstance(texts, (str, bytes)):
+            return self._encode([texts], CHUNK, task, normalizer, normalize_embeddings, show=False)[0]
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, not {batch_size}")
+        return self._encode(texts, batch_size, task, normalizer, normalize_embeddings, show=show_progress_bar)
+
+    def _encode(self, texts: Sequence[Text], batch: int, task: str | None, normalizer: str, normalize: bool, *, show: bool) -> Floats:
+        """Vectors [n, dim] of a list of texts."""
+        specialist = self.specialist(task) if task is not None else None
+        name = specialist.normalizer if specialist else normalizer
+        if name not in NORMALIZERS:
+            raise InputError(f"unknown normalizer {name!r}; known: {', '.join(NORMALIZERS)}")
+        out = np.empty((len(texts), self.dim), np.float32)
+        for begin in range(0, len(texts), batch):
+            items, where = self._distinct([(t, task, name) for t in texts[begin : begin + batch]], begin)
+            vectors, _ = self._pooled(items, normalize=normalize)
+            out[begin : begin + len(where)] = vectors[where]
+            if show and sys.stderr.isatty():
+                done = min(begin + batch, len(texts))
+                print(f"\r{done:,} / {len(texts):,} texts", end="" if done < len(texts) else "\n", file=sys.stderr, flush=True)  # noqa: T201
+        return out
+
+    def classify(
+        self,
+        texts: Text | Sequence[Text],
+        task: str | Sequence[str] = "hostname-category",
+        top_k: int = 1,
+        *,
+        min_accuracy: float | None = None,
+        fpr: float | None = None,
+    ) -> list[Prediction]:
+        """Ask specialists.
+
+        Args:
+            texts: one text or many; ``str`` or ``bytes``.
+            task: one task for all, or one per text (they share one batch).
+            top_k: how many labels to report in ``scores``; 0 for every label.
+            min_accuracy: hold answers back (label ``unknown``) below the score that reaches this accuracy on the dev set.
+            fpr: alarms only: answer a positive label only above the score with this false-positive rate; else the best
+                other label.
+
+        Returns:
+            One prediction a text, in order. A text that cannot be processed gives a prediction with ``error`` set.
+
+        Raises:
+            UnknownTaskError: a task without a specialist.
+            InputError: ``task`` and ``texts`` differ in length, or an argument is out of range.
+        """
+        many = [texts] if isinstance(texts, (str, bytes)) else texts
+        names = [task] * len(many) if isinstance(task, str) else list(task)
+        if len(names) != len(many):
+            raise InputError(f"{len(names)} tasks for {len(many)} texts; give one task, or one per text")
+        if top_k < 0:
+            raise InputError(f"top_k must be 0 (all labels) or more, not {top_k}")
+        rules = {name: _Rule(self.specialist(name), min_accuracy, fpr) for name in dict.fromkeys(names)}
+        answers: list[Prediction] = []
+        for begin in range(0, len(many), CHUNK):
+            answers += self._classify_chunk(many[begin : begin + CHUNK], names[begin : begin + CHUNK], rules, top_k)
+        return answers
+
+    def _classify_chunk(self, texts: Sequence[Text], names: list[str], rules: Mapping[str, _Rule], top_k: int) -> list[Prediction]:
+        """Predictions for at most ``CHUNK`` texts."""
+        asked, errors = [], {}
+        for i, (text, name) in enumerate(zip(texts, names, strict=True)):
+            reason = _refusal(text)
+            if reason:
+                errors[i] = reason
+            else:
+                asked.append((text, name, rules[name].specialist.normalizer))
+        items, where = self._distinct(asked, 0)
+        scores, truncated = self._scores(items, rules)
+        answers: list[Prediction] = []
+        place = iter(where)
+        for i, (text, name) in enumerate(zip(texts, names, strict=True)):
+            shown = from_bytes(text) if isinstance(text, bytes) else text if isinstance(text, str) else repr(text)
+            if i in errors:
+                answers.append(Prediction(shown, name, "", 0.0, error=errors[i]))
+                continue
+            k = next(place)
+            if not items[k].raw:
+                answers.append(Prediction(shown, name, "", 0.0, error="the text is empty after normalization"))
+                continue
+            answers.append(rules[name].answer(shown, scores[k], truncated=bool(truncated[k]), top_k=top_k))
+        return answers
+
+    def _scores(self, items: Sequence[_Item], rules: Mapping[str, _Rule]) -> tuple[list[Floats], NDArray[np.bool_]]:
+        """P(label) of every item, and whether it was truncated."""
+        pooled, truncated = self._pooled(items, normalize=False)
+        raws = [item.raw for item in items]
+        ngrams = self._ngrams.encode_batch(raws) if self._ngrams is not None and items else None
+        groups: dict[str, list[int]] = {}
+        for k, item in enumerate(items):
+            groups.setdefault(str(item.task), []).append(k)
+        scores: list[Floats] = [np.empty(0, np.float32)] * len(items)
+        for name, members in groups.items():
+            index = np.array(members)
+            table = rules[name].specialist.probabilities(pooled[index], ngrams[index] if ngrams is not None else None)
+            for k, row in zip(members, table, strict=True):
+                scores[k] = row
+        return scores, truncated
+
+    def _distinct(self, asked: Sequence[tuple[Text, str | None, str]], first: int) -> tuple[list[_Item], list[int]]:
+        """Distinct normalized items, and for each text the number of its item."""
+        items: dict[_Item, int] = {}
+        where = []
+        for i, (text, task, normalizer) in enumerate(asked):
+            if not isinstance(text, (str, bytes)):
+                raise InputError(f"text {first + i} is {type(text).__name__}, not str or bytes")
+            item = _Item(normalized_bytes(text, normalizer, 16 * self._bundle.limits.max_bytes), task)
+            where.append(items.setdefault(item, len(items)))
+        return list(items), where
+
+    def _pooled(self, items: Sequence[_Item], *, normalize: bool) -> tuple[Floats, NDArray[np.bool_]]:
+        """Pooled vectors [n, H] of items under their adapters, and which were truncated."""
+        limits = self._bundle.limits
+        if not items:
+            return np.empty((0, self.dim), np.float32), np.zeros(0, np.bool_)
+        tasks = [item.task for item in items]
+        adapters: list[Adapter | None] = []
+        slot: dict[str | None, int] = {}
+        for task in dict.fromkeys(tasks):
+            slot[task] = len(adapters)
+            adapters.append(self.specialist(task).adapter if task is not None else None)
+        caps = {t: self.specialist(t).max_tokens if t is not None else limits.max_tokens for t in slot}
+        raws = [truncate_utf8(item.raw, limits.max_bytes) for item in items]
+        ids, offsets = self._tokenizer.encode_batch(raws, max_tokens=limits.max_tokens + 1, add_special_tokens=True)
+        cap = np.array([caps[t] for t in tasks], np.int64)
+        truncated = np.array([len(r) < len(i.raw) for r, i in zip(raws, items, strict=True)], np.bool_)
+        lengths = np.diff(offsets)
+        over = lengths > cap
+        if over.any():
+            truncated |= over
+            ids, offsets = _cut(ids, offsets, np.minimum(lengths, cap), over, self._bundle.tokenizer.suffix_ids)
+        index = np.array([slot[t] for t in tasks], np.int32)
+        order = np.lexsort((np.diff(offsets), index)).astype(np.int64)
+        ids, offsets = _reorder(ids, offsets, order)
+        sorted_vectors = self.engine.encode(ids, offsets, adapters, index[order], normalize)
+        vectors = np.empty_like(sorted_vectors)
+        vectors[order] = sorted_vectors
+        return vectors, truncated
+
+
+class _Rule:
+    """Turns probabilities into a prediction under the caller's thresholds."""
+
+    def __init__(self, specialist: Specialist, min_accuracy: float | None, fpr: float | None) -> None:
+        self.specialist = specialist
+        self._floor = specialist.threshold("accuracy", min_accuracy) if min_accuracy is not None else None
+        self._alarm = specialist.threshold("fpr", fpr) if fpr is not None and specialist.kind == "alarm" else None
+        if fpr is not None and specialist.kind != "alarm":
+            raise InputError(f"fpr applies to alarm tasks; {specialist.task!r} is a category task (use min_accuracy)")
+        positive = set(specialist.positive_labels)
+        self._positive = np.array([label in positive for label in specialist.labels])
+
+    def answer(self, text: str, scores: Floats, *, truncated: bool, top_k: int) -> Prediction:
+        """The prediction for P(label) ``scores``."""
+        specialist = self.specialist
+        alarm = float(scores[self._positive].sum()) if specialist.kind == "alarm" else 0.0
+        best = int(scores.argmax())
+        if self._alarm is not None:
+            allowed = self._positive if alarm >= self._alarm else ~self._positive
+            best = int(np.where(allowed, scores, -1.0).argmax())
+        score = float(scores[best])
+        label = specialist.labels[best]
+        if self._floor is not None and score < self._floor:
+            label = UNKNOWN
+        ranked = None
+        if top_k != 1:
+            order = np.argsort(-scores, kind="stable")[: top_k or None]
+            ranked = MappingProxyType({specialist.labels[j]: float(scores[j]) for j in order})
+        return Prediction(text, specialist.task, label, score, alarm, ranked, truncated)
+
+
+def _tokenizer(bundle: Bundle, kernels: Kernels | None) -> Tokenizer | WordPieceTokenizer:
+    """The tokenizer of the manifest's type."""
+    if bundle.tokenizer.type == "wordpiece":
+        from .wordpiece import WordPieceTokenizer
+
+        return WordPieceTokenizer(bundle)
+    return Tokenizer(bundle, kernels)
+
+
+def _kernels() -> Kernels:
+    """Compiled tokenizer and n-gram functions: the shipped library, or Numba's where none fits this CPU."""
+    try:
+        return native.load()
+    except EngineUnavailableError as missing:
+        try:
+            from .engines import jit
+        except ImportError:
+            raise missing from None
+        return jit.kernels()
+
+
+def _refusal(text: object) -> str | None:
+    """Why a text cannot be processed; None if it can."""
+    if not isinstance(text, (str, bytes)):
+        return f"expected str or bytes, not {type(text).__name__}"
+    return None if text else "the text is empty"
+
+
+def normalized_bytes(text: Text, normalizer: str, limit: int) -> bytes:
+    """The bytes that a specialist sees, reading at most ``limit`` characters of an overlong text."""
+    whole = from_bytes(text) if isinstance(text, bytes) else text
+    return to_bytes(NORMALIZERS[normalizer](whole[:limit]))
+
+
+def _cut(ids: Ids, offsets: Ids, lengths: NDArray[np.int64], over: NDArray[np.bool_], suffix: tuple[int, ...]) -> tuple[Ids, Ids]:
+    """Cut rows to ``lengths``; rows that lost tokens end with the suffix again."""
+    position = np.arange(len(ids)) - np.repeat(offsets[:-1], np.diff(offsets))
+    kept = ids[position < np.repeat(lengths, np.diff(offsets))]
+    new = np.zeros(len(offsets), np.int32)
+    np.cumsum(lengths, out=new[1:])
+    for j, token in enumerate(reversed(suffix)):
+        kept[new[1:][over] - 1 - j] = token
+    return kept, new
+
+
+def _reorder(ids: Ids, offsets: Ids, order: NDArray[np.int64]) -> tuple[Ids, Ids]:
+    """Pack rows in another order."""
+    lengths = np.diff(offsets)[order]
+    new = np.zeros(len(offsets), np.int32)
+    np.cumsum(lengths, out=new[1:])
+    source = np.repeat(offsets[:-1][order] - new[:-1], lengths) + np.arange(len(ids))
+    return np.ascontiguousarray(ids[source]), new
+
+
+@contextlib.contextmanager
+def opened(path: str | Path | None = None, **options: object) -> Iterator[EdgeDemist]:
+    """``with opened() as model``: load, use, close."""
+    model = EdgeDemist.load(path, **options)  # type: ignore[arg-type]
+    try:
+        yield model
+    finally:
+        model.close()
+
+
+__all__ = ["EdgeDemist", "Prediction", "UNKNOWN", "UnknownTaskError", "opened"]

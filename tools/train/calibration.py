@@ -1,0 +1,153 @@
+"""Calibration of a trained head: temperature, domain head, thresholds, scores with intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, f1_score
+
+from .data import Task
+
+Floats = NDArray[np.float32]
+FALSE_POSITIVE_RATES = (0.01, 0.001, 0.0001)
+ACCURACIES = (0.9, 0.94, 0.98)
+BINS = 15
+
+
+def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Row-wise softmax."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    result: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
+    return result
+
+
+def fit_temperature(logits: Floats, y: NDArray[np.int64]) -> float:
+    """Temperature that minimises the negative log-likelihood (Guo et al., 2017)."""
+
+    def loss(log_t: float) -> float:
+        p = softmax(logits / np.exp(log_t))
+        return float(-np.log(np.maximum(p[np.arange(len(y)), y], 1e-12)).mean())
+
+    return float(np.exp(optimize.minimize_scalar(loss, bounds=(-2.5, 2.5), method="bounded").x))
+
+
+def expected_calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """ECE with 15 equal-width bins (Naeini et al., 2015)."""
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = [abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
+    return float(np.sum(gaps))
+
+
+@dataclasses.dataclass(frozen=True)
+class Domain:
+    """Logistic regression: does a string belong to this specialist's kind?"""
+
+    weight: Floats
+    ngram_weight: Floats
+    bias: float
+
+    def probability(self, pooled: Floats, ngrams: Floats) -> NDArray[np.float64]:
+        """P(in domain), float64 [n]."""
+        logit = pooled @ self.weight + ngrams @ self.ngram_weight + self.bias
+        result: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.clip(logit, -30, 30)))
+        return result
+
+    def tensors(self) -> dict[str, Floats]:
+        """Tensors of head.safetensors."""
+        return {
+            "domain_weight": self.weight.astype(np.float32),
+            "domain_ngram_weight": self.ngram_weight.astype(np.float32),
+            "domain_bias": np.array([self.bias], np.float32),
+        }
+
+
+def fit_domain(own: tuple[Floats, Floats], foreign: tuple[Floats, Floats], false_refusals: float = 0.002) -> Domain:
+    """Fit the domain head; its bias is then moved so that about ``false_refusals`` of own strings fall below one half."""
+    x = np.concatenate([np.concatenate(own, axis=1), np.concatenate(foreign, axis=1)])
+    y = np.concatenate([np.ones(len(own[0])), np.zeros(len(foreign[0]))])
+    scale = x.std(axis=0) + 1e-6
+    model = LogisticRegression(C=0.1, max_iter=300).fit(x / scale, y)
+    weight = (model.coef_[0] / scale).astype(np.float32)
+    hidden = own[0].shape[1]
+    logit = np.concatenate(own, axis=1) @ weight + model.intercept_[0]
+    shift = max(0.0, float(-np.quantile(logit, false_refusals))) + 2.0
+    return Domain(weight[:hidden], weight[hidden:], float(model.intercept_[0] + shift))
+
+
+def interval(hits: int, n: int) -> list[float]:
+    """Clopper-Pearson 95 % interval of a proportion."""
+    low = float(stats.beta.ppf(0.025, hits, n - hits + 1)) if hits else 0.0
+    high = float(stats.beta.ppf(0.975, hits + 1, n - hits)) if hits < n else 1.0
+    return [round(low, 6), round(high, 6)]
+
+
+def alarm_thresholds(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> tuple[dict[str, float], dict[str, Any]]:
+    """Score at each false-positive rate, and what it gave on dev.
+
+    Where dev has too few negatives for a rate, the threshold lies half-way between the highest negative and 1, and the report's
+    interval of the false-positive rate says how little that proves.
+    """
+    negative, hits = np.sort(score[~positive]), score[positive]
+    table, report = {}, {}
+    for rate in FALSE_POSITIVE_RATES:
+        allowed = int(np.floor(rate * len(negative)))
+        highest = float(negative[-1 - allowed])
+        above = float(negative[-allowed]) if allowed else 1.0
+        threshold = (highest + above) / 2
+        table[str(rate)] = threshold
+        alarms, found = int((negative >= threshold).sum()), int((hits >= threshold).sum())
+        report[str(rate)] = {
+            "threshold": threshold, "recall": round(found / len(hits), 4), "recall_interval": interval(found, len(hits)),
+            "fpr": alarms / len(negative), "fpr_interval": interval(alarms, len(negative)), "negatives": len(negative),
+        }  # fmt: skip
+    return table, report
+
+
+def accuracy_thresholds(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[dict[str, float], dict[str, Any]]:
+    """Lowest probability above which answers are right as often as asked, with the share of texts answered."""
+    order = np.argsort(-confidence, kind="stable")
+    running = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    table, report = {}, {}
+    for target in ACCURACIES:
+        good = np.nonzero(running >= target)[0]
+        if not len(good):
+            continue
+        k = int(good[-1])
+        table[str(target)] = float(confidence[order[k]])
+        report[str(target)] = {"threshold": float(confidence[order[k]]), "coverage": round((k + 1) / len(order), 4), "accuracy": float(running[k])}
+    return table, report
+
+
+def calibrate(task: Task, labels: list[str], logits: Floats, y: NDArray[np.int64], in_domain: NDArray[np.float64]) -> dict[str, Any]:
+    """Temperature, thresholds and dev scores of a head.
+
+    The expected calibration error is cross-fitted: each half of dev is scored with the other half's temperature.
+    """
+    known = y >= 0
+    logits, y, in_domain = logits[known], y[known], in_domain[known]
+    temperature = fit_temperature(logits, y)
+    probabilities = softmax(logits / temperature) * in_domain[:, None]
+    confidence, answer = probabilities.max(1), probabilities.argmax(1)
+    right = answer == y
+    half = np.random.default_rng(0).random(len(y)) < 0.5
+    crossed = np.empty(len(y))
+    for part in (half, ~half):
+        crossed[part] = (softmax(logits[part] / fit_temperature(logits[~part], y[~part])) * in_domain[part, None]).max(1)
+    thresholds: dict[str, dict[str, float]] = {}
+    thresholds["accuracy"], coverage = accuracy_thresholds(confidence, right)
+    result: dict[str, Any] = {
+        "n": len(y), "accuracy": round(float(accuracy_score(y, answer)), 4), "accuracy_interval": interval(int(right.sum()), len(y)),
+        "macro_f1": round(float(f1_score(y, answer, average="macro")), 4), "temperature": round(temperature, 4),
+        "ece": round(expected_calibration_error(crossed, right), 4), "coverage": coverage,
+        "in_domain_refused": round(float((in_domain < 0.5).mean()), 5),
+    }  # fmt: skip
+    if task.kind == "alarm":
+        positive_class = np.array([label in task.positive_labels for label in labels])
+        thresholds["fpr"], result["alarms"] = alarm_thresholds(probabilities[:, positive_class].sum(1), positive_class[y])
+    result["thresholds"] = thresholds
+    return result

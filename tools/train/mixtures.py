@@ -1,0 +1,181 @@
+"""What each specialist trains on: its table, augmented and generated rows a round, and foreign strings."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tools.generators import cmdline, cmdline_admin, dga, dns_legit, drop_known, tunnel, uri, uri_payloads, words
+
+from .data import TASKS, Rows, normalized, pack, read_table, sha256_file
+
+GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 2000, "cmdline": 800}
+"""Generated rows a round."""
+
+UNSEEN_TOOLS = ("iodine",)
+"""Tunnel tools never generated, so that a score on them stays a score on a tool not seen."""
+
+HOSTNAME_FOREIGN = ("cmdline", "http_header", "path", "payload", "user_agent", "prose", "binary")
+FOREIGN = {
+    "hostname-category": HOSTNAME_FOREIGN,
+    "hostname-threat": HOSTNAME_FOREIGN,
+    "dga": HOSTNAME_FOREIGN,
+    "dns-tunnel": ("cmdline", "http_header", "user_agent", "prose", "binary"),
+    "url-phishing": ("cmdline", "http_header", "user_agent", "prose", "binary"),
+    "uri-attack": ("user_agent", "binary", "cert"),
+    "user-agent": ("hostname", "cmdline", "path", "uri", "prose", "binary"),
+    "cmdline": ("user_agent", "http_header", "cert", "prose", "binary"),
+    "filename": ("user_agent", "http_header", "cmdline", "prose", "binary"),
+}
+"""Kinds of strings that are foreign to each specialist."""
+
+Features = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def prose(rng: random.Random, count: int) -> list[str]:
+    """English sentences from the docstrings of Python's standard library."""
+    found: list[str] = []
+    for module in sorted(m.name for m in pkgutil.iter_modules() if m.name in _STANDARD):
+        text = importlib.import_module(module).__doc__ or ""
+        for name in dir(importlib.import_module(module)):
+            member = getattr(importlib.import_module(module), name)
+            text += "\n\n" + (member.__doc__ if isinstance(getattr(member, "__doc__", None), str) else "")
+        found += [" ".join(part.split())[:400] for part in text.replace(". ", ".\n\n").split("\n\n")]
+    sentences = sorted({s for s in found if s.count(" ") >= 4})
+    return [rng.choice(sentences) for _ in range(count)]
+
+
+_STANDARD = {"argparse", "collections", "datetime", "decimal", "difflib", "email", "fractions", "inspect", "itertools", "json", "logging",
+             "math", "os", "random", "shutil", "socket", "statistics", "string", "subprocess", "textwrap", "typing", "unittest"}  # fmt: skip
+
+
+def binary(rng: random.Random, count: int) -> list[str]:
+    """Random bytes, some printable in part, as text with escaped bytes."""
+    rows = []
+    for _ in range(count):
+        raw = rng.randbytes(rng.randint(4, 120))
+        if rng.random() < 0.3:
+            raw = bytes(b & 0x7F for b in raw)
+        rows.append(raw.decode("utf-8", "replace"))
+    return rows
+
+
+class Mixture:
+    """Training rounds, dev rows, held-out families and foreign strings of one task."""
+
+    def __init__(self, data: Path, task: str, labels: list[str], tokenizer: Any, args: argparse.Namespace) -> None:
+        self.data, self.task, self.labels, self.tokenizer = data, TASKS[task], labels, tokenizer
+        table = read_table(data, task, "train", args.exclude_source)
+        self._dev = read_table(data, task, "dev")
+        if args.limit:
+            table = table.sample(min(args.limit, len(table)), random_state=0).reset_index(drop=True)
+        held = table["family"].isin(args.hold_out) if "family" in table else pd.Series(False, index=table.index)
+        self._held, self._table = table[held], table[~held].reset_index(drop=True)
+        self.sources = sorted(table["source"].unique()) if "source" in table else sorted(table.get("dataset", pd.Series(dtype=str)).unique())
+        self.hashes = {s: sha256_file(data / "tasks" / task / f"{s}.parquet") for s in ("train", "dev")}
+        self._code = {label: i for i, label in enumerate(labels)}
+        self.train_y = self._table["label"].map(self._code).to_numpy(np.int64)
+        self._seed = args.seed
+        self._generated = GENERATED.get(task, 0) if args.generated < 0 else args.generated
+        self._known = set(table["text"]) | set(self._dev["text"])
+
+    def rounds(self) -> Iterator[Rows]:
+        """Training rows, round after round; the same object again where nothing is drawn anew."""
+        make = _ROUNDS.get(self.task.name)
+        fixed = None if make else self._pack(list(self._table["text"]), list(self._table["label"]))
+        number = 0
+        while True:
+            if make is None:
+                assert fixed is not None
+                yield fixed
+                continue
+            rng = random.Random(f"{self._seed} {self.task.name} {number}")
+            number += 1
+            yield self._pack(*make(self, rng))
+
+    def dev(self) -> Rows:
+        """The dev split."""
+        return self._pack(list(self._dev["text"]), list(self._dev["label"]))
+
+    def score_held_out(self, predict: Callable[[Rows], NDArray[np.int64]]) -> dict[str, float]:
+        """Share of right answers on each family left out of training."""
+        result = {}
+        for family, rows in self._held.groupby("family") if len(self._held) else ():
+            packed = self._pack(list(rows["text"]), list(rows["label"]))
+            result[str(family)] = round(float((predict(packed) == packed.y).mean()), 4)
+        return result
+
+    def domain_features(self, features: Callable[[Rows], Features], count: int = 6000) -> tuple[Features, Features]:
+        """Features of this task's strings and of foreign strings, for the domain head."""
+        own = self._table["text"].sample(min(count, len(self._table)), random_state=1)
+        rng = random.Random(f"{self._seed} {self.task.name} foreign")
+        kinds = FOREIGN[self.task.name]
+        texts: list[str] = []
+        for kind in kinds:
+            share = count // len(kinds)
+            if kind in ("prose", "binary"):
+                texts += (prose if kind == "prose" else binary)(rng, share)
+                continue
+            column = pd.read_parquet(self.data / "corpus" / f"{kind}.parquet")["text"]
+            column = column[column.str.len() >= 12] if kind in ("path", "payload") else column
+            texts += list(column.sample(min(share, len(column)), random_state=2))
+        if self.task.normalizer == "hostname":
+            texts = [t for t in texts if any(c in t for c in " /:;='\"<>\\") or not t.isascii()]
+        return features(self._pack(list(own))), features(self._pack(texts))
+
+    def _pack(self, texts: list[str], names: list[str] | None = None) -> Rows:
+        y = None if names is None else np.array([self._code.get(n, -1) for n in names], np.int64)
+        return pack(normalized(texts, self.task.normalizer), self.tokenizer, self.task.max_tokens, y)
+
+    def real(self) -> tuple[list[str], list[str]]:
+        """Texts and labels of the table."""
+        return list(self._table["text"]), list(self._table["label"])
+
+    def add(self, texts: list[str], names: list[str], rows: list[tuple[str, str, str]]) -> tuple[list[str], list[str]]:
+        """Real rows and generated ones that contradict or repeat none of them."""
+        kept = drop_known(rows, self._known)
+        return texts + [r[0] for r in kept], names + [r[1] for r in kept]
+
+
+def _dga_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
+    texts, names = m.real()
+    legit = [t for t, n in zip(texts, names, strict=True) if n == "legit"]
+    vocabulary = words.derive_words(rng.sample(legit, min(8000, len(legit))))
+    return m.add(texts, names, dga.generate(rng, m._generated, words=vocabulary))
+
+
+def _tunnel_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
+    texts, names = m.real()
+    exclude = (*UNSEEN_TOOLS, *sorted(set(m._held["family"]))) if len(m._held) else UNSEEN_TOOLS
+    rows = tunnel.generate(rng, m._generated // 2, exclude=exclude, base_rate=0.25) + dns_legit.generate(rng, m._generated // 2)
+    return m.add(texts, names, rows)
+
+
+def _uri_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
+    texts, names = m.real()
+    changed = [uri.augment(rng, t, n) if rng.random() < 0.25 else t for t, n in zip(texts, names, strict=True)]
+    return m.add(changed, names, uri_payloads.generate(rng, m._generated))
+
+
+def _cmdline_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
+    texts, names = m.real()
+    platforms = list(m._table["platform"])
+    changed = [cmdline.augment(rng, t, n, platform=p) for t, n, p in zip(texts, names, platforms, strict=True)]
+    return m.add(texts + changed, names + names, cmdline_admin.generate(rng, m._generated))
+
+
+_ROUNDS: dict[str, Callable[[Mixture, random.Random], tuple[list[str], list[str]]]] = {
+    "dga": _dga_round,
+    "dns-tunnel": _tunnel_round,
+    "uri-attack": _uri_round,
+    "cmdline": _cmdline_round,
+}

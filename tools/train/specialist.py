@@ -1,0 +1,265 @@
+"""Train specialists: LoRA on the upper layers of the frozen, quantized base, and a linear head.
+
+    python -m tools.train.specialist --data DATA --checkpoint RUN/checkpoint --task dga --out ADAPTERS
+
+The base's weights and n-gram table are rounded to int8 and back first, so the adapter learns on what will be served.
+The layers below the adapter do not change: their output is computed once a round of augmentation and kept.
+Writes ADAPTERS/<task>/: a PEFT adapter (adapter_config.json, adapter_model.safetensors), head.safetensors,
+specialist.json (labels, calibration, thresholds) and training.json (command, seed, hashes, dev scores).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peft
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import BertModel
+
+from . import calibration, mixtures
+from .data import TASKS, Rows, batches, in_order, load_tokenizer, sha256_file
+from .network import Network, embed_tokens, mean_pool, padded, run_layers, set_dropout
+from .ngrams import NgramConfig
+
+Floats = NDArray[np.float32]
+
+
+def fake_quantize(weight: Tensor, dim: int) -> Tensor:
+    """Round to symmetric int8 with one scale along ``dim`` and back (docs/architecture.md)."""
+    scale = weight.abs().amax(dim=dim, keepdim=True).clamp_min(1e-12) / 127
+    return torch.round(weight / scale).clamp(-127, 127) * scale
+
+
+def load_base(folder: Path) -> tuple[Network, dict[str, list[str]]]:
+    """The frozen base with int8-rounded weights, and the label lists of its heads."""
+    encoder = BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="eager")
+    set_dropout(encoder, 0.0)
+    with torch.no_grad():
+        words = encoder.embeddings.word_embeddings.weight
+        words.copy_(fake_quantize(words, 1))
+        for module in encoder.encoder.modules():
+            if isinstance(module, nn.Linear):
+                module.weight.copy_(fake_quantize(module.weight, 1))
+    from safetensors import safe_open
+
+    with safe_open(folder / "heads.safetensors", "pt") as file:
+        labels = json.loads(file.metadata()["labels"])
+    with safe_open(folder / "ngrams.safetensors", "pt") as file:
+        config = NgramConfig(**{k: int(v) for k, v in file.metadata().items()})
+    net = Network(encoder, config, {n: len(x) for n, x in labels.items()})
+    heads = load_file(folder / "heads.safetensors")
+    with torch.no_grad():
+        net.table.copy_(fake_quantize(load_file(folder / "ngrams.safetensors")["weight"], 0))
+        for name in labels:
+            net.heads[name].weight.copy_(heads[f"{name}.weight"])
+            net.heads[name].bias.copy_(heads[f"{name}.bias"])
+            net.ngram_heads[name].weight.copy_(heads[f"{name}.ngram_weight"])
+    for parameter in net.parameters():
+        parameter.requires_grad_(False)
+    return net, labels
+
+
+class Cached:
+    """Rows with the hidden state below the adapter (bfloat16 [tokens, hidden]) and their n-gram vectors."""
+
+    def __init__(self, net: Network, rows: Rows, first: int) -> None:
+        self.rows = rows
+        self.hidden = torch.empty(len(rows.ids), net.encoder.config.hidden_size, dtype=torch.bfloat16)
+        self.ngrams = torch.empty(len(rows), net.ngram_config.dim)
+        with torch.no_grad():
+            for index in in_order(rows.lengths, 4096):
+                ids, lengths = padded(rows, index)
+                mask = torch.arange(ids.shape[1])[None, :] < lengths[:, None]
+                x = run_layers(net.encoder, embed_tokens(net.encoder, ids), mask, 0, first)
+                places = np.concatenate([np.arange(a, b) for a, b in zip(rows.cu[index], rows.cu[index + 1], strict=True)])
+                self.hidden[torch.from_numpy(places)] = x[mask]
+                self.ngrams[torch.from_numpy(index)] = net.ngram_vector(rows, index)
+
+    def batch(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Hidden [n, t, hidden], mask [n, t], lengths [n], n-gram vectors [n, dim] of the named rows."""
+        ids, lengths = padded(self.rows, index)
+        position = torch.arange(ids.shape[1])[None, :]
+        source = (torch.from_numpy(self.rows.cu[index])[:, None] + position).clamp_max(len(self.hidden) - 1)
+        return self.hidden[source], position < lengths[:, None], lengths, self.ngrams[torch.from_numpy(index)]
+
+
+class Head(nn.Module):
+    """Linear head on pooled and n-gram vectors."""
+
+    def __init__(self, hidden: int, dim: int, classes: int) -> None:
+        super().__init__()
+        self.pooled = nn.Linear(hidden, classes)
+        self.ngrams = nn.Linear(dim, classes, bias=False)
+
+    def forward(self, pooled: Tensor, ngrams: Tensor) -> Tensor:
+        """Logits [n, classes]."""
+        return self.pooled(pooled) + self.ngrams(ngrams)
+
+
+def features(model: BertModel, cached: Cached, first: int) -> tuple[Floats, Floats]:
+    """Pooled and n-gram vectors of all rows under the adapter."""
+    model.eval()
+    out = torch.empty(len(cached.rows), model.config.hidden_size)
+    with torch.no_grad():
+        for index in in_order(cached.rows.lengths, 4096):
+            hidden, mask, lengths, _ = cached.batch(index)
+            out[torch.from_numpy(index)] = mean_pool(run_layers(model, hidden, mask, first), mask, lengths)
+    model.train()
+    return out.numpy(), cached.ngrams.numpy()
+
+
+def train(net: Network, model: BertModel, head: Head, rounds: Iterator[Rows], args: argparse.Namespace, weights: Tensor | None) -> float:
+    """Train adapter and head over ``args.epochs`` rounds; returns the seconds it took."""
+    adapter = [p for n, p in model.named_parameters() if "lora_" in n]
+    for p in adapter:
+        p.requires_grad_(True)
+    for p in head.parameters():
+        p.requires_grad_(True)
+    groups = [{"params": adapter, "base": args.lr}, {"params": list(head.parameters()), "base": args.lr}]
+    optimizer = torch.optim.AdamW([{**g, "lr": g["base"]} for g in groups], weight_decay=0.01, betas=(0.9, 0.98))
+    began, step, total = time.monotonic(), 0, None
+    cached: Cached | None = None
+    for epoch in range(args.epochs):
+        rows = next(rounds)
+        if cached is None or cached.rows is not rows:
+            cached = Cached(net, rows, args.first_layer)
+        plan = list(batches(rows.lengths, args.tokens, np.random.default_rng((args.seed, epoch))))
+        total = total or len(plan) * args.epochs
+        losses = []
+        for index in plan:
+            rate = min(1.0, (step + 1) / 100) * max(0.01, 1 - step / total)
+            for group in optimizer.param_groups:
+                group["lr"] = group["base"] * rate
+            hidden, mask, lengths, ngrams = cached.batch(index)
+            pooled = mean_pool(run_layers(model, hidden, mask, args.first_layer), mask, lengths)
+            keep = (torch.rand(len(index), 1) >= args.ngram_drop) / (1 - args.ngram_drop)
+            logits = head(functional.dropout(pooled, 0.1), ngrams * keep)
+            target = torch.from_numpy(rows.y[index])
+            loss = functional.cross_entropy(logits, target, weight=weights, label_smoothing=args.smoothing)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_([*adapter, *head.parameters()], 1.0)
+            optimizer.step()
+            losses.append(loss.item())
+            step += 1
+        print(f"{args.task} round {epoch + 1}/{args.epochs} loss {np.mean(losses[-200:]):.4f} {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return time.monotonic() - began
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m tools.train.specialist", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument("--data", type=Path, required=True, help="folder with corpus/ and tasks/")
+    p.add_argument("--checkpoint", type=Path, required=True, help="folder written by tools.train.base")
+    p.add_argument("--task", required=True, choices=sorted(TASKS))
+    p.add_argument("--out", type=Path, required=True, help="folder of adapters; <task>/ is made in it")
+    p.add_argument("--epochs", type=int, default=3)
+    p.add_argument("--rank", type=int, default=16)
+    p.add_argument("--layers", type=int, default=1, help="how many upper layers get an adapter")
+    p.add_argument("--lr", type=float, default=1e-3)
+    p.add_argument("--tokens", type=int, default=2048, help="tokens a batch")
+    p.add_argument("--smoothing", type=float, default=0.05)
+    p.add_argument("--ngram-drop", type=float, default=0.3, help="share of rows trained without their n-gram vector")
+    p.add_argument("--balance", type=float, default=0.0, help="0: classes as they are; 1: weights inverse to frequency")
+    p.add_argument("--generated", type=int, default=-1, help="generated rows a round (-1: the task's default)")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--limit", type=int, default=0, help="rows of the table (small runs)")
+    p.add_argument("--hold-out", nargs="*", default=[], help="families left out of training and scored apart")
+    p.add_argument("--exclude-source", nargs="*", default=[], help="sources of task rows to leave out")
+    return p.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train one specialist and write its folder."""
+    args = parse(argv)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    np.random.seed(args.seed)
+    tokenizer = load_tokenizer(args.checkpoint / "spm.model")
+    net, all_labels = load_base(args.checkpoint)
+    labels = all_labels[args.task]
+    num_layers = net.encoder.config.num_hidden_layers
+    args.first_layer = num_layers - args.layers
+    mixture = mixtures.Mixture(args.data, args.task, labels, tokenizer, args)
+    targets = ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"]
+    config = peft.LoraConfig(
+        r=args.rank,
+        lora_alpha=args.rank,
+        lora_dropout=0.05,
+        target_modules=rf".*layer\.({'|'.join(str(i) for i in range(args.first_layer, num_layers))})\..*({'|'.join(t.replace('.', chr(92) + '.') for t in targets)})",
+        task_type="FEATURE_EXTRACTION",
+    )
+    wrapped = peft.get_peft_model(net.encoder, config)
+    model = wrapped.base_model.model
+    head = Head(model.config.hidden_size, net.ngram_config.dim, len(labels))
+    with torch.no_grad():
+        head.pooled.load_state_dict(net.heads[args.task].state_dict())
+        head.ngrams.weight.copy_(net.ngram_heads[args.task].weight)
+    weights = None
+    if args.balance:
+        counts = np.bincount(mixture.train_y, minlength=len(labels))
+        inverse = (counts.sum() / np.maximum(counts, 1)) ** args.balance
+        weights = torch.tensor(inverse / inverse[mixture.train_y].mean(), dtype=torch.float32)
+    seconds = train(net, model, head, mixture.rounds(), args, weights)
+    dev = mixture.dev()
+    pooled, ngrams = features(model, Cached(net, dev, args.first_layer), args.first_layer)
+    with torch.no_grad():
+        logits = head(torch.from_numpy(pooled), torch.from_numpy(ngrams)).numpy()
+    domain = calibration.fit_domain(*mixture.domain_features(lambda rows: features(model, Cached(net, rows, args.first_layer), args.first_layer)))
+    result = calibration.calibrate(TASKS[args.task], labels, logits, dev.y, domain.probability(pooled, ngrams))
+    result["held_out"] = mixture.score_held_out(
+        lambda rows: head_argmax(head, *features(model, Cached(net, rows, args.first_layer), args.first_layer))
+    )
+    write(args, wrapped, head, domain, labels, result, mixture, seconds)
+    print(json.dumps({"task": args.task, **{k: result[k] for k in ("accuracy", "macro_f1", "ece", "held_out")}}), flush=True)
+    return 0
+
+
+def head_argmax(head: Head, pooled: Floats, ngrams: Floats) -> NDArray[np.int64]:
+    """Predicted classes."""
+    with torch.no_grad():
+        answer: NDArray[np.int64] = head(torch.from_numpy(pooled), torch.from_numpy(ngrams)).argmax(1).numpy()
+    return answer
+
+
+def write(args: argparse.Namespace, wrapped: Any, head: Head, domain: Any, labels: list[str], result: dict[str, Any], mixture: Any, seconds: float) -> None:
+    """Write the specialist's folder."""
+    task = TASKS[args.task]
+    folder = args.out / task.name
+    wrapped.save_pretrained(folder, safe_serialization=True)
+    tensors = {
+        "weight": head.pooled.weight.detach().T.contiguous(),
+        "bias": head.pooled.bias.detach().contiguous(),
+        "ngram_weight": head.ngrams.weight.detach().T.contiguous(),
+        **{k: torch.from_numpy(v) for k, v in domain.tensors().items()},
+    }
+    save_file(tensors, folder / "head.safetensors")
+    described = {
+        "task": task.name, "labels": labels, "normalizer": task.normalizer, "max_tokens": task.max_tokens, "kind": task.kind,
+        "positive_labels": list(task.positive_labels), "temperature": result["temperature"], "thresholds": result["thresholds"],
+        "sources": mixture.sources,
+    }  # fmt: skip
+    (folder / "specialist.json").write_text(json.dumps(described, indent=1) + "\n")
+    record = {
+        "command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "out", "checkpoint")}, "seconds": round(seconds),
+        "checkpoint_sha256": sha256_file(args.checkpoint / "model.safetensors"), "data_sha256": mixture.hashes, "dev": result,
+    }  # fmt: skip
+    (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
