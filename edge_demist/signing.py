@@ -1,8 +1,8 @@
-"""Trust in a bundle: Ed25519 signatures, files that match the signed manifest, and no way back to older versions.
+r"""Trust in a bundle: Ed25519 signatures, files that match the signed manifest, and no way back to older versions.
 
-``manifest.sig`` holds 128 hexadecimal digits: the signature of ``b"edge-demist manifest 1\\n"`` + the bytes of
+``manifest.sig`` holds 128 hexadecimal digits: the signature of ``b"edge-demist manifest 1\n"`` + the bytes of
 ``manifest.json``. The manifest holds every file's SHA-256, so the signature covers the whole bundle. A specialist
-delivered alone has ``<file>.sig`` beside it, with the context ``b"edge-demist specialist 1\\n"``. Public keys are
+delivered alone has ``<file>.sig`` beside it, with the context ``b"edge-demist specialist 1\n"``. Public keys are
 PEM files ("BEGIN PUBLIC KEY", RFC 8410) or 64 hexadecimal digits. Keys and signatures are made by ``python -m quantize``.
 """
 

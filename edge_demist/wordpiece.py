@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -136,7 +137,7 @@ class _Tables:
     def slices(self, name: str, count: int, total: int) -> list[int]:
         """Return ``count`` + 1 offsets that never fall, from 0 to ``total``."""
         offsets = self.get(name, np.int32, (count + 1,))
-        if offsets[0] != 0 or offsets[-1] != total or any(b < a for a, b in zip(offsets, offsets[1:], strict=False)):
+        if offsets[0] != 0 or offsets[-1] != total or any(b < a for a, b in pairwise(offsets)):
             raise BundleError(f"tokenizer.safetensors: {name} must rise from 0 to {total}")
         return offsets
 
@@ -152,7 +153,7 @@ def _vocabulary(tables: _Tables, size: int) -> list[str]:
     raw = bytes(tables.get("vocab.bytes", np.uint8, (-1,)))
     offsets = tables.slices("vocab.offsets", size, len(raw))
     try:
-        tokens = [raw[a:b].decode() for a, b in zip(offsets, offsets[1:], strict=False)]
+        tokens = [raw[a:b].decode() for a, b in pairwise(offsets)]
     except UnicodeDecodeError:
         raise BundleError("tokenizer.safetensors: vocab.bytes is not UTF-8") from None
     if not all(1 <= len(token) <= MAX_TOKEN_CHARS for token in tokens):
@@ -210,6 +211,6 @@ def _merge(ranges: dict[str, list[int]]) -> tuple[list[int], list[int], list[str
     """Return the sorted starts, ends and outputs of the removed, blank and isolated ranges."""
     output: dict[str, str | None] = {"removed": None, "space": " ", "isolated": " x "}
     merged = sorted((a, b, name) for name in output for a, b in _pairs(ranges[name]))
-    if any(b < a for a, b, _ in merged) or any(x[1] >= y[0] for x, y in zip(merged, merged[1:], strict=False)):
+    if any(b < a for a, b, _ in merged) or any(x[1] >= y[0] for x, y in pairwise(merged)):
         raise BundleError("tokenizer.safetensors: the character ranges overlap or run backwards")
     return [a for a, _, _ in merged], [b for _, b, _ in merged], [output[name] for _, _, name in merged]

@@ -23,7 +23,7 @@ from .errors import QuantizeError
 from .onnx_export import check_graph, export_float
 
 if TYPE_CHECKING:
-    from onnxruntime.quantization import CalibrationDataReader  # type: ignore[import-untyped]
+    from onnxruntime.quantization import CalibrationDataReader
 
 Rows = Sequence[NDArray[np.int32]]
 
@@ -110,10 +110,10 @@ def _reader(source: Path, rows: Rows) -> "CalibrationDataReader":
 
 def optimum_static(source: Path, out: Path, rows: Rows) -> Path:
     """Quantize the same float model through optimum's ORTQuantizer (min-max, QDQ); returns the model."""
-    from datasets import Dataset  # type: ignore[import-untyped]
+    from datasets import Dataset
+    from onnxruntime import quantization
     from optimum.onnxruntime import ORTQuantizer
     from optimum.onnxruntime.configuration import AutoCalibrationConfig, QuantizationConfig
-    from onnxruntime import quantization
 
     config = QuantizationConfig(
         is_static=True, format=quantization.QuantFormat.QDQ, per_channel=True, operators_to_quantize=["MatMul"],
@@ -149,11 +149,15 @@ def sentence_transformers_folder(checkpoint: Path, out: Path) -> None:
     write_json(out / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": positions, **specials})
     write_json(out / "sentence_bert_config.json", {"max_seq_length": positions, "do_lower_case": False})
     parts = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
-    modules = [{"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"} for i, (path, kind) in enumerate(parts)]
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate(parts)
+    ]
     (out / "modules.json").write_text(json.dumps(modules, indent=1) + "\n", encoding="utf-8")
     for path, _ in parts[1:]:
         (out / path).mkdir(exist_ok=True)
-    write_json(out / "1_Pooling/config.json", {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False})
+    pooling = {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}
+    write_json(out / "1_Pooling/config.json", pooling)
 
 
 def unigram_tokenizer_json(model: Path, out: Path) -> None:
@@ -192,5 +196,6 @@ def onnx_adapters(bundle: Bundle, out: Path) -> None:
         adapter = ort.AdapterFormat()
         adapter.set_adapter_version(1)
         adapter.set_model_version(1)
-        adapter.set_parameters({name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value)) for name, value in sorted(inputs.items())})
+        values = {name: np.ascontiguousarray(value) for name, value in sorted(inputs.items())}
+        adapter.set_parameters({name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in values.items()})
         adapter.export_adapter(str(out / f"{task}.onnx_adapter"))

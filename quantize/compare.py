@@ -75,7 +75,9 @@ def _record(method: Method, cosine: Cosine, drops: Mapping[str, float]) -> dict[
     }
 
 
-def _merged(bundle: Bundle, encoder: Encoder, labelled: Mapping[str, tuple[list[str], list[str]]], truth: Mapping[str, float]) -> dict[str, object]:
+def _merged(
+    bundle: Bundle, encoder: Encoder, labelled: Mapping[str, tuple[list[str], list[str]]], truth: Mapping[str, float]
+) -> dict[str, object]:
     """Adapters added to the weights before quantization: one base a task instead of one for all."""
     word, drops = int8_embedding(encoder), {}
     size = 0

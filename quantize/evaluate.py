@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -85,7 +86,7 @@ def tokenize(bundle: Bundle, texts: Sequence[str], normalizer: str = "identity",
     limit = min(max_tokens or bundle.limits.max_tokens, bundle.limits.max_tokens)
     raw = [truncate_utf8(to_bytes(NORMALIZERS[normalizer](text)), bundle.limits.max_bytes) for text in texts]
     ids, offsets = tokenizer_of(bundle).encode_batch(raw, limit, add_special_tokens=True)
-    return [ids[a:b] if b > a else np.array([bundle.tokenizer.unk_id], np.int32) for a, b in zip(offsets, offsets[1:], strict=False)]
+    return [ids[a:b] if b > a else np.array([bundle.tokenizer.unk_id], np.int32) for a, b in pairwise(offsets)]
 
 
 def pack(rows: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -122,7 +123,7 @@ def read_labelled(path: Path, limit: int) -> tuple[list[str], list[str]]:
     if not path.is_file():
         raise QuantizeError(f"{path}: no such file")
     if path.suffix == ".parquet":
-        from pyarrow import parquet  # type: ignore[import-untyped]
+        from pyarrow import parquet
 
         table = parquet.read_table(path, columns=["text", "label"])
         texts, labels = table.column("text").to_pylist(), table.column("label").to_pylist()
@@ -191,9 +192,8 @@ def task_cost(bundle: Bundle, encoder: Encoder, task: str, texts: Sequence[str],
     if unknown:
         raise QuantizeError(f"task {task}: labels {', '.join(unknown[:5])} are not labels of the specialist")
     truth = np.array([specialist.labels.index(label) for label in labels])
-    return TaskCost(
-        task, len(texts), 100 * float(np.mean(reference == truth)), 100 * float(np.mean(ours == truth)), 100 * float(np.mean(ours == reference))
-    )
+    shares = [100 * float(np.mean(same)) for same in (reference == truth, ours == truth, ours == reference)]
+    return TaskCost(task, len(texts), *shares)
 
 
 def spearman(x: Sequence[float] | Float, y: Sequence[float] | Float) -> float:
@@ -204,7 +204,8 @@ def spearman(x: Sequence[float] | Float, y: Sequence[float] | Float) -> float:
 def _ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
+    ranks: NDArray[np.float64] = (last - (counts - 1) / 2)[inverse]
+    return ranks
 
 
 def as_json(costs: Mapping[str, object]) -> dict[str, object]:

@@ -27,7 +27,8 @@ class QuantizedMatrix:
     @property
     def correction(self) -> NDArray[np.int32]:
         """−128 · Σ_k values[k, n], int32 [N]: undoes the +128 of units that multiply unsigned by signed."""
-        return -128 * self.values.sum(axis=0, dtype=np.int32)
+        sums: NDArray[np.int32] = -128 * self.values.sum(axis=0, dtype=np.int32)
+        return sums
 
     def dequantize(self) -> Float:
         """Return the float32 [K, N] weight that the integers stand for."""

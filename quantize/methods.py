@@ -117,7 +117,8 @@ class FourBit(_Rule):
         blocks = linear.weight.reshape(inputs // BLOCK, BLOCK, outputs)
         largest = np.abs(blocks).max(axis=1, keepdims=True)
         scale = np.where(largest > 0, largest / np.float32(7), np.float32(1)).astype(np.float32)
-        return (np.clip(np.rint(blocks / scale), -8, 7) * scale).reshape(inputs, outputs).astype(np.float32)
+        rounded: Float = (np.clip(np.rint(blocks / scale), -8, 7) * scale).reshape(inputs, outputs).astype(np.float32)
+        return rounded
 
 
 def round_per_token(x: Float) -> Float:

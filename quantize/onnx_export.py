@@ -16,17 +16,20 @@ from .errors import QuantizeError, UnsupportedOperatorError
 
 MAX_GRAPH_BYTES = 2 << 30
 KNOWN_DOMAINS = ("", "ai.onnx", "com.microsoft")
-SUPPORTED = frozenset(
-    "Abs Add And Attention BiasGelu Cast Clip Concat Constant ConstantOfShape CumSum DequantizeLinear Div DynamicQuantizeLinear "
-    "DynamicQuantizeMatMul EmbedLayerNormalization Equal Erf Expand FastGelu Gather GatherElements GatherND Gelu Gemm Greater "
-    "GreaterOrEqual Identity IsNaN LayerNormalization Less LessOrEqual LpNormalization MatMul MatMulInteger MatMulIntegerToFloat "
-    "MatMulNBits Max Min Mul MultiHeadAttention Neg Not Or Pow QAttention QuantizeLinear Range Reciprocal ReduceMax ReduceMean "
-    "ReduceSum Reshape ScatterND Shape SkipLayerNormalization Slice Softmax Split Sqrt Squeeze Sub Tanh Tile Transpose Trilu "
-    "Unsqueeze Where Xor".split()
-)
+# fmt: off
+SUPPORTED = frozenset({
+    "Abs", "Add", "And", "Attention", "BiasGelu", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "CumSum",
+    "DequantizeLinear", "Div", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "EmbedLayerNormalization", "Equal", "Erf",
+    "Expand", "FastGelu", "Gather", "GatherElements", "GatherND", "Gelu", "Gemm", "Greater", "GreaterOrEqual", "Identity",
+    "IsNaN", "LayerNormalization", "Less", "LessOrEqual", "LpNormalization", "MatMul", "MatMulInteger", "MatMulIntegerToFloat",
+    "MatMulNBits", "Max", "Min", "Mul", "MultiHeadAttention", "Neg", "Not", "Or", "Pow", "QAttention", "QuantizeLinear", "Range",
+    "Reciprocal", "ReduceMax", "ReduceMean", "ReduceSum", "Reshape", "ScatterND", "Shape", "SkipLayerNormalization", "Slice",
+    "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor",
+})
+# fmt: on
 
 
-def export_float(checkpoint: Path, out: Path, opset: int = 17) -> Path:
+def export_float(checkpoint: Path, out: Path, opset: int = 18) -> Path:
     """Export the checkpoint to ``out/model.onnx`` by optimum, check it and infer its shapes; returns the file.
 
     Raises:
@@ -40,7 +43,8 @@ def export_float(checkpoint: Path, out: Path, opset: int = 17) -> Path:
     except ImportError as error:
         raise QuantizeError("export needs torch, transformers and optimum-onnx (pip install 'edge-demist[quantize]')") from error
     out.mkdir(parents=True, exist_ok=True)
-    main_export(str(checkpoint), str(out), task="feature-extraction", opset=opset, do_validation=False, no_post_process=True, local_files_only=True)
+    options = {"opset": opset, "do_validation": False, "no_post_process": True, "local_files_only": True}
+    main_export(str(checkpoint), str(out), task="feature-extraction", **options)
     path = out / "model.onnx"
     check_graph(path)
     onnx.save(onnx.shape_inference.infer_shapes(onnx.load(path), strict_mode=True), path)

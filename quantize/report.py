@@ -45,7 +45,8 @@ def _tasks(tasks: Sequence[Record]) -> list[str]:
     lines = ["| task | strings | float accuracy % | int8 accuracy % | drop, points | same label % |", "|---|---|---|---|---|---|"]
     for one in tasks:
         before, after = _number(one["float_accuracy"]), _number(one["int8_accuracy"])
-        lines.append(f"| {one['task']} | {one['count']} | {before:.2f} | {after:.2f} | {before - after:.2f} | {_number(one['agreement']):.2f} |")
+        cells = [f"{value:.2f}" for value in (before, after, before - after, _number(one["agreement"]))]
+        lines.append(f"| {one['task']} | {one['count']} | {' | '.join(cells)} |")
     return [*lines, ""]
 
 
@@ -53,13 +54,17 @@ def methods_table(records: Sequence[Record]) -> list[str]:
     """Return a Markdown table of methods: size, cosine, accuracy drops."""
     if not records:
         return []
-    lines = ["| method | linear layers MB | cosine mean | cosine min | worst drop, points | mean drop, points | note |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| method | linear layers MB | cosine mean | cosine min | worst drop, points | mean drop, points | note |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for one in records:
         cosine = _object(one["cosine"]) if one["cosine"] else None
         mean, least = (f"{_number(cosine['mean']):.4f}", f"{_number(cosine['minimum']):.4f}") if cosine else ("", "")
         drops = [_number(value) for value in _object(one["accuracy_drop_points"]).values()]
         worst, average = (f"{max(drops):.2f}", f"{sum(drops) / len(drops):.2f}") if drops else ("", "")
-        lines.append(f"| {one['method']} | {_number(one['linear_megabytes']):.2f} | {mean} | {least} | {worst} | {average} | {one['note']} |")
+        cells = [f"{_number(one['linear_megabytes']):.2f}", mean, least, worst, average, str(one["note"])]
+        lines.append(f"| {one['method']} | {' | '.join(cells)} |")
     return [*lines, ""]
 
 
@@ -68,7 +73,8 @@ def sensitivity_table(costs: Record) -> list[str]:
     if not costs:
         return []
     ordered = sorted(costs, key=lambda name: -_number(costs[name]))
-    return ["| linear layer alone in int8 | 1 − mean cosine |", "|---|---|", *(f"| {name} | {_number(costs[name]):.2e} |" for name in ordered), ""]
+    rows = [f"| {name} | {_number(costs[name]):.2e} |" for name in ordered]
+    return ["| linear layer alone in int8 | 1 − mean cosine |", "|---|---|", *rows, ""]
 
 
 def draw(evidence: Record, folder: Path) -> list[str]:

@@ -53,7 +53,7 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
         raise CheckpointError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
     data = path.read_bytes()
     try:
-        entries = deserialize(data)
+        entries = deserialize(data)  # type: ignore[no-untyped-call]
     except (SafetensorError, OverflowError, ValueError) as error:
         raise CheckpointError(f"{path}: not a valid safetensors file ({error})") from error
     if len(entries) > MAX_TENSORS:

@@ -15,10 +15,12 @@ from edge_demist.wordpiece import WordPieceTokenizer
 
 tokenizers = pytest.importorskip("tokenizers", reason="needs the extra 'quantize'")
 
-from quantize.errors import CheckpointError
-from quantize.wordpiece_tables import wordpiece_tables
+from quantize.errors import CheckpointError  # noqa: E402
+from quantize.wordpiece_tables import wordpiece_tables  # noqa: E402
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "mail", "login", "pay", "##pal", "##ing", "www", "com", ".", "-", "/", "中", "é"]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS = [*SPECIAL, "the", "mail", "login", "pay", "##pal", "##ing", "www", "com", ".", "-", "/", "中", "é"]
+FRAGMENTS = ["the", "PayPal", "É", "e\u0301", "\u0345", "\u302e", "\U0001d165", "中", "-", " ", "\u00a0", "ſ", "Ⅷ", "ä"]
 
 
 def describe(folder: Path, *, lowercase: bool = True, strip_accents: bool | None = None) -> Path:
@@ -79,7 +81,7 @@ def test_ids_equal_tokenizers_on_any_text(pair: tuple[object, WordPieceTokenizer
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.lists(st.sampled_from(["the", "PayPal", "É", "e\u0301", "\u0345", "\u302e", "\U0001d165", "中", "-", " ", "\u00a0", "ſ", "Ⅷ", "ä"])))
+@given(st.lists(st.sampled_from(FRAGMENTS)))
 def test_ids_equal_on_mixed_fragments(pair: tuple[object, WordPieceTokenizer], parts: list[str]) -> None:
     reference, ours = pair
     text = "".join(parts)
@@ -112,7 +114,8 @@ def test_minilm_ids_and_real_vocabulary() -> None:
     reference.no_padding()
     reference.no_truncation()
     ours = WordPieceTokenizer(bundle_of(path))
-    for text in ["mail.google.com", "xn--80ak6aa92e.com", "kq3v9z7hx1.top", "Café Müller — naïve 東京 \U0001f600", "a" * 300, *HOSTILE[:-4]]:
+    real = ["mail.google.com", "xn--80ak6aa92e.com", "kq3v9z7hx1.top", "Café Müller — naïve 東京 \U0001f600", "a" * 300]
+    for text in [*real, *HOSTILE[:-4]]:
         assert ours.encode(text.encode(), add_special_tokens=True).tolist() == reference.encode(text).ids, text
 
 

@@ -19,7 +19,7 @@ from edge_demist.engines.base import Adapter
 from edge_demist.errors import BundleError, EngineUnavailableError, InputError
 
 if TYPE_CHECKING:
-    import onnxruntime as ort  # type: ignore[import-untyped]
+    import onnxruntime as ort
 
     from edge_demist.bundle import Bundle
 
@@ -53,6 +53,7 @@ class OnnxEngine:
         self._hidden = bundle.architecture.hidden_size
         self._lock = threading.Lock()
         self._adapters: dict[int, tuple[Adapter, dict[str, Floats]]] = {}
+        self._abandoned: list[ort.InferenceSession] = []
         self._open()
 
     def _open(self) -> None:
@@ -72,7 +73,9 @@ class OnnxEngine:
     ) -> Floats:
         """Mean-pooled vectors, float32 [n, H]; arguments and errors as in ``engines.base.Engine``."""
         if self._pid != os.getpid() and self.threads > 1:
-            self._open()  # a forked child has no worker threads
+            # A forked child has no worker threads; destroying the parent's session would wait for them for ever.
+            self._abandoned.append(self._session)
+            self._open()
         token_ids, offsets = np.asarray(token_ids, np.int32), np.asarray(offsets, np.int32)
         lengths = self._check(token_ids, offsets)
         count = len(lengths)
