@@ -86,11 +86,14 @@ class Bench:
     def run(self, disk: Disk, waits: int = 10_000, **changes: object) -> Watcher:
         """Run the watcher until the world has nothing more, or a fault strikes."""
         control = ScriptedControl(self.world, strike_waits=waits)
-        watcher = Watcher(self.config(**changes), lambda: FakeModel(tasks=TASKS), control=control, disk=disk)
+        config = self.config(**changes)
+        watcher = None
         try:
+            watcher = Watcher(config, lambda: FakeModel(tasks=TASKS), control=control, disk=disk)
             watcher.run()
         finally:
-            watcher.close()
+            if watcher is not None:
+                watcher.close()
         return watcher
 
     def check(self, tally: Tally) -> None:
@@ -137,6 +140,25 @@ def power_cuts(every: int = 1, seed: int = 1, records: int = 40) -> Tally:
                 bench.world.step()
             bench.run(FastDisk())
             bench.check(tally)
+    return tally
+
+
+def kills_in_process(kills: int, seed: int = 5) -> Tally:
+    """End at the n-th operation, for n in turn, over and over in one world; what the kernel has been given stays."""
+    tally = Tally("killed at every operation, in process")
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), seed, 10**9)
+        for number in range(kills):
+            for _ in range(8):
+                bench.world.step()
+            disk = PowerDisk(bench.own, number % 60, seed=0)
+            try:
+                bench.run(disk)
+            except PowerCut:
+                tally.crashes += 1
+        bench.world.finish()
+        bench.run(FastDisk())
+        bench.check(tally)
     return tally
 
 
@@ -204,6 +226,7 @@ def sigkills(kills: int, seed: int = 4, *, at_operations: bool = False) -> Tally
                 time.sleep(0.02)
             child.kill()
             tally.crashes += child.wait() == -signal.SIGKILL
+        bench.world.finish()
         _finish(bench, Path(folder))
         bench.check(tally)
     return tally
@@ -243,6 +266,7 @@ def main() -> int:
         return 0
     runs: list[Callable[[], Tally]] = [
         power_cuts,
+        lambda: kills_in_process(4 * args.kills),
         disk_troubles,
         stopped_while_full,
         lambda: sigkills(args.kills),

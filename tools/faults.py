@@ -203,6 +203,10 @@ class LogWorld:
         """Whether everything is written."""
         return len(self.written) >= self._total
 
+    def finish(self) -> None:
+        """Nothing more will come."""
+        self._total = len(self.written)
+
     def _start(self, name: str) -> None:
         (self._folder / name).write_text(ZEEK_HEADER.format(open=self._rotations), encoding="ascii")
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ..errors import InputError
 
 MIN_KEY_BYTES = 16
-MAX_TEXT_CHARS = 16_384
+MAX_TEXT_CHARS = 4096
 _HASH_HEX = 16
 MIN_RANDOM = 16
 
@@ -109,10 +109,10 @@ _RULES: tuple[_Rule, ...] = (
     _rule("SECRET", r"(?P<v>[\w.\-]+:[^\s\"'|]+)(?=[\"']? *\| *chpasswd)"),
     _rule("USER", r"\s-oUser[= ](?P<v>\S+)"),
     _rule("USER", rf"(?<=[\s\"'])(?:-u|-U|-l|--user(?:name)?|--login|--owner|--uid|--account|-user(?:name)?|-Credential|-Identity|-Member|-SamAccountName|-Name(?=\s+\S+\s+-Account)|/user|/u|/ru|--bind-?dn|-run-?as|--as-user|--run-?as)(?:[ :=]+)(?P<v>{_ARGUMENT})(?=[\s\"']|$)"),
-    _rule("USER", rf"{_COMMAND_USER}\s+(?:-\w+\s+(?:[\w/]+\s+)?|- )*(?P<v>\"[^\"]+\"|(?![-/])[\w.\-\\$@]+)(?=\s|$)"),
+    _rule("USER", rf"{_COMMAND_USER}\s+(?:-\w+\s+(?:[\w/]+\s+)?|- )*(?P<v>\"[^\"]+\"|(?![-/])[\w.\-\\$@]+)(?=\s|$)(?!\s*<)"),
     _rule("SECRET", r"\bnet1?(?:\.exe)? user <USER(?::[0-9a-f]{16})?> (?P<v>(?![/-])\S+)"),
     _rule("SECRET", r"\bnet1? use \S+(?: \S+)*? (?P<v>(?![/\\*-])[^\s:\\]+) /u(?:ser)?:"),
-    _rule("USER", r"(?:/home/|/Users/|/var/(?:spool/)?(?:cron/crontabs|cron|mail)/|/export/home/|/usr/home/|/data/home/|/srv/home/|/homes?/|/media/|/run/media/)(?P<v>" + _SHARED_USERS + r"[^/\s\"'\\:;,&?<>|]+)", None, 0),
+    _rule("USER", r"(?:/home/|/Users/|/var/(?:spool/)?(?:cron/crontabs|cron(?!/crontabs)|mail)/|/export/home/|/usr/home/|/data/home/|/srv/home/|/homes?/|/media/|/run/media/)(?P<v>" + _SHARED_USERS + r"[^/\s\"'\\:;,&?<>|]+)", None, 0),
     _rule("USER", r"(?:[a-z](?::|\$|%3A)(?:\\+|/+|%5C)|\\)(?:Users|Documents and Settings|Benutzer|Utilisateurs|Usuarios)(?:\\+|/+|%5C)(?P<v>" + _SHARED_USERS + r"[^\\/\"'<>|:*?%&]+?)(?=\\|/|%5C|\"|'|$|\s+[-/&|>]|\s*$)"),
     _rule("USER", r"(?:\\\\|//)[\w.\-]+\\(?:home|homes|users|profiles?|user)\$?\\(?P<v>[^\\\s\"']+)"),
     _rule("USER", r"(?:^|(?<=[/\s=\"']))~(?P<v>[a-z][\w.\-]+)"),
@@ -121,7 +121,7 @@ _RULES: tuple[_Rule, ...] = (
     _rule("USER", r"(?<![\w\\/.:%])(?!(?:NT AUTHORITY|NT SERVICE|BUILTIN|HKLM|HKCU|HKCR|HKU|HKEY_\w+|System32|SysWOW64|Windows|Program Files|ProgramData|Microsoft|Software|Temp|Device|GLOBALROOT|Root|bin|src|lib|Tasks|dev)\\)[A-Z][\w\-]{1,15}\\(?P<v>(?!Microsoft|Windows|System32)[a-z][\w.\-$]{1,30})(?=[\s\"',;:)]|$)", None, 0),
     _rule("USER", rf"\b(?:ssh|scp|sftp|rsync|mosh|ssh-copy-id|sshfs|autossh)\b.*?[\s\"'](?P<v>{_NAME})(?=@[\w.\-\[<])"),
     _rule("USER", rf"(?<=[\s\"'=])(?P<v>[a-z_][\w.\-]*)(?=@(?:[\w\-]+\b|<IP))"),
-    _rule("USER", r"\bchown\s+(?:-\w+\s+|--\w+\s+)*(?P<v>(?!root\b|www-data\b|nobody\b)[\w.\-]+)(?=[:\s])"),
+    _rule("USER", r"\bchown\s+(?:-\w+\s+|--\w+\s+)*(?P<v>(?!-|root\b|www-data\b|nobody\b)[\w.\-]+)(?=[:\s])"),
     _rule("USER", r"\b(?:icacls|cacls|takeown)\b.*?/(?:grant|deny|setowner|remove)(?::r)?\s+\"?(?P<v>[\w.\-\\ ]+?)(?=[:\"])"),
     _rule("UUID", r"\{?\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b\}?"),
     _rule("MAC", r"(?<![\w:.\-])(?:[0-9a-f]{2}(?:[:\-]|%3A)){5}[0-9a-f]{2}(?![\w:])"),
@@ -190,5 +190,7 @@ def _hits(rule: _Rule, text: str) -> Iterator[tuple[int, int]]:
         start, end = match.span(group)
         if start == end or (rule.check is not None and not rule.check(match[group])):
             continue
-        if not any(start < stop and begin < end for begin, stop in taken):
+        while taken and taken[0][1] <= start:
+            taken.pop(0)
+        if not taken or taken[0][0] >= end:
             yield start, end

@@ -170,10 +170,10 @@ def _from_json(main: Mapping[str, object], done: Mapping[str, object]) -> Checkp
         return value
 
     active = files(main)
-    live = {(f.device, f.inode, f.fingerprint) for f in active}
+    live = {f.key for f in active}
     return Checkpoint(
         active=active,
-        finished=[f for f in files(done) if (f.device, f.inode, f.fingerprint) not in live],
+        finished=[f for f in files(done) if f.key not in live],
         output=table(main, "output"),
         alarms=table(main, "alarms"),
         occurrences={name: int(str(count)) for name, count in table(done, "occurrences").items()},

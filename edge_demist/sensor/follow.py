@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .accounting import Books
@@ -56,6 +57,7 @@ class Follower:
             if self.finished.setdefault(_file_id(state), state) is not state:
                 self._gone.append(state)
         self._occurrences = dict(checkpoint.occurrences)
+        self._returning: list[FileState] = []
         self._old: set[FileId] | None = None
         self._heads: dict[FileId, tuple[int, int, Head]] = {}
         self._active_since: dict[FileId, float] = {}
@@ -106,22 +108,25 @@ class Follower:
         return intact
 
     def _still_same(self, source: Source, item: Found) -> bool:
+        if source.is_open:
+            if not source.poll_growth():
+                return False
+        elif not self._same_start(source.state, item):
+            return False
         if source.state.path != str(item.path):
             self._notify("renamed", {"from": source.state.path, "to": str(item.path)})
             source.state.path = str(item.path)
         source.present = True
-        if source.is_open:
-            return source.poll_growth()
-        if not self._same_start(source.state, item):
-            return False
-        source.state.size, source.state.mtime_ns = item.info.st_size, item.info.st_mtime_ns
-        source.at_end = False
-        return self._open(source)
+        if not source.is_open:
+            source.state.size, source.state.mtime_ns = item.info.st_size, item.info.st_mtime_ns
+            source.at_end = False
+            self._open(source)
+        return True
 
     def _reopen_finished(self, file_id: FileId, item: Found) -> bool:
         state = self.finished[file_id]
-        state.path = str(item.path)
         if (state.size, state.mtime_ns) == (item.info.st_size, item.info.st_mtime_ns):
+            state.path = str(item.path)
             return True
         same = self._same_start(state, item)
         del self.finished[file_id]
@@ -218,21 +223,21 @@ class Follower:
         self._adopt(state, item)
 
     def _adopt(self, state: FileState, item: Found) -> None:
+        self._returning.append(state)
         state.path, (state.device, state.inode) = str(item.path), item.file_id
         state.size, state.mtime_ns = item.info.st_size, item.info.st_mtime_ns
         source = self._source(state)
         self.sources[item.file_id] = source
         self._open(source)
 
-    def _open(self, source: Source) -> bool:
+    def _open(self, source: Source) -> None:
         """Hold a descriptor while following, so that a deleted file can still be read to its end."""
         if self._once or sum(s.is_open for s in self.sources.values()) >= MAX_OPEN:
-            return True
+            return
         try:
             source.open()
         except OSError as error:
             self._problem(source.path, error.strerror or str(error))
-        return True
 
     # --- files that end ----------------------------------------------------------------------------------------
 
@@ -258,6 +263,7 @@ class Follower:
     def _remember_gone(self, state: FileState) -> None:
         self._gone.append(state)
         del self._gone[:-MAX_GONE]
+        self.finished_changed = True
 
     def settle(self) -> None:
         """Close what is read to its end: in one run all of it, else vanished, compressed and long idle files."""
@@ -319,13 +325,21 @@ class Follower:
                 return source, lines
 
     def snapshot(self) -> Checkpoint:
-        """The places to commit; all lines handed out must have been dealt with."""
-        gone = [state for state in self._gone[-MAX_GONE:]]
+        """The places to commit; all lines handed out must have been dealt with.
+
+        A file that has just become active is listed as finished too, with a size that no file has, so that it is looked
+        at again: a crash between the writing of the two lists must not find it in neither.
+        """
         return Checkpoint(
             active=[source.snapshot() for source in self.sources.values()],
-            finished=[*self.finished.values(), *gone],
+            finished=[*self.finished.values(), *self._gone, *(replace(s, size=-1, parser={}) for s in self._returning)],
             occurrences=self._occurrences,
         )
+
+    def committed(self) -> None:
+        """The last snapshot is durable."""
+        self.finished_changed = False
+        self._returning.clear()
 
     @property
     def lag_bytes(self) -> int:

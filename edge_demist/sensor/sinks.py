@@ -88,7 +88,7 @@ class FileSink:
         self._repeats: set[str] = set()
         self.repeats_dropped = 0
         self._fd = self._disk.open_append(path)
-        self._synced = 0
+        self._synced = self._floor = 0
         self._torn = False
         if append:
             self._recover(committed or {})
@@ -109,7 +109,7 @@ class FileSink:
         known = int(str(committed.get("length", 0))) if same_file else 0
         start = known if 0 < known <= info.st_size else self._line_start(max(0, info.st_size - MAX_RECOVERY_BYTES))
         good = self._check_lines(start)
-        self._synced = good
+        self._synced, self._floor = good, start
         if good < info.st_size:
             self._disk.truncate(self._fd, good)
             self._notify("output-tail-cut", {"path": str(self.path), "bytes": info.st_size - good, "at": good})
@@ -191,13 +191,17 @@ class FileSink:
         return self._unsynced
 
     def position(self) -> dict[str, object]:
-        """Device, inode and durable length."""
+        """Device, inode and durable length; the length stays behind while repeats of a restart are still expected."""
+        if not self._repeats or self._synced - self._floor > MAX_RECOVERY_BYTES:
+            self._floor = self._synced
         info = os.fstat(self._fd)
-        return {"device": info.st_dev, "inode": info.st_ino, "length": self._synced}
+        return {"device": info.st_dev, "inode": info.st_ino, "length": self._floor}
 
     def after_commit(self) -> None:
         """Rotate by size. Behind a checkpoint nothing is ever looked for in a rotated file; a failure waits its turn."""
         if not self._rotate_bytes or self._synced < self._rotate_bytes or self._unsynced:
+            return
+        if self._floor < self._synced < 2 * self._rotate_bytes:
             return
         try:
             self._rotate()
@@ -212,7 +216,7 @@ class FileSink:
             self._notify("output-rotated", {"path": str(rotated)})
         fresh = self._disk.open_append(self.path)
         self._disk.close(self._fd)
-        self._fd, self._synced = fresh, 0
+        self._fd, self._synced, self._floor = fresh, 0, 0
         self._begin_file()
         self._drop_old()
 

@@ -291,7 +291,7 @@ class Watcher:
             self._commits += 1
             for sink in self.sinks:
                 sink.after_commit()
-        self.follower.finished_changed = False
+        self.follower.committed()
         self._dirty = False
         self._last_commit = time.monotonic()
 

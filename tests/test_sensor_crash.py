@@ -1,0 +1,100 @@
+"""Crashes in their short form; ``python -m tools.crash_test`` is the long one. The counts are printed with ``-s``."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+from sensor_fakes import read_events
+
+from edge_demist.sensor.disk import Disk
+from edge_demist.sensor.sinks import FileSink
+from tools import crash_test
+from tools.faults import FastDisk, PowerCut, PowerDisk, refuse
+
+
+@pytest.fixture(autouse=True)
+def counts(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    """Show what the runs counted."""
+    yield
+    with capsys.disabled():
+        print(capsys.readouterr().out, end="")
+
+
+def test_power_cut_at_many_operations() -> None:
+    tally = crash_test.power_cuts(every=17)
+    assert crash_test.report([tally], None) and tally.crashes >= 20 and tally.records > 800
+
+
+def test_killed_at_every_operation_again_and_again() -> None:
+    tally = crash_test.kills_in_process(30)
+    assert crash_test.report([tally], None) and tally.crashes >= 20
+
+
+def test_disk_full_read_only_and_failing() -> None:
+    tally = crash_test.disk_troubles(every=19)
+    assert crash_test.report([tally], None) and tally.waits >= tally.crashes >= 10
+
+
+def test_disk_full_until_stopped() -> None:
+    tally = crash_test.stopped_while_full(points=4)
+    assert crash_test.report([tally], None) and tally.crashes >= 4
+
+
+def test_sigkill_of_a_real_process() -> None:
+    tally = crash_test.sigkills(2)
+    assert crash_test.report([tally], None) and tally.crashes == 2
+
+
+def test_the_check_notices_loss(tmp_path: Path) -> None:
+    bench = crash_test.Bench(tmp_path, 1, 5)
+    bench.run(FastDisk())
+    text = bench.output.read_text().splitlines(keepends=True)
+    bench.output.write_text("".join([*text[1:], text[1], "torn"]))
+    tally = crash_test.Tally("made up")
+    bench.check(tally)
+    assert (tally.lost, tally.repeats, tally.damaged_lines, tally.ok) == (1, 1, 1, False)
+
+
+def test_the_model_of_a_power_cut_drops_what_was_not_synced(tmp_path: Path) -> None:
+    outcomes = set()
+    for seed in range(60):
+        root = tmp_path / str(seed)
+        root.mkdir()
+        (root / "old").write_bytes(b"old")
+        disk = PowerDisk(root, 10**9, seed)
+        disk.replace_file(root / "safe", b"safe")
+        fd = disk.open_append(root / "new")
+        disk.write_all(fd, b"synced")
+        disk.fsync(fd)
+        disk.fsync_dir(root)
+        disk.write_all(fd, b"-unsynced")
+        disk.close(fd)
+        disk.close(disk.open_new(root / "unnamed"))
+        disk.after_power_cut()
+        assert (root / "old").read_bytes() == b"old" and (root / "safe").read_bytes() == b"safe"
+        assert (root / "new").read_bytes().startswith(b"synced")
+        outcomes.add(((root / "new").read_bytes() == b"synced", (root / "unnamed").exists()))
+    assert {a for a, _ in outcomes} == {True, False} and {b for _, b in outcomes} == {True, False}
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("first", range(8))
+def test_a_sink_writes_again_what_a_failed_write_or_fsync_may_have_lost(tmp_path: Path, first: int, code: int) -> None:
+    sink = FileSink(tmp_path / "e", append=False, disk=FastDisk(refuse(first, 2, code)) if first else Disk())
+    lines = [b'{"n":%d}\n' % n for n in range(4)]
+    for line in lines:
+        sink._push(line)
+        for _ in range(5):
+            try:
+                sink.sync()
+                break
+            except OSError as error:
+                assert error.errno == code
+    sink.close()
+    assert (tmp_path / "e").read_bytes() == b"".join(lines) and len(read_events(tmp_path / "e")) == 4
+
+
+def test_power_cut_is_no_ordinary_error() -> None:
+    assert not issubclass(PowerCut, Exception)
