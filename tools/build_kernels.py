@@ -20,17 +20,17 @@ os.environ.update(
     NUMBA_DISABLE_INTEL_SVML="1",
 )
 
-import argparse  # noqa: E402
-import hashlib  # noqa: E402
-import json  # noqa: E402
-import shutil  # noqa: E402
-import subprocess  # noqa: E402
-import sys  # noqa: E402
-import tempfile  # noqa: E402
-from pathlib import Path  # noqa: E402
+import argparse
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
-import llvmlite  # noqa: E402
-import numba  # noqa: E402
+import llvmlite
+import numba
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -73,11 +73,11 @@ def build(folder: Path, names: list[str], assembly: Path | None) -> dict[str, ob
         target = compiler.TARGETS[name]
         machine = compiler.target_machine(target)
         module = compiler.optimise(front, target, machine)
-        if assembly is not None:
-            (assembly / f"{name}.s").write_text(machine.emit_assembly(module))
         data = link(linker, target, name, machine.emit_object(module), folder).read_bytes()
+        if assembly is not None:  # after the object: emitting changes the module
+            (assembly / f"{name}.s").write_text(machine.emit_assembly(module))
         libraries[f"lib{name}.so"] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        print(f"lib{name}.so  {len(data)} bytes", flush=True)  # noqa: T201
+        print(f"lib{name}.so  {len(data)} bytes", flush=True)
     version = subprocess.run([linker, "--version"], check=True, capture_output=True, text=True).stdout.split()
     return {
         "numba": numba.__version__,
@@ -101,7 +101,7 @@ def main() -> int:
         record = build(folder, names, options.assembly)
         if options.check:
             stale = [n for n in names if (LIB / f"lib{n}.so").read_bytes() != (folder / f"lib{n}.so").read_bytes()]
-            print("stale: " + ", ".join(stale) if stale else "every library is what its source makes")  # noqa: T201
+            print("stale: " + ", ".join(stale) if stale else "every library is what its source makes")
             return 1 if stale else 0
         options.output.mkdir(parents=True, exist_ok=True)
         for name in names:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_demist.engines.tables import PackedAdapter, Table
     from edge_demist.native import Kernels
 
-BLOCK_TOKENS = 96
+BLOCK_TOKENS = 128
 """Tokens of one block of rows: its activations stay in the second-level cache."""
 MAX_PACKED_ADAPTERS = 256
 

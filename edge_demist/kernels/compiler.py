@@ -111,12 +111,12 @@ def target_machine(target):
     )
 
 
-def versions():
+def versions() -> str:
     """Versions of what compiles."""
     return f"numba {numba.__version__} llvmlite {llvmlite.__version__}"
 
 
-def host_object(level):
+def host_object(level: str) -> bytes:
     """Machine code for ``level`` (or ``generic``: whatever this host is), as an object file."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
@@ -130,7 +130,7 @@ def host_object(level):
     return machine.emit_object(optimise(front_end(), target, machine))
 
 
-def load_object(code):
+def load_object(code: bytes) -> tuple[object, dict[str, int]]:
     """Bring an object file into this process: its owner, which must stay alive, and the exports' addresses."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()

@@ -17,6 +17,7 @@ from edge_demist import abi
 from edge_demist.kernels.attention import attention
 from edge_demist.kernels.linear import Linear, Work, linear_gelu, linear_heads, linear_residual
 from edge_demist.kernels.simd import (
+    activation_bytes,
     bits_to_f32,
     broadcast,
     load,
@@ -70,7 +71,7 @@ def workspace(model, tokens, longest, rank, scratch):
 
         x          float32 [rows, H]        heads_out  float32 [3 * heads, tokens, head_size]  (shares
         context    float32 [rows, H]        wide       float32 [rows, F]                        one buffer)
-        int8       [planes, rows, max(H, F)]           scales float32 [rows]      sums float32 [rows, 16]
+        int8       [rows, 1 or 2, max(H, F)]            scales float32 [rows]      sums float32 [rows, 16]
         tile       int32 [32, 64]                      delta  float32 [32, 64]    has_delta int64 [32]
         projected  float32 [rows, rank]                row_adapter int64 [rows]   probabilities float32 [4, keys]
     """
@@ -80,8 +81,7 @@ def workspace(model, tokens, longest, rank, scratch):
     context = x + _pages(4 * rows * hidden)
     broad = context + _pages(4 * rows * hidden)
     int8 = broad + _pages(4 * rows * max(3 * hidden, wide))
-    plane = _pages(rows * max(hidden, wide))
-    scales = int8 + 2 * plane
+    scales = int8 + _pages(rows * max(hidden, wide) * activation_bytes())
     sums = scales + _pages(4 * rows)
     tile = sums + _pages(64 * rows)
     delta = tile + 8192
@@ -91,7 +91,7 @@ def workspace(model, tokens, longest, rank, scratch):
     probabilities = row_adapter + _pages(8 * rows)
     end = probabilities + _pages(16 * (longest + 16))
     work = Work(
-        tokens, hidden, heads, hidden // heads, x, broad, context, broad, int8, plane, scales, sums, tile, delta,
+        tokens, hidden, heads, hidden // heads, x, broad, context, broad, int8, scales, sums, tile, delta,
         has_delta, projected, rank, row_adapter, probabilities,
     )  # fmt: skip
     return work, end
@@ -136,7 +136,7 @@ def _norm(address, work, eps):
     """Layer norm with the weights at ``address`` (weight, bias), then int8."""
     normalize_rows(
         work.tokens, work.x, work.hidden, work.sums, load_i64(address), load_i64(address + 8), eps,
-        work.int8, work.plane, work.scales,
+        work.int8, work.scales,
     )  # fmt: skip
 
 
@@ -151,13 +151,13 @@ def _layer(model, number, offsets, row, end, work):
     for r in range(row, end):
         first = load_i32(offsets + 4 * r)
         attention(work, first - start, load_i32(offsets + 4 * r + 4) - first)
-    quantize_rows(work.tokens, work.context, hidden, work.int8, work.plane, work.scales)
+    quantize_rows(work.tokens, work.context, hidden, work.int8, work.scales)
     linear_residual(_linear(layer, 1, hidden, hidden, hidden, number), work.context, work)
     _norm(layer + NORM1_AT, work, eps)
     linear_gelu(_linear(layer, 2, hidden, wide, wide, number), work.x, work)
     for t in range(work.tokens):
         largest = max_lanes(load(work.sums + 64 * t))
-        scale = quantize_row(work.wide + 4 * t * wide, wide, largest, work.int8 + t * wide, work.plane)
+        scale = quantize_row(work.wide + 4 * t * wide, wide, largest, work.int8 + t * wide * activation_bytes())
         store_f32(work.scales + 4 * t, scale)
     linear_residual(_linear(layer, 3, wide, hidden, hidden, number), work.wide, work)
     _norm(layer + NORM2_AT, work, eps)

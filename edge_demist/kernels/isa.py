@@ -6,15 +6,16 @@ Weights (every level), one 64-byte line per step of 4 k::
     panel = 16 output columns      line k/4:  [ n0: k k+1 k+2 k+3 | n1: k .. k+3 | ... | n15: k .. k+3 ]
     panel p starts at w + p * panel_bytes, its lines follow each other
 
-Activations: rows of K bytes, ``lda`` apart.  A micro-kernel makes ``rows`` x 64 columns of C, ``ldc`` bytes a row.
+Activations: rows of K bytes (2 K where |q| is kept too) that follow each other.  A micro-kernel makes ``rows`` x 64 columns of C.
 
 Functions every level defines (see ``simd`` for their use):
 
-``demist_tile_product(rows, a, lda, plane, w, panel_bytes, k4, c, correction)``  C rows are 256 bytes apart
+``demist_tile_product(rows, a, w, ahead, k4, c, correction)``  rows of A follow each other, of C are 256 bytes apart
+                                  and the lines ``ahead`` bytes after the ones in use are fetched into the L2 cache
 ``demist_tile_begin(rows)``, ``demist_tile_end()``   around all tiles of one matrix product
 ``demist_tile_rows()``            most rows a tile takes
 ``demist_activation_offset()``    0: signed activations; 128: unsigned (q + 128), corrected by -128 * sum_k W
-``demist_activation_planes()``    2: |q| follows q, ``plane`` bytes on
+``demist_activation_bytes()``     1, or 2: the K bytes of |q| follow the K bytes of q in each row
 """
 
 from llvmlite import ir
@@ -28,7 +29,7 @@ SYMBOLS = (
     "demist_tile_end",
     "demist_tile_rows",
     "demist_activation_offset",
-    "demist_activation_planes",
+    "demist_activation_bytes",
 )
 C_STRIDE = 256
 LINE = 64
@@ -67,28 +68,29 @@ class MicroKernel:
     """One CPU level.  Subclasses give the accumulators of a block of rows and one step of the k loop."""
 
     rows = 4  # most rows a register block takes
-    panels = 1  # 16-column panels a register block takes
+    columns = 16  # columns a register block takes: 8, 16 or 64
     lines = 1  # weight lines (4 k each) one step takes
     offset = 0
-    planes = 1
+    activation_bytes = 1
+    length = None  # K, set while a block is written
     max_rows = 0  # 0: same as rows
 
     def start(self, builder, module, rows, correction):
         """Declare intrinsics; return the accumulators' first values."""
         raise NotImplementedError
 
-    def step(self, builder, sums, a, plane, w):
-        """Add ``lines`` weight lines; ``a``: one address a row, ``w``: one address a panel."""
+    def step(self, builder, sums, a, w):
+        """Add ``lines`` weight lines; ``a``: one address a row, ``w``: one address a panel (its own columns)."""
         raise NotImplementedError
 
     def finish(self, builder, sums, c):
         """Store the accumulators; ``c``: one address a row."""
         raise NotImplementedError
 
-    def blocks(self, module, rows):
-        """The tile as a list of (first row, first panel, function)."""
-        function = register_block(module, self, rows)
-        return [(0, panel, function) for panel in range(0, 4, self.panels)]
+    def blocks(self, module, rows, fetch):
+        """The tile as a list of (first row, first column, function)."""
+        function = register_block(module, self, rows, fetch)
+        return [(0, column, function) for column in range(0, 64, self.columns)]
 
     def begin(self, builder, module, rows):
         """Code before the tiles of a product."""
@@ -97,18 +99,30 @@ class MicroKernel:
         """Code after them."""
 
 
-def register_block(module, kernel, rows):
-    """``rows`` x (16 * panels) of C held in registers over the whole k loop."""
-    name = f"demist_block_{rows}"
+def block_function(module, name):
+    """A new function that makes part of a tile: itself, a builder in its entry, its arguments."""
+    function = ir.Function(module, ir.FunctionType(VOID, [I64] * 6), name)
+    function.linkage = "internal"
+    return function, ir.IRBuilder(function.append_basic_block("entry")), function.args
+
+
+def fetch_ahead(builder, module, address):
+    """Bring the line at ``address`` into the second-level cache."""
+    fetch = declare(module, "llvm.prefetch.p0", VOID, [I8.as_pointer(), I32, I32, I32])
+    builder.call(fetch, [pointer(builder, address, I8), I32(0), I32(2), I32(1)])
+
+
+def register_block(module, kernel, rows, fetch):
+    """``rows`` x ``columns`` of C held in registers over the whole k loop; ``fetch``: read ahead as well."""
+    name = f"demist_block_{rows}_{'fetch' if fetch else 'plain'}"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(VOID, [I64] * 8), name)
-    function.linkage = "internal"
-    a, lda, plane, w, panel_bytes, k4, c, correction = function.args
-    b = ir.IRBuilder(function.append_basic_block("entry"))
+    function, b, (a, w, ahead, k4, c, correction) = block_function(module, name)
+    lda, panel_bytes = b.mul(k4, I64(4 * kernel.activation_bytes)), b.shl(k4, I64(6))
+    kernel.length = b.shl(k4, I64(2))
     first = kernel.start(b, module, rows, correction)
     a_rows = [b.add(a, b.mul(lda, I64(m))) for m in range(rows)]
-    w_panels = [b.add(w, b.mul(panel_bytes, I64(p))) for p in range(kernel.panels)]
+    w_panels = [b.add(w, b.mul(panel_bytes, I64(p))) for p in range(max(1, kernel.columns // 16))]
     entry, loop, done = b.block, function.append_basic_block("k"), function.append_basic_block("done")
     b.branch(loop)
     b.position_at_end(loop)
@@ -121,7 +135,10 @@ def register_block(module, kernel, rows):
         sums.append(phi)
     a_now = [b.add(row, b.shl(k, I64(2))) for row in a_rows]
     w_now = [b.add(panel, b.shl(k, I64(6))) for panel in w_panels]
-    after = kernel.step(b, sums, a_now, plane, w_now)
+    for panel in w_now if fetch else []:
+        for line in range(kernel.lines):
+            fetch_ahead(b, module, b.add(panel, b.add(ahead, I64(LINE * line))))
+    after = kernel.step(b, sums, a_now, w_now)
     following = b.add(k, I64(kernel.lines))
     k.add_incoming(following, loop)
     for phi, value in zip(sums, after, strict=True):
@@ -144,7 +161,7 @@ def emit(module, kernel):
     most = kernel.max_rows or kernel.rows
     _constant(module, "demist_tile_rows", most)
     _constant(module, "demist_activation_offset", kernel.offset)
-    _constant(module, "demist_activation_planes", kernel.planes)
+    _constant(module, "demist_activation_bytes", kernel.activation_bytes)
 
     begin = declare(module, "demist_tile_begin", VOID, [I64])
     b = ir.IRBuilder(begin.append_basic_block("entry"))
@@ -155,35 +172,39 @@ def emit(module, kernel):
     kernel.end(b, module)
     b.ret_void()
 
-    product = declare(module, "demist_tile_product", VOID, [I64] * 9)
-    rows, a, lda, plane, w, panel_bytes, k4, c, correction = product.args
+    product = declare(module, "demist_tile_product", VOID, [I64] * 7)
+    rows, a, w, ahead, k4, c, correction = product.args
     b = ir.IRBuilder(product.append_basic_block("entry"))
-    done = product.append_basic_block("done")
-    switch = b.switch(rows, done)
-    for count in range(1, most + 1):
-        case = product.append_basic_block(f"rows_{count}")
-        switch.add_case(I64(count), case)
-        b.position_at_end(case)
-        for row, panel, block in kernel.blocks(module, count):
-            b.call(
-                block,
-                [
-                    b.add(a, b.mul(lda, I64(row))),
-                    lda,
-                    plane,
-                    b.add(w, b.mul(panel_bytes, I64(panel))),
-                    panel_bytes,
-                    k4,
-                    b.add(c, I64(C_STRIDE * row + 64 * panel)),
-                    b.add(correction, I64(64 * panel)),
-                ],
-            )
-        b.branch(done)
+    lda, panel_bytes = b.mul(k4, I64(4 * kernel.activation_bytes)), b.shl(k4, I64(6))
+    again, done = product.append_basic_block("again"), product.append_basic_block("done")
+    first = product.append_basic_block("first")
+    b.cbranch(b.icmp_signed("==", ahead, I64(0)), again, first)
+    for fetch, block in ((False, again), (True, first)):  # only the first rows to meet a panel read ahead
+        b.position_at_end(block)
+        switch = b.switch(rows, done)
+        for count in range(1, most + 1):
+            case = product.append_basic_block(f"rows_{count}")
+            switch.add_case(I64(count), case)
+            b.position_at_end(case)
+            for row, column, function in kernel.blocks(module, count, fetch):
+                panel, inside = divmod(column, 16)
+                b.call(
+                    function,
+                    [
+                        b.add(a, b.mul(lda, I64(row))),
+                        b.add(b.add(w, b.mul(panel_bytes, I64(panel))), I64(4 * inside)),
+                        ahead,
+                        k4,
+                        b.add(c, I64(C_STRIDE * row + 4 * column)),
+                        b.add(correction, I64(4 * column)),
+                    ],
+                )
+            b.branch(done)
     b.position_at_end(done)
     b.ret_void()
 
 
 __all__ = [
-    "C_STRIDE", "I1", "I8", "I16", "I32", "I64", "LINE", "SYMBOLS", "VOID", "MicroKernel", "broadcast4", "declare",
-    "emit", "load", "register_block", "shuffle", "splat", "store", "vec",
+    "C_STRIDE", "I1", "I8", "I16", "I32", "I64", "LINE", "SYMBOLS", "VOID", "MicroKernel", "block_function", "broadcast4",
+    "declare", "emit", "fetch_ahead", "load", "register_block", "shuffle", "splat", "store", "vec",
 ]  # fmt: skip

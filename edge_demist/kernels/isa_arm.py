@@ -15,7 +15,7 @@ class NeonDot(MicroKernel):
         sums[m][q] += dot4(w line u, columns 4q..4q+3; a[m] lane u)
     """
 
-    rows, panels, lines = 6, 1, 4
+    rows, columns, lines = 6, 16, 4
 
     def start(self, builder, module, rows, correction):
         """Four q registers of sums a row."""
@@ -23,7 +23,7 @@ class NeonDot(MicroKernel):
         self.dot = declare(module, "llvm.aarch64.neon.sdot.v4i32.v16i8", quad, [quad, bytes_, bytes_])
         return [ir.Constant(quad, [0] * 4)] * (4 * rows)
 
-    def step(self, builder, sums, a, plane, w):
+    def step(self, builder, sums, a, w):
         """Four lines: 16 k."""
         sums = list(sums)
         values = [load(builder, row, vec(I32, 4), 1) for row in a]
@@ -51,7 +51,7 @@ class Neon(MicroKernel):
         sums[m][columns] += p[0]+p[1], p[2]+p[3], ...                          4 x int32: 2 columns x 2 halves
     """
 
-    rows, panels, lines = 2, 1, 2
+    rows, columns, lines = 2, 16, 2
 
     def start(self, builder, module, rows, correction):
         """Eight q registers of half sums a row."""
@@ -61,7 +61,7 @@ class Neon(MicroKernel):
         self.join = declare(module, "llvm.aarch64.neon.addp.v4i32", quad, [quad, quad])
         return [ir.Constant(quad, [0] * 4)] * (8 * rows)
 
-    def step(self, builder, sums, a, plane, w):
+    def step(self, builder, sums, a, w):
         """Two lines: 8 k."""
         sums = list(sums)
         values = []

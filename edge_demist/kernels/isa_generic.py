@@ -9,13 +9,13 @@ from edge_demist.kernels.isa import I8, I32, I64, MicroKernel, load, shuffle, sp
 class Generic(MicroKernel):
     """Sixteen int32 sums a row; each k is one multiplication of the panel's 16 columns."""
 
-    rows, panels, lines = 2, 1, 1
+    rows, columns, lines = 2, 16, 1
 
     def start(self, builder, module, rows, correction):
         """Signed activations need no correction."""
         return [ir.Constant(vec(I32, 16), [0] * 16)] * rows
 
-    def step(self, builder, sums, a, plane, w):
+    def step(self, builder, sums, a, w):
         """One line: columns interleaved by 4 k."""
         sums = list(sums)
         line = load(builder, w[0], vec(I8, 64), 64)

@@ -5,7 +5,6 @@ from llvmlite import ir
 
 from edge_demist.kernels.isa import (
     C_STRIDE,
-    I1,
     I8,
     I16,
     I32,
@@ -13,8 +12,10 @@ from edge_demist.kernels.isa import (
     LINE,
     VOID,
     MicroKernel,
+    block_function,
     broadcast4,
     declare,
+    fetch_ahead,
     load,
     register_block,
     store,
@@ -32,17 +33,17 @@ class Avx512Vnni(MicroKernel):
         sums[m][p] += dot4(a[m][k..k+3] broadcast, w[p] line)
     """
 
-    rows, panels, offset, lanes = 6, 4, 128, 16
+    rows, columns, offset, lanes = 6, 64, 128, 16
 
     def start(self, builder, module, rows, correction):
         """Sums start at the correction for unsigned activations."""
         n = self.lanes
         name = f"llvm.x86.avx512.vpdpbusd.{32 * n}"
         self.dot = declare(module, name, vec(I32, n), [vec(I32, n), vec(I8, 4 * n), vec(I8, 4 * n)])
-        self.parts = self.panels * 16 // n
+        self.parts = self.columns // n
         return [load(builder, builder.add(correction, I64(4 * n * q)), vec(I32, n), 4) for q in range(self.parts)] * rows
 
-    def step(self, builder, sums, a, plane, w):
+    def step(self, builder, sums, a, w):
         """One line of each panel."""
         n, per_panel = self.lanes, 16 // self.lanes
         weights = []
@@ -64,9 +65,9 @@ class Avx512Vnni(MicroKernel):
 
 
 class AvxVnni(Avx512Vnni):
-    """The 256-bit ``vpdpbusd`` of client cores: 6 rows x 1 panel = 12 ymm sums."""
+    """The 256-bit ``vpdpbusd`` of client cores: 6 rows x 16 columns = 12 ymm sums."""
 
-    rows, panels, lanes = 6, 1, 8
+    rows, columns, lanes = 6, 16, 8
 
 
 class Avx2(Avx512Vnni):
@@ -75,16 +76,17 @@ class Avx2(Avx512Vnni):
     ::
 
         |a| <= 127, |w| <= 127  ->  a pair of products is at most 32258 and fits int16, so nothing saturates
-        sums += madd(maddubs(|a|, sign(w, a)), 1)            |a| comes from the second activation plane
+        sums += madd(maddubs(|a|, sign(w, a)), 1)            |a| follows the row's K bytes of a
+        4 rows x 16 columns = 8 ymm sums, 2 ymm weights
     """
 
-    rows, panels, offset, lanes, planes = 4, 1, 0, 8, 2
+    rows, columns, offset, lanes, activation_bytes = 4, 16, 0, 8, 2
     names = "llvm.x86.avx2.psign.b", "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"
 
     def start(self, builder, module, rows, correction):
         """Signed activations need no correction: sums start at zero."""
         n = self.lanes
-        self.parts = self.panels * 16 // n
+        self.parts = self.columns // n
         bytes_, words, ints = vec(I8, 4 * n), vec(I16, 2 * n), vec(I32, n)
         self.sign = declare(module, self.names[0], bytes_, [bytes_, bytes_])
         self.multiply = declare(module, self.names[1], words, [bytes_, bytes_])
@@ -92,14 +94,14 @@ class Avx2(Avx512Vnni):
         self.ones = ir.Constant(words, [1] * (2 * n))
         return [ir.Constant(ints, [0] * n)] * (self.parts * rows)
 
-    def step(self, builder, sums, a, plane, w):
+    def step(self, builder, sums, a, w):
         """One line of one panel."""
         n = self.lanes
         weights = [load(builder, builder.add(w[0], I64(4 * n * q)), vec(I8, 4 * n), 4 * n) for q in range(self.parts)]
         result = []
         for m, row in enumerate(a):
             value = broadcast4(builder, row, n)
-            size = broadcast4(builder, builder.add(row, plane), n)
+            size = broadcast4(builder, builder.add(row, self.length), n)
             for q in range(self.parts):
                 pairs = builder.call(self.multiply, [size, builder.call(self.sign, [weights[q], value])])
                 quads = builder.call(self.widen, [pairs, self.ones])
@@ -115,7 +117,7 @@ class Ssse3(Avx2):
 
 
 class Amx(Avx512Vnni):
-    """``tdpbusd`` tiles from 13 rows on, AVX-512 VNNI below.
+    """``tdpbusd`` tiles from 7 rows on, AVX-512 VNNI below.
 
     ::
 
@@ -128,21 +130,14 @@ class Amx(Avx512Vnni):
     """
 
     max_rows = 32
-    smallest = 13
 
-    def blocks(self, module, rows):
+    def blocks(self, module, rows, fetch):
         """Register blocks for few rows, one or two row tiles for more."""
         if rows <= self.rows:
-            return [(0, 0, register_block(module, self, rows))]
-        if rows < self.smallest:
-            upper = (rows + 1) // 2
-            return [
-                (0, 0, register_block(module, self, upper)),
-                (upper, 0, register_block(module, self, rows - upper)),
-            ]
+            return [(0, 0, register_block(module, self, rows, fetch))]
         if rows <= 16:
-            return [(0, 0, tile_block(module, 1))]
-        return [(0, 0, tile_block(module, 2)), (0, 2, tile_block(module, 2))]
+            return [(0, 0, tile_block(module, 1, fetch))]
+        return [(0, column, tile_block(module, 2, fetch)) for column in (0, 32)]
 
     def begin(self, builder, module, rows):
         """Palette 1, all eight tiles 16 rows x 64 bytes."""
@@ -155,7 +150,7 @@ class Amx(Avx512Vnni):
         table.linkage, table.global_constant, table.align = "internal", True, 64
         table.initializer = ir.Constant(array, config)
         load_config = declare(module, "llvm.x86.ldtilecfg", VOID, [I8.as_pointer()])
-        with builder.if_then(builder.icmp_signed(">=", rows, I64(self.smallest))):
+        with builder.if_then(builder.icmp_signed(">=", rows, I64(self.rows + 1))):
             builder.call(load_config, [builder.bitcast(table, I8.as_pointer())])
 
     def end(self, builder, module):
@@ -163,19 +158,17 @@ class Amx(Avx512Vnni):
         builder.call(declare(module, "llvm.x86.tilerelease", VOID, []), [])
 
 
-def tile_block(module, row_tiles):
+def tile_block(module, row_tiles, fetch):
     """16 x 64 columns (one row tile) or 32 x 32 columns (two)."""
-    name = f"demist_tiles_{row_tiles}"
+    name = f"demist_tiles_{row_tiles}_{'fetch' if fetch else 'plain'}"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(VOID, [I64] * 8), name)
-    function.linkage = "internal"
-    a, lda, _, w, panel_bytes, k4, c, correction = function.args
+    function, b, (a, w, ahead, k4, c, correction) = block_function(module, name)
+    lda, panel_bytes = b.shl(k4, I64(2)), b.shl(k4, I64(6))
     byte_pointer = I8.as_pointer()
     tile_load = declare(module, "llvm.x86.tileloadd64", VOID, [I8, byte_pointer, I64])
     tile_store = declare(module, "llvm.x86.tilestored64", VOID, [I8, byte_pointer, I64])
     tile_dot = declare(module, "llvm.x86.tdpbusd", VOID, [I8] * 3)
-    b = ir.IRBuilder(function.append_basic_block("entry"))
     entry = b.block
     columns = 4 // row_tiles
 
@@ -193,7 +186,10 @@ def tile_block(module, row_tiles):
     a_now, w_now = b.add(a, b.shl(k, I64(2))), b.add(w, b.shl(k, I64(6)))
 
     def weight(tile, j):
-        b.call(tile_load, [I8(tile), at(b.add(w_now, b.mul(panel_bytes, I64(j)))), I64(LINE)])
+        panel = b.add(w_now, b.mul(panel_bytes, I64(j)))
+        b.call(tile_load, [I8(tile), at(panel), I64(LINE)])
+        for line in range(16 if fetch else 0):
+            fetch_ahead(b, module, b.add(panel, b.add(ahead, I64(LINE * line))))
 
     b.call(tile_load, [I8(4), at(a_now), lda])
     if row_tiles == 1:
@@ -220,4 +216,4 @@ def tile_block(module, row_tiles):
     return function
 
 
-__all__ = ["Amx", "Avx2", "Avx512Vnni", "AvxVnni", "I1", "Ssse3"]
+__all__ = ["Amx", "Avx2", "Avx512Vnni", "AvxVnni", "Ssse3"]

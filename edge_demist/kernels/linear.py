@@ -20,6 +20,7 @@ from numba import njit
 from edge_demist.kernels import lora
 from edge_demist.kernels.simd import (
     absolute,
+    activation_bytes,
     broadcast,
     load,
     load_f32,
@@ -33,14 +34,14 @@ from edge_demist.kernels.simd import (
     tile_rows,
     to_float,
 )
-from edge_demist.kernels.vectors import F32, OPTIONS, gelu
+from edge_demist.kernels.vectors import F32, OPTIONS, gelu_four
 
 Linear = namedtuple("Linear", "weight scale bias correction k n section adapter")
 """Addresses of one layer's tensors; input and output size; columns of an adapter section; entry offset."""
 
 Work = namedtuple(
     "Work",
-    "tokens hidden heads head_size x heads_out context wide int8 plane scales sums tile delta has_delta projected "
+    "tokens hidden heads head_size x heads_out context wide int8 scales sums tile delta has_delta projected "
     "rank_stride row_adapter probabilities",
 )
 """Scratch of one block of rows; see ``encoder.workspace`` for shapes."""
@@ -57,59 +58,77 @@ def _height(remaining, most):
 
 
 @njit(**OPTIONS)
-def _dequantize(work, m, t, v, scale, bias, delta):
-    """16 columns of row m of the tile (token t) as float32."""
-    at = work.tile + 256 * m + 64 * v
-    value = to_float(load_int(at)) * (broadcast(load_f32(work.scales + 4 * t)) * scale) + bias
+def _dequantize(work, spec, m, t, column, delta):
+    """The 64 columns of row m of the tile (token t) as four float32 vectors."""
+    at, ws, bs = work.tile + 256 * m, spec.scale + 4 * column, spec.bias + 4 * column
+    scale = broadcast(load_f32(work.scales + 4 * t))
+    y0 = to_float(load_int(at)) * (scale * load(ws)) + load(bs)
+    y1 = to_float(load_int(at + 64)) * (scale * load(ws + 64)) + load(bs + 64)
+    y2 = to_float(load_int(at + 128)) * (scale * load(ws + 128)) + load(bs + 128)
+    y3 = to_float(load_int(at + 192)) * (scale * load(ws + 192)) + load(bs + 192)
     if delta and load_i64(work.has_delta + 8 * m) != 0:
-        value = value + load(work.delta + 256 * m + 64 * v)
-    return value
+        d = work.delta + 256 * m
+        y0, y1, y2, y3 = y0 + load(d), y1 + load(d + 64), y2 + load(d + 128), y3 + load(d + 192)
+    return y0, y1, y2, y3
+
+
+@njit(**OPTIONS)
+def _place(work, t, column):
+    """Where 16 columns of q, k, v go: [q heads | k heads | v heads][token][head_size]."""
+    head = column // work.head_size
+    return work.heads_out + 4 * ((head * work.tokens + t) * work.head_size + column - head * work.head_size)
 
 
 @njit(**OPTIONS)
 def _heads(rows, first, column, spec, work, delta):
-    """Columns of q, k, v to [q heads | k heads | v heads][token][head_size]."""
-    for v in range(4):
-        c = column + 16 * v
-        scale, bias = load(spec.scale + 4 * c), load(spec.bias + 4 * c)
-        head = c // work.head_size
-        out = work.heads_out + 4 * (head * work.tokens * work.head_size + c - head * work.head_size)
-        for m in range(rows):
-            t = first + m
-            store(out + 4 * t * work.head_size, _dequantize(work, m, t, v, scale, bias, delta))
+    """Columns of q, k, v by head."""
+    p0, p1 = _place(work, first, column), _place(work, first, column + 16)
+    p2, p3 = _place(work, first, column + 32), _place(work, first, column + 48)
+    for m in range(rows):
+        y0, y1, y2, y3 = _dequantize(work, spec, m, first + m, column, delta)
+        step = 4 * m * work.head_size
+        store(p0 + step, y0)
+        store(p1 + step, y1)
+        store(p2 + step, y2)
+        store(p3 + step, y3)
 
 
 @njit(**OPTIONS)
 def _residual(rows, first, column, spec, work, delta):
-    """x += y in place; ``sums`` collects the 16 lane sums of each row in column order."""
-    for v in range(4):
-        c = column + 16 * v
-        scale, bias = load(spec.scale + 4 * c), load(spec.bias + 4 * c)
-        for m in range(rows):
-            t = first + m
-            at = work.x + 4 * (t * spec.n + c)
-            value = _dequantize(work, m, t, v, scale, bias, delta) + load(at)
-            store(at, value)
-            if c == 0:
-                store(work.sums + 64 * t, value)
-            else:
-                store(work.sums + 64 * t, load(work.sums + 64 * t) + value)
+    """X += y in place; ``sums`` collects the 16 lane sums of each row in column order."""
+    for m in range(rows):
+        t = first + m
+        at = work.x + 4 * (t * spec.n + column)
+        y0, y1, y2, y3 = _dequantize(work, spec, m, t, column, delta)
+        y0, y1, y2, y3 = y0 + load(at), y1 + load(at + 64), y2 + load(at + 128), y3 + load(at + 192)
+        store(at, y0)
+        store(at + 64, y1)
+        store(at + 128, y2)
+        store(at + 192, y3)
+        total = broadcast(F32(0.0))
+        if column != 0:
+            total = load(work.sums + 64 * t)
+        store(work.sums + 64 * t, total + y0 + y1 + y2 + y3)
 
 
 @njit(**OPTIONS)
 def _gelu(rows, first, column, spec, work, delta):
-    """wide = GELU(y); ``sums`` collects the 16 lane maxima of each row."""
-    for v in range(4):
-        c = column + 16 * v
-        scale, bias = load(spec.scale + 4 * c), load(spec.bias + 4 * c)
-        for m in range(rows):
-            t = first + m
-            value = gelu(_dequantize(work, m, t, v, scale, bias, delta))
-            store(work.wide + 4 * (t * spec.n + c), value)
-            largest = broadcast(F32(1e-12))
-            if c != 0:
-                largest = load(work.sums + 64 * t)
-            store(work.sums + 64 * t, maximum(largest, absolute(value)))
+    """Wide = GELU(y); ``sums`` collects the 16 lane maxima of each row."""
+    for m in range(rows):
+        t = first + m
+        y0, y1, y2, y3 = _dequantize(work, spec, m, t, column, delta)
+        y0, y1, y2, y3 = gelu_four(y0, y1, y2, y3)
+        at = work.wide + 4 * (t * spec.n + column)
+        store(at, y0)
+        store(at + 64, y1)
+        store(at + 128, y2)
+        store(at + 192, y3)
+        largest = maximum(maximum(absolute(y0), absolute(y1)), maximum(absolute(y2), absolute(y3)))
+        if column == 0:
+            largest = maximum(largest, broadcast(F32(1e-12)))
+        else:
+            largest = maximum(largest, load(work.sums + 64 * t))
+        store(work.sums + 64 * t, largest)
 
 
 def _make(epilogue):
@@ -123,16 +142,15 @@ def _make(epilogue):
         tile_begin(work.tokens)
         for column in range(0, spec.n, 64):
             weight = spec.weight + column * spec.k
+            ahead = 64 * spec.k if column + 64 < spec.n else 0
             first = 0
             while first < work.tokens:
                 rows = _height(work.tokens - first, most)
                 tile_product(
                     rows,
-                    work.int8 + first * spec.k,
-                    spec.k,
-                    work.plane,
+                    work.int8 + first * spec.k * activation_bytes(),
                     weight,
-                    16 * spec.k,
+                    ahead,
                     spec.k >> 2,
                     work.tile,
                     spec.correction + 4 * column,
@@ -141,6 +159,7 @@ def _make(epilogue):
                     lora.expand(rows, first, column, spec, work)
                 epilogue(rows, first, column, spec, work, delta)
                 first += rows
+                ahead = 0
         tile_end()
 
     return linear

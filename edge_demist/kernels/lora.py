@@ -23,7 +23,7 @@ SECTIONS_AT = 8 * abi.ADAPTER_SECTIONS
 
 @njit(**OPTIONS)
 def project(spec, source, work):
-    """x A of every row that has an adapter here; returns whether any has."""
+    """X A of every row that has an adapter here; returns whether any has."""
     if work.rank_stride == 0:
         return False
     found = False

@@ -88,7 +88,7 @@ def _define(result, arguments, emit):
         3: lambda t, a, b, c: answer,
         4: lambda t, a, b, c, d: answer,
         5: lambda t, a, b, c, d, e: answer,
-        9: lambda t, a, b, c, d, e, f, g, h, i: answer,
+        7: lambda t, a, b, c, d, e, f, g: answer,
     }
     return intrinsic(shapes[len(arguments)])
 
@@ -251,15 +251,6 @@ absolute = _define(
     (f32x16,),
     lambda b, v: b.bitcast(b.and_(b.bitcast(v, VECTOR_I32), ir.Constant(VECTOR_I32, [0x7FFFFFFF] * LANES)), VECTOR_F32),
 )
-int_absolute = _define(
-    i32x16,
-    (i32x16,),
-    lambda b, v: b.select(
-        b.icmp_signed("<", v, ir.Constant(VECTOR_I32, [0] * LANES)),
-        b.sub(ir.Constant(VECTOR_I32, [0] * LANES), v),
-        v,
-    ),
-)
 maximum = _define(f32x16, (f32x16, f32x16), _maximum)
 minimum = _define(f32x16, (f32x16, f32x16), lambda b, x, y: b.select(b.fcmp_ordered("<", x, y), x, y))
 keep_lanes = _define(f32x16, (f32x16, _A, f32x16), _keep)
@@ -290,9 +281,9 @@ def _external(name, result, count):
     return emit
 
 
-tile_product = _define(None, (_A,) * 9, _external("demist_tile_product", ir.VoidType(), 9))
+tile_product = _define(None, (_A,) * 7, _external("demist_tile_product", ir.VoidType(), 7))
 tile_begin = _define(None, (_A,), _external("demist_tile_begin", ir.VoidType(), 1))
 tile_end = _define(None, (), _external("demist_tile_end", ir.VoidType(), 0))
 tile_rows = _define(_A, (), _external("demist_tile_rows", I64, 0))
 activation_offset = _define(_A, (), _external("demist_activation_offset", I64, 0))
-activation_planes = _define(_A, (), _external("demist_activation_planes", I64, 0))
+activation_bytes = _define(_A, (), _external("demist_activation_bytes", I64, 0))

@@ -11,14 +11,12 @@ from numba import njit
 
 from edge_demist.kernels.simd import (
     absolute,
+    activation_bytes,
     activation_offset,
-    activation_planes,
     broadcast,
     float_bits,
     from_bits,
-    int_absolute,
     load,
-    load_f32,
     max_lanes,
     maximum,
     minimum,
@@ -51,54 +49,73 @@ def exp2(x):
 
 
 @njit(**OPTIONS)
-def gelu(x):
-    """x/2 * (1 + erf(x / sqrt 2)), absolute error below 8e-6 for |x| <= 4.5, relative 8e-6 beyond.
-
-    erf(x / sqrt 2) / (2 x) is even: a minimax polynomial of degree 9 in t = 2 (x / 4.5)**2 - 1, where |x| is
-    cut at 4.5 (erf is 1 - 7e-6 there).  No division, no exponential.
-    """
+def _gelu_variable(x):
+    """|x|, |x| cut at 4.5, and t of ``gelu_four``."""
     size = absolute(x)
     inside = minimum(size, broadcast(GELU_LIMIT))
-    t = inside * inside * broadcast(GELU_SQUARE_SCALE) - broadcast(F32(1.0))
-    p = broadcast(F32(-1.5656838659197092e-3)) * t + broadcast(F32(4.655324853956699e-3))
-    p = p * t + broadcast(F32(-6.6828178241848946e-3))
-    p = p * t + broadcast(F32(1.0140453465282917e-2))
-    p = p * t + broadcast(F32(-1.8159236758947372e-2))
-    p = p * t + broadcast(F32(2.8623970225453377e-2))
-    p = p * t + broadcast(F32(-4.0295783430337906e-2))
-    p = p * t + broadcast(F32(5.467185005545616e-2))
-    p = p * t + broadcast(F32(-7.718337327241898e-2))
-    p = p * t + broadcast(F32(1.5690529346466064e-1))
-    return broadcast(F32(0.5)) * x + size * (inside * p)
+    return size, inside, inside * inside * broadcast(GELU_SQUARE_SCALE) - broadcast(F32(1.0))
 
 
 @njit(**OPTIONS)
-def quantize_row(x, n, largest, out, plane):
+def _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, coefficient):
+    """One step of four polynomials."""
+    c = broadcast(F32(coefficient))
+    return p0 * t0 + c, p1 * t1 + c, p2 * t2 + c, p3 * t3 + c
+
+
+@njit(**OPTIONS)
+def gelu_four(x0, x1, x2, x3):
+    """x/2 * (1 + erf(x / sqrt 2)) of four vectors: absolute error below 8e-6 up to |x| = 4.5, relative 8e-6 beyond.
+
+    erf(x / sqrt 2) / (2 x) is even: a minimax polynomial of degree 9 in t = 2 (x / 4.5)**2 - 1, where |x| is
+    cut at 4.5 (erf is 1 - 7e-6 there).  No division, no exponential.  Four at a time, because one polynomial is a
+    chain of dependent steps and would leave the arithmetic units waiting.
+    """
+    s0, i0, t0 = _gelu_variable(x0)
+    s1, i1, t1 = _gelu_variable(x1)
+    s2, i2, t2 = _gelu_variable(x2)
+    s3, i3, t3 = _gelu_variable(x3)
+    p0 = broadcast(F32(-1.5656838659197092e-3))
+    p1, p2, p3 = p0, p0, p0
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, 4.655324853956699e-3)
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, -6.6828178241848946e-3)
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, 1.0140453465282917e-2)
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, -1.8159236758947372e-2)
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, 2.8623970225453377e-2)
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, -4.0295783430337906e-2)
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, 5.467185005545616e-2)
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, -7.718337327241898e-2)
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, 1.5690529346466064e-1)
+    half = broadcast(F32(0.5))
+    return half * x0 + s0 * (i0 * p0), half * x1 + s1 * (i1 * p1), half * x2 + s2 * (i2 * p2), half * x3 + s3 * (i3 * p3)
+
+
+@njit(**OPTIONS)
+def quantize_row(x, n, largest, out):
     """Symmetric int8 of one row whose absolute maximum is ``largest``; returns the scale.
 
     The low byte of ROUND + offset + v is rint(v) + offset, so rounding and the shift to unsigned that some
-    instructions want are one addition.  Level AVX2 also keeps |q| in a second plane, ``plane`` bytes on.
+    instructions want are one addition.  Level AVX2 also wants |q|, which follows the row's n bytes.
     """
     factor = broadcast(F32(127.0) / largest)
     magic = broadcast(ROUND + F32(activation_offset()))
     for k in range(0, n, 16):
-        store_bytes(out + k, float_bits(load(x + 4 * k) * factor + magic))
-    if activation_planes() == 2:
-        zero = float_bits(magic)
-        for k in range(0, n, 16):
-            store_bytes(out + plane + k, int_absolute(float_bits(load(x + 4 * k) * factor + magic) - zero))
+        value = load(x + 4 * k) * factor
+        store_bytes(out + k, float_bits(value + magic))
+        if activation_bytes() == 2:
+            store_bytes(out + n + k, float_bits(absolute(value) + magic))
     return largest * F32(1.0 / 127.0)
 
 
 @njit(**OPTIONS)
-def quantize_rows(rows, x, n, out, plane, scales):
+def quantize_rows(rows, x, n, out, scales):
     """``quantize_row`` for ``rows`` rows of n numbers that follow each other."""
     for t in range(rows):
         row = x + 4 * t * n
         largest = broadcast(F32(1e-12))
         for k in range(0, n, 16):
             largest = maximum(largest, absolute(load(row + 4 * k)))
-        store_f32(scales + 4 * t, quantize_row(row, n, max_lanes(largest), out + t * n, plane))
+        store_f32(scales + 4 * t, quantize_row(row, n, max_lanes(largest), out + t * n * activation_bytes()))
 
 
 @njit(**OPTIONS)
@@ -120,9 +137,9 @@ def normalize_row(x, n, lane_sums, weight, bias, eps):
 
 
 @njit(**OPTIONS)
-def normalize_rows(rows, x, n, sums, weight, bias, eps, out, plane, scales):
+def normalize_rows(rows, x, n, sums, weight, bias, eps, out, scales):
     """Layer norm of each row (``sums``: 16 lane sums a row), then its int8 for the next linear layer."""
     for t in range(rows):
         row = x + 4 * t * n
         largest = normalize_row(row, n, load(sums + 64 * t), weight, bias, eps)
-        store_f32(scales + 4 * t, quantize_row(row, n, max_lanes(largest), out + t * n, plane))
+        store_f32(scales + 4 * t, quantize_row(row, n, max_lanes(largest), out + t * n * activation_bytes()))
