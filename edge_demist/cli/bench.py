@@ -1,0 +1,123 @@
+"""``edge-demist bench``: latency, throughput, cold start and memory on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+from ..bench import cold, machine, report, samples, suite
+from ..errors import InputError
+
+EXAMPLES = """examples:
+  edge-demist bench
+  edge-demist bench --quick --json today.json
+  edge-demist bench --engine all --threads 1,4 --input names.txt
+  edge-demist bench --compare yesterday.json --fail-above 10
+
+exit codes: 0 measured, 1 slower than --fail-above allows, 2 cannot measure
+"""
+
+
+def add_parser(subparsers: Any) -> None:  # noqa: ANN401
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "bench", help="measure speed and memory here", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--input", type=Path, default=None, metavar="FILE", help="strings to measure on, one a line (default: shipped samples)")
+    parser.add_argument("--kind", default="hostname", help="kind of shipped sample strings, or 'all' (default: %(default)s)")
+    parser.add_argument("--bundle", type=Path, default=None, metavar="DIR", help="bundle folder (default: the one in the package)")
+    parser.add_argument("--engine", default="auto", metavar="NAMES", help="auto, all, or names with commas between (default: %(default)s)")
+    parser.add_argument("--threads", type=_counts, default=None, metavar="LIST", help="thread counts, such as 1,4 (default: 1 and all processors)")
+    parser.add_argument("--task", default=None, help="specialist of the classify rows")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the time")
+    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the result, with the machine's facts; - for standard output")
+    parser.add_argument("--compare", type=Path, default=None, metavar="OLD.json", help="print ratios to an earlier result")
+    parser.add_argument("--fail-above", type=float, default=None, metavar="PCT", help="with --compare: exit 1 if a median is more than PCT %% slower")
+
+
+def _counts(value: str) -> list[int]:
+    try:
+        counts = [int(part) for part in value.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or min(counts) < 1 or max(counts) > 1024:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a list of thread counts such as 1,4")
+    return counts
+
+
+class Bar:
+    """A progress bar on stderr, only on a terminal."""
+
+    WIDTH = 30
+
+    def __init__(self, stream: TextIO = sys.stderr) -> None:
+        self._stream, self._shown = stream, stream.isatty()
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` slices are measured."""
+        if self._shown:
+            full = self.WIDTH * done // total
+            self._stream.write(f"\r[{'#' * full}{'.' * (self.WIDTH - full)}] {done}/{total} {name}\x1b[K")
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Clear the line."""
+        if self._shown:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """An earlier result.
+
+    Raises:
+        InputError: not a result of this command.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from None
+    if not isinstance(value, dict) or value.get("kind") != "edge-demist bench" or not isinstance(value.get("rows"), list):
+        raise InputError(f"{path}: not a result of edge-demist bench")
+    if value.get("format") != suite.FORMAT:
+        raise InputError(f"{path}: format {value.get('format')!r}; this version reads {suite.FORMAT}")
+    return value
+
+
+def make_plan(args: argparse.Namespace) -> suite.Plan:
+    """The plan that the options ask for."""
+    if args.input is not None:
+        texts, source = samples.from_file(args.input), "a file"
+    else:
+        kind = None if args.kind == "all" else args.kind
+        texts, source = samples.shipped(kind), f"shipped samples, {args.kind}"
+    count = machine.processors()
+    threads = args.threads or ([1, count] if count > 1 else [1])
+    return suite.Plan(texts, source, args.bundle, args.engine.split(","), threads, args.task, args.quick)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print, compare."""
+    if args.fail_above is not None and args.compare is None:
+        raise InputError("--fail-above needs --compare OLD.json")
+    old = read_result(args.compare) if args.compare is not None else None
+    bar = Bar()
+    try:
+        result = suite.run(make_plan(args), bar)
+    finally:
+        bar.close()
+    to_stdout = args.json is not None and str(args.json) == "-"
+    if to_stdout:
+        sys.stdout.write(cold.dumps(result))
+    elif args.json is not None:
+        args.json.write_text(cold.dumps(result), encoding="utf-8")
+    if not to_stdout:
+        sys.stdout.write(report.table(result) + "\n")
+    if old is None:
+        return 0
+    lines, worst = report.compare(old, result)
+    (sys.stderr if to_stdout else sys.stdout).write("\n" + "\n".join(lines) + "\n")
+    return 1 if args.fail_above is not None and worst > 1 + args.fail_above / 100 else 0
