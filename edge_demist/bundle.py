@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +28,14 @@ MAX_FILES = 256
 _FILE_NAME = re.compile(r"^(?:[A-Za-z0-9][A-Za-z0-9_.-]{0,99}/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
 
-DEFAULT_PATH = Path(__file__).parent / "bundle"
+BUNDLE_VARIABLE = "EDGE_DEMIST_BUNDLE"
+"""Environment variable that names another default bundle."""
+
+
+def default_path() -> Path:
+    """Folder of the bundle in the package, or the one that ``EDGE_DEMIST_BUNDLE`` names."""
+    named = os.environ.get(BUNDLE_VARIABLE)
+    return Path(named) if named else Path(__file__).parent / "bundle"
 
 
 def _bounded(name: str, value: object, low: int, high: int) -> int:
@@ -177,13 +185,13 @@ class Bundle:
         """Open and verify a bundle.
 
         Args:
-            path: folder of the bundle; None for the one in the package.
+            path: folder of the bundle; None for :func:`default_path`.
 
         Raises:
             BundleError: missing, malformed, of another format, or with tensors of a wrong shape.
             IntegrityError: a file that is not what the manifest says.
         """
-        folder = Path(path) if path is not None else DEFAULT_PATH
+        folder = Path(path) if path is not None else default_path()
         raw, manifest = read_manifest(folder)
         files = _files(manifest)
         for name, entry in files.items():
@@ -272,7 +280,7 @@ def verify_file(folder: Path, name: str, entry: FileEntry) -> None:
         raise IntegrityError(f"{name}: SHA-256 differs from the manifest; the file is damaged or from another bundle")
 
 
-def _section(manifest: dict[str, Any], name: str, kind: type[Any]) -> Any:  # noqa: ANN401
+def _section(manifest: dict[str, Any], name: str, kind: type[Any]) -> Any:
     """Build a dataclass from a manifest section; unknown keys are refused."""
     section = manifest.get(name)
     if not isinstance(section, dict):

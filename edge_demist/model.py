@@ -209,7 +209,8 @@ class EdgeDemist:
         if not convert_to_numpy:
             raise InputError("convert_to_numpy=False is not supported: vectors are numpy arrays")
         if isinstance(texts, (str, bytes)):
-            return self._encode([texts], CHUNK, task, normalizer, normalize_embeddings, show=False)[0]
+            vector: Floats = self._encode([texts], CHUNK, task, normalizer, normalize_embeddings, show=False)[0]
+            return vector
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
         return self._encode(texts, batch_size, task, normalizer, normalize_embeddings, show=show_progress_bar)
@@ -437,7 +438,7 @@ def _reorder(ids: Ids, offsets: Ids, order: NDArray[np.int64]) -> tuple[Ids, Ids
 
 @contextlib.contextmanager
 def opened(path: str | Path | None = None, **options: object) -> Iterator[EdgeDemist]:
-    """``with opened() as model``: load, use, close."""
+    """Load a model for a ``with`` block and close it afterwards."""
     model = EdgeDemist.load(path, **options)  # type: ignore[arg-type]
     try:
         yield model
@@ -445,4 +446,4 @@ def opened(path: str | Path | None = None, **options: object) -> Iterator[EdgeDe
         model.close()
 
 
-__all__ = ["EdgeDemist", "Prediction", "UNKNOWN", "UnknownTaskError", "opened"]
+__all__ = ["UNKNOWN", "EdgeDemist", "Prediction", "UnknownTaskError", "opened"]

@@ -21,7 +21,7 @@ where only the beginning of a string was read; {"line", "error"} for a line that
 """
 
 
-def add_parser(subparsers: Any) -> None:  # noqa: ANN401
+def add_parser(subparsers: Any) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "classify", help="classify strings", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter

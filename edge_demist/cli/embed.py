@@ -31,7 +31,7 @@ Files are written whole or not at all.
 """
 
 
-def add_parser(subparsers: Any) -> None:  # noqa: ANN401
+def add_parser(subparsers: Any) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "embed", help="embed strings", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -160,8 +160,13 @@ def run(args: argparse.Namespace) -> int:
         if args.task is not None:
             model.specialist(args.task)
         with _Replacement(target) as file:
-            sinks = {".npy": lambda: _NpySink(file, model.dim), ".jsonl": lambda: _JsonSink(file), ".parquet": lambda: _ParquetSink(file, model.dim)}
-            return _run(args, model, sinks[target.suffix]())
+            return _run(args, model, _file_sink(target.suffix, file, model.dim))
+
+
+def _file_sink(suffix: str, file: _Replacement, dim: int) -> Sink:
+    if suffix == ".npy":
+        return _NpySink(file, dim)
+    return _JsonSink(file) if suffix == ".jsonl" else _ParquetSink(file, dim)
 
 
 def _run(args: argparse.Namespace, model: EdgeDemist, sink: Sink) -> int:

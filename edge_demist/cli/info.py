@@ -18,7 +18,7 @@ from ..model import EdgeDemist
 from .lines import add_model
 
 
-def add_parser(subparsers: Any) -> None:  # noqa: ANN401
+def add_parser(subparsers: Any) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "info",
@@ -68,7 +68,7 @@ def gather(model: EdgeDemist, asked: str) -> dict[str, Any]:
             "name": bundle.name,
             "version": bundle.version,
             "parameters": parameters(bundle),
-            "architecture": {k: v for k, v in bundle.manifest["architecture"].items()},
+            "architecture": dict(bundle.manifest["architecture"]),
             "limits": {"max_bytes": bundle.limits.max_bytes, "max_tokens": bundle.limits.max_tokens},
             "files": {name: entry.sha256 for name, entry in sorted(bundle.files.items())},
         },

@@ -116,7 +116,7 @@ def read_batches(args: argparse.Namespace) -> Iterator[list[Line]]:
             stream.close()
 
 
-def _parser(form: str, field: str | None) -> Any:  # noqa: ANN401
+def _parser(form: str, field: str | None) -> Any:
     if form == "lines":
         return lambda number, raw, cut: Line(number, from_bytes(raw), {}, cut=cut)
     if form == "jsonl":

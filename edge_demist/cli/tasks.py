@@ -11,7 +11,7 @@ from ..bundle import Bundle
 from ..specialists import load_specialist
 
 
-def add_parser(subparsers: Any) -> None:  # noqa: ANN401
+def add_parser(subparsers: Any) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "tasks",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from typing import Any
 
 from ..model import EdgeDemist
@@ -17,7 +18,7 @@ output: {"text", "ids", "pieces"}; no normalizer is applied.
 """
 
 
-def add_parser(subparsers: Any) -> None:  # noqa: ANN401
+def add_parser(subparsers: Any) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "tokenize", help="token ids and pieces", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         for batch in read_batches(args):
             good = [line for line in batch if not line.error]
             ids, offsets = model.tokenizer.encode_batch([to_bytes(line.text) for line in good], add_special_tokens=args.special)
-            rows = iter(zip(offsets[:-1], offsets[1:], strict=True))
+            rows = itertools.pairwise(offsets)
             out = []
             for line in batch:
                 if line.error:

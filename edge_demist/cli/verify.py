@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..bundle import DEFAULT_PATH, Bundle
+from ..bundle import Bundle, default_path
 from ..errors import BundleError, InputError
 from ..specialists import load_specialist
 
@@ -19,7 +19,7 @@ exit codes: 0 intact, 1 damaged, hostile, unsigned (with --key) or signed by ano
 """
 
 
-def add_parser(subparsers: Any) -> None:  # noqa: ANN401
+def add_parser(subparsers: Any) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "verify",
@@ -35,7 +35,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401
 
 def run(args: argparse.Namespace) -> int:
     """Verify; 1 if the bundle cannot be trusted."""
-    folder = args.path or args.bundle or DEFAULT_PATH
+    folder = args.path or args.bundle or default_path()
     try:
         if args.key is not None:
             from ..signing import read_public_key, verify_manifest

@@ -170,7 +170,9 @@ def export(net: Network, args: argparse.Namespace, labels: dict[str, list[str]],
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Command line."""
-    p = argparse.ArgumentParser(prog="python -m tools.train.base", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(
+        prog="python -m tools.train.base", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     p.add_argument("--data", type=Path, required=True, help="folder with corpus/ and tasks/")
     p.add_argument("--tokenizer", type=Path, required=True, help="SentencePiece model")
     p.add_argument("--out", type=Path, required=True, help="run folder; an unfinished run there is resumed")
@@ -262,7 +264,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             recent = {n: round(float(np.mean(v[-20:])), 3) for n, v in losses.items() if v}
             print(f"step {step} {done:.1%} {rate:.0f} tokens/s {recent}", file=sys.stderr, flush=True)
     files = sorted(p for p in args.data.rglob("*.parquet") if "dev" not in p.name)
-    record = {"command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "tokenizer", "out")}, "shares": SHARES, "steps": step,
+    command = {k: str(v) for k, v in vars(args).items() if k not in ("data", "tokenizer", "out")}
+    record = {"command": command, "shares": SHARES, "steps": step,
               "seconds": round(state["seconds"]), "scores_dev_sample": state["scores"],
               "data_sha256": {str(p.relative_to(args.data)): sha256_file(p) for p in files},
               "tokenizer_sha256": sha256_file(args.tokenizer)}  # fmt: skip

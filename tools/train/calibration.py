@@ -119,7 +119,11 @@ def accuracy_thresholds(confidence: NDArray[np.float64], right: NDArray[np.bool_
             continue
         k = int(good[-1])
         table[str(target)] = float(confidence[order[k]])
-        report[str(target)] = {"threshold": float(confidence[order[k]]), "coverage": round((k + 1) / len(order), 4), "accuracy": float(running[k])}
+        report[str(target)] = {
+            "threshold": float(confidence[order[k]]),
+            "coverage": round((k + 1) / len(order), 4),
+            "accuracy": float(running[k]),
+        }
     return table, report
 
 

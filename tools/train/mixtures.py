@@ -54,8 +54,10 @@ def prose(rng: random.Random, count: int) -> list[str]:
     return [rng.choice(sentences) for _ in range(count)]
 
 
-_STANDARD = {"argparse", "collections", "datetime", "decimal", "difflib", "email", "fractions", "inspect", "itertools", "json", "logging",
-             "math", "os", "random", "shutil", "socket", "statistics", "string", "subprocess", "textwrap", "typing", "unittest"}  # fmt: skip
+_STANDARD = frozenset(
+    ["argparse", "collections", "datetime", "decimal", "difflib", "email", "fractions", "inspect", "itertools", "json", "logging", "math"]
+    + ["os", "random", "shutil", "socket", "statistics", "string", "subprocess", "textwrap", "typing", "unittest"]
+)
 
 
 def binary(rng: random.Random, count: int) -> list[str]:
@@ -80,7 +82,9 @@ class Mixture:
             table = table.sample(min(args.limit, len(table)), random_state=0).reset_index(drop=True)
         held = table["family"].isin(args.hold_out) if "family" in table else pd.Series(False, index=table.index)
         self._held, self._table = table[held], table[~held].reset_index(drop=True)
-        self.sources = sorted(table["source"].unique()) if "source" in table else sorted(table.get("dataset", pd.Series(dtype=str)).unique())
+        self.sources = (
+            sorted(table["source"].unique()) if "source" in table else sorted(table.get("dataset", pd.Series(dtype=str)).unique())
+        )
         self.hashes = {s: sha256_file(data / "tasks" / task / f"{s}.parquet") for s in ("train", "dev")}
         self._code = {label: i for i, label in enumerate(labels)}
         self.train_y = self._table["label"].map(self._code).to_numpy(np.int64)

@@ -153,7 +153,8 @@ def train(net: Network, model: BertModel, head: Head, rounds: Iterator[Rows], ar
             optimizer.step()
             losses.append(loss.item())
             step += 1
-        print(f"{args.task} round {epoch + 1}/{args.epochs} loss {np.mean(losses[-200:]):.4f} {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        loss_now, spent = np.mean(losses[-200:]), time.monotonic() - began
+        print(f"{args.task} round {epoch + 1}/{args.epochs} loss {loss_now:.4f} {spent:.0f} s", file=sys.stderr, flush=True)
     return time.monotonic() - began
 
 
@@ -195,12 +196,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     num_layers = net.encoder.config.num_hidden_layers
     args.first_layer = num_layers - args.layers
     mixture = mixtures.Mixture(args.data, args.task, labels, tokenizer, args)
-    targets = ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"]
+    layers = "|".join(str(i) for i in range(args.first_layer, num_layers))
+    names = r"query|key|value|attention\.output\.dense|intermediate\.dense|output\.dense"
     config = peft.LoraConfig(
         r=args.rank,
         lora_alpha=args.rank,
         lora_dropout=0.05,
-        target_modules=rf".*layer\.({'|'.join(str(i) for i in range(args.first_layer, num_layers))})\..*({'|'.join(t.replace('.', chr(92) + '.') for t in targets)})",
+        target_modules=rf".*layer\.({layers})\..*({names})",
         task_type="FEATURE_EXTRACTION",
     )
     wrapped = peft.get_peft_model(net.encoder, config)
@@ -219,11 +221,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     pooled, ngrams = features(model, Cached(net, dev, args.first_layer), args.first_layer)
     with torch.no_grad():
         logits = head(torch.from_numpy(pooled), torch.from_numpy(ngrams)).numpy()
-    domain = calibration.fit_domain(*mixture.domain_features(lambda rows: features(model, Cached(net, rows, args.first_layer), args.first_layer)))
+
+    def features_of(rows: Rows) -> tuple[Floats, Floats]:
+        return features(model, Cached(net, rows, args.first_layer), args.first_layer)
+
+    domain = calibration.fit_domain(*mixture.domain_features(features_of))
     result = calibration.calibrate(TASKS[args.task], labels, logits, dev.y, domain.probability(pooled, ngrams))
-    result["held_out"] = mixture.score_held_out(
-        lambda rows: head_argmax(head, *features(model, Cached(net, rows, args.first_layer), args.first_layer))
-    )
+    result["held_out"] = mixture.score_held_out(lambda rows: head_argmax(head, *features_of(rows)))
     write(args, wrapped, head, domain, labels, result, mixture, seconds)
     print(json.dumps({"task": args.task, **{k: result[k] for k in ("accuracy", "macro_f1", "ece", "held_out")}}), flush=True)
     return 0
@@ -236,11 +240,22 @@ def head_argmax(head: Head, pooled: Floats, ngrams: Floats) -> NDArray[np.int64]
     return answer
 
 
-def write(args: argparse.Namespace, wrapped: Any, head: Head, domain: Any, labels: list[str], result: dict[str, Any], mixture: Any, seconds: float) -> None:
+def write(
+    args: argparse.Namespace,
+    wrapped: peft.PeftModel,
+    head: Head,
+    domain: calibration.Domain,
+    labels: list[str],
+    result: dict[str, Any],
+    mixture: mixtures.Mixture,
+    seconds: float,
+) -> None:
     """Write the specialist's folder."""
     task = TASKS[args.task]
     folder = args.out / task.name
+    wrapped.peft_config["default"].base_model_name_or_path = "edge-demist-base"
     wrapped.save_pretrained(folder, safe_serialization=True)
+    (folder / "README.md").unlink(missing_ok=True)
     tensors = {
         "weight": head.pooled.weight.detach().T.contiguous(),
         "bias": head.pooled.bias.detach().contiguous(),

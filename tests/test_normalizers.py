@@ -1,0 +1,79 @@
+"""Normalizers and the way between text and bytes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_demist.normalizers import NORMALIZERS, from_bytes, hostname, identity, to_bytes, truncate_utf8, url
+
+
+@pytest.mark.parametrize(
+    ("given_text", "expected"),
+    [
+        ("WWW.Example.COM", "www.example.com"),
+        (" example.com. ", "example.com"),
+        ("example.com..", "example.com."),
+        ("münchen.example", "xn--mnchen-3ya.example"),
+        ("пример.рф", "xn--e1afmkfd.xn--p1ai"),
+        ("pаypal.com", "xn--pypal-4ve.com"),  # a Cyrillic а
+        ("xn--e1afmkfd.xn--p1ai", "xn--e1afmkfd.xn--p1ai"),
+        (".", ""),
+        ("a" * 300 + "é", "a" * 300 + "é"),
+    ],
+)
+def test_hostname(given_text, expected):
+    assert hostname(given_text) == expected
+
+
+@pytest.mark.parametrize(
+    ("given_text", "expected"),
+    [
+        ("https://Example.COM/Path?Q=1", "example.com/Path?Q=1"),
+        ("HTTP://a.b", "a.b"),
+        ("http://http://a", "http://a"),
+        ("Example.com#Frag", "example.com#Frag"),
+        ("ftp://x.Y/z", "ftp://x.Y/z"),
+        ("http://", ""),
+    ],
+)
+def test_url(given_text, expected):
+    assert url(given_text) == expected
+
+
+@given(st.text())
+def test_normalizers_take_any_text(text):
+    for function in NORMALIZERS.values():
+        assert isinstance(function(text), str)
+    assert identity(text) == text
+
+
+@given(st.from_regex(r"[a-z0-9.-]{1,60}[a-z0-9]", fullmatch=True))
+def test_hostname_is_idempotent(name):
+    assert hostname(hostname(name)) == hostname(name)
+
+
+@given(st.binary())
+def test_bytes_survive(raw):
+    assert to_bytes(from_bytes(raw)) == raw
+
+
+@given(st.text(st.characters(codec=None, categories=None)))
+def test_lone_surrogates_encode(text):
+    assert isinstance(to_bytes(text), bytes)
+
+
+@given(st.text(), st.integers(0, 40))
+def test_truncation_keeps_whole_characters(text, limit):
+    cut = truncate_utf8(text.encode(), limit)
+    assert len(cut) <= limit
+    assert text.startswith(cut.decode())
+    assert len(text.encode()) <= limit or len(cut) >= limit - 3
+
+
+@given(st.binary(max_size=50), st.integers(1, 40))
+def test_truncation_of_any_bytes(raw, limit):
+    cut = truncate_utf8(raw, limit)
+    assert raw.startswith(cut)
+    assert limit - 4 < len(cut) <= limit or cut == raw
