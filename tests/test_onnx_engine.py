@@ -19,15 +19,15 @@ pytest.importorskip("onnxruntime", reason="needs the extra 'onnxruntime'")
 pytest.importorskip("onnx", reason="needs the extra 'quantize' to make a bundle")
 pytest.importorskip("sentencepiece", reason="needs the extra 'quantize' to make a bundle")
 
-from edge_demist.engines.onnx import OnnxEngine  # noqa: E402
-from edge_demist.specialists import load_specialist  # noqa: E402
-from quantize.checkpoint import Encoder, read_encoder  # noqa: E402
-from quantize.compare import int8_embedding  # noqa: E402
-from quantize.convert import convert_checkpoint  # noqa: E402
-from quantize.evaluate import pack  # noqa: E402
-from quantize.methods import DynamicPerToken  # noqa: E402
-from quantize.reference import encode, normalize  # noqa: E402
-from tests.quantize_checkpoints import POSITIONS, vocab_size, write_checkpoint  # noqa: E402
+from edge_demist.engines.onnx import OnnxEngine
+from edge_demist.specialists import load_specialist
+from quantize.checkpoint import Encoder, read_encoder
+from quantize.compare import int8_embedding
+from quantize.convert import convert_checkpoint
+from quantize.evaluate import pack
+from quantize.methods import DynamicPerToken
+from quantize.reference import encode, normalize
+from tests.quantize_checkpoints import POSITIONS, vocab_size, write_checkpoint
 
 VOCAB = vocab_size()
 Parts = tuple[Bundle, OnnxEngine, Encoder]

@@ -13,9 +13,9 @@ from edge_demist import safetensors
 pytest.importorskip("onnx", reason="needs the extra 'quantize'")
 pytest.importorskip("sentencepiece", reason="needs the extra 'quantize'")
 
-from quantize.convert import convert_checkpoint  # noqa: E402
-from quantize.errors import CheckpointError, QuantizeError, UnsupportedOperatorError  # noqa: E402
-from tests.quantize_checkpoints import HIDDEN, bert_tensors, vocab_size, write_checkpoint  # noqa: E402
+from quantize.convert import convert_checkpoint
+from quantize.errors import CheckpointError, QuantizeError, UnsupportedOperatorError
+from tests.quantize_checkpoints import HIDDEN, bert_tensors, vocab_size, write_checkpoint
 
 Attack = Callable[[Path], None]
 VOCAB = vocab_size()
@@ -73,6 +73,11 @@ def only_pickle(folder: Path) -> None:
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"weights": 1}))
 
 
+def other_vocabulary(folder: Path) -> None:
+    edit_json(folder / "config.json", vocab_size=VOCAB - 9)
+    edit_tensors(folder / "model.safetensors", lambda tensors: tensors.update(bert_tensors(VOCAB - 9)))
+
+
 def adapter_pickle(folder: Path) -> None:
     (folder / "adapters/dga/adapter_model.safetensors").unlink()
     (folder / "adapters/dga/adapter_model.bin").write_bytes(pickle.dumps({}))
@@ -115,7 +120,7 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     "wrong rank": (weights(lambda t: t.__setitem__(QUERY, t[QUERY].ravel())), "has shape"),
     "vocabulary is not the embedding": (config(vocab_size=VOCAB + 1), "the embedding has"),
     "embedding is not the tokenizer": (
-        lambda folder: (edit_json(folder / "config.json", vocab_size=VOCAB - 9), weights(lambda t: t.update(bert_tensors(VOCAB - 9)))(folder))[0],
+        other_vocabulary,
         "the tokenizer has",
     ),
     "more layers than said": (config(num_hidden_layers=2), "layers 2 exist"),
@@ -134,13 +139,16 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
         lambda folder: (folder / "config.json").write_text("[" * 100_000) and None,  # type: ignore[func-returns-value]
         "not valid JSON",
     ),
-    "only a pickle": (only_pickle, "needs? pickle|need pickle"),
+    "only a pickle": (only_pickle, "need pickle"),
     "adapter is a pickle": (adapter_pickle, "need pickle"),
     "adapter for an absent layer": (
         adapter(lambda t: t.__setitem__(LORA_A.replace("layer.1", "layer.9"), t[LORA_A])),
         "is for layer 9",
     ),
-    "adapter for something else": (adapter(lambda t: t.__setitem__("base_model.model.pooler.dense.lora_A.weight", t[LORA_A])), "not a LoRA tensor"),
+    "adapter for something else": (
+        adapter(lambda t: t.__setitem__("base_model.model.pooler.dense.lora_A.weight", t[LORA_A])),
+        "not a LoRA tensor",
+    ),
     "adapter without its half": (adapter(lambda t: t.pop(LORA_A)), "only one of"),
     "adapter of another width": (adapter(lambda t: t.__setitem__(LORA_A, t[LORA_A][:, :-4])), "has shape"),
     "adapter of another rank": (lora(r=8), "rank 4"),
@@ -261,5 +269,5 @@ def test_noise_is_no_graph(tmp_path: Path) -> None:
     from quantize.onnx_export import check_graph
 
     (tmp_path / "model.onnx").write_bytes(b"\xff" * 100)
-    with pytest.raises(QuantizeError, match="not an ONNX file|model"):
+    with pytest.raises(QuantizeError, match=r"not an ONNX file"):
         check_graph(tmp_path / "model.onnx")
