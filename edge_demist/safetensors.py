@@ -80,7 +80,8 @@ def _entry(path: Path, name: str, entry: object, room: int) -> tuple[np.dtype[np
     dtype, shape, offsets = _DTYPES.get(str(entry["dtype"])), entry["shape"], entry["data_offsets"]
     if dtype is None:
         raise BundleError(f"{path.name}: tensor {name!r} has unsupported dtype {entry['dtype']!r}")
-    if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(type(d) is int and 0 <= d <= room for d in shape):
+    limit = max(room, 1 << 20)
+    if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(type(d) is int and 0 <= d <= limit for d in shape):
         raise BundleError(f"{path.name}: tensor {name!r} has a bad shape {str(shape)[:80]}")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(o) is int for o in offsets):
         raise BundleError(f"{path.name}: tensor {name!r} has bad data_offsets")
@@ -126,7 +127,9 @@ def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     for name, (dtype, shape, begin, end) in entries.items():
         raw = mapped[start + begin : start + end]
         aligned = raw if (start + begin) % dtype.itemsize == 0 else raw.copy()
-        tensors[name] = aligned.view(np.ndarray).view(dtype).reshape(shape)
+        tensor = aligned.view(np.ndarray).view(dtype).reshape(shape)
+        tensor.flags.writeable = False
+        tensors[name] = tensor
     return metadata, tensors
 
 
