@@ -72,7 +72,14 @@ def tokenizers(models: Path, texts: list[str], rounds: int) -> dict[str, Any]:
 def random_adapters(layers: int, hidden: int, wide: int) -> list[Adapter]:
     """Adapters on every target of the upper half of the layers."""
     random = np.random.default_rng(0)
-    sizes = {"q": (hidden, hidden), "k": (hidden, hidden), "v": (hidden, hidden), "attn_out": (hidden, hidden), "ffn_up": (hidden, wide), "ffn_down": (wide, hidden)}
+    sizes = {
+        "q": (hidden, hidden),
+        "k": (hidden, hidden),
+        "v": (hidden, hidden),
+        "attn_out": (hidden, hidden),
+        "ffn_up": (hidden, wide),
+        "ffn_down": (wide, hidden),
+    }
     return [
         Adapter(
             f"random-{number}",
@@ -92,10 +99,14 @@ def mixed(path: Path, texts: list[str], rounds: int) -> dict[str, Any]:
     bundle, arch = model.bundle, model.bundle.architecture
     real = len(model.tasks) >= SPECIALISTS
     tasks = model.tasks[:SPECIALISTS]
-    adapters = [model.specialist(t).adapter for t in tasks] if real else random_adapters(arch.num_layers, arch.hidden_size, arch.intermediate_size)
+    adapters = (
+        [model.specialist(t).adapter for t in tasks] if real else random_adapters(arch.num_layers, arch.hidden_size, arch.intermediate_size)
+    )
     engine = engines.create(bundle, "native")
     ids, offsets = model.tokenizer.encode_batch([t.encode() for t in texts[:256]], max_tokens=64, add_special_tokens=True)
-    found: dict[str, Any] = {"adapters": "specialists of the bundle" if real else f"random, rank {RANK}, all targets of the upper half of the layers"}
+    found: dict[str, Any] = {
+        "adapters": "specialists of the bundle" if real else f"random, rank {RANK}, all targets of the upper half of the layers"
+    }
     for size in (32, 256):
         cut = np.ascontiguousarray(offsets[: size + 1])
         own = ids[: cut[-1]]

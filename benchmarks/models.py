@@ -76,7 +76,12 @@ def make_fp32(models: Path) -> None:
     config = json.loads((models / "checkpoint" / "config.json").read_text(encoding="utf-8"))
     heads, hidden = config["num_attention_heads"], config["hidden_size"]
     made = optimizer.optimize_model(
-        str(models / "plain.onnx"), model_type="bert", num_heads=heads, hidden_size=hidden, opt_level=0, optimization_options=FusionOptions("bert")
+        str(models / "plain.onnx"),
+        model_type="bert",
+        num_heads=heads,
+        hidden_size=hidden,
+        opt_level=0,
+        optimization_options=FusionOptions("bert"),
     )
     fused = made.get_fused_operator_statistics()
     if fused["Attention"] != config["num_hidden_layers"]:
@@ -123,7 +128,7 @@ def make_ctranslate2(models: Path) -> None:
 def make_openvino(models: Path, python: str) -> None:
     """NNCF in its own interpreter."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([python, "-m", "benchmarks.peers.ov_convert", str(models)], check=True, env=environment, cwd=ROOT)  # noqa: S603
+    subprocess.run([python, "-m", "benchmarks.peers.ov_convert", str(models)], check=True, env=environment, cwd=ROOT)
 
 
 def prepare(name: str, models: Path, bundle: Path | None = None, pythons: dict[str, str] | None = None) -> list[str]:
@@ -133,9 +138,14 @@ def prepare(name: str, models: Path, bundle: Path | None = None, pythons: dict[s
     if bundle is not None:
         _link(bundle.resolve(), models / "bundle")
     steps: dict[str, Callable[[Path], None]] = {
-        "bundle": make_bundle, "calibration.npz": _calibration, "plain.onnx": make_plain, "fp32.onnx": make_fp32, "stock.onnx": make_stock, "best.onnx": make_best,
+        "bundle": make_bundle,
+        "calibration.npz": _calibration,
+        "plain.onnx": make_plain,
+        "fp32.onnx": make_fp32,
+        "stock.onnx": make_stock,
+        "best.onnx": make_best,
         "ctranslate2": make_ctranslate2,
-    }  # fmt: skip
+    }
     missing = []
     if pythons and "openvino" in pythons:
         steps["openvino.xml"] = lambda folder: make_openvino(folder, pythons["openvino"])
@@ -146,7 +156,7 @@ def prepare(name: str, models: Path, bundle: Path | None = None, pythons: dict[s
             sys.stderr.write(f"making {output}\n")
             try:
                 step(models)
-            except Exception as error:  # noqa: BLE001 - a peer that cannot be made is left out, with its reason
+            except Exception as error:
                 missing.append(f"{output}: {type(error).__name__}: {str(error)[:200]}")
     return missing
 

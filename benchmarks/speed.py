@@ -115,7 +115,10 @@ def quality(peers: list[turns.Peer], folder: Path) -> dict[str, dict[str, float]
     reference = vectors.get("torch-fp32")
     if reference is None:
         return {}
-    cosines = {name: np.einsum("ij,ij->i", v, reference) / np.linalg.norm(v, axis=1) / np.linalg.norm(reference, axis=1) for name, v in vectors.items()}
+    cosines = {
+        name: np.einsum("ij,ij->i", v, reference) / np.linalg.norm(v, axis=1) / np.linalg.norm(reference, axis=1)
+        for name, v in vectors.items()
+    }
     return {name: {"mean": float(c.mean()), "p1": float(np.percentile(c, 1)), "min": float(c.min())} for name, c in cosines.items()}
 
 
@@ -167,7 +170,9 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True, help="working folder for the peers' forms of the model")
     parser.add_argument("--strings", type=Path, required=True, help="Parquet with a column text, or lines")
     parser.add_argument("--out", type=Path, required=True, help="result file")
-    parser.add_argument("--python", action="append", default=[], metavar="NAME=PATH", help="interpreter of peers that clash, such as openvino=…")
+    parser.add_argument(
+        "--python", action="append", default=[], metavar="NAME=PATH", help="interpreter of peers that clash, such as openvino=…"
+    )
     parser.add_argument("--sections", default="ids,text,tokenize,mixed,start")
     parser.add_argument("--variants", default=",".join(IDS_VARIANTS))
     parser.add_argument("--rounds", type=int, default=7)
@@ -204,7 +209,9 @@ def main() -> None:
 def model_facts(args: argparse.Namespace) -> dict[str, Any]:
     """Which weights."""
     bundle = EdgeDemist.load(args.models / "bundle").bundle
-    arch = {name: getattr(bundle.architecture, name) for name in ("num_layers", "hidden_size", "num_heads", "intermediate_size", "vocab_size")}
+    arch = {
+        name: getattr(bundle.architecture, name) for name in ("num_layers", "hidden_size", "num_heads", "intermediate_size", "vocab_size")
+    }
     name = "all-MiniLM-L6-v2" if args.checkpoint == "minilm" else bundle.name
     return {"name": name, "bundle_id": bundle.id, "architecture": arch, "tasks": list(bundle.tasks)}
 

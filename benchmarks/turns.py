@@ -29,7 +29,7 @@ class Peer:
         environment = {**os.environ, **threads, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", **variant.environment}
         began = time.perf_counter()
         with log.open("ab") as errors:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
+            self._process = subprocess.Popen(
                 command + ([] if cpu is None else ["--cpu", str(cpu)]),
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=ROOT, text=True,
             )  # fmt: skip
@@ -58,7 +58,9 @@ class Peer:
         self._process.communicate(timeout=60)
 
 
-def open_peers(names: Iterable[str], models: Path, cases: Path, pythons: Mapping[str, str], cpu: int | None, log: Path) -> tuple[list[Peer], list[str]]:
+def open_peers(
+    names: Iterable[str], models: Path, cases: Path, pythons: Mapping[str, str], cpu: int | None, log: Path
+) -> tuple[list[Peer], list[str]]:
     """Start workers one after the other; returns those that came up, and what is left out."""
     peers, missing = [], []
     for name in names:

@@ -16,10 +16,14 @@ class CTranslate2:
 
     def __init__(self, models: Path) -> None:
         """Open it."""
-        self._encoder = ctranslate2.Encoder(str(models / "ctranslate2"), device="cpu", compute_type="int8", inter_threads=1, intra_threads=1)
+        self._encoder = ctranslate2.Encoder(
+            str(models / "ctranslate2"), device="cpu", compute_type="int8", inter_threads=1, intra_threads=1
+        )
         self.facts = {"version": ctranslate2.__version__, "compute_type": self._encoder.compute_type}
 
-    def prepare(self, token_ids: NDArray[np.int32], offsets: NDArray[np.int32]) -> tuple[ctranslate2.StorageView, ctranslate2.StorageView, NDArray]:
+    def prepare(
+        self, token_ids: NDArray[np.int32], offsets: NDArray[np.int32]
+    ) -> tuple[ctranslate2.StorageView, ctranslate2.StorageView, NDArray]:
         """Padded ids, lengths and mask: the cheapest form of input its Python interface takes."""
         ids, mask = pad(token_ids, offsets, np.int32)
         views = (ctranslate2.StorageView.from_array(a) for a in (ids, np.diff(offsets).astype(np.int32)))

@@ -16,7 +16,13 @@ class OpenVino:
 
     def __init__(self, models: Path) -> None:
         """Compile it for one thread, in int8."""
-        settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
+        settings = {
+            "INFERENCE_NUM_THREADS": 1,
+            "NUM_STREAMS": 1,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "ENABLE_CPU_PINNING": False,
+        }
         self._compiled = ov.Core().compile_model(models / "openvino.xml", "CPU", settings)
         self._request = self._compiled.create_infer_request()
         self.facts = {"version": ov.__version__}

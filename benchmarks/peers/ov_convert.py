@@ -24,7 +24,9 @@ def main() -> None:
     ids, offsets = data["token_ids"], data["offsets"]
     rows = [pad(ids[offsets[i] : offsets[i + 1]], np.array([0, offsets[i + 1] - offsets[i]])) for i in range(min(256, len(offsets) - 1))]
     model = ov.convert_model(models / "plain.onnx")
-    quantized = nncf.quantize(model, nncf.Dataset([list(row) for row in rows]), subset_size=len(rows), model_type=nncf.ModelType.TRANSFORMER)
+    quantized = nncf.quantize(
+        model, nncf.Dataset([list(row) for row in rows]), subset_size=len(rows), model_type=nncf.ModelType.TRANSFORMER
+    )
     ov.save_model(quantized, models / "openvino.xml", compress_to_fp16=False)
 
 

@@ -21,10 +21,7 @@ def pad(token_ids: NDArray[np.int32], offsets: NDArray[np.int32], dtype: type[np
 
 def pool(hidden: NDArray[np.float32], mask: NDArray) -> NDArray[np.float32]:
     """Mean over the tokens of each row, divided by its Euclidean norm."""
-    if len(hidden) == 1:
-        vectors = hidden.mean(1)
-    else:
-        vectors = np.matmul(mask[:, None, :].astype(np.float32), hidden)[:, 0]
+    vectors = hidden.mean(1) if len(hidden) == 1 else np.matmul(mask[:, None, :].astype(np.float32), hidden)[:, 0]
     return vectors / np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
 
 

@@ -20,7 +20,7 @@ CLASSES = 26
 class Sentence:
     """encode, then argmax of a matrix product."""
 
-    def __init__(self, models: Path) -> None:  # noqa: ARG002 - its weights come with the package
+    def __init__(self, models: Path) -> None:
         """Load the package's weights."""
         torch.set_num_threads(1)
         self._model = sentence_transformers.SentenceTransformer(str(weights_folder()), device="cpu", local_files_only=True)

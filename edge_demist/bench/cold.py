@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def start(program: str = PROGRAM, arguments: tuple[str, ...] = ()) -> Start:
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PYTHONDONTWRITEBYTECODE": "1"}
     began = time.perf_counter()
-    with subprocess.Popen(  # noqa: S603 - our own interpreter and program
+    with subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -113,7 +114,7 @@ def dumps(value: object) -> str:
 
 def _finite(value: object) -> object:
     if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
+        return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -71,8 +71,9 @@ def _cold(result: Mapping[str, Any]) -> list[str]:
         if "error" in start:
             lines.append(f"cold start · {start['engine']}: {start['error']}")
             continue
+        ours = f"{start['median_seconds'] * 1e3:.0f} ms to the first vector, {start['rss_bytes'] / 1e6:.0f} MB"
         lines.append(
-            f"cold start · {start['engine']}: {start['median_seconds'] * 1e3:.0f} ms to the first vector, {start['rss_bytes'] / 1e6:.0f} MB "
+            f"cold start · {start['engine']}: {ours} "
             f"(numpy alone {start['numpy_median_seconds'] * 1e3:.0f} ms, {start['numpy_rss_bytes'] / 1e6:.0f} MB)"
         )
     return lines

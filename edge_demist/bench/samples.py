@@ -15,7 +15,9 @@ MAX_LINE_BYTES = 65_536
 
 
 def shipped(kind: str | None = None) -> list[str]:
-    """Sample strings of one kind (``hostname``, ``dga``, ``dns-query``, ``url``, ``uri``, ``cmdline``, ``user-agent``, ``filename``), or all.
+    """Sample strings of one kind, or all.
+
+    Kinds: ``hostname``, ``dga``, ``dns-query``, ``url``, ``uri``, ``cmdline``, ``user-agent``, ``filename``.
 
     Raises:
         InputError: the package has no such kind.

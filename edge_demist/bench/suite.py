@@ -110,9 +110,7 @@ def rows_of(model: EdgeDemist, plan: Plan, threads: int, *, first: bool) -> list
     if threads == 1:
         rows.append(row("encode", 1, LATENCY_SECONDS, [encode([t]) for t in texts[:2048]]))
     rows += [
-        row("encode", size, THROUGHPUT_SECONDS, [encode(part) for part in batches(texts, size)])
-        for size in BATCHES
-        if len(texts) >= size
+        row("encode", size, THROUGHPUT_SECONDS, [encode(part) for part in batches(texts, size)]) for size in BATCHES if len(texts) >= size
     ]
     if threads == 1 and model.tasks:
         rows += _classify_rows(model, plan, row)

@@ -21,21 +21,33 @@ exit codes: 0 measured, 1 slower than --fail-above allows, 2 cannot measure
 """
 
 
-def add_parser(subparsers: Any) -> None:  # noqa: ANN401
+def add_parser(subparsers: Any) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
-        "bench", help="measure speed and memory here", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        "bench",
+        help="measure speed and memory here",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--input", type=Path, default=None, metavar="FILE", help="strings to measure on, one a line (default: shipped samples)")
+    parser.add_argument(
+        "--input", type=Path, default=None, metavar="FILE", help="strings to measure on, one a line (default: shipped samples)"
+    )
     parser.add_argument("--kind", default="hostname", help="kind of shipped sample strings, or 'all' (default: %(default)s)")
     parser.add_argument("--bundle", type=Path, default=None, metavar="DIR", help="bundle folder (default: the one in the package)")
     parser.add_argument("--engine", default="auto", metavar="NAMES", help="auto, all, or names with commas between (default: %(default)s)")
-    parser.add_argument("--threads", type=_counts, default=None, metavar="LIST", help="thread counts, such as 1,4 (default: 1 and all processors)")
+    parser.add_argument(
+        "--threads", type=_counts, default=None, metavar="LIST", help="thread counts, such as 1,4 (default: 1 and all processors)"
+    )
     parser.add_argument("--task", default=None, help="specialist of the classify rows")
     parser.add_argument("--quick", action="store_true", help="a fifth of the time")
-    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the result, with the machine's facts; - for standard output")
+    parser.add_argument(
+        "--json", type=Path, default=None, metavar="FILE", help="write the result, with the machine's facts; - for standard output"
+    )
     parser.add_argument("--compare", type=Path, default=None, metavar="OLD.json", help="print ratios to an earlier result")
-    parser.add_argument("--fail-above", type=float, default=None, metavar="PCT", help="with --compare: exit 1 if a median is more than PCT %% slower")
+    parser.add_argument(
+        "--fail-above", type=float, default=None, metavar="PCT", help="with --compare: exit 1 if a median is more than PCT %% slower"
+    )
 
 
 def _counts(value: str) -> list[int]:
