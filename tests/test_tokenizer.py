@@ -13,11 +13,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edge_demist import native
+from edge_demist.engines.base import Adapter
+from edge_demist.engines.native import NativeEngine
 from edge_demist.errors import BundleError, InputError
 from edge_demist.tokenizer import Tokenizer
 from quantize.tokenizer_tables import unigram_tables
 
-WORDS = ["www", "mail", "cdn", "static", "login", "secure", "account", "update", "google", "microsoft", "amazon", "cloud", "front", "edge", "node", "api", "v1", "v2", "admin", "index", "php", "asp", "html", "query", "select", "union", "script", "alert", "curl", "wget", "powershell", "cmd", "exe", "bitte", "straße", "größe", "münchen", "пример", "тест", "例え", "テスト", "😀"]
+WORDS = """www mail cdn static login secure account update google microsoft amazon cloud front edge node api v1 v2
+admin index php asp html query select union script alert curl wget powershell cmd exe bitte straße größe münchen пример
+тест 例え テスト 😀""".split()  # noqa: SIM905
 
 
 @pytest.fixture(scope="session")
@@ -177,3 +181,26 @@ def test_other_kinds_are_refused(bundle):
             Tokenizer(bundle)
     finally:
         bundle.tokenizer.type = "unigram"
+
+
+def test_one_call_from_bytes_to_vector(bundle, tokenizer):
+    engine = NativeEngine(bundle)
+    random_state = np.random.default_rng(0)
+    a, b = (random_state.standard_normal(shape).astype(np.float32) for shape in ((64, 2), (2, 64)))
+    adapter = Adapter("a", {(1, "v"): (a, b)})
+    for text in hostile(200):
+        for chosen in (None, adapter):
+            packed = tokenizer.encode_batch([text], 20, add_special_tokens=True)
+            expected = engine.encode(*packed, [chosen])[0]
+            assert (engine.encode_text(tokenizer, text, 20, chosen) == expected).all()
+    assert engine.encode_text(tokenizer, b"x" * 5000, normalize=False).shape == (64,)
+
+
+def test_a_text_without_tokens_is_refused(bundle):
+    prefix, bundle.tokenizer.prefix_ids = bundle.tokenizer.prefix_ids, ()
+    try:
+        bare = Tokenizer(bundle)
+    finally:
+        bundle.tokenizer.prefix_ids = prefix
+    with pytest.raises(InputError, match="row 0: a row must hold"):
+        NativeEngine(bundle).encode_text(bare, b"")

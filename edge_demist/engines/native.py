@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from edge_demist.bundle import Bundle
     from edge_demist.engines.tables import PackedAdapter, Table
     from edge_demist.native import Kernels
+    from edge_demist.tokenizer import Tokenizer
 
 BLOCK_TOKENS = 128
 """Tokens of one block of rows: its activations stay in the second-level cache."""
@@ -90,6 +92,60 @@ class NativeEngine:
         else:
             self._run_parallel(parts, ids, offsets, table, index, normalize, out)
         return out
+
+    def encode_text(
+        self,
+        tokenizer: Tokenizer,
+        text: bytes,
+        max_tokens: int | None = None,
+        adapter: Adapter | None = None,
+        normalize: bool = True,
+    ) -> NDArray[np.float32]:
+        """One string from bytes to its vector, float32 [H], in one call of the kernels: the path of least latency.
+
+        Prefix and suffix ids are put around the pieces; the result has the bits that ``Tokenizer.encode_batch`` and
+        ``encode`` would give.
+
+        Args:
+            tokenizer: made over the same bundle.
+            text: any bytes, already normalized.
+            max_tokens: cut the row to this many tokens; at most, and by default, ``max_positions``.
+            adapter: None for the base alone.
+            normalize: divide by the Euclidean norm.
+
+        Raises:
+            InputError: the text has no token at all (an empty string without special ids).
+        """
+        limit = self.architecture.max_positions
+        limit = limit if max_tokens is None else min(max_tokens, limit)
+        table = None if adapter is None or not adapter.layers else self._table((adapter,))
+        rank = 0 if table is None else int(table.numbers[abi.ADAPTER_MAX_RANK])
+        out = np.empty(self.architecture.hidden_size, np.float32)
+        status = self.kernels.encode_text(
+            self._model.address,
+            tokenizer.table_address,
+            native.address(np.frombuffer(text or b"\0", np.uint8)),
+            len(text),
+            limit,
+            int(normalize),
+            self._text_scratch(len(text), limit, rank),
+            native.address(out),
+            0 if table is None else table.address,
+        )
+        if status < 0:
+            self.fail(status)
+        return out
+
+    def _text_scratch(self, length: int, tokens: int, rank: int) -> int:
+        """Address of this thread's scratch memory for ``encode_text``; see ``kernels.text`` for its layout."""
+        need = (length, tokens, rank)
+        room: tuple[int, ...] = getattr(self._local, "text_room", (0, 0, 0))
+        if any(a > b for a, b in zip(need, room, strict=True)):
+            room = tuple(max(a, b) for a, b in zip((max(length, 1024), tokens, rank), room, strict=True))
+            encoder = self.kernels.scratch_bytes(self._model.address, room[1], room[1], room[2])
+            self._local.text_memory = native.aligned(64 * room[0] + 1024 + encoder)
+            self._local.text_room, self._local.text_address = room, native.address(self._local.text_memory)
+        return int(self._local.text_address)
 
     def _run(
         self,
@@ -199,7 +255,7 @@ class NativeEngine:
         count = min(self.threads, max(1, total // BLOCK_TOKENS))
         cuts = np.searchsorted(offsets, [total * i // count for i in range(count + 1)])
         edges = sorted({0, len(offsets) - 1, *map(int, cuts[1:-1])})
-        return list(zip(edges[:-1], edges[1:], strict=True))
+        return list(itertools.pairwise(edges))
 
     def _run_parallel(
         self,

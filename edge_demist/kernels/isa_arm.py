@@ -58,6 +58,10 @@ class Neon(MicroKernel):
         half, pairs, quad = vec(I8, 8), vec(I16, 8), vec(I32, 4)
         self.multiply = declare(module, "llvm.aarch64.neon.smull.v8i16", pairs, [half, half])
         self.widen = declare(module, "llvm.aarch64.neon.saddlp.v4i32.v8i16", quad, [pairs])
+        # A table look-up and no shuffle: LLVM would fold the upper half of a repeated value into its lower half and
+        # then move the upper half of every weight (ext) instead of using smull2.
+        self.pick = declare(module, "llvm.aarch64.neon.tbl1.v16i8", vec(I8, 16), [vec(I8, 16), vec(I8, 16)])
+        self.repeat = [ir.Constant(vec(I8, 16), [4 * u + k % 4 for k in range(16)]) for u in range(2)]
         self.join = declare(module, "llvm.aarch64.neon.addp.v4i32", quad, [quad, quad])
         return [ir.Constant(quad, [0] * 4)] * (8 * rows)
 
@@ -67,13 +71,16 @@ class Neon(MicroKernel):
         values = []
         for row in a:
             eight = load(builder, row, vec(I8, 8), 1)
-            values.append([shuffle(builder, eight, eight, [4 * u + k % 4 for k in range(8)]) for u in range(2)])
+            wide = shuffle(builder, eight, eight, range(16))
+            values.append([builder.call(self.pick, [wide, self.repeat[u]]) for u in range(2)])
         for q in range(4):
             lines = [load(builder, builder.add(w[0], I64(64 * u + 16 * q)), vec(I8, 16), 16) for u in range(2)]
             for h in range(2):
-                halves = [shuffle(builder, line, line, range(8 * h, 8 * h + 8)) for line in lines]
+                half = range(8 * h, 8 * h + 8)
+                weights = [shuffle(builder, line, line, half) for line in lines]
                 for m in range(len(a)):
-                    products = [builder.call(self.multiply, [halves[u], values[m][u]]) for u in range(2)]
+                    parts = [shuffle(builder, value, value, half) for value in values[m]]
+                    products = [builder.call(self.multiply, [weights[u], parts[u]]) for u in range(2)]
                     added = builder.call(self.widen, [builder.add(*products)])
                     where = 8 * m + 2 * q + h
                     sums[where] = builder.add(sums[where], added)

@@ -124,11 +124,10 @@ def _gelu(rows, first, column, spec, work, delta):
         store(at + 128, y2)
         store(at + 192, y3)
         largest = maximum(maximum(absolute(y0), absolute(y1)), maximum(absolute(y2), absolute(y3)))
-        if column == 0:
-            largest = maximum(largest, broadcast(F32(1e-12)))
-        else:
-            largest = maximum(largest, load(work.sums + 64 * t))
-        store(work.sums + 64 * t, largest)
+        known = broadcast(F32(1e-12))
+        if column != 0:
+            known = load(work.sums + 64 * t)
+        store(work.sums + 64 * t, maximum(largest, known))
 
 
 def _make(epilogue):

@@ -59,7 +59,7 @@ def _operator(function, numba_type, method):
     """Give ``numba_type`` a Python operator that is one LLVM instruction."""
 
     class Template(ConcreteTemplate):
-        cases = [signature(numba_type, numba_type, numba_type)]
+        cases = (signature(numba_type, numba_type, numba_type),)
 
     infer_global(function)(Template)
     lower_builtin(function, numba_type, numba_type)(lambda context, b, sig, args: getattr(b, method)(*args))
