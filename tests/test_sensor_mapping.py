@@ -139,7 +139,7 @@ def test_every_default_rule_can_fire() -> None:
 @given(st.dictionaries(st.text(max_size=5), st.text(max_size=5) | st.integers() | st.lists(st.text(max_size=3))))
 def test_any_object_is_mapped_or_refused(data: dict) -> None:
     found = DEFAULT.apply(classify_object({"_path": "http", **data}, ""))
-    assert found == "no-string" or isinstance(found, (list, str)) and found
+    assert found == "no-string" or (isinstance(found, (list, str)) and found)
     json.dumps([m.text for m in found] if isinstance(found, list) else found)
 
 

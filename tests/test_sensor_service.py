@@ -171,7 +171,6 @@ def test_status_tells_the_lag(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     log = tmp_path / "dns\x1b[31m.log"
     log.write_text(zeek_log("ts query", "1.5 a.example"))
 
-
     from edge_demist.sensor.control import Control
 
     class StopAtOnce(Control):

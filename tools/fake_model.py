@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_demist.normalizers import NORMALIZERS
+
 ALARM_TASKS = ("dga", "dns-tunnel", "hostname-threat", "uri-attack", "url-phishing", "cmdline")
 CATEGORY_TASKS = ("hostname-category", "user-agent", "filename")
 
@@ -58,7 +60,7 @@ class FakeModel:
         """Answers by hash."""
         self.calls += 1
         self.strings += len(texts)
-        return [self._answer(text, name) for text, name in zip(texts, task, strict=True)]
+        return [self._answer(NORMALIZERS[self.specialist(n).normalizer](t), n) for t, n in zip(texts, task, strict=True)]
 
     def _answer(self, text: str, task: str) -> FakePrediction:
         raw = hashlib.blake2b(f"{task}\0{text}".encode("utf-8", "surrogatepass"), digest_size=8).digest()

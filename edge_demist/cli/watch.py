@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ..errors import EdgeDemistError
 from ..sensor.alarms import Budget
+from ..sensor.cache import DEFAULT_ENTRIES
 from ..sensor.control import Control, Log
 from ..sensor.lines import MAX_LINE_BYTES
 from ..sensor.scoring import DEFAULT_FPR, ModelLike
 from ..sensor.watcher import Stopped, WatchConfig, Watcher, exit_code
-
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,7 +58,7 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cache-entries", type=int, default=65_536, metavar="N", help="answers to remember; 0 for none")
+    parser.add_argument("--cache-entries", type=int, default=DEFAULT_ENTRIES, metavar="N", help="answers to remember; 0 for none")
     parser.add_argument("--batch-size", type=int, default=256, metavar="N", help="strings a batch (default 256)")
     parser.add_argument("--max-latency-ms", type=float, default=200.0, metavar="MS", help="longest wait for a batch to fill")
     parser.add_argument("--poll-ms", type=float, default=500.0, metavar="MS", help="how often to look for new lines")

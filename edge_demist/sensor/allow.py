@@ -74,10 +74,8 @@ class AllowList:
 
     def find(self, text: str, task: str) -> AllowRule | None:
         """The first rule that silences the string."""
-        for rule in (*self._exact.get(text, ()), *self._exact.get(hostname(text), ())):
-            if rule.matches(text, task):
-                return rule
-        return next((rule for rule in self._tried if rule.matches(text, task)), None)
+        candidates: list[AllowRule] = [*self._exact.get(text, []), *self._exact.get(hostname(text), []), *self._tried]
+        return next((rule for rule in candidates if rule.matches(text, task)), None)
 
 
 def load_allow_lists(paths: Iterable[Path]) -> AllowList:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
+DEFAULT_ENTRIES = 16_384
 ENTRY_BYTES = 400
 MAX_KEY_CHARS = 2048
 
@@ -13,12 +14,12 @@ MAX_KEY_CHARS = 2048
 class AnswerCache(Generic[V]):
     """Least recently used goes first; bounded in entries and, roughly, in bytes."""
 
-    def __init__(self, max_entries: int = 65_536, max_bytes: int = 32 << 20) -> None:
+    def __init__(self, max_entries: int = DEFAULT_ENTRIES, max_bytes: int = 32 << 20) -> None:
         """Set the bounds; zero entries switches the cache off."""
         self._entries: OrderedDict[tuple[str, str], V] = OrderedDict()
         self._max_entries, self._max_bytes = max_entries, max_bytes
         self._bytes = 0
-        self.hits = 0
+        self.hits = self.duplicates = 0
         self.misses = 0
 
     def get(self, text: str, task: str) -> V | None:
@@ -56,9 +57,9 @@ class AnswerCache(Generic[V]):
 
     @property
     def hit_rate(self) -> float:
-        """Share of look-ups answered from the cache."""
-        asked = self.hits + self.misses
-        return self.hits / asked if asked else 0.0
+        """Share of answers that cost no model row: held, or asked twice in one batch."""
+        asked = self.hits + self.duplicates + self.misses
+        return (self.hits + self.duplicates) / asked if asked else 0.0
 
 
 def _cost(text: str) -> int:

@@ -85,7 +85,7 @@ class CheckpointStore:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(self._lock)
-            raise StateError(f"{self.folder}: another edge-demist watch is using this state folder; stop it or give another --state") from error
+            raise StateError(f"{self.folder}: another edge-demist watch uses this state folder; stop it or give another --state") from error
         except OSError as error:
             raise StateError(f"{self.folder}: cannot use it as state folder: {error.strerror}") from error
 

@@ -104,7 +104,7 @@ def _walk(root: Path, barred: _Barred, result: Discovery) -> None:
     seen: set[FileId] = set()
     for folder, subfolders, names in os.walk(root, followlinks=True, onerror=lambda e: _note(result, e)):
         try:
-            info = os.stat(folder)
+            info = Path(folder).stat()
         except OSError:
             continue
         if (info.st_dev, info.st_ino) in seen or folder in barred:
@@ -138,7 +138,7 @@ def _stat_file(path: Path, sibling_of: Path | None = None) -> Found | None:
 
 def _siblings(path: Path, barred: _Barred) -> Iterator[Found]:
     try:
-        names = sorted(os.listdir(path.parent))
+        names = sorted(entry.name for entry in path.parent.iterdir())
     except OSError:
         return
     for name in names:

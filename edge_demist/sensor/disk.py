@@ -34,7 +34,7 @@ class Disk:
 
     def rename(self, old: Path, new: Path) -> None:
         """Rename atomically, replacing ``new``."""
-        os.replace(old, new)
+        old.replace(new)
 
     def fsync_dir(self, folder: Path) -> None:
         """Make renames and new files in a folder durable."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
+import functools
 import hashlib
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Protocol
 
 from ..normalizers import to_bytes
 from .parse import Record
@@ -22,6 +25,19 @@ _ENDPOINTS = (
     ("dest_port", ("dest_port", "id.resp_p")),
 )
 MAX_PORT = 65_535
+
+
+class Hash(Protocol):
+    """A running hash."""
+
+    def copy(self) -> Hash:
+        """A second one that starts here."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take more."""
+
+    def hexdigest(self) -> str:
+        """The digest so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +78,18 @@ class Event:
     alarm: bool = False
     suppressed: str = ""
     why: Sequence[ByteRange] = ()
-    allow_rule: Mapping[str, str] = field(default_factory=dict)
-    embedding: Mapping[str, object] = field(default_factory=dict)
+    allow_rule: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    embedding: Mapping[str, object] = dataclasses.field(default_factory=dict)
     truncated: bool = False
     error: str = ""
 
 
-def event_id(file_key: str, offset: int, line: bytes) -> hashlib.blake2b:
+def event_id(file_key: str, offset: int, line: bytes) -> Hash:
     """The hash that the ids of a record's events start from: which file (by content), where, what."""
     return hashlib.blake2b(b"%s:%d:%s" % (file_key.encode(), offset, line), digest_size=16)
 
 
-def finish_id(state: hashlib.blake2b, field_name: str, index: int, task: str) -> str:
+def finish_id(state: Hash, field_name: str, index: int, task: str) -> str:
     """The id of one event: 32 hexadecimal digits, the same at every reading of the same line."""
     own = state.copy()
     own.update(f"\0{field_name}\0{index}\0{task}".encode("utf-8", "surrogatepass"))
@@ -107,6 +123,7 @@ def _port(value: str | int | None) -> int | None:
     return value if value is not None and 0 <= value <= MAX_PORT else None
 
 
+@functools.lru_cache(maxsize=4096)
 def _address(value: str | int | None) -> str | None:
     if not isinstance(value, str) or len(value) > 64 or "%" in value:
         return None

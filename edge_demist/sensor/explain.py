@@ -6,6 +6,7 @@ parts of a path, arguments; long pieces are cut. At most 16 pieces, so an alarm 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 
@@ -26,7 +27,7 @@ def pieces(raw: bytes) -> list[tuple[int, int]]:
     if len(spans) == 1 and len(raw) > 1:
         count = min(len(raw), 8)
         edges = [len(raw) * i // count for i in range(count + 1)]
-        return list(zip(edges[:-1], edges[1:], strict=True))
+        return list(itertools.pairwise(edges))
     while len(spans) > MAX_PIECES:
         smallest = min(range(len(spans) - 1), key=lambda i: (spans[i + 1][1] - spans[i][0], i))
         spans[smallest : smallest + 2] = [(spans[smallest][0], spans[smallest + 1][1])]

@@ -139,7 +139,7 @@ def serve_local(port: int, snapshot: Callable[[], str]) -> Callable[[], None]:
 
     class _Snapshot:
         def collect(self) -> Iterable[object]:
-            return text_string_to_metric_families(snapshot())
+            yield from text_string_to_metric_families(snapshot())
 
     registry = CollectorRegistry()
     registry.register(_Snapshot())

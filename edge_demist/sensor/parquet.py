@@ -16,9 +16,28 @@ from .formats import encode
 
 ROW_GROUP = 20_000
 _TEXT = (
-    "time file event_id log field text text_base64 task label model error suppressed uid community_id fuid "
-    "fingerprint src_ip dest_ip proto embedding why"
-).split()
+    "time",
+    "file",
+    "event_id",
+    "log",
+    "field",
+    "text",
+    "text_base64",
+    "task",
+    "label",
+    "model",
+    "error",
+    "suppressed",
+    "uid",
+    "community_id",
+    "fuid",
+    "fingerprint",
+    "src_ip",
+    "dest_ip",
+    "proto",
+    "embedding",
+    "why",
+)
 _INTEGER = ("offset", "text_bytes", "src_port", "dest_port")
 _REAL = ("score", "alarm_score", "threshold")
 _FLAG = ("alarm", "truncated")

@@ -12,10 +12,15 @@ from .zeek import ZeekParser, ZeekRecord
 _BOM = b"\xef\xbb\xbf"
 _BARE_NAMES = re.compile(rb"ts\t[\w.\t]+\Z")
 _ZEEK_LOGS = frozenset(
-    "analyzer broker capture_loss conn dhcp dnp3 dns dpd files ftp http intel irc kerberos known_certs known_hosts "
-    "known_services ldap ldap_search modbus mqtt_connect mqtt_publish mqtt_subscribe mysql notice ntlm ntp ocsp pe "
-    "postgresql quic radius rdp reporter rfb sip smb_files smb_mapping smtp snmp socks software ssh ssl stats syslog "
-    "traceroute tunnel weird websocket x509".split()
+    re.findall(
+        r"\w+",
+        """
+        analyzer broker capture_loss conn dhcp dnp3 dns dpd files ftp http intel irc kerberos known_certs
+        known_hosts known_services ldap ldap_search modbus mqtt_connect mqtt_publish mqtt_subscribe mysql notice
+        ntlm ntp ocsp pe postgresql quic radius rdp reporter rfb sip smb_files smb_mapping smtp snmp socks
+        software ssh ssl stats syslog traceroute tunnel weird websocket x509
+        """,
+    )
 )
 
 

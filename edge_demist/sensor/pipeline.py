@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from .accounting import Counts
 from .alarms import AlarmPolicy
 from .allow import suggest
-from .events import Event, Origin, event_id, finish_id, origin_of
+from .events import Event, Hash, Origin, event_id, finish_id, origin_of
 from .explain import explain
 from .lines import RawLine
 from .mapping import EMBEDDING, FieldMapping, MappedString
+from .parse import Record
 from .scoring import Answer, Scorer
 from .source import Source
 
@@ -32,13 +33,27 @@ class Options:
 
 
 @dataclass(slots=True)
-class _Pending:
-    """One string with its specialists, waiting for the batch."""
+class _Line:
+    """A record with its strings, waiting for the batch. What only events need is made when the first one is."""
 
     counts: Counts
-    origin: Origin
-    ids: dict[str, str]
-    mapped: MappedString
+    record: Record
+    time_us: int | None
+    path: str
+    key: str
+    start: int
+    data: bytes
+    mapped: list[MappedString]
+    _origin: Origin | None = None
+    _identity: Hash | None = None
+
+    def event(self, item: MappedString, task: str, model: str, **verdict: object) -> Event:
+        """An event of this record."""
+        if self._origin is None or self._identity is None:
+            self._origin = origin_of(self.record, self.path, self.start)
+            self._identity = event_id(self.key, self.start, self.data)
+        identity = finish_id(self._identity, item.field, item.index, task)
+        return Event(self._origin, identity, item.field, item.text, task, model, **verdict)  # type: ignore[arg-type]
 
 
 class Pipeline:
@@ -48,7 +63,7 @@ class Pipeline:
         """Put the parts together."""
         self.scorer, self.mapping, self.policy = scorer, mapping, policy
         self.options = options or Options()
-        self._records: list[tuple[Counts, list[_Pending]]] = []
+        self._lines: list[_Line] = []
         self.pending_strings = 0
 
     def add(self, source: Source, lines: Sequence[RawLine]) -> None:
@@ -70,59 +85,64 @@ class Pipeline:
         if isinstance(record, str):
             counts.skip(record if line.terminated else "partial-line")
             return
-        source.state.clock_us = record.time_us or source.state.clock_us
+        time_us = record.time_us
+        source.state.clock_us = time_us or source.state.clock_us
         mapped = self.mapping.apply(record)
         if isinstance(mapped, str):
             counts.skip(mapped)
             return
-        origin = origin_of(record, source.state.path, line.start)
-        start = event_id(source.key, line.start, line.data)
-        pending = [
-            _Pending(counts, origin, {task: finish_id(start, m.field, m.index, task) for task in m.tasks}, m) for m in mapped
-        ]
         counts.strings += len(mapped)
         self.pending_strings += len(mapped)
-        self._records.append((counts, pending))
+        self._lines.append(_Line(counts, record, time_us, source.state.path, source.key, line.start, line.data, mapped))
 
     def flush(self) -> list[Event]:
         """Score everything queued; events in the order of the lines."""
-        records, self._records, self.pending_strings = self._records, [], 0
-        flat = [(item, task) for _, items in records for item in items for task in item.mapped.tasks]
-        answers = iter(self.scorer.answer([(i.mapped.text, t) for i, t in flat if t != EMBEDDING]))
-        vectors = iter(self._vectors([i.mapped.text for i, t in flat if t == EMBEDDING]))
+        lines, self._lines, self.pending_strings = self._lines, [], 0
+        pairs = [(m.text, task) for line in lines for m in line.mapped for task in m.tasks]
+        answers = iter(self.scorer.answer([pair for pair in pairs if pair[1] != EMBEDDING]))
+        vectors = iter(self._vectors([text for text, task in pairs if task == EMBEDDING]))
         events: list[Event] = []
-        for counts, items in records:
+        for line in lines:
             before = len(events)
-            for item in items:
-                made = [self._event(item, task, vectors if task == EMBEDDING else answers) for task in item.mapped.tasks]
-                counts.predictions += len(made)
-                events.extend(e for e in made if self.options.emit == "all" or e.alarm or e.error)
+            for item in line.mapped:
+                for task in item.tasks:
+                    if task == EMBEDDING:
+                        event = self._embedded(line, item, next(vectors))
+                    else:
+                        event = self._judged(line, item, task, next(answers))
+                    if event is not None:
+                        events.append(event)
+                line.counts.predictions += len(item.tasks)
             if len(events) > before:
-                counts.records_out += 1
-                counts.events += len(events) - before
+                line.counts.records_out += 1
+                line.counts.events += len(events) - before
             else:
-                counts.skip("no-alarm")
+                line.counts.skip("no-alarm")
         return self._explained(events)
 
-    def _event(self, item: _Pending, task: str, results: object) -> Event:
-        result = next(results)  # type: ignore[call-overload]
-        base = Event(item.origin, item.ids[task], item.mapped.field, item.mapped.text, task, self.scorer.bundle_id)
-        if not isinstance(result, Answer):
-            return replace(base, embedding=result)
-        if result.error:
-            item.counts.error(f"{task}: {result.error}")
-            return replace(base, error=result.error, truncated=result.truncated)
-        if result.alarm_score is None:
-            return replace(base, label=result.label, score=result.score, truncated=result.truncated)
-        return self._judged(base, item, result)
+    def _embedded(self, line: _Line, item: MappedString, vector: Mapping[str, object]) -> Event | None:
+        if self.options.emit != "all":
+            return None
+        return line.event(item, EMBEDDING, self.scorer.bundle_id, embedding=vector)
 
-    def _judged(self, base: Event, item: _Pending, answer: Answer) -> Event:
-        assert answer.alarm_score is not None
-        text = self.scorer.normalize(base.text, base.task)
-        decision = self.policy.decide(base.task, text, answer.alarm_score, item.origin.time_us)
-        item.counts.alarms += decision.alarm
-        return replace(
-            base,
+    def _judged(self, line: _Line, item: MappedString, task: str, answer: Answer) -> Event | None:
+        """The event of an answer; None where only alarms are wanted and this is none."""
+        model, everything = self.scorer.bundle_id, self.options.emit == "all"
+        if answer.error:
+            line.counts.error(f"{task}: {answer.error}")
+            return line.event(item, task, model, error=answer.error, truncated=answer.truncated)
+        if answer.alarm_score is None:
+            if not everything:
+                return None
+            return line.event(item, task, model, label=answer.label, score=answer.score, truncated=answer.truncated)
+        decision = self.policy.decide(task, answer.text, answer.alarm_score, line.time_us)
+        line.counts.alarms += decision.alarm
+        if not (everything or decision.alarm):
+            return None
+        return line.event(
+            item,
+            task,
+            model,
             label=answer.label,
             score=answer.score,
             alarm_score=answer.alarm_score,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import BundleError
 from ..normalizers import NORMALIZERS, from_bytes, to_bytes, truncate_utf8
-from .cache import AnswerCache
+from .cache import DEFAULT_ENTRIES, AnswerCache
 
 DEFAULT_FPR = 0.001
 MAX_MODEL_BYTES = 8192
@@ -24,15 +24,19 @@ class PredictionLike(Protocol):
     @property
     def label(self) -> str:
         """The most probable label."""
+
     @property
     def score(self) -> float:
         """Its probability."""
+
     @property
     def alarm_score(self) -> float | None:
         """The probability of all positive labels."""
+
     @property
     def truncated(self) -> bool:
         """Whether the string was cut."""
+
     @property
     def error(self) -> str | None:
         """Why there is no answer."""
@@ -44,12 +48,15 @@ class SpecialistLike(Protocol):
     @property
     def kind(self) -> str:
         """``alarm`` or ``category``."""
+
     @property
     def normalizer(self) -> str:
         """The name of its normalizer."""
+
     @property
     def labels(self) -> Sequence[str]:
         """Its labels."""
+
     @property
     def thresholds(self) -> Mapping[str, object]:
         """``{"fpr": {"0.001": score, …}}``."""
@@ -61,34 +68,40 @@ class ModelLike(Protocol):
     @property
     def tasks(self) -> Sequence[str]:
         """The specialists' names."""
+
     @property
     def bundle_id(self) -> str:
         """SHA-256 of the bundle's manifest."""
+
     def classify(self, texts: Sequence[str], task: Sequence[str]) -> Sequence[PredictionLike]:
         """Answers, in order."""
+
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors [n, dim]."""
+
     def specialist(self, task: str) -> SpecialistLike:
         """A specialist's facts."""
+
     def close(self) -> None:
         """Free it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the cache holds."""
+    """What the cache holds. ``text`` is the string as the specialist saw it, by which repeats are recognised."""
 
     label: str
     score: float
     alarm_score: float | None
     truncated: bool
     error: str = ""
+    text: str = ""
 
 
 class Scorer:
     """Asks the model what the cache does not know."""
 
-    def __init__(self, model: ModelLike, cache_entries: int = 65_536) -> None:
+    def __init__(self, model: ModelLike, cache_entries: int = DEFAULT_ENTRIES) -> None:
         """Read the specialists' facts once."""
         self.model = model
         self.bundle_id = model.bundle_id
@@ -97,10 +110,6 @@ class Scorer:
         self._normalize = {task: NORMALIZERS.get(fact.normalizer, NORMALIZERS["identity"]) for task, fact in facts.items()}
         self.alarm_tasks = frozenset(task for task, fact in facts.items() if fact.kind == "alarm")
         self._thresholds = {task: facts[task].thresholds for task in self.alarm_tasks}
-
-    def normalize(self, text: str, task: str) -> str:
-        """The string as the specialist sees it: what repeats are recognised by."""
-        return self._normalize[task](text)
 
     def calibrated(self, fpr: float = DEFAULT_FPR) -> dict[str, float]:
         """The alarm score of each alarm specialist at the calibrated false-positive rate nearest to ``fpr``."""
@@ -113,17 +122,17 @@ class Scorer:
         missing: dict[tuple[str, str], str] = {}
         for key, (text, _) in zip(keys, pairs, strict=True):
             if key in answers or key in missing:
-                self.cache.hits += 1
+                self.cache.duplicates += 1
                 continue
             held = self.cache.get(*key)
             if held is None:
                 missing[key] = text
             else:
                 answers[key] = held
-        for key, answer in zip(missing, self._ask(list(missing.values()), [task for _, task in missing]), strict=True):
-            answers[key] = answer
-            if not answer.error:
-                self.cache.put(*key, answer)
+        for key, fresh in zip(missing, self._ask(list(missing.values()), [task for _, task in missing]), strict=True):
+            answers[key] = replace(fresh, text=key[0])
+            if not fresh.error:
+                self.cache.put(*key, answers[key])
         return [answers[key] for key in keys]
 
     def _ask(self, texts: list[str], tasks: list[str]) -> list[Answer]:

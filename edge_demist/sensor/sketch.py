@@ -24,7 +24,7 @@ def score_to_bin(score: float) -> int:
 
 def bin_to_score(index: int) -> float:
     """The lowest score of a bin."""
-    return 1.0 - 10.0 ** (-index * STEP)
+    return 1.0 - float(10.0 ** (-index * STEP))
 
 
 class ScoreSketch:

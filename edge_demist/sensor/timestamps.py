@@ -5,6 +5,7 @@ Integers, because a float loses microseconds and the daily alarm budget must rep
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -48,6 +49,7 @@ def _parse_text(text: str) -> int | None:
     return us if 0 <= us <= _MAX_US else None
 
 
+@functools.lru_cache(maxsize=256)
 def format_time(us: int) -> str:
     """RFC 3339 in UTC with six decimals."""
     seconds, micros = divmod(us, 1_000_000)

@@ -17,6 +17,7 @@ from ..errors import EdgeDemistError, InputError
 from .accounting import Books
 from .alarms import AlarmPolicy, Budget
 from .allow import load_allow_lists
+from .cache import DEFAULT_ENTRIES
 from .checkpoint import Checkpoint, CheckpointStore, is_disk_trouble
 from .control import Control, Log, ServiceManager
 from .disk import Disk
@@ -54,7 +55,7 @@ class WatchConfig:
     fpr: float = DEFAULT_FPR
     embeddings: str = "none"
     explain: bool = True
-    cache_entries: int = 65_536
+    cache_entries: int = DEFAULT_ENTRIES
     batch_strings: int = 256
     max_latency_s: float = 0.2
     poll_s: float = 0.5
@@ -374,7 +375,7 @@ class Watcher:
         return Gauges(
             lag_bytes=self.follower.lag_bytes,
             lag_seconds=max(0.0, time.time() - min(behind) / 1e6) if behind else 0.0,
-            cache_hits=cache.hits,
+            cache_hits=cache.hits + cache.duplicates,
             cache_misses=cache.misses,
             cache_entries=len(cache),
             open_files=sum(s.is_open for s in sources),
@@ -410,7 +411,13 @@ class Watcher:
             **self.books.to_json(),
             "alarms_by_task": dict(self._alarms),
             "thresholds": dict(self.pipeline.policy.thresholds),
-            "cache": {"hits": cache.hits, "misses": cache.misses, "hit_rate": round(cache.hit_rate, 6), "entries": len(cache)},
+            "cache": {
+                "hits": cache.hits,
+                "duplicates_in_batch": cache.duplicates,
+                "misses": cache.misses,
+                "hit_rate": round(cache.hit_rate, 6),
+                "entries": len(cache),
+            },
             "repeats_dropped": gauges.repeats_dropped,
             "unavailable_tasks": list(self.pipeline.mapping.unavailable),
             "ignored_files": self.follower.ignored[:1000],

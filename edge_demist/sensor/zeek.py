@@ -63,7 +63,7 @@ class ZeekRecord:
         if column is None:
             return []
         raw, header = self._columns[column], self.header
-        if raw == header.unset_field or raw == header.empty_field or not raw:
+        if not raw or raw in (header.unset_field, header.empty_field):
             return []
         if not header.is_container(column):
             return [from_bytes(unescape(raw))]
