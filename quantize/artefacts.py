@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Rows = Sequence[NDArray[np.int32]]
 
+BATCH = 16
 CALIBRATIONS = ("MinMax", "Percentile", "Entropy")
 
 
@@ -45,13 +46,13 @@ def export_artefacts(checkpoint: Path, adapters: Sequence[Path], bundle: Path, o
         onnx_adapters(Bundle.load(bundle), out / "onnx-adapter")
 
 
-def batches(rows: Rows, size: int = 16) -> list[dict[str, NDArray[np.int64]]]:
-    """Return padded inputs for a transformers-style graph: input_ids, attention_mask, token_type_ids, int64 [B, S]."""
+def batches(rows: Rows, size: int = BATCH, width: int = 0) -> list[dict[str, NDArray[np.int64]]]:
+    """Return padded inputs for a transformers-style graph: input_ids, attention_mask, token_type_ids, int64 [B, S ≥ width]."""
     ordered = sorted(rows, key=len)
     found = []
     for start in range(0, len(ordered), size):
         group = ordered[start : start + size]
-        ids = np.zeros((len(group), max(map(len, group))), np.int64)
+        ids = np.zeros((len(group), max(width, *map(len, group), 1)), np.int64)
         mask = np.zeros_like(ids)
         for i, row in enumerate(group):
             ids[i, : len(row)], mask[i, : len(row)] = row, 1
@@ -78,7 +79,7 @@ def quantize_static(source: Path, out: Path, rows: Rows, method: str = "MinMax",
     quantization.quantize_static(
         source,
         out / "model.onnx",
-        _reader(source, rows),
+        _reader(source, rows, uniform=method != "MinMax"),
         quant_format=quantization.QuantFormat.QDQ,
         op_types_to_quantize=["MatMul", "Gemm"],
         per_channel=True,
@@ -94,12 +95,15 @@ def quantize_static(source: Path, out: Path, rows: Rows, method: str = "MinMax",
     return out / "model.onnx"
 
 
-def _reader(source: Path, rows: Rows) -> "CalibrationDataReader":
+def _reader(source: Path, rows: Rows, uniform: bool) -> "CalibrationDataReader":
+    """Feed ``rows``; ONNX Runtime's histogram calibrators need batches of one shape, so ``uniform`` pads all to one."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader
 
     wanted = {one.name for one in onnx.load(source, load_external_data=False).graph.input}
-    queue = [{name: value for name, value in batch.items() if name in wanted} for batch in batches(rows)]
+    whole = len(rows) // BATCH * BATCH if uniform and len(rows) >= BATCH else len(rows)
+    width = max(map(len, rows)) if uniform else 0
+    queue = [{name: value for name, value in batch.items() if name in wanted} for batch in batches(rows[:whole], width=width)]
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def get_next(self) -> Mapping[str, NDArray[np.int64]] | None:
@@ -110,10 +114,13 @@ def _reader(source: Path, rows: Rows) -> "CalibrationDataReader":
 
 def optimum_static(source: Path, out: Path, rows: Rows) -> Path:
     """Quantize the same float model through optimum's ORTQuantizer (min-max, QDQ); returns the model."""
-    from datasets import Dataset
+    from datasets import Dataset  # type: ignore[import-untyped]
     from onnxruntime import quantization
-    from optimum.onnxruntime import ORTQuantizer
-    from optimum.onnxruntime.configuration import AutoCalibrationConfig, QuantizationConfig
+    from optimum.onnxruntime import ORTQuantizer  # type: ignore[import-untyped]
+    from optimum.onnxruntime.configuration import (  # type: ignore[import-untyped]
+        AutoCalibrationConfig,
+        QuantizationConfig,
+    )
 
     config = QuantizationConfig(
         is_static=True, format=quantization.QuantFormat.QDQ, per_channel=True, operators_to_quantize=["MatMul"],
@@ -163,7 +170,13 @@ def sentence_transformers_folder(checkpoint: Path, out: Path) -> None:
 def unigram_tokenizer_json(model: Path, out: Path) -> None:
     """Write our SentencePiece model as a ``tokenizer.json``: unigram, byte fallback, blanks as ▁, ``<s>`` in front."""
     from sentencepiece import SentencePieceProcessor
-    from tokenizers import Tokenizer, decoders, models, normalizers, processors
+    from tokenizers import (  # type: ignore[import-untyped]
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        processors,
+    )
 
     pieces = SentencePieceProcessor(model_file=str(model))
     vocab = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.get_piece_size())]

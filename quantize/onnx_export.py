@@ -39,7 +39,7 @@ def export_float(checkpoint: Path, out: Path, opset: int = 18) -> Path:
     """
     read_encoder(checkpoint)
     try:
-        from optimum.exporters.onnx import main_export
+        from optimum.exporters.onnx import main_export  # type: ignore[import-untyped]
     except ImportError as error:
         raise QuantizeError("export needs torch, transformers and optimum-onnx (pip install 'edge-demist[quantize]')") from error
     out.mkdir(parents=True, exist_ok=True)

@@ -32,14 +32,15 @@ def markdown(evidence: Record, plots: Sequence[str] = ()) -> str:
         failures = gate.get("failures")
         verdict = "; ".join(failures) if isinstance(failures, list) and failures else "passed"
         lines += [f"Gate (at most {gate['max_accuracy_drop']} points, cosine at least {gate['min_cosine']}): {verdict}.", ""]
-    lines += _tasks(_list(evidence.get("tasks")))
+    lines += tasks_table(_list(evidence.get("tasks")))
     lines += methods_table(_list(evidence.get("methods")))
     lines += sensitivity_table(_object(evidence.get("sensitivity", {})))
     lines += [f"![{name}]({name})" for name in plots]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _tasks(tasks: Sequence[Record]) -> list[str]:
+def tasks_table(tasks: Sequence[Record]) -> list[str]:
+    """Return a Markdown table of tasks: accuracy of float and int8."""
     if not tasks:
         return []
     lines = ["| task | strings | float accuracy % | int8 accuracy % | drop, points | same label % |", "|---|---|---|---|---|---|"]
