@@ -177,9 +177,21 @@ def test_old_days_fade() -> None:
     sketch.advance(START)
     for _ in range(1000):
         sketch.add(0.99)
-    for day in range(1, 40):
-        sketch.advance(START + day * DAY_US)
+    for hour in range(1, 40 * 24):
+        sketch.advance(START + hour * HOUR)
     assert sketch.threshold(1) == 0.5 and sketch.days < 5
+
+
+def test_a_gap_in_the_log_is_not_taken_for_quiet_days() -> None:
+    sketch = ScoreSketch()
+    sketch.advance(START)
+    sketch.advance(START + 900 * DAY_US)
+    assert sketch.days == 0.25
+    alarms = policy("20", threshold=0.9)
+    for number in range(300):
+        time = START + (2000 * DAY_US if number > 5 else 0) + number * 30_000_000
+        alarms.decide("dga", f"s{number}", 0.6, time)
+    assert alarms.thresholds["dga"] == 0.9
 
 
 # --- allow-lists ----------------------------------------------------------------------------------------------------

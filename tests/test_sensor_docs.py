@@ -26,7 +26,7 @@ def place(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "bin").mkdir()
     shutil.copytree(DATA / "logs", tmp_path / "tests" / "data" / "logs")
     script = tmp_path / "bin" / "edge-demist"
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tools.soak import run_fake; sys.exit(run_fake(sys.argv[1:]))"
+    code = f"import sys; sys.path.append({str(ROOT)!r}); from tools.soak import run_fake; sys.exit(run_fake(sys.argv[1:]))"
     script.write_text(f"#!{sys.executable}\n{code}\n")
     script.chmod(0o755)
     return {**os.environ, "PATH": f"{script.parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}

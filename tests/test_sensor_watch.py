@@ -454,7 +454,7 @@ def test_reload_swaps_only_what_is_sound(tmp_path: Path, fate: str) -> None:
 
 def _spawn(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
     code = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1));"
+        "import sys; sys.path.append(sys.argv.pop(1));"
         "import argparse, edge_demist; from tools.fake_model import FakeModel;"
         "edge_demist.EdgeDemist = type('E', (), {'load': staticmethod(lambda *a, **k: FakeModel())});"
         "from edge_demist.cli import watch; p = argparse.ArgumentParser(); s = p.add_subparsers(); watch.add_parser(s);"

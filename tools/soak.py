@@ -28,12 +28,13 @@ WARMUP_SHARE = 0.2
 MAX_GROWTH_BYTES = 5_000_000
 ROTATE_EVERY_S = 45.0
 SAMPLE_EVERY_S = 2.0
+FAKE = "fake"
 
 
-def watch_command(fake: bool, *arguments: str) -> list[str]:
-    """The command line of a watcher."""
-    module = ["-m", "tools.soak", "--child-fake"] if fake else ["-m", "edge_demist"]
-    return [sys.executable, *module, "watch", *arguments]
+def watch_command(model: str, *arguments: str) -> list[str]:
+    """The command line of a watcher; ``model`` is a bundle, empty for the default, or ``fake``."""
+    module = ["-m", "tools.soak", "--child-fake"] if model == FAKE else ["-m", "edge_demist"]
+    return [sys.executable, *module, "watch", *arguments, *(("--bundle", model) if model not in ("", FAKE) else ())]
 
 
 def run_fake(arguments: list[str]) -> int:
@@ -122,7 +123,7 @@ def metric(path: Path, name: str) -> float:
     return next((float(row.split()[-1]) for row in rows if row.startswith(f"edge_demist_{name} ")), -1.0)
 
 
-def soak(minutes: float, rate: float, names: list[str], *, fake: bool) -> dict[str, object]:
+def soak(minutes: float, rate: float, names: list[str], *, model: str) -> dict[str, object]:
     """Follow a growing log; memory of the process from outside, lag from its own metrics."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -130,7 +131,7 @@ def soak(minutes: float, rate: float, names: list[str], *, fake: bool) -> dict[s
         metrics, summary = folder / "m.prom", folder / "summary.json"
         files = ("-o", str(folder / "e.jsonl"), "--state", str(folder / "s"), "--metrics", str(metrics), "--summary", str(summary))
         options = ("--rotate-mb", "8", "--keep", "2", "--log", "off", "--alarms-per-day", "20")
-        child = subprocess.Popen(watch_command(fake, str(folder / "logs"), *files, *options), cwd=ROOT)
+        child = subprocess.Popen(watch_command(model, str(folder / "logs"), *files, *options), cwd=ROOT)
         writer = Writer(folder / "logs", names, rate)
         samples: list[dict[str, float]] = []
         start = time.monotonic()
@@ -178,13 +179,13 @@ def _judge(samples: list[dict[str, float]], result: dict[str, object], written: 
     }
 
 
-def throughput(path: Path, *, fake: bool, cache: bool) -> dict[str, object]:
+def throughput(path: Path, *, model: str, cache: bool) -> dict[str, object]:
     """Records a second over a log at rest, from reading to synced output, without the start of the process."""
     with tempfile.TemporaryDirectory() as name:
         summary = Path(name, "s.json")
         options = ("--once", "-o", str(Path(name, "e")), "--summary", str(summary), "--log", "off")
         extra = () if cache else ("--cache-entries", "0")
-        subprocess.run(watch_command(fake, str(path), *options, *extra), cwd=ROOT, check=True)
+        subprocess.run(watch_command(model, str(path), *options, *extra), cwd=ROOT, check=True)
         result = json.loads(summary.read_text(encoding="ascii"))
     seconds = result["seconds"]
     return {
@@ -201,10 +202,10 @@ def throughput(path: Path, *, fake: bool, cache: bool) -> dict[str, object]:
 
 def machine() -> dict[str, object]:
     """What the figures were measured on."""
-    model = next((row.split(":", 1)[1].strip() for row in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in row), "")
+    cpu = next((row.split(":", 1)[1].strip() for row in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in row), "")
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     return {
-        "cpu": model or platform.machine(),
+        "cpu": cpu or platform.machine(),
         "cores": os.cpu_count(),
         "load": os.getloadavg(),
         "python": platform.python_version(),
@@ -219,13 +220,16 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--rate", type=float, default=200.0, help="records a second")
     parser.add_argument("--dns", type=Path, default=SAMPLE, help="a Zeek dns.log to take names from and to measure throughput on")
-    parser.add_argument("--fake", action="store_true", help="use the stand-in model")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--fake", action="store_const", const=FAKE, dest="model", default="", help="use the stand-in model")
+    chosen.add_argument("--bundle", dest="model", help="a bundle other than the default one")
     parser.add_argument("-o", "--output", type=Path)
     args = parser.parse_args()
-    result: dict[str, object] = {"tool": "tools/soak.py", "model": "stand-in" if args.fake else "default bundle", "machine": machine()}
+    model: str = args.model
+    result: dict[str, object] = {"tool": "tools/soak.py", "model": model or "default bundle", "machine": machine()}
     result["rate_per_s"] = args.rate
-    result["throughput"] = [throughput(args.dns, fake=args.fake, cache=cache) for cache in (True, False)]
-    result["soak"] = outcome = soak(args.minutes, args.rate, names_of(args.dns), fake=args.fake)
+    result["throughput"] = [throughput(args.dns, model=model, cache=cache) for cache in (True, False)]
+    result["soak"] = outcome = soak(args.minutes, args.rate, names_of(args.dns), model=model)
     if args.output:
         args.output.parent.mkdir(parents=True, exist_ok=True)
         args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="ascii")

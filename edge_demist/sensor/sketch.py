@@ -13,6 +13,7 @@ MAX_X = 12.0
 FLOOR = 0.5
 HALF_LIFE_US = 3 * 86_400 * 1_000_000
 DAY_US = 86_400 * 1_000_000
+MAX_GAP_US = 6 * 3600 * 1_000_000
 _MIN_COUNT = 1e-3
 
 
@@ -42,8 +43,8 @@ class ScoreSketch:
         if elapsed <= 0:
             self._at_us = now_us
             return
-        # A gap in the log (sensor off, a new capture) is no quiet traffic: count at most a day of it.
-        elapsed = min(elapsed, DAY_US)
+        # A gap in the log (sensor off, a new capture) is no quiet traffic.
+        elapsed = min(elapsed, MAX_GAP_US)
         keep = 0.5 ** (elapsed / HALF_LIFE_US)
         self._counts = {b: c * keep for b, c in self._counts.items() if c * keep > _MIN_COUNT}
         self._days = self._days * keep + elapsed / DAY_US
