@@ -33,6 +33,8 @@ def record(data: dict, name: str = "x.json") -> JsonRecord:
         ({"ts": 1.0, "host": "10.0.0.1", "software_type": "HTTP::SERVER"}, "x", "zeek.software"),
         ({"ts": 1.0, "uid": "C", "whatever": 1}, "x", "zeek.unknown"),
         ({"CommandLine": "cmd"}, "sysmon.json", "host"),
+        ({"event_type": "process_creation", "timestamp": "2020-01-01T00:00:00Z", "CommandLine": "cmd"}, "edr.json", "host"),
+        ({"event_type": "stats", "timestamp": "2020-01-01T00:00:00Z", "stats": {}}, "eve.json", "eve.stats"),
         ({"@timestamp": "2020-01-01T00:00:00Z", "process": {"command_line": "id"}}, "x", "host"),
     ],
 )

@@ -297,6 +297,13 @@ def test_without_state_the_output_starts_anew(tmp_path: Path) -> None:
         assert len(events) == 8
 
 
+def test_a_watcher_that_cannot_start_gives_the_state_back(tmp_path: Path) -> None:
+    config = WatchConfig(paths=(tmp_path,), state=tmp_path / "s", output=tmp_path / "e", mapping=tmp_path / "none.toml")
+    with pytest.raises(InputError):
+        Watcher(config, FakeModel)
+    CheckpointStore(tmp_path / "s").close()
+
+
 def test_two_watchers_cannot_share_a_state(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path / "state")
     with pytest.raises(StateError, match="another"):
@@ -528,10 +535,17 @@ def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["x.log", "--alarms-per-day", "many"], ["x.log", "--mapping", "none.toml"], ["x.log", "--fpr", "2"], ["x.log", "-o", "no/such/dir/f"]],
+    [
+        ["--summary", "no/such/dir/s.json"],
+        ["--alarms-per-day", "many"],
+        ["--mapping", "none.toml"],
+        ["--fpr", "2"],
+        ["-o", "no/such/dir/f"],
+        ["--allow", "none.toml", "--state", "s"],
+    ],
 )
 def test_wrong_usage_is_exit_2(tmp_path: Path, arguments: list[str]) -> None:
-    child = _spawn(tmp_path, *arguments, "--once")
+    child = _spawn(tmp_path, "x.log", *arguments, "--once")
     _, errors = child.communicate(timeout=60)
     assert child.returncode == 2 and errors.startswith(b"edge-demist watch: ") and b"Traceback" not in errors
 

@@ -272,7 +272,12 @@ def main() -> int:
         lambda: sigkills(args.kills),
         lambda: sigkills(args.kills, at_operations=True),
     ]
-    return 0 if report([run() for run in runs], args.json) else 1
+    tallies = []
+    for run in runs:
+        tallies.append(run())
+        report(tallies[-1:], None)
+        sys.stdout.flush()
+    return 0 if report(tallies, args.json) else 1
 
 
 if __name__ == "__main__":

@@ -127,6 +127,9 @@ def run(args: argparse.Namespace) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except OSError as error:
+        sys.stderr.write(f"edge-demist watch: {error}\n")
+        return 1
     finally:
         watcher.close()
         control.close()

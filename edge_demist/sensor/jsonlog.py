@@ -36,6 +36,8 @@ _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("smtp", ("trans_depth", "helo")),
     ("conn", ("conn_state",)),
 )
+# Exports of host events may have an event_type too; Suricata has none of these at the top.
+_HOST_KEYS = frozenset({"CommandLine", "command_line", "cmdline", "process", "EventData", "Event", "winlog", "EXECVE", "PROCTITLE"})
 _Steps = tuple[tuple[str, str | None, str], ...]
 
 
@@ -146,7 +148,7 @@ def classify_object(data: dict[str, object], file_log: str) -> JsonRecord:
     if isinstance(path, str):
         return JsonRecord(data, f"zeek.{path}")
     event_type = data.get("event_type")
-    if isinstance(event_type, str) and "timestamp" in data:
+    if isinstance(event_type, str) and "timestamp" in data and _HOST_KEYS.isdisjoint(data):
         return JsonRecord(data, f"eve.{event_type}")
     if "ts" in data and ("uid" in data or "fuid" in data or file_log or "id" in data):
         return JsonRecord(data, file_log or _by_signature(data) or "zeek.unknown")

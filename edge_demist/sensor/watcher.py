@@ -117,15 +117,27 @@ class Watcher:
         self._scan_every = config.scan_s
         self._dirty = False
         self._started = time.monotonic()
+        for path in (config.output, config.summary, config.metrics):
+            if path is not None and not path.parent.is_dir():
+                raise InputError(f"{path}: there is no folder {path.parent}")
         self._store = CheckpointStore(config.state, self._disk) if config.state else None
+        try:
+            self._open_parts()
+        except BaseException:
+            if self._store:
+                self._store.close()
+            raise
+
+    def _open_parts(self) -> None:
         checkpoint, problems = self._store.load() if self._store else (Checkpoint(), [])
         for problem in problems:
             self.log("state-damaged", {"error": problem})
-        self.model = load_model()
+        self.model = self._load_model()
         self.pipeline = self._make_pipeline(checkpoint)
         self.sinks = self._make_sinks(checkpoint)
         self.follower = self._make_follower(checkpoint)
-        self._close_endpoint = serve_local(config.metrics_port, self.render_metrics) if config.metrics_port else lambda: None
+        port = self.config.metrics_port
+        self._close_endpoint = serve_local(port, self.render_metrics) if port else lambda: None
 
     # --- parts -------------------------------------------------------------------------------------------------
 
@@ -258,8 +270,7 @@ class Watcher:
         self._alarms.update(event.task for event in events if event.alarm)
         for sink in self.sinks:
             sink.write(events)
-        if not self._store:
-            self._patiently(self._sync_streams)
+        self._patiently(self._sync_streams)
 
     def _sync_streams(self) -> None:
         for sink in self.sinks:
