@@ -77,10 +77,10 @@ class Avx2(Avx512Vnni):
 
         |a| <= 127, |w| <= 127  ->  a pair of products is at most 32258 and fits int16, so nothing saturates
         sums += madd(maddubs(|a|, sign(w, a)), 1)            |a| follows the row's K bytes of a
-        5 rows x 16 columns = 10 ymm sums, 2 ymm weights
+        4 rows x 16 columns = 8 ymm sums, 2 ymm weights
     """
 
-    rows, columns, offset, lanes, activation_bytes = 5, 16, 0, 8, 2
+    rows, columns, offset, lanes, activation_bytes = 4, 16, 0, 8, 2
     names = "llvm.x86.avx2.psign.b", "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"
 
     def start(self, builder, module, rows, correction):
