@@ -331,7 +331,7 @@ def speed_table(result: Mapping[str, object]) -> list[str]:
     batches, machine_ = result["batches"], result["machine"]
     assert isinstance(batches, dict) and isinstance(machine_, dict)
     lines = [
-        f"{machine_['cpu']['model']}, one thread; {result['tasks']} specialists; host names of {result['mean_tokens']:.1f} tokens on average; "
+        f"{machine_['cpu']['model']}, one thread; {result['tasks']} specialists; host names of {result['mean_tokens']:.1f} tokens; "
         "µs a string, median (quartiles).",
         "",
         "| | batch 1 | batch 32 |",

@@ -51,7 +51,10 @@ def quiet(_: str) -> None:
 
 
 def job_for(checkpoint: Path, out: Path, recipe: Recipe | None = None, **options: object) -> pipeline.Job:
-    return pipeline.Job(checkpoint, out, recipe or Recipe(name="tiny", gate=Gate(100, -1)), engine="onnxruntime", **options)
+    few = Texts(checkpoint.parent / "texts.txt", checkpoint.parent / "texts.txt")
+    (checkpoint.parent / "texts.txt").write_text("\n".join(TEXTS) + "\n")
+    recipe = recipe or Recipe(name="tiny", gate=Gate(100, -1), texts=few)
+    return pipeline.Job(checkpoint, out, recipe, engine="onnxruntime", **options)
 
 
 def test_build_writes_bundle_and_report(checkpoint: Path, tmp_path: Path, labelled: LabelledTexts) -> None:
@@ -77,7 +80,7 @@ def test_the_gate_refuses_a_broken_quantization(checkpoint: Path, tmp_path: Path
         return quantize_columns(weight, 1)
 
     monkeypatch.setattr("quantize.convert.quantize_columns", broken)
-    recipe = Recipe("tiny", gate=Gate(0.3, 0.98))
+    recipe = Recipe("tiny", texts=Texts(short_texts(tmp_path), short_texts(tmp_path)), gate=Gate(0.3, 0.98))
     with pytest.raises(GateError, match="minimum cosine"):
         pipeline.build(job_for(checkpoint, tmp_path / "out", recipe), progress=quiet)
     assert not (tmp_path / "out").exists()
@@ -108,7 +111,7 @@ def test_steps_resume_and_notice_changes(checkpoint: Path, tmp_path: Path) -> No
     assert [("up to date" in line) for line in lines] == [True, True, False, True, True]
     texts = tmp_path / "texts.txt"
     texts.write_text("other strings\n")
-    changed = Recipe("tiny", gate=Gate(100, -1), texts=Texts(verification=texts))
+    changed = Recipe("tiny", gate=Gate(100, -1), texts=Texts(texts, texts))
     lines.clear()
     pipeline.build(job_for(checkpoint, tmp_path / "out", changed, overwrite=True), progress=lines.append)
     assert not any("up to date" in line for line in lines)
@@ -129,7 +132,8 @@ def test_command_line(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFi
     from edge_demist.signing import read_public_key, verify_bundle
 
     recipe = tmp_path / "r.toml"
-    recipe.write_text('name = "cli"\n[gate]\nmin_cosine = -1.0\n')
+    short_texts(tmp_path)
+    recipe.write_text('name = "cli"\n[texts]\ncalibration = "texts.txt"\nverification = "texts.txt"\n[gate]\nmin_cosine = -1.0\n')
     common = ["--checkpoint", str(checkpoint), "--recipe", str(recipe), "--out", str(tmp_path / "out"), "--engine", "onnxruntime"]
     assert main(["build", *common, "--dry-run"]) == 0
     assert "convert: would run" in capsys.readouterr().out

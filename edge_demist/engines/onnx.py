@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 GRAPH = "encoder.onnx"
 MAX_GRAPH_BYTES = 16 << 20
+MAX_KEPT_ADAPTERS = 256
 MAX_CHUNK_ROWS = 64
 MAX_CHUNK_TOKENS = 4096
 """Padded tokens of one run; bounds the memory of attention."""
@@ -117,6 +118,8 @@ class OnnxEngine:
                 missing = {name[:-2] for name in known[1]} - self._sites
                 if missing:
                     raise BundleError(f"adapter {adapter.name!r}: {GRAPH} has no inputs for {', '.join(sorted(missing))}")
+                while len(self._adapters) >= MAX_KEPT_ADAPTERS:
+                    del self._adapters[next(iter(self._adapters))]
                 self._adapters[key] = known
         return known[1]
 
