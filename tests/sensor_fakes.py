@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
+from edge_demist.sensor.config import WatchConfig
+from edge_demist.sensor.watcher import Watcher
+from tools.fake_model import FakeModel
+
 ROOT = Path(__file__).parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.append(str(ROOT))
-
-from edge_demist.sensor.watcher import WatchConfig, Watcher  # noqa: E402
-from tools.fake_model import FakeModel  # noqa: E402
-
 RAW = ROOT.parent / "shared" / "data" / "raw"
 DATA = Path(__file__).parent / "data"
 needs_raw = pytest.mark.skipif(not RAW.is_dir(), reason="the sample logs of ../shared/data/raw are not here")

@@ -21,10 +21,11 @@ from edge_demist.cli import install_service, status
 from edge_demist.errors import InputError
 from edge_demist.sensor.accounting import MAX_FILES, Books, Counts
 from edge_demist.sensor.anonymize import MAX_TEXT_CHARS, Anonymizer
+from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.metrics import Gauges, Histogram, render, rss_bytes, serve_local, write_textfile
 from edge_demist.sensor.service import UnitOptions, render_unit
 from edge_demist.sensor.status import read_status
-from edge_demist.sensor.watcher import WatchConfig, Watcher
+from edge_demist.sensor.watcher import Watcher
 from tools.fake_model import FakeModel
 
 

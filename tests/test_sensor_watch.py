@@ -19,11 +19,12 @@ from sensor_fakes import RAW, ROOT, balanced, needs_raw, read_events, read_log, 
 
 from edge_demist.errors import BundleError, InputError
 from edge_demist.sensor.checkpoint import CheckpointStore, StateError
+from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.control import Control, ServiceManager
 from edge_demist.sensor.formats import ZEEK_FIELDS
 from edge_demist.sensor.parse import LineParser
 from edge_demist.sensor.sinks import FileSink
-from edge_demist.sensor.watcher import Stopped, WatchConfig, Watcher, exit_code
+from edge_demist.sensor.watcher import Stopped, Watcher, exit_code
 from edge_demist.sensor.zeek import ZeekRecord
 from tools.fake_model import FakeModel
 from tools.faults import FastDisk, LogWorld, ScriptedControl, refuse

@@ -23,8 +23,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.disk import Disk
-from edge_demist.sensor.watcher import Stopped, WatchConfig, Watcher
+from edge_demist.sensor.watcher import Stopped, Watcher
 from tools.fake_model import FakeModel
 from tools.faults import FastDisk, FaultDisk, LogWorld, PowerCut, PowerDisk, ScriptedControl, kill_at, refuse
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from ..errors import EdgeDemistError
 from ..sensor.alarms import Budget
 from ..sensor.cache import DEFAULT_ENTRIES
+from ..sensor.config import WatchConfig
 from ..sensor.control import Control, Log
 from ..sensor.lines import MAX_LINE_BYTES
 from ..sensor.scoring import DEFAULT_FPR, ModelLike
-from ..sensor.watcher import Stopped, WatchConfig, Watcher, exit_code
+from ..sensor.watcher import Stopped, Watcher, exit_code
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

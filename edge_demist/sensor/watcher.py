@@ -10,24 +10,21 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from ..errors import EdgeDemistError, InputError
 from .accounting import Books
-from .alarms import AlarmPolicy, Budget
+from .alarms import AlarmPolicy
 from .allow import load_allow_lists
-from .cache import DEFAULT_ENTRIES
 from .checkpoint import Checkpoint, CheckpointStore, is_disk_trouble
+from .config import WatchConfig
 from .control import Control, Log, ServiceManager
 from .disk import Disk
 from .events import Event
 from .follow import Follower
-from .lines import MAX_LINE_BYTES
 from .mapping import FieldMapping, load_rules
 from .metrics import Gauges, Histogram, render, serve_local, write_textfile
 from .pipeline import Options, Pipeline
-from .scoring import DEFAULT_FPR, ModelLike, Scorer, self_test
+from .scoring import ModelLike, Scorer, self_test
 from .sinks import FileSink, Sink, SyslogSink, make_file_sink
 
 MAX_UNSYNCED_BYTES = 4 << 20
@@ -35,53 +32,6 @@ METRICS_EVERY_S = 10.0
 SUMMARY_FORMAT = 1
 FIRST_DELAY_S = 0.1
 TRIES_AFTER_STOP = 8
-
-
-@dataclass(frozen=True, slots=True)
-class WatchConfig:
-    """Everything that ``watch`` can be told. Times in seconds, sizes in bytes."""
-
-    paths: tuple[Path, ...]
-    once: bool = False
-    emit: str = "all"
-    form: str = "jsonl"
-    output: Path | None = None
-    syslog: str = ""
-    state: Path | None = None
-    summary: Path | None = None
-    mapping: Path | None = None
-    allow: tuple[Path, ...] = ()
-    budget: Budget = field(default_factory=Budget)
-    fpr: float = DEFAULT_FPR
-    embeddings: str = "none"
-    explain: bool = True
-    cache_entries: int = DEFAULT_ENTRIES
-    batch_strings: int = 256
-    max_latency_s: float = 0.2
-    poll_s: float = 0.5
-    scan_s: float = 2.0
-    scan_share: float = 20.0
-    commit_s: float = 5.0
-    max_line_bytes: int = MAX_LINE_BYTES
-    rotate_bytes: int = 0
-    keep: int = 0
-    metrics: Path | None = None
-    metrics_port: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot work.
-
-        Raises:
-            InputError: no path, or a combination that makes no sense.
-        """
-        if not self.paths:
-            raise InputError("watch needs at least one PATH")
-        if self.form == "parquet" and (not self.once or self.state):
-            raise InputError("--format parquet writes one whole file: use it with --once and without --state")
-        if not 0.0 < self.fpr < 1.0:
-            raise InputError("--fpr must lie between 0 and 1")
-        if self.batch_strings < 1 or self.max_line_bytes < 1:
-            raise InputError("batch size and line limit must be at least 1")
 
 
 class Stopped(Exception):

@@ -14,9 +14,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from sensor_fakes import DATA, balanced, read_log, watch_once, zeek_log
 
 from edge_demist.normalizers import from_bytes, to_bytes

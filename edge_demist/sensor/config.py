@@ -1,0 +1,59 @@
+"""Everything that ``watch`` can be told, checked when it is put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import InputError
+from .alarms import Budget
+from .cache import DEFAULT_ENTRIES
+from .lines import MAX_LINE_BYTES
+from .scoring import DEFAULT_FPR
+
+
+@dataclass(frozen=True, slots=True)
+class WatchConfig:
+    """Everything that ``watch`` can be told. Times in seconds, sizes in bytes."""
+
+    paths: tuple[Path, ...]
+    once: bool = False
+    emit: str = "all"
+    form: str = "jsonl"
+    output: Path | None = None
+    syslog: str = ""
+    state: Path | None = None
+    summary: Path | None = None
+    mapping: Path | None = None
+    allow: tuple[Path, ...] = ()
+    budget: Budget = field(default_factory=Budget)
+    fpr: float = DEFAULT_FPR
+    embeddings: str = "none"
+    explain: bool = True
+    cache_entries: int = DEFAULT_ENTRIES
+    batch_strings: int = 256
+    max_latency_s: float = 0.2
+    poll_s: float = 0.5
+    scan_s: float = 2.0
+    scan_share: float = 20.0
+    commit_s: float = 5.0
+    max_line_bytes: int = MAX_LINE_BYTES
+    rotate_bytes: int = 0
+    keep: int = 0
+    metrics: Path | None = None
+    metrics_port: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            InputError: no path, or a combination that makes no sense.
+        """
+        if not self.paths:
+            raise InputError("watch needs at least one PATH")
+        if self.form == "parquet" and (not self.once or self.state):
+            raise InputError("--format parquet writes one whole file: use it with --once and without --state")
+        if not 0.0 < self.fpr < 1.0:
+            raise InputError("--fpr must lie between 0 and 1")
+        if self.batch_strings < 1 or self.max_line_bytes < 1:
+            raise InputError("batch size and line limit must be at least 1")
