@@ -226,17 +226,27 @@ def filled(rng: random.Random, words: list[str], templates: tuple[str, ...], cou
     ]
 
 
+def words_of(path: Path = WORDS) -> list[str]:
+    """The word list without its comments."""
+    text = "\n".join(line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
+    return [word for word in text.split() if word.isalpha()]
+
+
+def hosts(count: int, seed: int = 20) -> list[str]:
+    """``count`` distinct host names; the first ones are those of the sample file."""
+    return hostnames(random.Random(seed), words_of(), count)[:count]
+
+
 def rows() -> list[dict[str, str]]:
     """All samples, distinct, in a fixed order."""
     rng = random.Random(20)
-    text = "\n".join(line for line in WORDS.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
-    words = [word for word in text.split() if word.isalpha()]
-    hosts = hostnames(rng, words, 320)
+    words = words_of()
+    names = hostnames(rng, words, 320)
     kinds = {
-        "hostname": hosts,
+        "hostname": names,
         "dga": [row[0] for row in GENERATORS["dga"](rng, 40)],
         "dns-query": [row[0] for name in ("tunnel", "dns-legit") for row in GENERATORS[name](rng, 24)],
-        "url": urls(rng, words, hosts, 48),
+        "url": urls(rng, words, names, 48),
         "uri": [row[0] for row in GENERATORS["uri"](rng, 48)],
         "cmdline": [row[0] for row in GENERATORS["cmdline-admin"](rng, 40)],
         "user-agent": filled(rng, words, AGENTS, 36),

@@ -2,7 +2,7 @@
 
 Requests and answers are JSON lines:
 
-``{"do": "slice", "case": NAME, "seconds": S}``  → ``{"timings": [seconds of each call]}``
+``{"do": "slice", "case": NAME, "seconds": S}``  → ``{"timings": [seconds of each call], "cpu_seconds": processor time a call}``
 ``{"do": "vectors", "case": NAME, "to": FILE}``  → ``{"rows": N}``; FILE is a .npy of the case's vectors in order
 ``{"do": "memory"}``                             → ``{"rss_bytes": …, "peak_bytes": …}``
 
@@ -61,14 +61,14 @@ class Worker:
             self._prepared[case] = [self._peer.prepare(b) if texts else self._peer.prepare(*b) for b in batches]
         return self._prepared[case]
 
-    def slice(self, case: str, seconds: float) -> list[float]:
-        """Timings of calls for ``seconds``, at least three, after two calls that do not count."""
+    def slice(self, case: str, seconds: float) -> tuple[list[float], float]:
+        """Timings of calls for ``seconds``, at least three, after one that does not count; and processor time a call."""
         batches, at, clock = self._batches(case), self._at.get(case, 0), time.perf_counter
-        for _ in range(2):
-            self._peer.encode(batches[at % len(batches)])
+        self._peer.encode(batches[at % len(batches)])
         timings: list[float] = []
         gc.collect()
         gc.disable()
+        spent = time.process_time()
         stop = clock() + seconds
         now = clock()
         while now < stop or len(timings) < 3:
@@ -78,9 +78,10 @@ class Worker:
             now = clock()
             timings.append(now - began)
             at += 1
+        spent = time.process_time() - spent
         gc.enable()
         self._at[case] = at
-        return timings
+        return timings, spent / len(timings)
 
     def vectors(self, case: str, to: str) -> int:
         """Save the vectors of a case."""
@@ -112,7 +113,8 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "slice":
-            answer({"timings": worker.slice(request["case"], request["seconds"])})
+            timings, spent = worker.slice(request["case"], request["seconds"])
+            answer({"timings": timings, "cpu_seconds": spent})
         elif request["do"] == "vectors":
             answer({"rows": worker.vectors(request["case"], request["to"])})
         else:

@@ -61,12 +61,14 @@ def read(path: Path = PATH) -> Reference:
     return Reference(tensors, metadata.get("bundle_id", ""))
 
 
-def compute(bundle: Bundle, kernels: Kernels, texts: Sequence[bytes], *, with_adapters: bool) -> dict[str, NDArray[np.generic]]:
+def compute(
+    bundle: Bundle, kernels: Kernels, texts: Sequence[bytes], *, with_adapters: bool, single: bool = True
+) -> dict[str, NDArray[np.generic]]:
     """What one kernel level gives for ``texts``.
 
     Returns:
         ``ids`` int32 [T], ``offsets`` int32 [n + 1], ``vectors`` float32 [n, H] (normalised, all rows in one call),
-        ``single`` float32 [n, H] (a call a row, not normalised), ``ngrams`` float32 [n, dim] if the bundle has a table,
+        with ``single`` also that: float32 [n, H] (a call a row), ``ngrams`` float32 [n, dim] if the bundle has a table,
         and with ``with_adapters`` the tiny bundle's ``adapted`` float32 [n, H] (rows to base and adapters in turn).
     """
     tokenizer, engine = Tokenizer(bundle, kernels), NativeEngine(bundle, kernels=kernels)
@@ -76,8 +78,9 @@ def compute(bundle: Bundle, kernels: Kernels, texts: Sequence[bytes], *, with_ad
         "ids": ids,
         "offsets": offsets,
         "vectors": engine.encode(ids, offsets),
-        "single": np.concatenate([engine.encode(row, np.array([0, len(row)], np.int32), normalize=False) for row in rows]),
     }
+    if single:
+        found["single"] = np.concatenate([engine.encode(row, np.array([0, len(row)], np.int32), normalize=False) for row in rows])
     if bundle.ngrams is not None:
         found["ngrams"] = Ngrams(bundle, kernels).encode_batch(texts)
     if with_adapters:

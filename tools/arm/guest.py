@@ -1,0 +1,90 @@
+"""What runs inside the emulation. Needs numpy; onnxruntime only for its own counts. Not for use on the host.
+
+guest.py count native BUNDLE IDS.npz REPEATS
+guest.py count ort GRAPH.onnx IDS.npz REPEATS
+guest.py digest BUNDLE|tiny STRINGS OUT.json [LEVEL]
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import itertools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+DIGEST_ROWS = 250
+"""Rows of one call, and of one digest."""
+
+
+def native_calls(bundle: str, rows: list[np.ndarray]) -> Callable[[], object]:
+    """One pass over the rows, batch 1, with the engine."""
+    from edge_demist import engines
+    from edge_demist.bundle import Bundle
+
+    engine = engines.create(Bundle.load(bundle), "native")
+    batches = [(row, np.array([0, len(row)], np.int32)) for row in rows]
+    return lambda: [engine.encode(*batch) for batch in batches]
+
+
+def ort_calls(graph: str, rows: list[np.ndarray]) -> Callable[[], object]:
+    """One pass over the rows, batch 1, with ONNX Runtime: one thread, no spinning."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    level = ort.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_BASIC if "best" in Path(graph).name else level.ORT_ENABLE_ALL
+    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    inputs = session.get_inputs()
+    dtype = np.int32 if inputs[0].type == "tensor(int32)" else np.int64
+    feeds = [{inputs[0].name: row[None].astype(dtype), inputs[1].name: np.ones((1, len(row)), dtype)} for row in rows]
+    return lambda: [session.run(None, feed) for feed in feeds]
+
+
+def count(kind: str, model: str, ids: str, repeats: int) -> None:
+    """Warm up, then ``repeats`` passes between marks 0 and 1; marks 1 and 2 lie next to each other and give a mark's own cost."""
+    data = np.load(ids)
+    offsets = data["offsets"]
+    rows = [data["token_ids"][a:b] for a, b in itertools.pairwise(offsets)]
+    calls = (native_calls if kind == "native" else ort_calls)(model, rows)
+    mark = ctypes.CDLL(None).syscall
+    for _ in range(2):
+        calls()
+    mark(1000, 0)
+    for _ in range(repeats):
+        calls()
+    mark(1000, 1)
+    mark(1000, 2)
+
+
+def digest(bundle: str, strings: str, out: str, level: str | None = None) -> None:
+    """SHA-256 of ids, vectors and n-grams, a digest for every ``DIGEST_ROWS`` strings, at each CPU level that runs here."""
+    from edge_demist import native
+    from edge_demist.bundle import Bundle
+    from edge_demist.doctor import reference, tiny
+
+    texts = [line.encode() for line in Path(strings).read_text(encoding="utf-8").split("\n") if line]
+    opened = tiny.bundle() if bundle == "tiny" else Bundle.load(bundle)
+    found = {}
+    for name in [level] if level else native.available_levels():
+        digests = []
+        for begin in range(0, len(texts), DIGEST_ROWS):
+            parts = reference.compute(
+                opened, native.load(name), texts[begin : begin + DIGEST_ROWS], with_adapters=bundle == "tiny", single=False
+            )
+            digests.append(hashlib.sha256(b"".join(parts[key].tobytes() for key in sorted(parts))).hexdigest())
+        found[name] = digests
+    Path(out).write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "count":
+        count(*sys.argv[2:5], int(sys.argv[5]))
+    else:
+        digest(*sys.argv[2:])
