@@ -33,6 +33,7 @@ def add_parser(subparsers: Any) -> None:
         "--min-accuracy", type=float, default=None, metavar="P", help="answer only as often as P of the answers are right; else 'unknown'"
     )
     parser.add_argument("--fpr", type=float, default=None, metavar="P", help="alarm tasks: false-positive rate of the alarm, such as 1e-3")
+    parser.add_argument("--output-format", choices=("jsonl", "table"), default="jsonl", help="table: columns to read, not to parse")
     add_model(parser)
 
 
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         for batch in read_batches(args):
             answers = _answer(model, batch, args)
             failed |= any("error" in a for a in answers)
-            write_lines(dump(a) for a in answers)
+            write_lines(dump(a) if args.output_format == "jsonl" else table_row(a) for a in answers)
             progress.add(len(batch))
         progress.close()
     return 1 if failed else 0
@@ -86,6 +87,14 @@ def _answer(model: EdgeDemist, batch: list[Line], args: argparse.Namespace) -> l
     for (i, _), prediction in zip(asked, predictions, strict=True):
         out[i] = _object(batch[i], prediction, own_task=args.task is None)
     return out
+
+
+def table_row(answer: dict[str, Any]) -> str:
+    """One answer as columns: probability, label, text; control and non-ASCII characters escaped."""
+    if "error" in answer:
+        return f"{'error':>6}  {'line ' + str(answer['line']):<24}{answer['error']}"
+    text = answer["text"].encode("unicode_escape").decode("ascii")
+    return f"{answer['score']:>6.2f}  {answer['label']:<24}{text[:120]}"
 
 
 def _object(line: Line, prediction: Prediction, *, own_task: bool) -> dict[str, Any]:

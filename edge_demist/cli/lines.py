@@ -156,8 +156,9 @@ def dump(value: Mapping[str, Any]) -> str:
 class Progress:
     """A line count on stderr, only on a terminal."""
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
-        self._stream, self._shown = stream, stream.isatty()
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._shown = self._stream.isatty()
         self._began = self._last = time.monotonic()
         self._count = 0
 

@@ -54,10 +54,8 @@ def prose(rng: random.Random, count: int) -> list[str]:
     return [rng.choice(sentences) for _ in range(count)]
 
 
-_STANDARD = frozenset(
-    ["argparse", "collections", "datetime", "decimal", "difflib", "email", "fractions", "inspect", "itertools", "json", "logging", "math"]
-    + ["os", "random", "shutil", "socket", "statistics", "string", "subprocess", "textwrap", "typing", "unittest"]
-)
+_STANDARD = ("argparse", "collections", "datetime", "decimal", "difflib", "fractions", "inspect", "itertools", "json", "logging", "math",
+             "os", "random", "shutil", "socket", "statistics", "string", "subprocess", "textwrap", "typing", "unittest")  # fmt: skip
 
 
 def binary(rng: random.Random, count: int) -> list[str]:

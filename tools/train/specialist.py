@@ -138,7 +138,7 @@ def train(net: Network, model: BertModel, head: Head, rounds: Iterator[Rows], ar
         total = total or len(plan) * args.epochs
         losses = []
         for index in plan:
-            rate = min(1.0, (step + 1) / 100) * max(0.01, 1 - step / total)
+            rate = min(1.0, (step + 1) / max(1, min(100, total // 10))) * max(0.01, 1 - step / total)
             for group in optimizer.param_groups:
                 group["lr"] = group["base"] * rate
             hidden, mask, lengths, ngrams = cached.batch(index)
@@ -254,7 +254,7 @@ def write(
     task = TASKS[args.task]
     folder = args.out / task.name
     wrapped.peft_config["default"].base_model_name_or_path = "edge-demist-base"
-    wrapped.save_pretrained(folder, safe_serialization=True)
+    wrapped.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
     tensors = {
         "weight": head.pooled.weight.detach().T.contiguous(),

