@@ -24,8 +24,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from edge_demist.sensor.config import WatchConfig
+from edge_demist.sensor.control import Control
 from edge_demist.sensor.disk import Disk
-from edge_demist.sensor.watcher import Stopped, Watcher
+from edge_demist.sensor.watcher import FIRST_DELAY_S, Stopped, Watcher
 from tools.fake_model import FakeModel
 from tools.faults import FastDisk, FaultDisk, LogWorld, PowerCut, PowerDisk, ScriptedControl, kill_at, refuse
 
@@ -84,9 +85,9 @@ class Bench:
         }
         return WatchConfig(**(options | changes))  # type: ignore[arg-type]
 
-    def run(self, disk: Disk, waits: int = 10_000, **changes: object) -> Watcher:
+    def run(self, disk: Disk, waits: int = 10_000, control: Control | None = None, **changes: object) -> Watcher:
         """Run the watcher until the world has nothing more, or a fault strikes."""
-        control = ScriptedControl(self.world, strike_waits=waits)
+        control = control or ScriptedControl(self.world, strike_waits=waits)
         config = self.config(**changes)
         watcher = None
         try:
@@ -194,6 +195,40 @@ def stopped_while_full(points: int = 20, seed: int = 3, records: int = 30) -> Ta
     return tally
 
 
+def really_full(records: int = 400) -> Tally:
+    """A file system of 64 KiB fills up and is enlarged after a while; needs root, otherwise notes that it did not run."""
+    tally = Tally("a small file system that is really full")
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), 6, records)
+        mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(bench.own)]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            tally.notes.append("not run: mount was refused")
+            return tally
+        try:
+            watcher = bench.run(Disk(), control=_Enlarge(bench.world, bench.own), rotate_bytes=0)
+            tally.crashes, tally.waits = 1, watcher.gauges().disk_trouble
+            bench.run(Disk(), rotate_bytes=0)
+            bench.check(tally)
+        finally:
+            subprocess.run(["umount", str(bench.own)], check=True)
+    return tally
+
+
+class _Enlarge(ScriptedControl):
+    """Makes the file system larger once it has been waited for three times in a row."""
+
+    def __init__(self, world: LogWorld, folder: Path) -> None:
+        super().__init__(world)
+        self._folder, self._full = folder, 0
+
+    def wait(self, seconds: float) -> None:
+        """Count waits of the kind that disk trouble makes."""
+        self._full = self._full + 1 if seconds >= FIRST_DELAY_S else 0
+        if self._full == 3:
+            subprocess.run(["mount", "-o", "remount,size=64m", str(self._folder)], check=True)
+        super().wait(seconds)
+
+
 def _child(folder: Path, seconds: float, kill_operation: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tools.crash_test", "--child", str(folder), "--seconds", str(seconds)]
     return subprocess.Popen([*command, "--kill-at", str(kill_operation)], cwd=Path(__file__).parents[1])
@@ -267,9 +302,10 @@ def main() -> int:
         return 0
     runs: list[Callable[[], Tally]] = [
         power_cuts,
-        lambda: kills_in_process(4 * args.kills),
+        lambda: kills_in_process(args.kills),
         disk_troubles,
         stopped_while_full,
+        really_full,
         lambda: sigkills(args.kills),
         lambda: sigkills(args.kills, at_operations=True),
     ]

@@ -229,7 +229,8 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path)
     args = parser.parse_args()
     model: str = args.model
-    result: dict[str, object] = {"tool": "tools/soak.py", "model": {"": "default bundle", FAKE: "stand-in"}.get(model, "given bundle"), "machine": machine()}
+    named = {"": "default bundle", FAKE: "stand-in"}.get(model, "given bundle")
+    result: dict[str, object] = {"tool": "tools/soak.py", "model": named, "machine": machine()}
     result["rate_per_s"] = args.rate
     result["throughput"] = [throughput(args.dns, model=model, cache=cache) for cache in (True, False)]
     result["soak"] = outcome = soak(args.minutes, args.rate, names_of(args.dns), model=model)
