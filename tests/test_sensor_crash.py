@@ -42,6 +42,13 @@ def test_disk_full_until_stopped() -> None:
     assert crash_test.report([tally], None) and tally.crashes >= 4
 
 
+def test_a_file_system_that_is_really_full() -> None:
+    tally = crash_test.really_full()
+    if tally.notes:
+        pytest.skip(tally.notes[0])
+    assert crash_test.report([tally], None) and tally.waits >= 3 and tally.records >= 400
+
+
 def test_sigkill_of_a_real_process() -> None:
     tally = crash_test.sigkills(2)
     assert crash_test.report([tally], None) and tally.crashes == 2
