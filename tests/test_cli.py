@@ -63,7 +63,16 @@ def test_top_k(capsys, hosts):
 
 
 def test_bad_lines_do_not_stop_the_stream():
-    hostile = [b"kernel.org", b"", b"a\x00b", b"\xff\xfe\xfd", "\u202egro.lenrek".encode(), "pаypal.com".encode(), b"x" * (1 << 20), b"end.org"]
+    hostile = [
+        b"kernel.org",
+        b"",
+        b"a\x00b",
+        b"\xff\xfe\xfd",
+        "\u202egro.lenrek".encode(),
+        "pаypal.com".encode(),
+        b"x" * (1 << 20),
+        b"end.org",
+    ]
     code, lines, _ = run("classify", "--task", "dga", "-", stdin=b"\n".join(hostile) + b"\n")
     answers = [json.loads(line) for line in lines]
     assert code == 1
@@ -101,7 +110,9 @@ def test_jsonl_carries_other_keys(capsys, tmp_path):
 
 def test_jsonl_lines_may_name_their_task(capsys, tmp_path):
     path = tmp_path / "in.jsonl"
-    path.write_text('{"text": "kernel.org", "task": "dga"}\n{"text": "/?q=1", "task": "uri-attack"}\n{"text": "a", "task": "?"}\n{"text": "a"}\n')
+    path.write_text(
+        '{"text": "kernel.org", "task": "dga"}\n{"text": "/?q=1", "task": "uri-attack"}\n{"text": "a", "task": "?"}\n{"text": "a"}\n'
+    )
     code, lines, _ = call(capsys, "classify", "--input-format", "jsonl", path)
     answers = [json.loads(line) for line in lines]
     assert code == 1
@@ -238,7 +249,7 @@ def test_help_examples_of_classify_run(tmp_path):
 
     examples = [line.strip() for line in classify.EXAMPLES.splitlines() if re.match(r"\s+(printf|echo) ", line)]
     shim = tmp_path / "edge-demist"
-    shim.write_text(f"#!/bin/sh\nexec {sys.executable} -P -m edge_demist \"$@\"\n")
+    shim.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m edge_demist "$@"\n')
     shim.chmod(0o755)
     assert len(examples) >= 2
     for example in examples:
@@ -313,7 +324,9 @@ def test_memory_is_flat_in_the_number_of_lines(tmp_path):
 
 def test_start_is_light():
     """Importing the package alone loads neither numpy nor the model."""
-    done = subprocess.run([sys.executable, "-P", "-c", "import edge_demist, sys; print('numpy' in sys.modules)"], capture_output=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", "import edge_demist, sys; print('numpy' in sys.modules)"], capture_output=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == b"False"
 
 
@@ -322,7 +335,10 @@ def test_progress_only_on_a_terminal(hosts):
 
     primary, secondary = pty.openpty()
     child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "edge_demist", "classify", "--task", "dga", "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=secondary
+        [sys.executable, "-P", "-m", "edge_demist", "classify", "--task", "dga", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=secondary,
     )
     for _ in range(3):
         child.stdin.write(Path(hosts).read_bytes())

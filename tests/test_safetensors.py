@@ -17,7 +17,10 @@ reference = pytest.importorskip("safetensors.numpy")
 
 arrays = st.dictionaries(
     st.text("abc.0", min_size=1, max_size=8),
-    hnp.arrays(st.sampled_from([np.int8, np.uint8, np.int32, np.float16, np.float32]), hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5)),
+    hnp.arrays(
+        st.sampled_from([np.int8, np.uint8, np.int32, np.float16, np.float32]),
+        hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5),
+    ),
     max_size=4,
 )
 

@@ -145,7 +145,9 @@ def test_foreign_tensor(bundle_copy, rehash):
     refused(bundle_copy, "backdoor")
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "specialists/../../x", "a/b/c", "", ".hidden", "x\x00y", "con..figure"])
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "specialists/../../x", "a/b/c", "", ".hidden", "x\x00y", "con..figure"]
+)
 def test_traversal_names(bundle_copy, name):
     manifest = json.loads((bundle_copy / "manifest.json").read_text())
     manifest["files"][name] = {"sha256": "0" * 64, "bytes": 0}
@@ -188,7 +190,17 @@ def test_pickle_inside(bundle_copy, rehash, name):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "null", "{", '{"format": 2}', '{"format": 1}', "[" * 100_000, '{"format": 1, "files": []}', '{"format": 1, "files": {"a": 1}}'],
+    [
+        "",
+        "[]",
+        "null",
+        "{",
+        '{"format": 2}',
+        '{"format": 1}',
+        "[" * 100_000,
+        '{"format": 1, "files": []}',
+        '{"format": 1, "files": {"a": 1}}',
+    ],
 )
 def test_bad_manifest(bundle_copy, text):
     (bundle_copy / "manifest.json").write_text(text)

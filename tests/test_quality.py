@@ -1,0 +1,57 @@
+"""Quality floors (hundredths of a percent, tests/floors.json) on the committed scoreboard of the shipped bundle, and known errors."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+FLOORS = json.loads((ROOT / "tests" / "floors.json").read_text())
+TASKS = [task for task, floor in FLOORS.items() if isinstance(floor, dict)]
+KNOWN_WRONG = ROOT / "tests" / "data" / "known_wrong.jsonl"
+MOST_KNOWN_WRONG = 20
+"""How many lines known_wrong.jsonl may have; lower it when one goes."""
+
+
+@pytest.fixture(scope="module")
+def board():
+    return json.loads((ROOT / "benchmarks" / "results" / "accuracy.json").read_text())
+
+
+def test_scoreboard_is_of_the_shipped_bundle(board, model):
+    assert board["bundle"]["id"] == model.bundle_id, "run python -m benchmarks.accuracy again: the scoreboard is of another bundle"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_floor(board, task):
+    reached, floor = round(10_000 * board["tasks"][task]["int8"]["accuracy"]), FLOORS[task]["accuracy"]
+    assert reached >= floor, f"{task}: int8 accuracy on dev fell to {reached / 100} %, the floor is {floor / 100} %"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_int8_costs_little(board, task):
+    entry = board["tasks"][task]
+    lost = round(10_000 * (entry["fp32"]["accuracy"] - entry["int8"]["accuracy"]))
+    allowed = FLOORS["int8_points_lost_at_most"]
+    assert lost <= allowed, f"{task}: int8 loses {lost / 100} points of accuracy, {allowed / 100} are allowed"
+
+
+@pytest.mark.parametrize("task", ["hostname-category", "dga", "uri-attack"])
+def test_scoreboard_can_be_repeated(board, model, shared_data, task):
+    """2,000 dev rows through the installed package score what the committed file says, to within sampling."""
+    pandas = pytest.importorskip("pandas")
+    table = pandas.read_parquet(shared_data / "tasks" / task / "dev.parquet").sample(2000, random_state=0)
+    answers = model.classify(list(table["text"]), task=task)
+    accuracy = float(np.mean([a.label == y for a, y in zip(answers, table["label"], strict=True)]))
+    assert accuracy == pytest.approx(board["tasks"][task]["int8"]["accuracy"], abs=0.03)
+
+
+def test_known_wrong_only_shrinks(model):
+    """Strings people would notice. When the model gets one right, take it out of the file and lower the limit."""
+    entries = [json.loads(line) for line in KNOWN_WRONG.read_text().splitlines()]
+    assert len(entries) <= MOST_KNOWN_WRONG
+    for entry in entries:
+        (answer,) = model.classify(entry["text"], task=entry["task"])
+        assert answer.label != entry["expected"], f"{entry['text']!r} is right now: take it out of {KNOWN_WRONG.name}"
