@@ -1,22 +1,22 @@
 """Compares quantization methods with the float checkpoint, and finds the linear layers that int8 hurts most."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_demist.bundle import Bundle
-from edge_demist.specialists import load_specialist
+from edge_demist.specialists import Specialist, load_specialist
 
 from .calibration import Statistics
 from .checkpoint import Encoder
-from .evaluate import Cosine, Rows, float_vectors, read_labelled, task_probabilities
+from .evaluate import Cosine, Rows, float_vectors, ngram_vectors, read_labelled, tokenize
 from .int8 import quantize_rows
-from .methods import DynamicPerToken, Method, merge_lora, methods
+from .methods import DynamicPerToken, merge_lora, methods
 from .recipe import LabelledTexts
-from .reference import LINEARS, encode, normalize
+from .reference import LINEARS, LinearRule, Pairs, encode, normalize
 
 Float = NDArray[np.float32]
 Site = tuple[int, str]
@@ -38,24 +38,40 @@ def most_sensitive(costs: Mapping[Site, float], count: int) -> frozenset[Site]:
     return frozenset(sorted(costs, key=lambda site: (-costs[site], site))[:count])
 
 
+@dataclass(frozen=True)
+class _Task:
+    """A task's specialist and its dev strings, tokenized once; ``truth`` and ``reference`` are label indices [n]."""
+
+    specialist: Specialist
+    rows: Rows
+    ngrams: Float | None
+    truth: NDArray[np.intp]
+    reference: NDArray[np.intp]
+
+    def choose(self, encoder: Encoder, rule: LinearRule | None, word: Float | None, lora: Pairs) -> NDArray[np.intp]:
+        """Return the label indices that an encoder gives."""
+        probabilities = self.specialist.probabilities(encode(encoder, self.rows, rule, lora, word), self.ngrams)
+        chosen: NDArray[np.intp] = probabilities.argmax(axis=1)
+        return chosen
+
+
 def compare_methods(
     bundle: Bundle, encoder: Encoder, calibration: Mapping[Site, Statistics], rows: Rows,
     tasks: Mapping[str, LabelledTexts], fallback: frozenset[Site],
 ) -> list[dict[str, object]]:  # fmt: skip
-    """Return one record a method: size of the linear layers, cosine, accuracy drop in points by task."""
+    """Return one record a method: size of the linear layers, cosine; accuracy drop (points) and changed labels (%) by task."""
     reference = float_vectors(encoder, rows)
-    labelled = {task: read_labelled(one.file, one.limit) for task, one in tasks.items()}
-    truth = {task: _accuracy_of_float(bundle, encoder, task, *labelled[task]) for task in labelled}
+    prepared = {task: _prepare(bundle, encoder, task, one) for task, one in tasks.items()}
     records = []
     for method in methods(encoder, calibration, fallback):
         word = None if method.name == "float32" else int8_embedding(encoder)
         cosine = Cosine.of(normalize(encode(encoder, rows, method.rule, word=word)), reference)
-        drops = {
-            task: truth[task] - _accuracy(bundle, encoder, task, *labelled[task], method=method, word=word) for task in labelled
+        chosen = {
+            name: task.choose(encoder, method.rule, word, dict(task.specialist.adapter.layers)) for name, task in prepared.items()
         }
-        records.append(_record(method, cosine, drops))
-    if labelled:
-        records.append(_merged(bundle, encoder, labelled, truth))
+        records.append(_record(method.name, method.note, method.weight_bytes, cosine, prepared, chosen))
+    if prepared:
+        records.append(_merged(encoder, prepared))
     return records
 
 
@@ -65,53 +81,41 @@ def int8_embedding(encoder: Encoder) -> Float:
     return values * scale[:, None]
 
 
-def _record(method: Method, cosine: Cosine, drops: Mapping[str, float]) -> dict[str, object]:
-    return {
-        "method": method.name,
-        "note": method.note,
-        "linear_megabytes": method.weight_bytes / 1e6,
-        "cosine": asdict(cosine),
-        "accuracy_drop_points": dict(drops),
-    }
+def _prepare(bundle: Bundle, encoder: Encoder, name: str, labelled: LabelledTexts) -> _Task:
+    specialist = load_specialist(bundle, name)
+    texts, labels = read_labelled(labelled.file, labelled.limit)
+    rows = tokenize(bundle, texts, specialist.normalizer, specialist.max_tokens)
+    ngrams = ngram_vectors(bundle, specialist, texts)
+    truth = np.array([specialist.labels.index(label) for label in labels])
+    pooled = encode(encoder, rows, lora=dict(specialist.adapter.layers))
+    return _Task(specialist, rows, ngrams, truth, specialist.probabilities(pooled, ngrams).argmax(axis=1))
 
 
-def _merged(
-    bundle: Bundle, encoder: Encoder, labelled: Mapping[str, tuple[list[str], list[str]]], truth: Mapping[str, float]
+def _record(
+    name: str, note: str, weight_bytes: int, cosine: Cosine | None, tasks: Mapping[str, _Task], chosen: Mapping[str, NDArray[np.intp]]
 ) -> dict[str, object]:
-    """Adapters added to the weights before quantization: one base a task instead of one for all."""
-    word, drops = int8_embedding(encoder), {}
-    size = 0
-    for task, (texts, labels) in labelled.items():
-        specialist = load_specialist(bundle, task)
-        merged = merge_lora(encoder, dict(specialist.adapter.layers))
-        rule = DynamicPerToken(merged)
-        probabilities = task_probabilities(bundle, specialist, merged, texts, rule, word, with_lora=False)
-        drops[task] = truth[task] - _percent(specialist.labels, probabilities, labels)
-        size += sum(getattr(layer, kind).weight.size for layer in encoder.layers for kind in LINEARS)
+    drops = {
+        key: 100 * float(np.mean(tasks[key].reference == tasks[key].truth) - np.mean(found == tasks[key].truth))
+        for key, found in chosen.items()
+    }
     return {
-        "method": "merged-lora-int8",
-        "note": "one int8 base a task",
-        "linear_megabytes": size / 1e6,
-        "cosine": None,
+        "method": name,
+        "note": note,
+        "linear_megabytes": weight_bytes / 1e6,
+        "cosine": asdict(cosine) if cosine else None,
         "accuracy_drop_points": drops,
+        "labels_changed_percent": {key: 100 * float(np.mean(found != tasks[key].reference)) for key, found in chosen.items()},
     }
 
 
-def _accuracy_of_float(bundle: Bundle, encoder: Encoder, task: str, texts: Sequence[str], labels: Sequence[str]) -> float:
-    specialist = load_specialist(bundle, task)
-    return _percent(specialist.labels, task_probabilities(bundle, specialist, encoder, texts), labels)
-
-
-def _accuracy(
-    bundle: Bundle, encoder: Encoder, task: str, texts: Sequence[str], labels: Sequence[str], method: Method, word: Float | None
-) -> float:
-    specialist = load_specialist(bundle, task)
-    return _percent(specialist.labels, task_probabilities(bundle, specialist, encoder, texts, method.rule, word), labels)
-
-
-def _percent(names: Sequence[str], probabilities: Float, labels: Sequence[str]) -> float:
-    chosen = probabilities.argmax(axis=1)
-    return 100 * float(np.mean([names[i] == label for i, label in zip(chosen, labels, strict=True)]))
+def _merged(encoder: Encoder, tasks: Mapping[str, _Task]) -> dict[str, object]:
+    """Adapters added to the weights before quantization: one base a task instead of one for all."""
+    word, chosen, size = int8_embedding(encoder), {}, 0
+    for name, task in tasks.items():
+        merged = merge_lora(encoder, dict(task.specialist.adapter.layers))
+        chosen[name] = task.choose(merged, DynamicPerToken(merged), word, {})
+        size += sum(getattr(layer, kind).weight.size for layer in encoder.layers for kind in LINEARS)
+    return _record("merged-lora-int8", "one int8 base a task", size, None, tasks, chosen)
 
 
 def bundle_megabytes(folder: Path) -> float:

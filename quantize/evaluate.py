@@ -21,7 +21,7 @@ from edge_demist.specialists import Specialist, load_specialist
 
 from .checkpoint import Encoder
 from .errors import QuantizeError
-from .reference import LinearRule, encode, normalize
+from .reference import encode, normalize
 
 MAX_TEXTS_BYTES = 1 << 28
 
@@ -137,17 +137,6 @@ def read_labelled(path: Path, limit: int) -> tuple[list[str], list[str]]:
 def float_vectors(encoder: Encoder, rows: Rows) -> Float:
     """Return the checkpoint's unit vectors."""
     return normalize(encode(encoder, rows))
-
-
-def task_probabilities(
-    bundle: Bundle, specialist: Specialist, encoder: Encoder, texts: Sequence[str], rule: LinearRule | None = None,
-    word: Float | None = None, *, with_lora: bool = True,
-) -> Float:  # fmt: skip
-    """Return P(label) [n, C] of a specialist on the numpy reference, with linear layers computed by ``rule``."""
-    rows = tokenize(bundle, texts, specialist.normalizer, specialist.max_tokens)
-    lora = dict(specialist.adapter.layers) if with_lora else {}
-    pooled = encode(encoder, rows, rule, lora, word)
-    return specialist.probabilities(pooled, ngram_vectors(bundle, specialist, texts))
 
 
 def ngram_vectors(bundle: Bundle, specialist: Specialist, texts: Sequence[str]) -> Float | None:

@@ -56,15 +56,17 @@ def methods_table(records: Sequence[Record]) -> list[str]:
     if not records:
         return []
     lines = [
-        "| method | linear layers MB | cosine mean | cosine min | worst drop, points | mean drop, points | note |",
-        "|---|---|---|---|---|---|---|",
+        "| method | linear layers MB | cosine mean | cosine min | worst drop, points | mean drop, points | labels changed % | note |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for one in records:
         cosine = _object(one["cosine"]) if one["cosine"] else None
         mean, least = (f"{_number(cosine['mean']):.4f}", f"{_number(cosine['minimum']):.4f}") if cosine else ("", "")
         drops = [_number(value) for value in _object(one["accuracy_drop_points"]).values()]
         worst, average = (f"{max(drops):.2f}", f"{sum(drops) / len(drops):.2f}") if drops else ("", "")
-        cells = [f"{_number(one['linear_megabytes']):.2f}", mean, least, worst, average, str(one["note"])]
+        changed = [_number(value) for value in _object(one["labels_changed_percent"]).values()]
+        share = f"{sum(changed) / len(changed):.2f}" if changed else ""
+        cells = [f"{_number(one['linear_megabytes']):.2f}", mean, least, worst, average, share, str(one["note"])]
         lines.append(f"| {one['method']} | {' | '.join(cells)} |")
     return [*lines, ""]
 
@@ -90,8 +92,9 @@ def draw(evidence: Record, folder: Path) -> list[str]:
         values = {str(one["method"]): 1 - _number(_object(one["cosine"])["mean"]) for one in records}
         plots.append(_bars(values, "1 − mean cosine to float32", folder / "methods.png"))
         if all(one["accuracy_drop_points"] for one in records):
-            drops = {str(one["method"]): max(map(_number, _object(one["accuracy_drop_points"]).values())) for one in records}
-            plots.append(_bars(drops, "worst accuracy drop over tasks, points", folder / "drops.png", log=False))
+            changed = {str(one["method"]): list(map(_number, _object(one["labels_changed_percent"]).values())) for one in records}
+            means = {name: sum(values) / len(values) for name, values in changed.items()}
+            plots.append(_bars(means, "labels that differ from float32, mean over tasks, %", folder / "labels.png", log=False))
     if costs := _object(evidence.get("sensitivity", {})):
         values = {name: _number(cost) for name, cost in costs.items()}
         plots.append(_bars(values, "1 − mean cosine, this layer alone in int8", folder / "sensitivity.png"))
