@@ -88,8 +88,8 @@ def commit() -> str | None:
         if not head.startswith("ref: "):
             return head
         name = head.removeprefix("ref: ")
-        packed = _field((read(folder / ".git" / "packed-refs") or "").replace(f" {name}", f" {name}: "), "")
-        return read(folder / ".git" / name) or packed
+        packed = re.search(rf"^([0-9a-f]{{40}}) {re.escape(name)}$", read(folder / ".git" / "packed-refs") or "", re.MULTILINE)
+        return read(folder / ".git" / name) or (packed.group(1) if packed else None)
     return None
 
 

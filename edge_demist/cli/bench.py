@@ -65,8 +65,9 @@ class Bar:
 
     WIDTH = 30
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
-        self._stream, self._shown = stream, stream.isatty()
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._shown = self._stream.isatty()
 
     def __call__(self, name: str, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` slices are measured."""

@@ -74,26 +74,29 @@ def check_libraries(folder: Path = native.FOLDER) -> Check:
 
 
 def check_engine(bundle: Bundle | None) -> Check:
-    """The engine that ``auto`` chooses, and why; other engines are looked up, never imported."""
+    """The engine that ``auto`` chooses, and why; engines other than native are looked up, never imported."""
     present = {name: importlib.util.find_spec(package) is not None for name, package in (("jit", "numba"), ("onnxruntime", "onnxruntime"))}
     others = ", ".join(f"{name} {'is' if there else 'is not'} installed" for name, there in present.items())
     forced = {name: os.environ[name] for name in (engines.ENGINE_VARIABLE, native.KERNEL_VARIABLE) if os.environ.get(name)}
     values: dict[str, object] = {"installed": present, "environment": forced}
-    if bundle is None:
-        return Check("engine", "note", f"no bundle to open it with; {others}", values)
+    asked = os.environ.get(engines.ENGINE_VARIABLE) or "auto"
+    if asked in present:
+        there = present[asked]
+        text = f"{asked} is asked for by {engines.ENGINE_VARIABLE}; it {'is' if there else 'is not'} installed and was not tried"
+        return Check("engine", "note" if there else "fail", text, values)
     try:
-        engine = engines.create(bundle)
+        level = native.load().level
+        if bundle is not None:
+            engines.create(bundle, "native")
     except EdgeDemistError as error:
-        return Check("engine", "fail", str(error), values)
-    level = getattr(getattr(engine, "kernels", None), "level", None)
-    values |= {"name": engine.name, "kernel": level}
+        fallback = next((name for name, there in present.items() if there), None)
+        way_out = f"auto would try {fallback} next" if fallback and asked == "auto" else others
+        return Check("engine", "warn" if fallback and asked == "auto" else "fail", f"{error}; {way_out}", values)
+    values |= {"name": "native", "kernel": level}
+    why = "the best compiled level that this CPU and its kernel run"
     if forced:
         why = "asked for by " + ", ".join(f"{k}={v}" for k, v in forced.items())
-    elif engine.name == "native":
-        why = "the best compiled level whose features this CPU has and the kernel grants"
-    else:
-        why = "no compiled level runs on this CPU, this is the next engine"
-    return Check("engine", "ok" if engine.name == "native" else "warn", f"{engine.name} {level or ''}: {why}; {others}", values)
+    return Check("engine", "ok", f"native {level}: {why}; {others}", values)
 
 
 def open_bundle(path: Path | None) -> tuple[Bundle | None, Check]:
