@@ -8,11 +8,11 @@ import math
 
 import numpy as np
 import pytest
+from tiny_bundle import write_tiny_bundle
 
 from edge_demist import cli
 from edge_demist.bench import cold, machine, measure, report, samples, statistics, suite
 from edge_demist.errors import EngineUnavailableError, InputError
-from tests.tiny_bundle import write_tiny_bundle
 
 # ---- statistics -------------------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from bundles import reference_encode
+from tiny_bundle import write_tiny_bundle
 
 from edge_demist import cli, native
 from edge_demist.bundle import Bundle
@@ -16,8 +18,6 @@ from edge_demist.cli import doctor
 from edge_demist.doctor import bits, reference, system, tiny
 from edge_demist.doctor.result import Check
 from edge_demist.errors import BundleError
-from tests.bundles import reference_encode
-from tests.tiny_bundle import write_tiny_bundle
 
 LEVELS = native.available_levels()
 

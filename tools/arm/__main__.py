@@ -28,12 +28,11 @@ from tools.arm import boards, count, estimate, guest, root
 from tools.make_samples import hosts
 
 FAST_TESTS = (
-    "tests/test_engine.py",
+    "tests/test_native.py",
     "tests/test_tokenizer.py",
     "tests/test_ngrams.py",
     "tests/test_doctor.py",
     "tests/test_safetensors.py",
-    "tests/test_bundle.py",
     "tests/test_normalizers.py",
 )
 """Single-process tests that need numpy, pytest, hypothesis and sentencepiece only; those that exist are run."""
@@ -46,7 +45,7 @@ def run_tests(folder: Path, extra: list[str]) -> int:
     files = [name for name in FAST_TESTS if (boards.ROOT / name).is_file()]
     failed = 0
     for board in boards.BOARDS.values():
-        arguments = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not slow and not subprocess", *files, *extra]
+        arguments = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not slow", *files, *extra]
         line, variables = boards.command(folder, board, arguments, environment={"EDGE_DEMIST_EMULATED": "1"})
         sys.stderr.write(f"{board.title}\n")
         failed += subprocess.run(line, env=variables, cwd=boards.ROOT, check=False).returncode != 0
