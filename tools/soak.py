@@ -27,6 +27,7 @@ SAMPLE = ROOT / "tests" / "data" / "logs" / "dns.log"
 WARMUP_SHARE = 0.2
 MAX_GROWTH_BYTES = 5_000_000
 ROTATE_EVERY_S = 45.0
+CATCH_UP_S = 120.0
 SAMPLE_EVERY_S = 2.0
 FAKE = "fake"
 CACHE_ENTRIES = 4096
@@ -148,7 +149,9 @@ def soak(minutes: float, rate: float, names: list[str], *, model: str) -> dict[s
                 }
             )
         writer.close()
-        time.sleep(3.0)
+        until = time.monotonic() + CATCH_UP_S
+        while metric(metrics, "records_total") < writer.written and time.monotonic() < until:
+            time.sleep(1.0)
         child.send_signal(signal.SIGTERM)
         code = child.wait(120)
         result = json.loads(summary.read_text(encoding="ascii"))
