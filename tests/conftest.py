@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT))
+sys.path += [str(ROOT), str(ROOT / "tests")]
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.load_profile("default")
 DATA = ROOT.parent / "shared" / "data"

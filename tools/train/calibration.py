@@ -79,6 +79,61 @@ def fit_domain(own: tuple[Floats, Floats], foreign: tuple[Floats, Floats], false
     return Domain(weight[:hidden], weight[hidden:], float(model.intercept_[0] + shift))
 
 
+@dataclasses.dataclass(frozen=True)
+class Combined:
+    """A head that adds the n-gram columns of a task, weighted, to the encoder's logits."""
+
+    weight: Floats
+    ngram_weight: Floats
+    bias: Floats
+    encoder_factor: float
+    ngram_factor: float
+
+    def logits(self, pooled: Floats, ngrams: Floats) -> Floats:
+        """Logits [n, C]."""
+        return pooled @ self.weight + ngrams @ self.ngram_weight + self.bias
+
+    def tensors(self) -> dict[str, Floats]:
+        """Tensors of head.safetensors."""
+        return {"weight": self.weight, "ngram_weight": self.ngram_weight, "bias": self.bias}
+
+
+def combine(weight: Floats, bias: Floats, columns: dict[str, Any], pooled: Floats, ngrams: Floats, y: NDArray[np.int64]) -> Combined:
+    """Weigh the encoder's logits against the n-gram columns: two factors that minimise the negative log-likelihood on dev.
+
+    Args:
+        weight: float32 [C, hidden] of the encoder's head.
+        bias: float32 [C].
+        columns: ``begin``, ``end`` and ``bias`` of the task in the n-gram table.
+        pooled: float32 [n, hidden].
+        ngrams: float32 [n, dim].
+        y: int64 [n]; -1 for labels not known.
+    """
+    classes, dim = len(bias), ngrams.shape[1]
+    select, add = np.zeros((dim, classes), np.float32), np.zeros(classes, np.float32)
+    begin, end = columns["begin"], columns["end"]
+    first = classes - (end - begin)  # two labels share one column: the logit of the second against the first
+    for j in range(end - begin):
+        select[begin + j, first + j] = 1.0
+        add[first + j] = columns["bias"][j]
+    known = y >= 0
+    ours, theirs = (pooled @ weight.T + bias)[known], (ngrams @ select + add)[known]
+
+    def loss(x: NDArray[np.float64]) -> float:
+        p = softmax(ours * x[0] + theirs * x[1])
+        return float(-np.log(np.maximum(p[np.arange(len(p)), y[known]], 1e-12)).mean())
+
+    a, b = optimize.minimize(loss, np.array([1.0, 0.5]), method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-6}).x
+    a, b = max(float(a), 0.0), max(float(b), 0.0)
+    return Combined(
+        (weight.T * a).astype(np.float32),
+        (select * b).astype(np.float32),
+        (bias * a + add * b).astype(np.float32),
+        round(a, 4),
+        round(b, 4),
+    )
+
+
 def interval(hits: int, n: int) -> list[float]:
     """Clopper-Pearson 95 % interval of a proportion."""
     low = float(stats.beta.ppf(0.025, hits, n - hits + 1)) if hits else 0.0

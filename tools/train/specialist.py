@@ -71,12 +71,11 @@ def load_base(folder: Path) -> tuple[Network, dict[str, list[str]]]:
 
 
 class Cached:
-    """Rows with the hidden state below the adapter (bfloat16 [tokens, hidden]) and their n-gram vectors."""
+    """Rows with the hidden state below the adapter (bfloat16 [tokens, hidden])."""
 
     def __init__(self, net: Network, rows: Rows, first: int) -> None:
         self.rows = rows
         self.hidden = torch.empty(len(rows.ids), net.encoder.config.hidden_size, dtype=torch.bfloat16)
-        self.ngrams = torch.empty(len(rows), net.ngram_config.dim)
         with torch.no_grad():
             for index in in_order(rows.lengths, 4096):
                 ids, lengths = padded(rows, index)
@@ -84,42 +83,31 @@ class Cached:
                 x = run_layers(net.encoder, embed_tokens(net.encoder, ids), mask, 0, first)
                 places = np.concatenate([np.arange(a, b) for a, b in zip(rows.cu[index], rows.cu[index + 1], strict=True)])
                 self.hidden[torch.from_numpy(places)] = x[mask]
-                self.ngrams[torch.from_numpy(index)] = net.ngram_vector(rows, index)
 
-    def batch(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Hidden [n, t, hidden], mask [n, t], lengths [n], n-gram vectors [n, dim] of the named rows."""
+    def batch(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+        """Hidden [n, t, hidden], mask [n, t], lengths [n] of the named rows."""
         ids, lengths = padded(self.rows, index)
         position = torch.arange(ids.shape[1])[None, :]
         source = (torch.from_numpy(self.rows.cu[index])[:, None] + position).clamp_max(len(self.hidden) - 1)
-        return self.hidden[source], position < lengths[:, None], lengths, self.ngrams[torch.from_numpy(index)]
+        return self.hidden[source], position < lengths[:, None], lengths
 
 
-class Head(nn.Module):
-    """Linear head on pooled and n-gram vectors."""
-
-    def __init__(self, hidden: int, dim: int, classes: int) -> None:
-        super().__init__()
-        self.pooled = nn.Linear(hidden, classes)
-        self.ngrams = nn.Linear(dim, classes, bias=False)
-
-    def forward(self, pooled: Tensor, ngrams: Tensor) -> Tensor:
-        """Logits [n, classes]."""
-        return self.pooled(pooled) + self.ngrams(ngrams)
-
-
-def features(model: BertModel, cached: Cached, first: int) -> tuple[Floats, Floats]:
-    """Pooled and n-gram vectors of all rows under the adapter."""
+def features(net: Network, model: BertModel, rows: Rows, first: int) -> tuple[Floats, Floats]:
+    """Pooled [n, hidden] and n-gram [n, dim] vectors of all rows under the adapter."""
     model.eval()
-    out = torch.empty(len(cached.rows), model.config.hidden_size)
+    cached = Cached(net, rows, first)
+    out, ngrams = torch.empty(len(rows), model.config.hidden_size), torch.empty(len(rows), net.ngram_config.dim)
     with torch.no_grad():
-        for index in in_order(cached.rows.lengths, 4096):
-            hidden, mask, lengths, _ = cached.batch(index)
+        for index in in_order(rows.lengths, 4096):
+            hidden, mask, lengths = cached.batch(index)
             out[torch.from_numpy(index)] = mean_pool(run_layers(model, hidden, mask, first), mask, lengths)
-    model.train()
-    return out.numpy(), cached.ngrams.numpy()
+            ngrams[torch.from_numpy(index)] = net.ngram_vector(rows, index)
+    return out.numpy(), ngrams.numpy()
 
 
-def train(net: Network, model: BertModel, head: Head, rounds: Iterator[Rows], args: argparse.Namespace, weights: Tensor | None) -> float:
+def train(
+    net: Network, model: BertModel, head: nn.Linear, rounds: Iterator[Rows], args: argparse.Namespace, weights: Tensor | None
+) -> float:
     """Train adapter and head over ``args.epochs`` rounds; returns the seconds it took."""
     adapter = [p for n, p in model.named_parameters() if "lora_" in n]
     for p in adapter:
@@ -141,10 +129,9 @@ def train(net: Network, model: BertModel, head: Head, rounds: Iterator[Rows], ar
             rate = min(1.0, (step + 1) / max(1, min(100, total // 10))) * max(0.01, 1 - step / total)
             for group in optimizer.param_groups:
                 group["lr"] = group["base"] * rate
-            hidden, mask, lengths, ngrams = cached.batch(index)
+            hidden, mask, lengths = cached.batch(index)
             pooled = mean_pool(run_layers(model, hidden, mask, args.first_layer), mask, lengths)
-            keep = (torch.rand(len(index), 1) >= args.ngram_drop) / (1 - args.ngram_drop)
-            logits = head(functional.dropout(pooled, 0.1), ngrams * keep)
+            logits = head(functional.dropout(pooled, 0.1))
             target = torch.from_numpy(rows.y[index])
             loss = functional.cross_entropy(logits, target, weight=weights, label_smoothing=args.smoothing)
             optimizer.zero_grad()
@@ -173,7 +160,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--tokens", type=int, default=2048, help="tokens a batch")
     p.add_argument("--smoothing", type=float, default=0.05)
-    p.add_argument("--ngram-drop", type=float, default=0.3, help="share of rows trained without their n-gram vector")
+    p.add_argument("--reuse", action="store_true", help="keep the adapter and head in --out; only combine and calibrate again")
     p.add_argument("--balance", type=float, default=0.0, help="0: classes as they are; 1: weights inverse to frequency")
     p.add_argument("--generated", type=int, default=-1, help="generated rows a round (-1: the task's default)")
     p.add_argument("--seed", type=int, default=1)
@@ -198,52 +185,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     mixture = mixtures.Mixture(args.data, args.task, labels, tokenizer, args)
     layers = "|".join(str(i) for i in range(args.first_layer, num_layers))
     names = r"query|key|value|attention\.output\.dense|intermediate\.dense|output\.dense"
-    config = peft.LoraConfig(
-        r=args.rank,
-        lora_alpha=args.rank,
-        lora_dropout=0.05,
-        target_modules=rf".*layer\.({layers})\..*({names})",
-        task_type="FEATURE_EXTRACTION",
-    )
-    wrapped = peft.get_peft_model(net.encoder, config)
+    head = nn.Linear(net.encoder.config.hidden_size, len(labels))
+    if args.reuse:
+        wrapped = peft.PeftModel.from_pretrained(net.encoder, args.out / args.task)
+        kept = load_file(args.out / args.task / "head.safetensors")
+        with torch.no_grad():
+            head.weight.copy_(kept["weight"].T)
+            head.bias.copy_(kept["bias"])
+    else:
+        config = peft.LoraConfig(
+            r=args.rank,
+            lora_alpha=args.rank,
+            lora_dropout=0.05,
+            target_modules=rf".*layer\.({layers})\..*({names})",
+            task_type="FEATURE_EXTRACTION",
+        )
+        wrapped = peft.get_peft_model(net.encoder, config)
+        head.load_state_dict(net.heads[args.task].state_dict())
     model = wrapped.base_model.model
-    head = Head(model.config.hidden_size, net.ngram_config.dim, len(labels))
-    with torch.no_grad():
-        head.pooled.load_state_dict(net.heads[args.task].state_dict())
-        head.ngrams.weight.copy_(net.ngram_heads[args.task].weight)
     weights = None
     if args.balance:
         counts = np.bincount(mixture.train_y, minlength=len(labels))
         inverse = (counts.sum() / np.maximum(counts, 1)) ** args.balance
         weights = torch.tensor(inverse / inverse[mixture.train_y].mean(), dtype=torch.float32)
-    seconds = train(net, model, head, mixture.rounds(), args, weights)
+    seconds = 0.0 if args.reuse else train(net, model, head, mixture.rounds(), args, weights)
     dev = mixture.dev()
-    pooled, ngrams = features(model, Cached(net, dev, args.first_layer), args.first_layer)
-    with torch.no_grad():
-        logits = head(torch.from_numpy(pooled), torch.from_numpy(ngrams)).numpy()
+    pooled, ngrams = features(net, model, dev, args.first_layer)
+    columns = json.loads((args.checkpoint / "ngram_columns.json").read_text())[args.task]
+    combined = calibration.combine(head.weight.detach().numpy(), head.bias.detach().numpy(), columns, pooled, ngrams, dev.y)
+    logits = combined.logits(pooled, ngrams)
 
     def features_of(rows: Rows) -> tuple[Floats, Floats]:
-        return features(model, Cached(net, rows, args.first_layer), args.first_layer)
+        return features(net, model, rows, args.first_layer)
 
     domain = calibration.fit_domain(*mixture.domain_features(features_of))
     result = calibration.calibrate(TASKS[args.task], labels, logits, dev.y, domain.probability(pooled, ngrams))
-    result["held_out"] = mixture.score_held_out(lambda rows: head_argmax(head, *features_of(rows)))
-    write(args, wrapped, head, domain, labels, result, mixture, seconds)
+    result["held_out"] = mixture.score_held_out(lambda rows: combined.logits(*features_of(rows)).argmax(1))
+    result["share"] = {"encoder": combined.encoder_factor, "ngrams": combined.ngram_factor}
+    write(args, wrapped, combined, domain, labels, result, mixture, seconds)
     print(json.dumps({"task": args.task, **{k: result[k] for k in ("accuracy", "macro_f1", "ece", "held_out")}}), flush=True)
     return 0
-
-
-def head_argmax(head: Head, pooled: Floats, ngrams: Floats) -> NDArray[np.int64]:
-    """Predicted classes."""
-    with torch.no_grad():
-        answer: NDArray[np.int64] = head(torch.from_numpy(pooled), torch.from_numpy(ngrams)).argmax(1).numpy()
-    return answer
 
 
 def write(
     args: argparse.Namespace,
     wrapped: peft.PeftModel,
-    head: Head,
+    combined: calibration.Combined,
     domain: calibration.Domain,
     labels: list[str],
     result: dict[str, Any],
@@ -257,10 +244,7 @@ def write(
     wrapped.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
     tensors = {
-        "weight": head.pooled.weight.detach().T.contiguous(),
-        "bias": head.pooled.bias.detach().contiguous(),
-        "ngram_weight": head.ngrams.weight.detach().T.contiguous(),
-        **{k: torch.from_numpy(v) for k, v in domain.tensors().items()},
+        **{k: torch.from_numpy(v) for k, v in {**combined.tensors(), **domain.tensors()}.items()},
     }
     save_file(tensors, folder / "head.safetensors")
     described = {

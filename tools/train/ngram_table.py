@@ -1,0 +1,177 @@
+"""Train the shared n-gram table: each task's own linear model on hashed character n-grams, side by side in its columns.
+
+    python -m tools.train.ngram_table --data DATA --checkpoint RUN/checkpoint
+
+A task with C labels takes C columns (one where C = 2): its logistic regression on n-gram counts / sqrt(total), trained alone, so
+that it errs independently of the encoder; a specialist's head adds it with one weight. Replaces ``ngrams.safetensors`` of the
+checkpoint and writes ``ngram_columns.json`` (which columns are whose) beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch.nn import functional
+
+from . import mixtures
+from .data import TASKS, Rows, load_tokenizer
+from .ngrams import NgramConfig, hash_rows
+
+Floats = NDArray[np.float32]
+
+
+def columns_of(labels: Sequence[str]) -> int:
+    """Columns that a task needs."""
+    return 1 if len(labels) == 2 else len(labels)
+
+
+def bag(rows: Rows, index: NDArray[np.int64], config: NgramConfig, drop: float, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
+    """Buckets, offsets and weights of the named rows; ``drop`` leaves n-grams out at random."""
+    buckets, offsets = hash_rows(rows.data, rows.off[index], rows.off[index + 1], config)
+    if drop:
+        keep = rng.random(len(buckets)) >= drop
+        counts = np.add.reduceat(keep, offsets[:-1]).astype(np.int64)
+        buckets, offsets = buckets[keep], np.concatenate([[0], np.cumsum(counts)])
+    counts = np.diff(offsets)
+    weights = np.repeat((1 / np.sqrt(np.maximum(counts, 1))).astype(np.float32), counts)
+    return torch.from_numpy(buckets), torch.from_numpy(offsets[:-1]), torch.from_numpy(weights)
+
+
+def logits_of(table: torch.Tensor, bias: torch.Tensor, rows: Rows, config: NgramConfig) -> Floats:
+    """Linear scores [n, columns] of all rows."""
+    rng, parts = np.random.default_rng(0), []
+    with torch.no_grad():
+        for begin in range(0, len(rows), 4096):
+            index = np.arange(begin, min(begin + 4096, len(rows)))
+            buckets, offsets, weights = bag(rows, index, config, 0.0, rng)
+            parts.append(functional.embedding_bag(buckets, table, offsets, mode="sum", per_sample_weights=weights) + bias)
+    result: Floats = torch.cat(parts).numpy()
+    return result
+
+
+@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _sgd(
+    buckets: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    y: NDArray[np.int64],
+    table: Floats,
+    bias: Floats,
+    epochs: int,
+    rate: float,
+    drop: float,
+    seed: int,
+) -> None:
+    """Stochastic gradient descent, one row at a time; one column: logistic, several: softmax."""
+    np.random.seed(seed)
+    rows, columns = len(offsets) - 1, table.shape[1]
+    scores = np.empty(columns, np.float32)
+    kept = np.empty(np.max(np.diff(offsets)) + 1, np.int64)
+    step, total = 0, epochs * rows
+    for _ in range(epochs):
+        for row in np.random.permutation(rows):
+            eta = rate * (1.0 - step / total)
+            step += 1
+            count = 0
+            for i in range(offsets[row], offsets[row + 1]):
+                if np.random.random() >= drop:
+                    kept[count] = buckets[i]
+                    count += 1
+            if count == 0:
+                continue
+            weight = np.float32(1.0 / np.sqrt(count))
+            scores[:] = bias
+            for i in range(count):
+                scores += weight * table[kept[i]]
+            if columns == 1:
+                scores[0] = 1.0 / (1.0 + np.exp(-scores[0])) - y[row]
+            else:
+                scores -= scores.max()
+                scores[:] = np.exp(scores)
+                scores /= scores.sum()
+                scores[y[row]] -= 1.0
+            scores *= np.float32(eta)
+            bias -= np.float32(0.02) * scores
+            for i in range(count):
+                table[kept[i]] -= weight * scores
+
+
+def train_columns(rows: Rows, classes: int, config: NgramConfig, args: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logistic regression of one task: table [buckets, columns] and bias [columns].
+
+    Plain gradient steps, row by row: adaptive ones (Adam) move rare n-grams as far as frequent ones and memorise.
+    """
+    columns = 1 if classes == 2 else classes
+    table, bias = np.zeros((config.buckets, columns), np.float32), np.zeros(columns, np.float32)
+    buckets, offsets = hash_rows(rows.data, rows.off[:-1], rows.off[1:], config)
+    epochs = max(1, round(args.epochs * max(1.0, min(4.0, 60_000 / len(rows)))))
+    _sgd(buckets, offsets, rows.y, table, bias, epochs, args.lr, args.drop, args.seed)
+    return torch.from_numpy(table), torch.from_numpy(bias)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train every task's columns and replace the table."""
+    raw = argparse.RawDescriptionHelpFormatter
+    p = argparse.ArgumentParser(prog="python -m tools.train.ngram_table", description=__doc__, formatter_class=raw)
+    p.add_argument("--data", type=Path, required=True, help="folder with tasks/")
+    p.add_argument("--checkpoint", type=Path, required=True, help="folder written by tools.train.base")
+    p.add_argument("--epochs", type=float, default=6, help="epochs; small tables get up to four times as many")
+    p.add_argument("--lr", type=float, default=1.5)
+    p.add_argument("--drop", type=float, default=0.0, help="share of n-grams left out at random")
+    p.add_argument("--buckets", type=int, default=262144, help="rows of the table; 0: as the base has")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--limit", type=int, default=0, help="rows of every table (small runs)")
+    p.add_argument("--task", nargs="*", default=list(TASKS), help="tasks to train (for trials: with --dry-run)")
+    p.add_argument("--dry-run", action="store_true", help="print dev scores, write nothing")
+    p.add_argument("--exclude-source", nargs="*", default=[], help="sources of task rows to leave out")
+    args = p.parse_args(argv)
+    args.hold_out, args.generated = [], -1
+    torch.set_num_threads(args.threads)
+    tokenizer = load_tokenizer(args.checkpoint / "spm.model")
+    from safetensors import safe_open
+
+    with safe_open(args.checkpoint / "heads.safetensors", "pt") as file:
+        labels = json.loads(file.metadata()["labels"])
+    with safe_open(args.checkpoint / "ngrams.safetensors", "pt") as file:
+        config = NgramConfig(**{k: int(v) for k, v in file.metadata().items()})
+    if args.buckets:
+        config = dataclasses.replace(config, buckets=args.buckets)
+    table = torch.zeros(config.buckets, config.dim)
+    places: dict[str, dict[str, Any]] = {}
+    begin = 0
+    for task in args.task:
+        started = time.monotonic()
+        mixture = mixtures.Mixture(args.data, task, labels[task], tokenizer, args)
+        columns, bias = train_columns(next(mixture.rounds()), len(labels[task]), config, args)
+        dev = mixture.dev()
+        scores = logits_of(columns, bias, dev, config)
+        answer = scores.argmax(1) if len(labels[task]) > 2 else (scores[:, 0] > 0).astype(np.int64)
+        end = begin + columns.shape[1]
+        if end > config.dim:
+            raise SystemExit(f"the tasks need more than {config.dim} columns")
+        table[:, begin:end] = columns
+        places[task] = {"begin": begin, "end": end, "bias": bias.tolist()}
+        begin = end
+        spent = time.monotonic() - started
+        print(f"{task} n-grams alone: dev accuracy {np.mean(answer == dev.y):.4f}, {spent:.0f} s", file=sys.stderr, flush=True)
+    if not args.dry_run:
+        meta = {k: str(getattr(config, k)) for k in ("buckets", "dim", "min_n", "max_n", "max_bytes")}
+        save_file({"weight": table}, args.checkpoint / "ngrams.safetensors", metadata=meta)
+        (args.checkpoint / "ngram_columns.json").write_text(json.dumps(places, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
