@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.peers.worker import CLOCKS
 from benchmarks.turns import row
 from edge_demist import EdgeDemist, engines, native
 from edge_demist.engines.base import Adapter
@@ -19,9 +19,11 @@ RANK = 8
 SPECIALISTS = 8
 
 
-def in_turns(calls: Mapping[str, Callable[[], object]], strings: int, rounds: int, repeats: int = 3) -> dict[str, dict[str, Any]]:
+def in_turns(
+    calls: Mapping[str, Callable[[], object]], strings: int, rounds: int, clock: str = "wall", repeats: int = 3
+) -> dict[str, dict[str, Any]]:
     """Rows of result: each call ``repeats`` times a round, the first of the round moving on."""
-    names = list(calls)
+    names, now = list(calls), CLOCKS[clock]
     slices: dict[str, list[list[float]]] = {name: [] for name in names}
     for call in calls.values():
         call()
@@ -30,14 +32,14 @@ def in_turns(calls: Mapping[str, Callable[[], object]], strings: int, rounds: in
         for name in (*names[first:], *names[:first]):
             timings = []
             for _ in range(repeats):
-                began = time.perf_counter()
+                began = now()
                 calls[name]()
-                timings.append(time.perf_counter() - began)
+                timings.append(now() - began)
             slices[name].append(timings)
     return {name: row(parts, strings) for name, parts in slices.items()}
 
 
-def tokenizers(models: Path, texts: list[str], rounds: int) -> dict[str, Any]:
+def tokenizers(models: Path, texts: list[str], rounds: int, clock: str) -> dict[str, Any]:
     """Our tokenizer at every CPU level that runs here against SentencePiece's own batch calls; ids must be equal."""
     source = models / "checkpoint" / "spm.model"
     bundle = EdgeDemist.load(models / "bundle").bundle
@@ -64,7 +66,7 @@ def tokenizers(models: Path, texts: list[str], rounds: int) -> dict[str, Any]:
         "strings": len(texts),
         "tokens": len(ids),
         "strings_with_other_ids": wrong,
-        "rows": in_turns(calls, len(texts), rounds),
+        "rows": in_turns(calls, len(texts), rounds, clock),
         "version": sentencepiece.__version__,
     }
 
@@ -93,7 +95,7 @@ def random_adapters(layers: int, hidden: int, wide: int) -> list[Adapter]:
     ]
 
 
-def mixed(path: Path, texts: list[str], rounds: int) -> dict[str, Any]:
+def mixed(path: Path, texts: list[str], rounds: int, clock: str) -> dict[str, Any]:
     """A batch whose rows go to 8 specialists in turn against the same batch for each single one, batch 32 and 256."""
     model = EdgeDemist.load(path)
     bundle, arch = model.bundle, model.bundle.architecture
@@ -117,12 +119,12 @@ def mixed(path: Path, texts: list[str], rounds: int) -> dict[str, Any]:
             "one": lambda own=own, cut=cut, one=one: [engine.encode(own, cut, adapters, k) for k in one],
             "none": lambda own=own, cut=cut: [engine.encode(own, cut) for _ in range(SPECIALISTS)],
         }
-        found[f"engine-batch-{size}"] = in_turns(calls, size * SPECIALISTS, rounds)
+        found[f"engine-batch-{size}"] = in_turns(calls, size * SPECIALISTS, rounds, clock)
         if real:
             part, names = texts[:size], [tasks[i % SPECIALISTS] for i in range(size)]
             whole: dict[str, Callable[[], object]] = {
                 "mixed": lambda part=part, names=names: [model.classify(part, task=names) for _ in range(SPECIALISTS)],
                 "one": lambda part=part: [model.classify(part, task=task) for task in tasks],
             }
-            found[f"classify-batch-{size}"] = in_turns(whole, size * SPECIALISTS, rounds)
+            found[f"classify-batch-{size}"] = in_turns(whole, size * SPECIALISTS, rounds, clock)
     return found

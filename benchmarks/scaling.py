@@ -38,18 +38,19 @@ def run(first, last):
     texts = [f"host-{i * 2654435761 % 4294967296:x}.example{i % 97}.net" for i in range(first, last)]
     return model.encode(texts) if mode == "encode" else model.classify(texts, task=task)
 run(0, 32)
-began = time.perf_counter()
+clock = time.process_time if sys.argv[4] == "cpu" else time.perf_counter
+began = clock()
 for first in range(0, count, batch):
     run(first, min(first + batch, count))
-seconds = time.perf_counter() - began
+seconds = clock() - began
 rss, peak = memory()
 print(json.dumps({"strings": count, "seconds": seconds, "us_per_string": seconds * 1e6 / count, "rss_bytes": rss, "peak_bytes": peak}))
 """
 
 
-def grow_strings(bundle: Path, mode: str, count: int, cpu: int | None) -> dict[str, Any]:
+def grow_strings(bundle: Path, mode: str, count: int, cpu: int | None, clock: str) -> dict[str, Any]:
     """One point: a fresh process that streams ``count`` strings through the model in batches of 2,048."""
-    command = [sys.executable, "-c", PROGRAM, str(bundle), str(count), mode]
+    command = [sys.executable, "-c", PROGRAM, str(bundle), str(count), mode, clock]
     if cpu is not None:
         command = ["taskset", "-c", str(cpu), *command]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(turns.ROOT)})
@@ -84,17 +85,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.1)
     parser.add_argument("--cpu", type=int, default=None)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--redo", action="store_true")
     args = parser.parse_args()
     if args.cpu is not None:
         os.sched_setaffinity(0, {args.cpu})
     results = Results(args.out, args.redo)
     models.prepare(args.checkpoint, args.models, args.bundle, models.pythons(args.python))
-    results.data |= {"machine": machine.facts(), "model": model_facts(args)}
+    results.data |= {"machine": machine.facts(), "model": model_facts(args), "clock": args.clock}
     bundle = args.models / "bundle"
     for mode in ("encode", *(["classify"] if results.data["model"]["tasks"] else [])):
         for count in (n for n in COUNTS if n <= args.largest):
-            results.part("strings", f"{mode} {count}", lambda mode=mode, count=count: grow_strings(bundle, mode, count, args.cpu))
+            results.part(
+                "strings", f"{mode} {count}", lambda mode=mode, count=count: grow_strings(bundle, mode, count, args.cpu, args.clock)
+            )
     config = json.loads((args.models / "checkpoint" / "config.json").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -104,7 +108,9 @@ def main() -> None:
             names, args.models, folder / "cases.npz", models.pythons(args.python), args.cpu, log
         )
         for case, batch in cases:
-            results.part("tokens", case, lambda case=case, batch=batch: turns.measure(peers, case, batch, args.rounds, args.seconds))
+            results.part(
+                "tokens", case, lambda case=case, batch=batch: turns.measure(peers, case, batch, args.rounds, args.seconds, args.clock)
+            )
         results.part("tokens", "memory", lambda: {peer.name: peer.ask(do="memory") for peer in peers})
         for peer in peers:
             peer.close()

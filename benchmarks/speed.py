@@ -135,7 +135,7 @@ def run_peers(section: str, names: list[str], args: argparse.Namespace, results:
         sys.stderr.write(f"left out: {line}\n")
     for case in cases:
         size = int(case.split("-")[1])
-        results.part(section, case, lambda case=case, size=size: turns.measure(peers, case, size, args.rounds, args.seconds))
+        results.part(section, case, lambda case=case, size=size: turns.measure(peers, case, size, args.rounds, args.seconds, args.clock))
     results.part(section, "peers", lambda: facts_of(peers, quality(peers, folder) if section == "ids" else {}))
     for peer in peers:
         peer.close()
@@ -179,6 +179,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=SLICE_SECONDS, help="of one slice")
     parser.add_argument("--starts", type=int, default=15)
     parser.add_argument("--cpu", type=int, default=None, help="pin everything to this processor")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: processor time, for a machine that is busy")
     parser.add_argument("--redo", action="store_true")
     args = parser.parse_args()
     if args.cpu is not None:
@@ -190,7 +191,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         results.data["strings"] = make_cases(texts, args.models / "bundle", folder)
-        results.data["machine"] = machine.facts()
+        results.data |= {"machine": machine.facts(), "clock": args.clock}
         results.data["model"] = model_facts(args)
         if "ids" in sections:
             run_peers("ids", args.variants.split(","), args, results, folder)
@@ -198,9 +199,9 @@ def main() -> None:
             run_peers("text", list(TEXT_VARIANTS), args, results, folder)
     if "tokenize" in sections:
         many = read_strings(args.strings, 20_000)
-        results.part("tokenize", "hostnames", lambda: in_process.tokenizers(args.models, many, args.rounds))
+        results.part("tokenize", "hostnames", lambda: in_process.tokenizers(args.models, many, args.rounds, args.clock))
     if "mixed" in sections:
-        results.part("mixed", "engine", lambda: in_process.mixed(args.models / "bundle", texts, args.rounds))
+        results.part("mixed", "engine", lambda: in_process.mixed(args.models / "bundle", texts, args.rounds, args.clock))
     if "start" in sections:
         run_starts(args, results, texts[0])
     results.write()

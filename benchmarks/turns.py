@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -76,21 +75,18 @@ def open_peers(
     return peers, missing
 
 
-def measure(peers: Sequence[Peer], case: str, strings: int, rounds: int, seconds: float) -> dict[str, dict[str, Any]]:
+def measure(peers: Sequence[Peer], case: str, strings: int, rounds: int, seconds: float, clock: str = "wall") -> dict[str, dict[str, Any]]:
     """One case on all peers in turns; the first of the round moves on by one each time.
 
     Returns:
-        By variant: microseconds a string (median, and of every slice), processor time, percentiles of a call, stability.
+        By variant: microseconds a string (median, and of every slice), percentiles of a call, stability.
     """
     slices: dict[str, list[list[float]]] = {peer.name: [] for peer in peers}
-    spent: dict[str, list[float]] = {peer.name: [] for peer in peers}
     for number in range(rounds):
         first = number % len(peers)
         for peer in (*peers[first:], *peers[:first]):
-            answer = peer.ask(do="slice", case=case, seconds=seconds)
-            slices[peer.name].append(answer["timings"])
-            spent[peer.name].append(answer["cpu_seconds"] * 1e6 / strings)
-    return {name: row(parts, strings) | {"cpu_us_per_string": statistics.median(spent[name])} for name, parts in slices.items()}
+            slices[peer.name].append(peer.ask(do="slice", case=case, seconds=seconds, clock=clock)["timings"])
+    return {name: row(parts, strings) for name, parts in slices.items()}
 
 
 def row(parts: Sequence[Sequence[float]], strings: int) -> dict[str, Any]:

@@ -184,9 +184,7 @@ def load(level: str | None = None, folder: Path = FOLDER) -> Library:
             )
         wanted = levels[0]
     elif wanted not in levels:
-        raise EngineUnavailableError(
-            f"kernel {wanted!r} does not run on this machine; these do: {', '.join(levels) or 'none'}"
-        )
+        raise EngineUnavailableError(f"kernel {wanted!r} does not run on this machine; these do: {', '.join(levels) or 'none'}")
     return _open(wanted, library_path(wanted, folder))
 
 

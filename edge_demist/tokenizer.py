@@ -121,9 +121,7 @@ class Tokenizer:
             raise InputError(f"row {-total >> abi.STATUS_BITS}: {abi.STATUS_TEXT[abi.STATUS_OFFSETS]}")
         return token_ids[:total], offsets
 
-    def encode(
-        self, text: bytes, max_tokens: int | None = None, *, add_special_tokens: bool = False
-    ) -> NDArray[np.int32]:
+    def encode(self, text: bytes, max_tokens: int | None = None, *, add_special_tokens: bool = False) -> NDArray[np.int32]:
         """Ids of one string, int32 [T]; arguments as in ``encode_batch``."""
         return self.encode_batch([text], max_tokens, add_special_tokens=add_special_tokens)[0]
 
@@ -154,9 +152,7 @@ class Tokenizer:
         return int(self._local.address)
 
 
-def _checked(
-    tensors: Mapping[str, NDArray[np.generic]], vocab_size: int, byte_ids_start: int
-) -> list[NDArray[np.generic]]:
+def _checked(tensors: Mapping[str, NDArray[np.generic]], vocab_size: int, byte_ids_start: int) -> list[NDArray[np.generic]]:
     """base, check, value, scores: present, of one length, and never pointing outside.
 
     Raises:

@@ -57,9 +57,7 @@ class WordPieceTokenizer:
         self._max_word = int(limit)
         self._longest = max(map(len, self._tokens))
 
-    def encode_batch(
-        self, texts: Sequence[bytes], max_tokens: int | None = None, *, add_special_tokens: bool = False
-    ) -> tuple[Ints, Ints]:
+    def encode_batch(self, texts: Sequence[bytes], max_tokens: int | None = None, *, add_special_tokens: bool = False) -> tuple[Ints, Ints]:
         """Ids of many strings.
 
         Args:

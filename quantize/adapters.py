@@ -132,9 +132,7 @@ def _site(name: str, path: Path) -> tuple[Site, str]:
     return (int(match[1]), _MODULES[match[2]]), match[3]
 
 
-def _pair(
-    site: Site, halves: Mapping[str, Float], config: Mapping[str, object], arch: Architecture, path: Path
-) -> tuple[Float, Float]:
+def _pair(site: Site, halves: Mapping[str, Float], config: Mapping[str, object], arch: Architecture, path: Path) -> tuple[Float, Float]:
     if set(halves) != {"A", "B"}:
         raise CheckpointError(f"{path}: layer {site[0]} {site[1]} has only one of lora_A and lora_B")
     inputs, outputs = site_shape(site[1], arch)
@@ -236,5 +234,3 @@ def _tables(value: object) -> bool:
 
 def _json(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-

@@ -66,9 +66,7 @@ def compare_methods(
     for method in methods(encoder, calibration, fallback):
         word = None if method.name == "float32" else int8_embedding(encoder)
         cosine = Cosine.of(normalize(encode(encoder, rows, method.rule, word=word)), reference)
-        chosen = {
-            name: task.choose(encoder, method.rule, word, dict(task.specialist.adapter.layers)) for name, task in prepared.items()
-        }
+        chosen = {name: task.choose(encoder, method.rule, word, dict(task.specialist.adapter.layers)) for name, task in prepared.items()}
         records.append(_record(method.name, method.note, method.weight_bytes, cosine, prepared, chosen))
     if prepared:
         records.append(_merged(encoder, prepared))

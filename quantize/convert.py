@@ -80,15 +80,12 @@ def read_inputs(checkpoint: Path, adapters: Sequence[Path] = ()) -> Inputs:
     tokenizer = read_tokenizer(checkpoint)
     if tokenizer.vocab_size != encoder.architecture.vocab_size:
         raise CheckpointError(
-            f"{checkpoint}: the tokenizer has {tokenizer.vocab_size} tokens, "
-            f"the embedding {encoder.architecture.vocab_size} rows"
+            f"{checkpoint}: the tokenizer has {tokenizer.vocab_size} tokens, the embedding {encoder.architecture.vocab_size} rows"
         )
     ngrams = read_ngrams(checkpoint / "ngrams.safetensors")
     dim = ngrams.manifest["dim"] if ngrams else None
     found = [
-        specialist
-        for folder in (checkpoint / "adapters", *adapters)
-        for specialist in read_specialists(folder, encoder.architecture, dim)
+        specialist for folder in (checkpoint / "adapters", *adapters) for specialist in read_specialists(folder, encoder.architecture, dim)
     ]
     tasks = [specialist.task for specialist in found]
     twice = sorted({task for task in tasks if tasks.count(task) > 1})
@@ -159,9 +156,7 @@ def _add_norm(tensors: dict[str, Tensor], name: str, norm: Norm) -> None:
     tensors[f"{name}.weight"], tensors[f"{name}.bias"] = norm.weight, norm.bias
 
 
-def _write_files(
-    inputs: Inputs, folder: Path, name: str, version: int, quantization: Mapping[str, object] | None
-) -> None:
+def _write_files(inputs: Inputs, folder: Path, name: str, version: int, quantization: Mapping[str, object] | None) -> None:
     safetensors.write(folder / "weights.safetensors", encoder_tensors(inputs.encoder, inputs.ngrams))
     safetensors.write(folder / "tokenizer.safetensors", inputs.tokenizer.tensors, inputs.tokenizer.metadata)
     base = sha256(folder / "weights.safetensors")

@@ -44,9 +44,7 @@ class _Rule(FloatRule):
         super().__init__(encoder)
         self.floats = floats
         self.weights = {
-            (i, kind): self._weight((i, kind), getattr(layer, kind))
-            for i, layer in enumerate(encoder.layers)
-            for kind in LINEARS
+            (i, kind): self._weight((i, kind), getattr(layer, kind)) for i, layer in enumerate(encoder.layers) for kind in LINEARS
         }
 
     def _weight(self, site: Site, linear: Linear) -> Float:
@@ -151,9 +149,7 @@ def merge_lora(encoder: Encoder, lora: Pairs) -> Encoder:
                     weight[:, part] += a @ b
             changed[kind] = Linear(weight, linear.bias)
         layers.append(
-            replace(
-                layer, qkv=changed["qkv"], attn_out=changed["attn_out"], ffn_up=changed["ffn_up"], ffn_down=changed["ffn_down"]
-            )
+            replace(layer, qkv=changed["qkv"], attn_out=changed["attn_out"], ffn_up=changed["ffn_up"], ffn_down=changed["ffn_down"])
         )
     return replace(encoder, layers=tuple(layers))
 

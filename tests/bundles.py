@@ -85,9 +85,7 @@ def weight_tensors(weights, layers):
     return tensors
 
 
-def random_bundle(
-    seed=0, layers=2, hidden=128, heads=4, wide=256, vocab=512, positions=64, ngrams=None, tokenizer=None, weights=None
-):
+def random_bundle(seed=0, layers=2, hidden=128, heads=4, wide=256, vocab=512, positions=64, ngrams=None, tokenizer=None, weights=None):
     """An object with the attributes of a loaded bundle.
 
     ``ngrams``: (buckets, dim, min_n, max_n, max_bytes) or None.  ``tokenizer``: ``TokenizerTables`` or None.

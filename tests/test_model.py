@@ -84,7 +84,7 @@ def test_top_k(model):
     (best,) = model.classify("kernel.org", task="hostname-category")
     (three,) = model.classify("kernel.org", task="hostname-category", top_k=3)
     (every,) = model.classify("kernel.org", task="hostname-category", top_k=0)
-    assert list(three.scores)[0] == best.label
+    assert next(iter(three.scores)) == best.label
     assert len(three.scores) == 3
     assert set(every.scores) == set(model.specialist("hostname-category").labels)
     assert sorted(every.scores.values(), reverse=True) == list(every.scores.values())

@@ -89,9 +89,7 @@ def test_the_gate_refuses_a_broken_quantization(checkpoint: Path, tmp_path: Path
     assert gate["forced"] is True and gate["passed"] is False
 
 
-@given(
-    st.floats(-1, 1) | st.just(float("nan")), st.floats(0, 100), st.floats(0, 100), st.floats(0, 5), st.floats(-1, 1)
-)
+@given(st.floats(-1, 1) | st.just(float("nan")), st.floats(0, 100), st.floats(0, 100), st.floats(0, 5), st.floats(-1, 1))
 def test_gate_rule(cosine: float, before: float, after: float, most: float, least: float) -> None:
     evidence = {"cosine": {"minimum": cosine}, "tasks": [{"task": "x", "float_accuracy": before, "int8_accuracy": after}]}
     failures = pipeline.gate_failures(Recipe(gate=Gate(most, least)), evidence)

@@ -2,7 +2,7 @@
 
 Requests and answers are JSON lines:
 
-``{"do": "slice", "case": NAME, "seconds": S}``  → ``{"timings": [seconds of each call], "cpu_seconds": processor time a call}``
+``{"do": "slice", "case": NAME, "seconds": S, "clock": "wall"}`` → ``{"timings": [seconds of each call]}``; clock ``cpu``: processor time
 ``{"do": "vectors", "case": NAME, "to": FILE}``  → ``{"rows": N}``; FILE is a .npy of the case's vectors in order
 ``{"do": "memory"}``                             → ``{"rss_bytes": …, "peak_bytes": …}``
 
@@ -18,12 +18,17 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.peers import REGISTRY
+
+Clock = Callable[[], float]
+CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
+"""``cpu`` counts all threads of the process, and leaves out the time that other programs took the processor away."""
 
 
 def read_cases(path: Path, takes: str) -> dict[str, list[Any]]:
@@ -61,14 +66,13 @@ class Worker:
             self._prepared[case] = [self._peer.prepare(b) if texts else self._peer.prepare(*b) for b in batches]
         return self._prepared[case]
 
-    def slice(self, case: str, seconds: float) -> tuple[list[float], float]:
-        """Timings of calls for ``seconds``, at least three, after one that does not count; and processor time a call."""
-        batches, at, clock = self._batches(case), self._at.get(case, 0), time.perf_counter
+    def slice(self, case: str, seconds: float, clock: Clock) -> list[float]:
+        """Timings of calls for ``seconds``, at least three, after one that does not count."""
+        batches, at = self._batches(case), self._at.get(case, 0)
         self._peer.encode(batches[at % len(batches)])
         timings: list[float] = []
         gc.collect()
         gc.disable()
-        spent = time.process_time()
         stop = clock() + seconds
         now = clock()
         while now < stop or len(timings) < 3:
@@ -78,10 +82,9 @@ class Worker:
             now = clock()
             timings.append(now - began)
             at += 1
-        spent = time.process_time() - spent
         gc.enable()
         self._at[case] = at
-        return timings, spent / len(timings)
+        return timings
 
     def vectors(self, case: str, to: str) -> int:
         """Save the vectors of a case."""
@@ -113,8 +116,7 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "slice":
-            timings, spent = worker.slice(request["case"], request["seconds"])
-            answer({"timings": timings, "cpu_seconds": spent})
+            answer({"timings": worker.slice(request["case"], request["seconds"], CLOCKS[request["clock"]])})
         elif request["do"] == "vectors":
             answer({"rows": worker.vectors(request["case"], request["to"])})
         else:

@@ -185,9 +185,7 @@ class NativeEngine:
         row, code = -status >> abi.STATUS_BITS, -status & ((1 << abi.STATUS_BITS) - 1)
         arch = self.architecture
         text = abi.STATUS_TEXT.get(code, f"unknown status {status}")
-        raise InputError(
-            f"row {first_row + row}: {text.format(max_positions=arch.max_positions, vocab_size=arch.vocab_size)}"
-        )
+        raise InputError(f"row {first_row + row}: {text.format(max_positions=arch.max_positions, vocab_size=arch.vocab_size)}")
 
     def _scratch(self, tokens: int, longest: int, rank: int) -> int:
         """Address of this thread's scratch memory, grown when needed."""

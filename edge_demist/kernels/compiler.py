@@ -76,9 +76,7 @@ def front_end():
 def _parse(source, machine, triple):
     """One module for ``machine``, whatever the front end tuned it for."""
     source = re.sub(r"^target (triple|datalayout) = .*$", "", source, flags=re.MULTILINE)
-    source = re.sub(
-        r'"(target-cpu|target-features|tune-cpu|prefer-vector-width|min-legal-vector-width)"="[^"]*"', "", source
-    )
+    source = re.sub(r'"(target-cpu|target-features|tune-cpu|prefer-vector-width|min-legal-vector-width)"="[^"]*"', "", source)
     module = llvm.parse_assembly(source)
     module.triple = triple
     module.data_layout = str(machine.target_data)

@@ -182,9 +182,7 @@ def _halve_four(builder, a, b, c, d, combine):
         shuffle(builder, quarters, quarters, left),
         shuffle(builder, quarters, quarters, [k + 2 for k in left]),
     )
-    return combine(
-        builder, shuffle(builder, pairs, pairs, [0, 2, 4, 6]), shuffle(builder, pairs, pairs, [1, 3, 5, 7])
-    )
+    return combine(builder, shuffle(builder, pairs, pairs, [0, 2, 4, 6]), shuffle(builder, pairs, pairs, [1, 3, 5, 7]))
 
 
 def _keep(builder, vector, count, other):

@@ -244,7 +244,7 @@ def write(
     wrapped.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
     tensors = {
-        **{k: torch.from_numpy(v) for k, v in {**combined.tensors(), **domain.tensors()}.items()},
+        **{k: torch.from_numpy(v).contiguous() for k, v in {**combined.tensors(), **domain.tensors()}.items()},
     }
     save_file(tensors, folder / "head.safetensors")
     described = {
