@@ -134,7 +134,11 @@ def optimum_static(source: Path, out: Path, rows: Rows) -> Path:
         columns["attention_mask"].append([1] * len(row) + [0] * (width - len(row)))
         columns["token_type_ids"].append([0] * width)
     dataset = Dataset.from_dict(columns)
-    ranges = quantizer.fit(dataset, AutoCalibrationConfig.minmax(dataset), operators_to_quantize=["MatMul"], batch_size=16)
+    out.mkdir(parents=True, exist_ok=True)
+    scratch = out / "augmented_model.onnx"  # the default name would land in the current folder
+    settings = AutoCalibrationConfig.minmax(dataset)
+    ranges = quantizer.fit(dataset, settings, onnx_augmented_model_name=str(scratch), operators_to_quantize=["MatMul"], batch_size=BATCH)
+    scratch.unlink(missing_ok=True)
     quantizer.quantize(save_dir=out, quantization_config=config, calibration_tensors_range=ranges)
     return next(out.glob("*.onnx"))
 
@@ -157,8 +161,7 @@ def sentence_transformers_folder(checkpoint: Path, out: Path) -> None:
     write_json(out / "sentence_bert_config.json", {"max_seq_length": positions, "do_lower_case": False})
     parts = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
     modules = [
-        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for i, (path, kind) in enumerate(parts)
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"} for i, (path, kind) in enumerate(parts)
     ]
     (out / "modules.json").write_text(json.dumps(modules, indent=1) + "\n", encoding="utf-8")
     for path, _ in parts[1:]:
