@@ -23,6 +23,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "anonymize",
         help="replace names, addresses, tokens and numbers by placeholders",
         description="One string a line in, one a line out; personal data becomes <USER>, <MAIL>, <IP>, <TOKEN> and so on.",
+        epilog="examples:\n  edge-demist anonymize uris.txt -o clean.txt\n  cut -f 9 http.log | edge-demist anonymize -",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", nargs="?", default="-", help="input (default standard input)")
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="write here instead of standard output")

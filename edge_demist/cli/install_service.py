@@ -19,6 +19,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "install-service",
         help="print or install the systemd unit",
         description="A unit without network, users or devices, with limits and a watchdog.",
+        epilog="examples:\n  edge-demist install-service --print /var/log/zeek\n  edge-demist install-service --alarms-per-day 5",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paths", nargs="*", metavar="PATH", help=f"logs to watch (default {' '.join(_DEFAULT.paths)})")
     parser.add_argument("--print", action="store_true", dest="print_only", help="print the unit and write nothing")

@@ -159,7 +159,8 @@ class Progress:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._shown = self._stream.isatty()
-        self._began = self._last = time.monotonic()
+        self._began = time.monotonic()
+        self._last = 0.0
         self._count = 0
 
     def add(self, count: int) -> None:

@@ -13,7 +13,13 @@ from ..sensor.status import read_status, render_status
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
-    parser = subparsers.add_parser("status", help="show how far watch has come", description="Read a checkpoint, print the lag.")
+    parser = subparsers.add_parser(
+        "status",
+        help="show how far watch has come",
+        description="Read a checkpoint, print the lag.",
+        epilog="examples:\n  edge-demist status --state /var/lib/edge-demist\n  edge-demist status --state state --json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="the folder given to watch --state")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=run)

@@ -16,6 +16,11 @@ from ..sensor.lines import MAX_LINE_BYTES
 from ..sensor.scoring import DEFAULT_FPR, ModelLike
 from ..sensor.watcher import Stopped, Watcher, exit_code
 
+EXAMPLES = """examples:
+  edge-demist watch /var/log/zeek --once -o events.jsonl --summary summary.json
+  edge-demist watch /var/log/zeek --state /var/lib/edge-demist -o alarms.jsonl --emit alarms --alarms-per-day 20
+"""
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
@@ -23,6 +28,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "watch",
         help="follow Zeek and Suricata logs, write verdicts",
         description="Follow Zeek logs (TSV or JSON) and Suricata eve.json, or folders of them; write one event a verdict.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a log file or a folder of logs; .gz is read too")
     parser.add_argument("--once", action="store_true", help="read what is there and end")

@@ -99,7 +99,9 @@ class Combined:
 
 
 def combine(weight: Floats, bias: Floats, columns: dict[str, Any], pooled: Floats, ngrams: Floats, y: NDArray[np.int64]) -> Combined:
-    """Weigh the encoder's logits against the n-gram columns: two factors that minimise the negative log-likelihood on dev.
+    """Weigh the encoder's logits against the n-gram columns by two factors that minimise the negative log-likelihood on dev.
+
+    With two labels a third number shifts the second's logit: generated rows make one label more frequent in training than it is.
 
     Args:
         weight: float32 [C, hidden] of the encoder's head.
@@ -116,19 +118,22 @@ def combine(weight: Floats, bias: Floats, columns: dict[str, Any], pooled: Float
     for j in range(end - begin):
         select[begin + j, first + j] = 1.0
         add[first + j] = columns["bias"][j]
+    shift = np.arange(classes, dtype=np.float64) if classes == 2 else np.zeros(classes)
     known = y >= 0
     ours, theirs = (pooled @ weight.T + bias)[known], (ngrams @ select + add)[known]
 
     def loss(x: NDArray[np.float64]) -> float:
-        p = softmax(ours * x[0] + theirs * x[1])
+        p = softmax(ours * x[0] + theirs * x[1] + (x[2] * shift if classes == 2 else 0.0))
         return float(-np.log(np.maximum(p[np.arange(len(p)), y[known]], 1e-12)).mean())
 
-    a, b = optimize.minimize(loss, np.array([1.0, 0.5]), method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-6}).x
-    a, b = max(float(a), 0.0), max(float(b), 0.0)
+    start = np.array([1.0, 0.5, 0.0][: 3 if classes == 2 else 2])
+    found = optimize.minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-6}).x
+    a, b = max(float(found[0]), 0.0), max(float(found[1]), 0.0)
+    moved = float(found[2]) * shift if classes == 2 else np.zeros(classes)
     return Combined(
         (weight.T * a).astype(np.float32),
         (select * b).astype(np.float32),
-        (bias * a + add * b).astype(np.float32),
+        (bias * a + add * b + moved).astype(np.float32),
         round(a, 4),
         round(b, 4),
     )
