@@ -124,8 +124,7 @@ def quality(peers: list[turns.Peer], folder: Path) -> dict[str, dict[str, float]
 
 def run_peers(section: str, names: list[str], args: argparse.Namespace, results: Results, folder: Path) -> None:
     """The sections ``ids`` and ``text``: workers in turns, case by case."""
-    cases = [f"batch-{size}" for size in BATCHES if section == "ids" or size in (1, 32)]
-    cases += ["batch-32-unsorted"] if section == "ids" else []
+    cases = args.cases.split(",") if section == "ids" else ["batch-1", "batch-32"]
     if not args.redo and all(case in results.data.get(section, {}) for case in [*cases, "peers"]):
         return
     log = folder / "workers.log"
@@ -175,6 +174,7 @@ def main() -> None:
     )
     parser.add_argument("--sections", default="ids,text,tokenize,mixed,start")
     parser.add_argument("--variants", default=",".join(IDS_VARIANTS))
+    parser.add_argument("--cases", default=",".join([*(f"batch-{size}" for size in BATCHES), "batch-32-unsorted"]), help="of section ids")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=SLICE_SECONDS, help="of one slice")
     parser.add_argument("--starts", type=int, default=15)
