@@ -37,6 +37,7 @@ from quantize.bundle_writer import write_json  # noqa: E402
 from quantize.checkpoint import read_encoder  # noqa: E402
 from quantize.compare import compare_methods, most_sensitive, sensitivity  # noqa: E402
 from quantize.convert import convert_checkpoint  # noqa: E402
+from quantize.ngrams import read_ngrams  # noqa: E402
 from quantize.recipe import LabelledTexts  # noqa: E402
 
 RESULTS = ROOT / "benchmarks/results"
@@ -146,11 +147,13 @@ def methods(checkpoint: Path, tasks: Path, limit: int, compare_limit: int) -> di
         statistics_ = calibration.calibrate(encoder, evaluate.tokenize(bundle, mixed[1::2], max_tokens=128))
         costs = sensitivity(encoder, rows[::3])
         fallback = most_sensitive(costs, 2)
-        records = compare_methods(bundle, encoder, statistics_, rows, labelled, fallback)
+        table = read_ngrams(checkpoint / "ngrams.safetensors")
+        weight = table.weight if table else None
+        records = compare_methods(bundle, encoder, statistics_, rows, labelled, fallback, weight)
         engine_costs = []
         for task, one in labelled.items():
             texts, labels = evaluate.read_labelled(one.file, limit)
-            engine_costs.append(asdict(evaluate.task_cost(bundle, encoder, task, texts, labels)))
+            engine_costs.append(asdict(evaluate.task_cost(bundle, encoder, task, texts, labels, ngram_weight=weight)))
         return {
             "bundle": bundle.id,
             "megabytes": size_of(bundle.path),

@@ -57,11 +57,11 @@ class _Task:
 
 def compare_methods(
     bundle: Bundle, encoder: Encoder, calibration: Mapping[Site, Statistics], rows: Rows,
-    tasks: Mapping[str, LabelledTexts], fallback: frozenset[Site],
+    tasks: Mapping[str, LabelledTexts], fallback: frozenset[Site], ngram_weight: Float | None = None,
 ) -> list[dict[str, object]]:  # fmt: skip
     """Return one record a method: size of the linear layers, cosine; accuracy drop (points) and changed labels (%) by task."""
     reference = float_vectors(encoder, rows)
-    prepared = {task: _prepare(bundle, encoder, task, one) for task, one in tasks.items()}
+    prepared = {task: _prepare(bundle, encoder, task, one, ngram_weight) for task, one in tasks.items()}
     records = []
     for method in methods(encoder, calibration, fallback):
         word = None if method.name == "float32" else int8_embedding(encoder)
@@ -79,14 +79,15 @@ def int8_embedding(encoder: Encoder) -> Float:
     return values * scale[:, None]
 
 
-def _prepare(bundle: Bundle, encoder: Encoder, name: str, labelled: LabelledTexts) -> _Task:
+def _prepare(bundle: Bundle, encoder: Encoder, name: str, labelled: LabelledTexts, ngram_weight: Float | None) -> _Task:
     specialist = load_specialist(bundle, name)
     texts, labels = read_labelled(labelled.file, labelled.limit)
     rows = tokenize(bundle, texts, specialist.normalizer, specialist.max_tokens)
     ngrams = ngram_vectors(bundle, specialist, texts)
     truth = np.array([specialist.labels.index(label) for label in labels])
     pooled = encode(encoder, rows, lora=dict(specialist.adapter.layers))
-    return _Task(specialist, rows, ngrams, truth, specialist.probabilities(pooled, ngrams).argmax(axis=1))
+    plain = ngram_vectors(bundle, specialist, texts, ngram_weight)
+    return _Task(specialist, rows, ngrams, truth, specialist.probabilities(pooled, plain).argmax(axis=1))
 
 
 def _record(

@@ -139,8 +139,11 @@ def float_vectors(encoder: Encoder, rows: Rows) -> Float:
     return normalize(encode(encoder, rows))
 
 
-def ngram_vectors(bundle: Bundle, specialist: Specialist, texts: Sequence[str]) -> Float | None:
-    """Return n-gram vectors [n, dim] by the runtime's definition, in numpy; None if the bundle has no table."""
+def ngram_vectors(bundle: Bundle, specialist: Specialist, texts: Sequence[str], weight: Float | None = None) -> Float | None:
+    """Return n-gram vectors [n, dim] by the runtime's definition, in numpy; None if the bundle has no table.
+
+    ``weight`` float32 [buckets, dim] takes the place of the bundle's int8 table: the checkpoint's, for the float side.
+    """
     config = bundle.ngrams
     if config is None or specialist.ngram_weight is None:
         return None
@@ -149,7 +152,9 @@ def ngram_vectors(bundle: Bundle, specialist: Specialist, texts: Sequence[str]) 
     for i, text in enumerate(texts):
         raw = to_bytes(NORMALIZERS[specialist.normalizer](text))[: config.max_bytes]
         buckets = ngram_buckets(raw, config.min_n, config.max_n, config.buckets)
-        if len(buckets):
+        if len(buckets) and weight is not None:
+            vectors[i] = weight[buckets].sum(axis=0) / np.float32(np.sqrt(len(buckets)))
+        elif len(buckets):
             vectors[i] = table[buckets].sum(axis=0, dtype=np.int32).astype(np.float32) * scale / np.float32(np.sqrt(len(buckets)))
     return vectors
 
@@ -166,8 +171,11 @@ def ngram_buckets(text: bytes, min_n: int, max_n: int, buckets: int) -> NDArray[
     return np.concatenate(found).astype(np.int64) if found else np.zeros(0, np.int64)
 
 
-def task_cost(bundle: Bundle, encoder: Encoder, task: str, texts: Sequence[str], labels: Sequence[str], engine: str = "auto") -> TaskCost:
-    """Compare the bundle, run by an engine, with the checkpoint on one task's labelled strings."""
+def task_cost(
+    bundle: Bundle, encoder: Encoder, task: str, texts: Sequence[str], labels: Sequence[str], engine: str = "auto",
+    ngram_weight: Float | None = None,
+) -> TaskCost:  # fmt: skip
+    """Compare the bundle, run by an engine, with the checkpoint (and its float n-gram table) on one task's labelled strings."""
     from edge_demist import engines
 
     specialist = load_specialist(bundle, task)
@@ -176,7 +184,8 @@ def task_cost(bundle: Bundle, encoder: Encoder, task: str, texts: Sequence[str],
     ids, offsets = pack(rows)
     pooled = engines.create(bundle, engine).encode(ids, offsets, [specialist.adapter], normalize=False)
     ours = specialist.probabilities(pooled, ngrams).argmax(axis=1)
-    reference = specialist.probabilities(encode(encoder, rows, lora=dict(specialist.adapter.layers)), ngrams).argmax(axis=1)
+    plain = ngram_vectors(bundle, specialist, texts, ngram_weight)
+    reference = specialist.probabilities(encode(encoder, rows, lora=dict(specialist.adapter.layers)), plain).argmax(axis=1)
     unknown = sorted(set(labels) - set(specialist.labels))
     if unknown:
         raise QuantizeError(f"task {task}: labels {', '.join(unknown[:5])} are not labels of the specialist")

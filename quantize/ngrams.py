@@ -18,8 +18,9 @@ DEFAULTS = {"min_n": 2, "max_n": 5, "max_bytes": 512}
 
 @dataclass(frozen=True)
 class NgramTable:
-    """A quantized table and the manifest's ``ngrams`` entry."""
+    """The float table [buckets, dim], the quantized one, and the manifest's ``ngrams`` entry."""
 
+    weight: NDArray[np.float32]
     matrix: QuantizedMatrix
     manifest: dict[str, int]
 
@@ -41,7 +42,7 @@ def read_ngrams(path: Path) -> NgramTable | None:
             raise CheckpointError(f"{path}: metadata {name} is not the weight's {actual}")
     if not 1 <= config["min_n"] <= config["max_n"] <= MAX_N or not 1 <= config["max_bytes"] <= 1 << 16:
         raise CheckpointError(f"{path}: min_n, max_n or max_bytes is out of range: {config}")
-    return NgramTable(quantize_columns(weight), {"buckets": buckets, "dim": dim, **config})
+    return NgramTable(weight, quantize_columns(weight), {"buckets": buckets, "dim": dim, **config})
 
 
 def _integer(metadata: dict[str, str], name: str, default: int, path: Path) -> int:

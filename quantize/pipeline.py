@@ -15,6 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_demist import engines
 from edge_demist.bundle import Bundle
 
@@ -147,6 +150,11 @@ def _calibrate(job: Job) -> None:
     calibration.save(job.work / "calibration.safetensors", calibration.calibrate(inputs.encoder, rows))
 
 
+def float_table(inputs: Inputs) -> NDArray[np.float32] | None:
+    """Return the checkpoint's n-gram table, float32 [buckets, dim]; None if it has none."""
+    return inputs.ngrams.weight if inputs.ngrams else None
+
+
 def measure(bundle: Bundle, inputs: Inputs, recipe: Recipe, engine: str = "auto") -> dict[str, object]:
     """Return the evidence of ``verify``: cosine over the verification strings, cost by task, size, engine."""
     from .evaluate import read_labelled
@@ -157,7 +165,9 @@ def measure(bundle: Bundle, inputs: Inputs, recipe: Recipe, engine: str = "auto"
     vectors = running.encode(ids, offsets)
     costs: list[TaskCost] = []
     for task, one in recipe.tasks.items():
-        costs.append(task_cost(bundle, inputs.encoder, task, *read_labelled(one.file, one.limit), engine=engine))
+        costs.append(
+            task_cost(bundle, inputs.encoder, task, *read_labelled(one.file, one.limit), engine=engine, ngram_weight=float_table(inputs))
+        )
     return {
         "bundle": bundle.id,
         "engine": running.name,
@@ -181,7 +191,7 @@ def _report(job: Job) -> None:
         fallback = most_sensitive(costs, job.recipe.compare.fallback_layers)
         known = calibration.load(job.work / "calibration.safetensors")
         evidence["sensitivity"] = {f"{layer}.{kind}": cost for (layer, kind), cost in costs.items()}
-        evidence["methods"] = compare_methods(bundle, inputs.encoder, known, rows, job.recipe.tasks, fallback)
+        evidence["methods"] = compare_methods(bundle, inputs.encoder, known, rows, job.recipe.tasks, fallback, float_table(inputs))
     evidence["gate"] = {**asdict(job.recipe.gate), "failures": gate_failures(job.recipe, evidence)}
     render(evidence, job.work / "report")
 
