@@ -134,12 +134,18 @@ def text_section(result: dict[str, Any]) -> list[str]:
     if start:
         lines += ["### Process start to first vector", ""]
         lines += table(
-            ["", "ms, median", "MB resident"],
+            ["", "ms, median", "ms of processor time", "MB resident"],
             [
-                ["edge-demist, native engine", amount(start["median_seconds"] * 1e3), megabytes(start["rss_bytes"])],
+                [
+                    "edge-demist, native engine",
+                    amount(start["median_seconds"] * 1e3),
+                    amount(start["median_cpu_seconds"] * 1e3),
+                    megabytes(start["rss_bytes"]),
+                ],
                 [
                     "an interpreter that imports numpy alone",
                     amount(start["numpy_median_seconds"] * 1e3),
+                    amount(start["numpy_median_cpu_seconds"] * 1e3),
                     megabytes(start["numpy_rss_bytes"]),
                 ],
             ],
@@ -205,7 +211,19 @@ def document() -> str:
     ]
     if speed:
         first = next(iter(speed.values()))
-        lines += [f"Machine: {machine_text(first)}.", "", METHOD, "", "## Targets", "", *target_section(targets(speed, arm)), UNSTABLE, ""]
+        busy = [BUSY, ""] if any(result.get("clock") == "cpu" for result in speed.values()) else []
+        lines += [
+            f"Machine: {machine_text(first)}.",
+            "",
+            METHOD,
+            "",
+            *busy,
+            "## Targets",
+            "",
+            *target_section(targets(speed, arm)),
+            UNSTABLE,
+            "",
+        ]
         lines += ["## Same weights, same ids", "", *[line for name, result in speed.items() for line in ids_section(name, result)]]
         lines += [
             "## As users run it",
@@ -224,6 +242,11 @@ METHOD = (
     "Every engine runs in its own process on the same core with one thread; the processes measure in turns, slice by "
     "slice, and the first of a round moves on. Figures are medians over all calls. Times belong to this machine and this "
     "hour: read the ratios. \\* marks a row whose slices disagree by more than 10 % or drift by more than 5 %."
+)
+BUSY = (
+    "**The machine was busy with other work during these runs.** Figures are therefore processor time of the process (all its "
+    "threads), not wall time; shared caches and memory were still contended, so times are higher and ratios less certain than "
+    "on a quiet machine."
 )
 UNSTABLE = "A floor is what must hold, an aim what would be good. Ratios are medians over the rounds of one interleaved run."
 ARM = (

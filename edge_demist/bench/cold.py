@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -42,11 +43,13 @@ class Start:
         seconds: wall time.
         rss_bytes: resident set after the first vector (maps of the weights included).
         peak_bytes: largest resident set until then.
+        cpu_seconds: processor time of the whole process, its end included.
     """
 
     seconds: float
     rss_bytes: int
     peak_bytes: int
+    cpu_seconds: float = 0.0
 
 
 def start(program: str = PROGRAM, arguments: tuple[str, ...] = ()) -> Start:
@@ -56,6 +59,7 @@ def start(program: str = PROGRAM, arguments: tuple[str, ...] = ()) -> Start:
         EdgeDemistError: the child failed; carries its last line.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PYTHONDONTWRITEBYTECODE": "1"}
+    used = _children_seconds()
     began = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
@@ -73,7 +77,12 @@ def start(program: str = PROGRAM, arguments: tuple[str, ...] = ()) -> Start:
             raise EdgeDemistError(f"cold start failed: {problem.strip().splitlines()[-1] if problem.strip() else 'no output'}")
         rss, peak = memory(child.pid)
         child.communicate("\n", timeout=TIMEOUT)
-    return Start(seconds, rss, peak)
+    return Start(seconds, rss, peak, _children_seconds() - used)
+
+
+def _children_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def memory(pid: int | str = "self") -> tuple[int, int]:
@@ -100,9 +109,11 @@ def measure(path: str, engine: str, threads: int, text: str, repeats: int) -> di
     return {
         "seconds": seconds,
         "median_seconds": seconds[len(seconds) // 2],
+        "median_cpu_seconds": sorted(s.cpu_seconds for s in ours)[len(ours) // 2],
         "rss_bytes": sorted(s.rss_bytes for s in ours)[len(ours) // 2],
         "peak_bytes": sorted(s.peak_bytes for s in ours)[len(ours) // 2],
         "numpy_median_seconds": sorted(s.seconds for s in bare)[len(bare) // 2],
+        "numpy_median_cpu_seconds": sorted(s.cpu_seconds for s in bare)[len(bare) // 2],
         "numpy_rss_bytes": sorted(s.rss_bytes for s in bare)[len(bare) // 2],
     }
 
