@@ -320,7 +320,8 @@ def plot_scaling(name: str, result: dict[str, Any]) -> None:
         token_axis.loglog(lengths, values, "o-", label=REGISTRY[variant].title, color=OURS if variant == "native" else None)
     token_axis.set(title="µs a row, batch 1", xlabel="tokens")
     for axis in (time_axis, memory_axis, token_axis):
-        axis.legend(fontsize=7)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=7)
         axis.grid(alpha=0.3)
     figure.tight_layout()
     figure.savefig(PLOTS / f"scaling-{name}.png", dpi=110, metadata={"Software": None})
