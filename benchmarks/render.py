@@ -314,10 +314,10 @@ def plot_scaling(name: str, result: dict[str, Any]) -> None:
     time_axis.set(title="seconds", xlabel="strings")
     memory_axis.set(title="largest memory, MB", xlabel="strings", ylim=(0, None))
     rows = {title: row for title, row in result.get("tokens", {}).items() if "batch 1" in title and title.endswith("batch 1")}
-    for variant in dict.fromkeys(v for row in rows.values() for v in row):
+    for number, variant in enumerate(dict.fromkeys(v for row in rows.values() for v in row)):
         lengths = [int(title.split()[0]) for title in rows]
         values = [row[variant]["us_per_string"] for row in rows.values()]
-        token_axis.loglog(lengths, values, "o-", label=REGISTRY[variant].title, color=OURS if variant == "native" else None)
+        token_axis.loglog(lengths, values, "o-", label=REGISTRY[variant].title, color=OURS if variant == "native" else f"C{number}")
     token_axis.set(title="µs a row, batch 1", xlabel="tokens")
     for axis in (time_axis, memory_axis, token_axis):
         if axis.get_legend_handles_labels()[0]:
