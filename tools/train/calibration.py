@@ -127,7 +127,7 @@ def combine(weight: Floats, bias: Floats, columns: dict[str, Any], pooled: Float
         return float(-np.log(np.maximum(p[np.arange(len(p)), y[known]], 1e-12)).mean())
 
     start = np.array([1.0, 0.5, 0.0][: 3 if classes == 2 else 2])
-    found = optimize.minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-6}).x
+    found = optimize.minimize(loss, start, method="BFGS").x
     a, b = max(float(found[0]), 0.0), max(float(found[1]), 0.0)
     moved = float(found[2]) * shift if classes == 2 else np.zeros(classes)
     return Combined(
