@@ -211,7 +211,10 @@ def document() -> str:
     ]
     if speed:
         first = next(iter(speed.values()))
-        busy = [BUSY, ""] if any(result.get("clock") == "cpu" for result in speed.values()) else []
+        disturbed = any(part["unstable"] for result in speed.values() for part in result["meanwhile"].values())
+        by_cpu = [result["model"]["name"] for result in speed.values() if result.get("clock") == "cpu"]
+        busy = [BUSY, ""] if disturbed else []
+        busy += [CPU_CLOCK.format(", ".join(by_cpu)), ""] if by_cpu else []
         lines += [
             f"Machine: {machine_text(first)}.",
             "",
@@ -244,10 +247,10 @@ METHOD = (
     "hour: read the ratios. \\* marks a row whose slices disagree by more than 10 % or drift by more than 5 %."
 )
 BUSY = (
-    "**The machine was busy with other work during these runs.** Figures are therefore processor time of the process (all its "
-    "threads), not wall time; shared caches and memory were still contended, so times are higher and ratios less certain than "
-    "on a quiet machine."
+    "**The machine was not quiet during these runs** (load averages are in the files, under `meanwhile`): shared caches and memory were "
+    "contended, so times are higher and ratios less certain than on a quiet machine."
 )
+CPU_CLOCK = "For {} the figures are processor time of the process (all its threads), not wall time."
 UNSTABLE = "A floor is what must hold, an aim what would be good. Ratios are medians over the rounds of one interleaved run."
 ARM = (
     "No ARM hardware was used. Instructions are counted by an emulator (qemu-user) between two marks, single-threaded, and "
