@@ -143,12 +143,19 @@ def score_fp32(bundle: Bundle, checkpoint: Path, task: str, table: pd.DataFrame)
     """The float32 checkpoint with the same adapter and head, in plain numpy."""
     from edge_demist.specialists import load_specialist
     from quantize.convert import read_inputs
-    from quantize.evaluate import task_probabilities
+    from quantize.evaluate import ngram_vectors, tokenize
+    from quantize.reference import encode
 
     specialist = load_specialist(bundle, task)
-    encoder = read_inputs(checkpoint).encoder
+    inputs = read_inputs(checkpoint)
+    weight = inputs.ngrams.weight if inputs.ngrams is not None else None
     texts = list(table["text"].astype(str))
-    parts = [task_probabilities(bundle, specialist, encoder, texts[i : i + 512]) for i in range(0, len(texts), 512)]
+    parts = []
+    for begin in range(0, len(texts), 512):
+        some = texts[begin : begin + 512]
+        rows = tokenize(bundle, some, specialist.normalizer, specialist.max_tokens)
+        pooled = encode(inputs.encoder, rows, lora=dict(specialist.adapter.layers))
+        parts.append(specialist.probabilities(pooled, ngram_vectors(bundle, specialist, some, weight)))
     probabilities = np.concatenate(parts)
     labels = np.array(specialist.labels)[probabilities.argmax(1)]
     return scores(task, table, labels, probabilities.max(1).astype(np.float64))
