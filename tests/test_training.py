@@ -59,7 +59,7 @@ def data(tmp_path_factory):
 def run(data, tmp_path_factory):
     """Train everything, small."""
     from quantize.convert import convert_checkpoint
-    from tools.train import base, specialist, tokenizer
+    from tools.train import base, ngram_table, specialist, tokenizer
 
     out = tmp_path_factory.mktemp("run")
     model = out / "spm.model"
@@ -68,6 +68,8 @@ def run(data, tmp_path_factory):
     tokenizer.train(corpus, model, 600)
     small = ["--data", str(data), "--tokenizer", str(model), "--layers", "1", "--tokens", "512", "--dev-rows", "40", "--buckets", "1024"]
     assert base.main([*small, "--out", str(out / "base"), "--steps", "6", "--minutes", "30"]) == 0
+    table = ["--data", str(data), "--checkpoint", str(out / "base" / "checkpoint"), "--buckets", "1024", "--epochs", "1", "--task", "dga"]
+    assert ngram_table.main(table) == 0
     common = ["--data", str(data), "--checkpoint", str(out / "base" / "checkpoint"), "--out", str(out / "adapters")]
     assert specialist.main([*common, "--task", "dga", "--epochs", "3", "--tokens", "256", "--generated", "50", "--rank", "4"]) == 0
     convert_checkpoint(out / "base" / "checkpoint", out / "bundle", adapters=[out / "adapters"])
