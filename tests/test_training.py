@@ -66,7 +66,7 @@ def run(data, tmp_path_factory):
     corpus = out / "corpus.txt"
     tokenizer.write_corpus(data, corpus, 1.0)
     tokenizer.train(corpus, model, 600)
-    small = ["--data", str(data), "--tokenizer", str(model), "--layers", "1", "--tokens", "512", "--dev-rows", "40", "--buckets", "1024"]
+    small = ["--data", str(data), "--tokenizer", str(model), "--layers", "1", "--tokens", "512", "--dev-rows", "40"]
     assert base.main([*small, "--out", str(out / "base"), "--steps", "6", "--minutes", "30"]) == 0
     table = ["--data", str(data), "--checkpoint", str(out / "base" / "checkpoint"), "--buckets", "1024", "--epochs", "1", "--task", "dga"]
     assert ngram_table.main(table) == 0
@@ -103,7 +103,7 @@ def test_training_resumes(run, data, tmp_path):
     from tools.train import base
 
     small = ["--data", str(data), "--tokenizer", str(run / "spm.model"), "--layers", "1", "--tokens", "512", "--dev-rows", "40"]
-    small += ["--buckets", "1024", "--minutes", "30", "--out", str(tmp_path / "base")]
+    small += ["--minutes", "30", "--out", str(tmp_path / "base")]
     assert base.main([*small, "--steps", "3"]) == 0
     first = load_file(tmp_path / "base" / "checkpoint" / "model.safetensors")
     assert base.main([*small, "--steps", "5"]) == 0

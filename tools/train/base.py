@@ -4,7 +4,7 @@
 
 Starts from all-MiniLM-L6-v2's first layers (vocabulary transfer) or, with ``--from-scratch``, from random weights.
 Resumes from RUN by itself. Writes RUN/log.jsonl, RUN/progress.json + state-*.safetensors, and at the end a
-Hugging Face folder RUN/checkpoint (config.json, model.safetensors, spm.model, ngrams.safetensors, training.json).
+Hugging Face folder RUN/checkpoint (config.json, model.safetensors, heads.safetensors, spm.model, training.json).
 """
 
 from __future__ import annotations
@@ -28,12 +28,11 @@ from torch.nn import functional
 from . import checkpoint
 from .data import CORPUS_KINDS, TASKS, Rows, batches, in_order, load_tokenizer, normalized, pack, read_table, sha256_file
 from .network import Network, empty_encoder, padded, transferred_encoder
-from .ngrams import NgramConfig
 
 # Share of training batches (each of about --tokens tokens) given to each source.
 SHARES = {
-    "labels": 0.25, "hostname-category": 0.17, "hostname-threat": 0.08, "dga": 0.06, "url-phishing": 0.09, "dns-tunnel": 0.04,
-    "uri-attack": 0.08, "user-agent": 0.06, "cmdline": 0.03, "filename": 0.01, "mlm": 0.13,
+    "labels": 0.26, "hostname-category": 0.19, "hostname-threat": 0.09, "dga": 0.08, "url-phishing": 0.09, "dns-tunnel": 0.02,
+    "uri-attack": 0.07, "user-agent": 0.06, "cmdline": 0.03, "filename": 0.01, "mlm": 0.10,
 }  # fmt: skip
 MLM_ROWS = {"hostname": 400_000, "uri": 120_000, "dns_query": 10_000, "cmdline": 52_000, "http_header": 20_000, "path": 60_000,
             "payload": 60_000, "user_agent": 20_000, "cert": 1_512}  # fmt: skip
@@ -133,7 +132,7 @@ def loss_of(net: Network, source: Source, index: NDArray[np.int64], mask_id: int
             scores = functional.linear(net.mlm(hidden.flatten(0, 1)[places]), net.encoder.embeddings.word_embeddings.weight)
         return functional.cross_entropy(scores.float(), ids.flatten()[places])
     _, pooled = net.pooled(ids, lengths)
-    logits = net.logits(source.name, pooled, net.ngram_vector(source.rows, index, drop=0.5))
+    logits = net.logits(source.name, pooled)
     assert source.rows.y is not None
     target = torch.from_numpy(source.rows.y[index])
     return functional.cross_entropy(logits, target, label_smoothing=0.05)
@@ -148,7 +147,7 @@ def evaluate(net: Network, dev: dict[str, Rows]) -> dict[str, float]:
         right = 0
         for index in in_order(rows.lengths, 4096):
             _, pooled = net.pooled(*padded(rows, index))
-            right += int((net.logits(name, pooled, net.ngram_vector(rows, index)).argmax(1).numpy() == rows.y[index]).sum())
+            right += int((net.logits(name, pooled).argmax(1).numpy() == rows.y[index]).sum())
         result[name] = round(right / len(rows), 4)
     net.train()
     return result
@@ -159,11 +158,7 @@ def export(net: Network, args: argparse.Namespace, labels: dict[str, list[str]],
     folder: Path = args.out / "checkpoint"
     net.encoder.save_pretrained(folder, safe_serialization=True)
     shutil.copyfile(args.tokenizer, folder / "spm.model")
-    config = net.ngram_config
-    meta = {k: str(getattr(config, k)) for k in ("buckets", "dim", "min_n", "max_n", "max_bytes")}
-    save_file({"weight": net.table.detach().contiguous()}, folder / "ngrams.safetensors", metadata=meta)
-    heads = {f"{n}.{k}": v.detach().contiguous() for n in net.heads for k, v in
-             (("weight", net.heads[n].weight), ("bias", net.heads[n].bias), ("ngram_weight", net.ngram_heads[n].weight))}  # fmt: skip
+    heads = {f"{n}.{k}": v.detach().contiguous() for n in net.heads for k, v in net.heads[n].state_dict().items()}
     save_file(heads, folder / "heads.safetensors", metadata={"labels": json.dumps(labels)})
     (folder / "training.json").write_text(json.dumps(record, indent=1))
 
@@ -179,6 +174,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--minutes", type=float, default=60, help="training time; the learning rate falls to zero over it")
     p.add_argument("--steps", type=int, default=10**9, help="optimizer steps, if sooner reached than --minutes")
     p.add_argument("--layers", type=int, default=3)
+    p.add_argument("--start", type=Path, help="run folder whose weights to go on from, instead of MiniLM's, with a new schedule")
     p.add_argument("--from-scratch", action="store_true", help="random weights instead of MiniLM's")
     p.add_argument("--tokens", type=int, default=2048, help="tokens a batch; three batches of different sources make a step")
     p.add_argument("--lr", type=float, default=3e-4)
@@ -187,7 +183,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--label-rows", type=int, default=1_800_000, help="rows of hostname-labels to use")
     p.add_argument("--limit", type=int, default=0, help="rows of every table (small runs)")
     p.add_argument("--dev-rows", type=int, default=3000)
-    p.add_argument("--buckets", type=int, default=131072)
     p.add_argument("--hold-out", nargs="*", default=[], help="families left out of training (dga, dns-tunnel)")
     p.add_argument("--exclude-source", nargs="*", default=[], help="sources of task rows to leave out")
     p.add_argument("--evaluate-every", type=float, default=12, help="minutes between checkpoints with dev scores")
@@ -206,18 +201,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     encoder = transferred_encoder(tokenizer, args.layers)
     if args.from_scratch:
         encoder = empty_encoder(encoder.config)
-    net = Network(encoder, NgramConfig(buckets=args.buckets), {n: len(x) for n, x in labels.items()})
+    net = Network(encoder, {n: len(x) for n, x in labels.items()})
     hidden = encoder.config.hidden_size
     net.mlm = torch.nn.Sequential(torch.nn.Linear(hidden, hidden), torch.nn.GELU(), torch.nn.LayerNorm(hidden))
     groups = [
         {"params": list(net.encoder.encoder.parameters()), "base": args.lr},
         {"params": list(net.encoder.embeddings.parameters()), "base": args.lr * 2},
-        {"params": [*net.heads.parameters(), *net.ngram_heads.parameters(), *net.mlm.parameters()], "base": args.lr * 3},
+        {"params": [*net.heads.parameters(), *net.mlm.parameters()], "base": args.lr * 3},
     ]
-    dense = torch.optim.AdamW([{**g, "lr": g["base"]} for g in groups], weight_decay=0.01, betas=(0.9, 0.98), fused=True)
-    sparse = torch.optim.SparseAdam([net.table], lr=2e-3)
+    optimizer = torch.optim.AdamW([{**g, "lr": g["base"]} for g in groups], weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     trainable = [q for g in groups for q in g["params"]]
-    state = checkpoint.resume(args.out, net, [dense, sparse]) or {"step": 0, "seconds": 0.0, "streams": {}, "scores": {}}
+    if args.start:
+        checkpoint.resume(args.start, net, [])
+    state = checkpoint.resume(args.out, net, [optimizer]) or {"step": 0, "seconds": 0.0, "streams": {}, "scores": {}}
     for name, (epoch, position) in state["streams"].items():
         sources[name].seek(epoch, position)
     print({n: len(s.rows) for n, s in sources.items()}, f"resumed at step {state['step']}", file=sys.stderr, flush=True)
@@ -230,9 +226,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     while True:
         seconds = before + time.monotonic() - began
         done = max(seconds / (args.minutes * 60), step / args.steps)
-        for group in dense.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = group["base"] * min(1.0, (step + 1) / 200) * max(0.005, 1 - done)
-        sparse.param_groups[0]["lr"] = 2e-3 * max(0.02, 1 - done)
         finished = done >= 1
         if finished or time.monotonic() - last_saved > args.evaluate_every * 60:
             state = {"step": step, "seconds": seconds, "streams": {n: [s.epoch, s.position] for n, s in sources.items()},
@@ -240,14 +235,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             line = {**state, "loss": {n: round(float(np.mean(v[-50:])), 4) for n, v in losses.items() if v}}
             with (args.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
-            checkpoint.save(args.out, net.state_dict(), [dense, sparse], state)
+            checkpoint.save(args.out, net.state_dict(), [optimizer], state)
             print(json.dumps(line), file=sys.stderr, flush=True)
             last_saved = time.monotonic()
             if finished:
                 break
         rng = np.random.default_rng((args.seed, step))
-        dense.zero_grad()
-        sparse.zero_grad()
+        optimizer.zero_grad()
         for name in rng.choice(names, size=3, replace=False, p=shares / shares.sum()):
             index = sources[name].next()
             tokens += int(sources[name].rows.lengths[index].sum())
@@ -255,20 +249,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             loss.backward()
             losses[name].append(loss.item())
         torch.nn.utils.clip_grad_norm_(trainable, 1.0)
-        dense.step()
-        if net.table.grad is not None:
-            sparse.step()
+        optimizer.step()
         step += 1
         if step % 100 == 0:
             rate = tokens / (time.monotonic() - began)
             recent = {n: round(float(np.mean(v[-20:])), 3) for n, v in losses.items() if v}
             print(f"step {step} {done:.1%} {rate:.0f} tokens/s {recent}", file=sys.stderr, flush=True)
     files = sorted(p for p in args.data.rglob("*.parquet") if "dev" not in p.name)
-    command = {k: str(v) for k, v in vars(args).items() if k not in ("data", "tokenizer", "out")}
+    command = {k: str(v) for k, v in vars(args).items() if k not in ("data", "tokenizer", "out", "start")}
     record = {"command": command, "shares": SHARES, "steps": step,
               "seconds": round(state["seconds"]), "scores_dev_sample": state["scores"],
               "data_sha256": {str(p.relative_to(args.data)): sha256_file(p) for p in files},
-              "tokenizer_sha256": sha256_file(args.tokenizer)}  # fmt: skip
+              "tokenizer_sha256": sha256_file(args.tokenizer),
+              "start": json.loads((args.start / "checkpoint" / "training.json").read_text()) if args.start else None}  # fmt: skip
     export(net, args, labels, record)
     return 0
 

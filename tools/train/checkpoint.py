@@ -50,7 +50,6 @@ def resume(folder: Path, model: torch.nn.Module, optimizers: list[torch.optim.Op
             head, _, rest = key.partition(f"optimizer.{o}.")
             if head == "" and rest:
                 p, _, name = rest.partition(".")
-                is_sparse_step = name == "step" and isinstance(optimizer, torch.optim.SparseAdam)
-                state.setdefault(int(p), {})[name] = int(value) if is_sparse_step else value
+                state.setdefault(int(p), {})[name] = value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return progress

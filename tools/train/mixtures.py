@@ -18,7 +18,7 @@ from tools.generators import cmdline, cmdline_admin, dga, dns_legit, drop_known,
 
 from .data import TASKS, Rows, normalized, pack, read_table, sha256_file
 
-GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 2000, "cmdline": 800}
+GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 2000, "cmdline": 800, "url-phishing": 4000}
 """Generated rows a round."""
 
 UNSEEN_TOOLS = ("iodine",)
@@ -155,6 +155,21 @@ def _dga_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     return m.add(texts, names, dga.generate(rng, m._generated, words=vocabulary))
 
 
+def _phishing_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
+    """Names of top lists as legit sites: in the table a famous name stands mostly inside a phishing address."""
+    texts, names = m.real()
+    table = read_table(m.data, "dga", "train")
+    popular = rng.sample(sorted(table.loc[table["label"] == "legit", "text"]), min(m._generated, len(table) // 4))
+    known = {host_of(t) for t in m._known}
+    rows = [(rng.choice(("", "www.")) + name + rng.choice(("", "/")), "legit", "popular") for name in popular if name not in known]
+    return m.add(texts, names, rows)
+
+
+def host_of(address: str) -> str:
+    """Host of an address without its ``www.``."""
+    return address.rpartition("://")[2].partition("/")[0].lower().removeprefix("www.")
+
+
 def _tunnel_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     texts, names = m.real()
     exclude = (*UNSEEN_TOOLS, *sorted(set(m._held["family"]))) if len(m._held) else UNSEEN_TOOLS
@@ -177,6 +192,7 @@ def _cmdline_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]
 
 _ROUNDS: dict[str, Callable[[Mixture, random.Random], tuple[list[str], list[str]]]] = {
     "dga": _dga_round,
+    "url-phishing": _phishing_round,
     "dns-tunnel": _tunnel_round,
     "uri-attack": _uri_round,
     "cmdline": _cmdline_round,

@@ -1,4 +1,4 @@
-"""The trained network: a shallow BERT encoder, a hashed n-gram table and one linear head a task."""
+"""The trained network: a shallow BERT encoder and one linear head a task."""
 
 from __future__ import annotations
 
@@ -13,23 +13,15 @@ from torch.nn import functional
 from transformers import BertConfig, BertModel
 
 from .data import Rows, width_of
-from .ngrams import NgramConfig, hash_rows
 
 
 class Network(nn.Module):
-    """Encoder + n-gram features + heads.
+    """Encoder + one linear head a task on the mean-pooled last layer."""
 
-    ``features`` gives what a head reads: the mean-pooled last layer [n, hidden] and the n-gram vector [n, dim].
-    """
-
-    def __init__(self, encoder: BertModel, ngrams: NgramConfig, heads: dict[str, int]) -> None:
+    def __init__(self, encoder: BertModel, heads: dict[str, int]) -> None:
         super().__init__()
         self.encoder = encoder
-        self.ngram_config = ngrams
-        hidden = encoder.config.hidden_size
-        self.table = nn.Parameter(torch.zeros(ngrams.buckets, ngrams.dim))
-        self.heads = nn.ModuleDict({n: nn.Linear(hidden, c) for n, c in heads.items()})
-        self.ngram_heads = nn.ModuleDict({n: nn.Linear(ngrams.dim, c, bias=False) for n, c in heads.items()})
+        self.heads = nn.ModuleDict({n: nn.Linear(encoder.config.hidden_size, c) for n, c in heads.items()})
         self.dropout = nn.Dropout(0.1)
 
     def pooled(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,28 +31,9 @@ class Network(nn.Module):
         weights = mask.unsqueeze(-1) / lengths[:, None, None]
         return hidden, (hidden * weights).sum(1)
 
-    def ngram_vector(self, rows: Rows, index: NDArray[np.int64], drop: float = 0.0) -> Tensor:
-        """n-gram vectors [n, dim]: sum of the rows' buckets over sqrt(count); ``drop`` leaves some n-grams out."""
-        buckets, offsets = hash_rows(rows.data, rows.off[index], rows.off[index + 1], self.ngram_config)
-        if drop > 0:
-            keep = np.random.random_sample(len(buckets)) >= drop
-            counts = np.add.reduceat(keep, offsets[:-1]).astype(np.int64) if len(buckets) else np.zeros(len(index), np.int64)
-            buckets = buckets[keep]
-            offsets = np.concatenate([[0], np.cumsum(counts)])
-        counts = np.maximum(np.diff(offsets), 1)
-        weights = np.repeat((1.0 / np.sqrt(counts)).astype(np.float32), np.diff(offsets))
-        return functional.embedding_bag(
-            torch.from_numpy(buckets),
-            self.table,
-            torch.from_numpy(offsets[:-1]),
-            mode="sum",
-            sparse=True,
-            per_sample_weights=torch.from_numpy(weights),
-        )
-
-    def logits(self, task: str, pooled: Tensor, ngrams: Tensor) -> Tensor:
+    def logits(self, task: str, pooled: Tensor) -> Tensor:
         """Logits [n, C] of one head."""
-        return self.heads[task](self.dropout(pooled)) + self.ngram_heads[task](ngrams)
+        return self.heads[task](self.dropout(pooled))
 
 
 def embed_tokens(encoder: BertModel, ids: Tensor) -> Tensor:

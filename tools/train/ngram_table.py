@@ -3,14 +3,13 @@
     python -m tools.train.ngram_table --data DATA --checkpoint RUN/checkpoint
 
 A task with C labels takes C columns (one where C = 2): its logistic regression on n-gram counts / sqrt(total), trained alone, so
-that it errs independently of the encoder; a specialist's head adds it with one weight. Replaces ``ngrams.safetensors`` of the
-checkpoint and writes ``ngram_columns.json`` (which columns are whose) beside it.
+that it errs independently of the encoder; a specialist's head adds it with one weight. Writes ``ngrams.safetensors`` into the
+checkpoint and ``ngram_columns.json`` (which columns are whose) beside it.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 import time
@@ -134,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--epochs", type=float, default=6, help="epochs; small tables get up to four times as many")
     p.add_argument("--lr", type=float, default=1.5)
     p.add_argument("--drop", type=float, default=0.0, help="share of n-grams left out at random")
-    p.add_argument("--buckets", type=int, default=262144, help="rows of the table; 0: as the base has")
+    p.add_argument("--buckets", type=int, default=262144, help="rows of the table, a power of two")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--limit", type=int, default=0, help="rows of every table (small runs)")
@@ -149,10 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with safe_open(args.checkpoint / "heads.safetensors", "pt") as file:
         labels = json.loads(file.metadata()["labels"])
-    with safe_open(args.checkpoint / "ngrams.safetensors", "pt") as file:
-        config = NgramConfig(**{k: int(v) for k, v in file.metadata().items()})
-    if args.buckets:
-        config = dataclasses.replace(config, buckets=args.buckets)
+    config = NgramConfig(buckets=args.buckets)
     table = torch.zeros(config.buckets, config.dim)
     places: dict[str, dict[str, Any]] = {}
     begin = 0

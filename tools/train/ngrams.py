@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numba
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
+from torch.nn import functional
+
+from .data import Rows
 
 FNV_OFFSET = 2166136261
 FNV_PRIME = 16777619
@@ -16,7 +22,7 @@ FNV_PRIME = 16777619
 class NgramConfig:
     """Shape of the hashed n-gram table."""
 
-    buckets: int = 131072
+    buckets: int = 262144
     dim: int = 64
     min_n: int = 2
     max_n: int = 5
@@ -73,3 +79,26 @@ def hash_rows(
     offsets = np.empty(len(starts) + 1, np.int64)
     written = _hash_rows(data, starts, stops, config.min_n, config.max_n, config.buckets - 1, out, offsets)
     return out[:written], offsets
+
+
+@dataclasses.dataclass(frozen=True)
+class NgramTable:
+    """A trained table, float32 [buckets, dim]."""
+
+    config: NgramConfig
+    weight: torch.Tensor
+
+    @classmethod
+    def read(cls, path: Path) -> NgramTable:
+        """Read ``ngrams.safetensors``."""
+        with safe_open(path, "pt") as file:
+            return cls(NgramConfig(**{k: int(v) for k, v in file.metadata().items()}), file.get_tensor("weight"))
+
+    def vectors(self, rows: Rows, index: NDArray[np.int64]) -> torch.Tensor:
+        """n-gram vectors [n, dim] of the named rows: sum of the rows' buckets over sqrt(count)."""
+        buckets, offsets = hash_rows(rows.data, rows.off[index], rows.off[index + 1], self.config)
+        counts = np.diff(offsets)
+        weights = np.repeat((1.0 / np.sqrt(np.maximum(counts, 1))).astype(np.float32), counts)
+        return functional.embedding_bag(
+            torch.from_numpy(buckets), self.weight, torch.from_numpy(offsets[:-1]), mode="sum", per_sample_weights=torch.from_numpy(weights)
+        )

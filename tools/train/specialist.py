@@ -30,7 +30,7 @@ from transformers import BertModel
 from . import calibration, mixtures
 from .data import TASKS, Rows, batches, in_order, load_tokenizer, sha256_file
 from .network import Network, embed_tokens, mean_pool, padded, run_layers, set_dropout
-from .ngrams import NgramConfig
+from .ngrams import NgramTable
 
 Floats = NDArray[np.float32]
 
@@ -41,8 +41,8 @@ def fake_quantize(weight: Tensor, dim: int) -> Tensor:
     return torch.round(weight / scale).clamp(-127, 127) * scale
 
 
-def load_base(folder: Path) -> tuple[Network, dict[str, list[str]]]:
-    """The frozen base with int8-rounded weights, and the label lists of its heads."""
+def load_base(folder: Path) -> tuple[Network, NgramTable, dict[str, list[str]]]:
+    """The frozen base with int8-rounded weights, its n-gram table, rounded too, and the label lists of its heads."""
     encoder = BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="eager")
     set_dropout(encoder, 0.0)
     with torch.no_grad():
@@ -55,19 +55,13 @@ def load_base(folder: Path) -> tuple[Network, dict[str, list[str]]]:
 
     with safe_open(folder / "heads.safetensors", "pt") as file:
         labels = json.loads(file.metadata()["labels"])
-    with safe_open(folder / "ngrams.safetensors", "pt") as file:
-        config = NgramConfig(**{k: int(v) for k, v in file.metadata().items()})
-    net = Network(encoder, config, {n: len(x) for n, x in labels.items()})
+    net = Network(encoder, {n: len(x) for n, x in labels.items()})
     heads = load_file(folder / "heads.safetensors")
-    with torch.no_grad():
-        net.table.copy_(fake_quantize(load_file(folder / "ngrams.safetensors")["weight"], 0))
-        for name in labels:
-            net.heads[name].weight.copy_(heads[f"{name}.weight"])
-            net.heads[name].bias.copy_(heads[f"{name}.bias"])
-            net.ngram_heads[name].weight.copy_(heads[f"{name}.ngram_weight"])
+    net.heads.load_state_dict({k: heads[k] for k in net.heads.state_dict()})
     for parameter in net.parameters():
         parameter.requires_grad_(False)
-    return net, labels
+    table = NgramTable.read(folder / "ngrams.safetensors")
+    return net, NgramTable(table.config, fake_quantize(table.weight, 0)), labels
 
 
 class Cached:
@@ -92,16 +86,16 @@ class Cached:
         return self.hidden[source], position < lengths[:, None], lengths
 
 
-def features(net: Network, model: BertModel, rows: Rows, first: int) -> tuple[Floats, Floats]:
+def features(net: Network, table: NgramTable, model: BertModel, rows: Rows, first: int) -> tuple[Floats, Floats]:
     """Pooled [n, hidden] and n-gram [n, dim] vectors of all rows under the adapter."""
     model.eval()
     cached = Cached(net, rows, first)
-    out, ngrams = torch.empty(len(rows), model.config.hidden_size), torch.empty(len(rows), net.ngram_config.dim)
+    out, ngrams = torch.empty(len(rows), model.config.hidden_size), torch.empty(len(rows), table.config.dim)
     with torch.no_grad():
         for index in in_order(rows.lengths, 4096):
             hidden, mask, lengths = cached.batch(index)
             out[torch.from_numpy(index)] = mean_pool(run_layers(model, hidden, mask, first), mask, lengths)
-            ngrams[torch.from_numpy(index)] = net.ngram_vector(rows, index)
+            ngrams[torch.from_numpy(index)] = table.vectors(rows, index)
     return out.numpy(), ngrams.numpy()
 
 
@@ -178,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.manual_seed(args.seed)
     np.random.seed(args.seed)
     tokenizer = load_tokenizer(args.checkpoint / "spm.model")
-    net, all_labels = load_base(args.checkpoint)
+    net, table, all_labels = load_base(args.checkpoint)
     labels = all_labels[args.task]
     num_layers = net.encoder.config.num_hidden_layers
     args.first_layer = num_layers - args.layers
@@ -210,13 +204,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         weights = torch.tensor(inverse / inverse[mixture.train_y].mean(), dtype=torch.float32)
     seconds = 0.0 if args.reuse else train(net, model, head, mixture.rounds(), args, weights)
     dev = mixture.dev()
-    pooled, ngrams = features(net, model, dev, args.first_layer)
+    pooled, ngrams = features(net, table, model, dev, args.first_layer)
     columns = json.loads((args.checkpoint / "ngram_columns.json").read_text())[args.task]
     combined = calibration.combine(head.weight.detach().numpy(), head.bias.detach().numpy(), columns, pooled, ngrams, dev.y)
     logits = combined.logits(pooled, ngrams)
 
     def features_of(rows: Rows) -> tuple[Floats, Floats]:
-        return features(net, model, rows, args.first_layer)
+        return features(net, table, model, rows, args.first_layer)
 
     domain = calibration.fit_domain(*mixture.domain_features(features_of))
     result = calibration.calibrate(TASKS[args.task], labels, logits, dev.y, domain.probability(pooled, ngrams))
