@@ -233,6 +233,18 @@ def test_a_syslog_that_is_away_is_waited_for(tmp_path: Path) -> None:
     assert watcher.gauges().disk_trouble == 1 and len(got) == 8
 
 
+@pytest.mark.parametrize("state", [False, True])
+def test_a_device_or_a_pipe_is_written_to_as_a_stream(tmp_path: Path, state: bool) -> None:
+    (tmp_path / "dns.log").write_text(DNS)
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    keep = {"state": tmp_path / "s"} if state else {}
+    _watch(tmp_path / "dns.log", output=tmp_path / "pipe", once=True, **keep)
+    assert os.read(reader, 1 << 16).count(b"\n") == 8
+    os.close(reader)
+    assert _watch(tmp_path / "dns.log", output=Path("/dev/null"), once=True).books.total().events == 8
+
+
 def test_a_torn_tail_is_cut_and_told(tmp_path: Path) -> None:
     (tmp_path / "dns.log").write_text(DNS)
     config = {"output": tmp_path / "e.jsonl", "state": tmp_path / "state", "once": True}

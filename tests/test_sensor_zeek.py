@@ -139,6 +139,13 @@ def test_the_bare_form_of_the_writer() -> None:
     assert isinstance(record, ZeekRecord) and record.values("query") == ["a.example"] and record.log == "zeek.dns"
 
 
+@pytest.mark.parametrize(("fields", "log"), [("ts uid query", "zeek.dns"), ("ts uid host uri", "zeek.http"), ("ts odd", "zeek.unknown")])
+def test_without_path_and_a_telling_name_the_fields_tell_the_log(fields: str, log: str) -> None:
+    text = zeek_log(fields, *[" ".join("v" for _ in fields.split())]).replace("#path\tdns\n", "")
+    (record,) = records(text, "export.log")
+    assert not isinstance(record, str) and record.log == log
+
+
 def test_json_after_a_tsv_header_is_still_json() -> None:
     last = records(zeek_log("ts query") + '{"_path":"dns","query":"a.example"}')[-1]
     assert isinstance(last, JsonRecord) and last.values("query") == ["a.example"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import cast
 
 from .timestamps import parse_time
@@ -16,12 +16,13 @@ from .timestamps import parse_time
 _STEP = re.compile(r"([^\[\]]+?)(?:\[(?:([^=\]]+)=([^\]]*))?\])?\Z")
 _TIME_FIELDS = ("ts", "timestamp", "@timestamp", "UtcTime", "EventTime", "time")
 _MAX_INT_DIGITS = 4000
-# Tells a Zeek log written without _path by the fields that only it has; the first match counts.
+# Tells a Zeek log that does not name itself by the fields that only it has; the first match counts.
 _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("dns", ("trans_id", "qtype_name")),
     ("dns", ("query", "rcode")),
     ("dns", ("query", "qtype")),
     ("dns", ("query", "trans_id")),
+    ("sip", ("call_id", "seq")),
     ("http", ("trans_depth", "request_body_len")),
     ("http", ("uri", "method")),
     ("http", ("user_agent", "host")),
@@ -34,7 +35,14 @@ _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("files", ("fuid", "seen_bytes")),
     ("software", ("software_type",)),
     ("smtp", ("trans_depth", "helo")),
+    ("quic", ("client_initial_dcid",)),
     ("conn", ("conn_state",)),
+    # cut down to a few fields
+    ("dns", ("query",)),
+    ("http", ("uri",)),
+    ("http", ("user_agent",)),
+    ("ssl", ("server_name",)),
+    ("x509", ("san.dns",)),
 )
 # Exports of host events may have an event_type too; Suricata has none of these at the top.
 _HOST_KEYS = frozenset({"CommandLine", "command_line", "cmdline", "process", "EventData", "Event", "winlog", "EXECVE", "PROCTITLE"})
@@ -148,19 +156,17 @@ def classify_object(data: dict[str, object], file_log: str) -> JsonRecord:
     if isinstance(path, str):
         return JsonRecord(data, f"zeek.{path}")
     event_type = data.get("event_type")
-    if isinstance(event_type, str) and "timestamp" in data and _HOST_KEYS.isdisjoint(data):
+    if isinstance(event_type, str) and _HOST_KEYS.isdisjoint(data) and ("timestamp" in data or isinstance(data.get(event_type), dict)):
         return JsonRecord(data, f"eve.{event_type}")
     if "ts" in data and ("uid" in data or "fuid" in data or file_log or "id" in data):
-        return JsonRecord(data, file_log or _by_signature(data) or "zeek.unknown")
-    signed = _by_signature(data) if "ts" in data else ""
+        return JsonRecord(data, file_log or log_of_fields(data) or "zeek.unknown")
+    signed = log_of_fields(data) if "ts" in data else ""
     return JsonRecord(data, signed or "host")
 
 
-def _by_signature(data: Mapping[str, object]) -> str:
-    for log, names in _SIGNATURES:
-        if all(name in data for name in names):
-            return f"zeek.{log}"
-    return ""
+def log_of_fields(names: Container[str]) -> str:
+    """What the names of its fields say about a Zeek log; unknown is empty."""
+    return next((f"zeek.{log}" for log, wanted in _SIGNATURES if all(name in names for name in wanted)), "")
 
 
 def as_mapping(value: object) -> Mapping[str, object]:

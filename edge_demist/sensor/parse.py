@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Protocol
 
-from .jsonlog import JsonRecord, classify_object, parse_object
+from .jsonlog import JsonRecord, classify_object, log_of_fields, parse_object
 from .zeek import ZeekParser, ZeekRecord
 
 _BOM = b"\xef\xbb\xbf"
@@ -75,7 +75,10 @@ class LineParser:
             return None
         if self._zeek.header is None and line.lstrip().startswith((b"{", b"[")):
             return self._parse_json(line)
-        return self._zeek.parse(line, self.file_log or "zeek.unknown")
+        record = self._zeek.parse(line, self.file_log)
+        if isinstance(record, ZeekRecord) and not record.log:
+            record.log = log_of_fields(record.header.index) or "zeek.unknown"
+        return record
 
     def _parse_json(self, line: bytes) -> ZeekRecord | JsonRecord | str:
         if self._zeek.header is not None:

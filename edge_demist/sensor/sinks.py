@@ -251,13 +251,13 @@ def _identity(line: bytes, form: str) -> str | None:
 
 
 class StreamSink:
-    """Lines to standard output, or to any open descriptor; durable as far as the reader is."""
+    """Lines to standard output, a pipe or a device; durable as far as the reader is."""
 
     batch_only = False
 
-    def __init__(self, fd: int, form: str = "jsonl") -> None:
-        """Take a descriptor."""
-        self._fd, self._form = fd, form
+    def __init__(self, fd: int, form: str = "jsonl", *, own: bool = False) -> None:
+        """Take a descriptor; ``own`` closes it at the end."""
+        self._fd, self._form, self._own = fd, form, own
         self._queue = zeek_header().encode("ascii") + b"\n" if form == "zeek" else b""
 
     def write(self, events: Sequence[Event]) -> None:
@@ -282,7 +282,9 @@ class StreamSink:
         """Nothing to do."""
 
     def close(self) -> None:
-        """The descriptor belongs to the caller."""
+        """Close the descriptor, unless it is the caller's."""
+        if self._own:
+            os.close(self._fd)
 
 
 class SyslogSink:
@@ -364,4 +366,6 @@ def make_file_sink(form: str, path: Path | None, **options: object) -> Sink:
         return ParquetSink(path)
     if path is None:
         return StreamSink(1, form)
+    if path.exists() and not path.is_file():  # /dev/null, /dev/stdout, a named pipe: nothing to fsync or cut
+        return StreamSink(os.open(path, os.O_WRONLY | os.O_CLOEXEC), form, own=True)
     return FileSink(path, form, **options)  # type: ignore[arg-type]
