@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -97,6 +98,17 @@ class Policy:
     require_signature: bool = False
     state_file: Path | None = None
 
+    def check_manifest(self, folder: Path) -> str:
+        """Check the signature as demanded, files not.
+
+        Returns:
+            The bundle's id (SHA-256 of the manifest): what is then loaded must have the same.
+        """
+        raw, _ = read_manifest(folder)
+        if self._must_verify(folder / SIGNATURE_NAME):
+            _verify(raw, folder / SIGNATURE_NAME, MANIFEST_CONTEXT, self._key(folder.name))
+        return hashlib.sha256(raw).hexdigest()
+
     def check_bundle(self, folder: Path) -> None:
         """Raise SignatureError if ``folder`` is not signed as demanded or is older than one accepted before.
 
@@ -135,7 +147,10 @@ def accept_version(state_file: Path, name: str, version: object) -> None:
         raise SignatureError(f"manifest: version must be a whole number, not {version!r}")
     known = _read_state(state_file)
     if version < known.get(name, 0):
-        raise SignatureError(f"bundle {name!r}: version {version} is older than {known[name]}, which was accepted before")
+        raise SignatureError(
+            f"bundle {name!r}: version {version} is older than {known[name]}, which was accepted before; "
+            f"to go back on purpose, remove {state_file}"
+        )
     if known.get(name) == version:
         return
     temporary = state_file.with_name(f"{state_file.name}.{os.getpid()}.tmp")
@@ -145,6 +160,11 @@ def accept_version(state_file: Path, name: str, version: object) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(state_file)
+    folder = os.open(state_file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _read_state(path: Path) -> dict[str, int]:
@@ -162,7 +182,7 @@ def _read_state(path: Path) -> dict[str, int]:
 def _verify(message: bytes, signature_file: Path, context: bytes, public_key_bytes: bytes) -> None:
     key = parse_public_key(public_key_bytes)
     if not signature_file.is_file():
-        raise SignatureError(f"{signature_file.name}: missing; this is not signed")
+        raise SignatureError(f"{signature_file}: missing; this is not signed (python -m quantize sign), but a signature is required")
     text = _read(signature_file, MAX_SIGNATURE_FILE_BYTES).decode("ascii", "replace").strip()
     try:
         signature = bytes.fromhex(text)

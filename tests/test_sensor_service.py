@@ -41,7 +41,8 @@ def command(module, *arguments: str) -> int:  # type: ignore[no-untyped-def]
 
 
 def test_the_unit_keeps_its_promises(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command(install_service, "--print", "--memory-max", "128M", "--cpu-quota", "25", "/var/log/x.json") == 0
+    trust = ("--bundle", "/opt/bundle", "--require-signature", "/etc/edge-demist/key.pub")
+    assert command(install_service, "--print", "--memory-max", "128M", "--cpu-quota", "25", *trust, "/var/log/x.json") == 0
     unit = capsys.readouterr().out.splitlines()
     for line in (
         "DynamicUser=yes",
@@ -57,6 +58,7 @@ def test_the_unit_keeps_its_promises(capsys: pytest.CaptureFixture[str]) -> None
         assert line in unit
     (start,) = [line for line in unit if line.startswith("ExecStart=")]
     assert " watch /var/log/x.json --state " in start and "--alarms-per-day 20" in start
+    assert start.endswith(" --bundle /opt/bundle --require-signature /etc/edge-demist/key.pub")
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")

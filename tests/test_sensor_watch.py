@@ -23,8 +23,9 @@ from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.control import Control, ServiceManager
 from edge_demist.sensor.formats import ZEEK_FIELDS
 from edge_demist.sensor.parse import LineParser
+from edge_demist.sensor.patience import Stopped
 from edge_demist.sensor.sinks import FileSink
-from edge_demist.sensor.watcher import Stopped, Watcher, exit_code
+from edge_demist.sensor.watcher import Watcher, exit_code
 from edge_demist.sensor.zeek import ZeekRecord
 from tools.fake_model import FakeModel
 from tools.faults import FastDisk, LogWorld, ScriptedControl, refuse

@@ -26,7 +26,8 @@ from pathlib import Path
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.control import Control
 from edge_demist.sensor.disk import Disk
-from edge_demist.sensor.watcher import FIRST_DELAY_S, Stopped, Watcher
+from edge_demist.sensor.patience import FIRST_DELAY_S, Stopped
+from edge_demist.sensor.watcher import Watcher
 from tools.fake_model import FakeModel
 from tools.faults import FastDisk, FaultDisk, LogWorld, PowerCut, PowerDisk, ScriptedControl, kill_at, refuse
 

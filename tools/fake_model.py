@@ -40,12 +40,20 @@ class FakeSpecialist:
     thresholds: dict[str, dict[str, float]] = field(default_factory=lambda: {"fpr": {"0.01": 0.99, "0.001": 0.999}})
 
 
+@dataclass(frozen=True)
+class FakeBundle:
+    """A bundle's facts."""
+
+    name: str = "fake"
+    version: int = 1
+
+
 class FakeModel:
     """Looks like ``EdgeDemist`` from outside; strings that contain ``evil`` score 0.9999."""
 
-    def __init__(self, bundle_id: str = "fake", tasks: Sequence[str] = ALARM_TASKS + CATEGORY_TASKS) -> None:
-        """Choose an id and tasks."""
-        self.bundle_id, self.tasks = bundle_id, tuple(sorted(tasks))
+    def __init__(self, bundle_id: str = "fake", tasks: Sequence[str] = ALARM_TASKS + CATEGORY_TASKS, version: int = 1) -> None:
+        """Choose an id, tasks and a version."""
+        self.bundle_id, self.tasks, self.bundle = bundle_id, tuple(sorted(tasks)), FakeBundle(version=version)
         self.calls = self.strings = 0
         self.closed = False
 

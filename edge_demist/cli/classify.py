@@ -7,7 +7,8 @@ from typing import Any
 
 from ..errors import InputError
 from ..model import EdgeDemist, Prediction
-from .lines import Line, Progress, add_input, add_model, dump, merged, read_batches, write_lines
+from .lines import Line, Progress, add_input, dump, merged, read_batches, write_lines
+from .models import add_model, load_model
 
 EXAMPLES = """examples:
   edge-demist classify --task hostname-category names.txt
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.task is None and args.input_format != "jsonl":
         raise InputError("give --task NAME (see: edge-demist tasks)")
     failed = False
-    with EdgeDemist.load(args.bundle, engine=args.engine, threads=args.threads) as model:
+    with load_model(args) as model:
         if args.task is not None:
             model.specialist(args.task)
         progress = Progress()

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..model import EdgeDemist
 from ..normalizers import NORMALIZERS
-from .lines import Line, Progress, add_input, add_model, dump, merged, read_batches, write_lines
+from .lines import Line, Progress, add_input, dump, merged, read_batches, write_lines
+from .models import add_model, load_model
 
 Floats = NDArray[np.float32]
 
@@ -151,7 +152,7 @@ def _record(line: Line, vector: Floats) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> int:
     """Embed; 1 if some lines failed."""
-    with EdgeDemist.load(args.bundle, engine=args.engine, threads=args.threads) as model:
+    with load_model(args) as model:
         if args.output == "-":
             return _run(args, model, _JsonSink(None))
         target = Path(args.output)

@@ -15,7 +15,7 @@ import numpy as np
 from .. import __version__, native
 from ..bundle import Bundle
 from ..model import EdgeDemist
-from .lines import add_model
+from .models import add_model, load_model
 
 
 def add_parser(subparsers: Any) -> None:
@@ -89,7 +89,7 @@ def _reason(name: str, level: str | None, asked: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Print the facts."""
-    with EdgeDemist.load(args.bundle, engine=args.engine, threads=args.threads) as model:
+    with load_model(args) as model:
         facts = gather(model, args.engine)
     if args.json:
         print(json.dumps(facts, indent=1))

@@ -30,11 +30,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--memory-max", default=_DEFAULT.memory_max, metavar="SIZE", help="MemoryMax (default 256M)")
     parser.add_argument("--cpu-quota", type=int, default=_DEFAULT.cpu_quota, metavar="PERCENT", help="CPUQuota (default 50)")
     parser.add_argument("--alarms-per-day", type=int, default=20, metavar="N", help="budget of alarms (default 20)")
+    parser.add_argument("--bundle", default="", metavar="DIR", help="model bundle (default: the one that is installed)")
+    parser.add_argument("--require-signature", default="", metavar="KEY", help="refuse a bundle that this public key has not signed")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command: 0, 1 if the unit cannot be written, 2 for wrong usage."""
+    named = (("--bundle", args.bundle), ("--require-signature", args.require_signature))
     executable = args.executable or shutil.which("edge-demist") or _DEFAULT.executable
     try:
         options = UnitOptions(
@@ -43,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
             groups=tuple(args.group or _DEFAULT.groups),
             memory_max=args.memory_max,
             cpu_quota=args.cpu_quota,
-            extra=("--emit", "alarms", "--alarms-per-day", str(args.alarms_per_day)),
+            extra=("--emit", "alarms", "--alarms-per-day", str(args.alarms_per_day), *(x for pair in named if pair[1] for x in pair)),
         )
     except InputError as error:
         sys.stderr.write(f"edge-demist install-service: {error}\n")

@@ -44,15 +44,6 @@ def add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--field", default=None, metavar="NAME", help="key or column that holds the string (jsonl: text, zeek: query)")
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """Options shared by commands that load a bundle."""
-    parser.add_argument("--bundle", type=Path, default=None, metavar="DIR", help="bundle folder (default: the one in the package)")
-    parser.add_argument(
-        "--engine", default="auto", choices=("auto", "native", "jit", "onnxruntime"), help="what computes (default: %(default)s)"
-    )
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads for large batches (default: 1)")
-
-
 def open_input(name: str) -> BinaryIO:
     """Open a file, or standard input for ``-``.
 

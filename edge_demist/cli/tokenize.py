@@ -6,9 +6,9 @@ import argparse
 import itertools
 from typing import Any
 
-from ..model import EdgeDemist
 from ..normalizers import to_bytes
-from .lines import add_input, add_model, dump, merged, read_batches, write_lines
+from .lines import add_input, dump, merged, read_batches, write_lines
+from .models import add_model, load_model
 
 EXAMPLES = """examples:
   echo www.example.com | edge-demist tokenize -
@@ -31,7 +31,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Tokenize; 1 if some lines failed."""
     failed = False
-    with EdgeDemist.load(args.bundle, engine=args.engine) as model:
+    with load_model(args) as model:
         for batch in read_batches(args):
             good = [line for line in batch if not line.error]
             ids, offsets = model.tokenizer.encode_batch([to_bytes(line.text) for line in good], add_special_tokens=args.special)

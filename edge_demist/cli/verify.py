@@ -10,6 +10,7 @@ from typing import Any
 from ..bundle import Bundle, default_path
 from ..errors import BundleError, InputError
 from ..specialists import load_specialist
+from .models import SIGNATURE_VARIABLE, required_key
 
 EXAMPLES = """examples:
   edge-demist verify
@@ -30,7 +31,14 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("path", nargs="?", type=Path, default=None, metavar="DIR", help="bundle folder (default: the one in the package)")
     parser.add_argument("--bundle", type=Path, default=None, metavar="DIR", help="same as DIR")
-    parser.add_argument("--key", type=Path, default=None, metavar="FILE", help="public key; the bundle must be signed by it")
+    parser.add_argument(
+        "--key",
+        "--require-signature",
+        type=Path,
+        default=required_key(),
+        metavar="KEY",
+        help=f"public key; the bundle must be signed by it (also: ${SIGNATURE_VARIABLE})",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

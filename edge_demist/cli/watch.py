@@ -13,8 +13,10 @@ from ..sensor.cache import DEFAULT_ENTRIES
 from ..sensor.config import WatchConfig
 from ..sensor.control import Control, Log
 from ..sensor.lines import MAX_LINE_BYTES
-from ..sensor.scoring import DEFAULT_FPR, ModelLike
-from ..sensor.watcher import Stopped, Watcher, exit_code
+from ..sensor.patience import Stopped
+from ..sensor.scoring import DEFAULT_FPR
+from ..sensor.watcher import Watcher, exit_code
+from .models import add_model, load_model
 
 EXAMPLES = """examples:
   edge-demist watch /var/log/zeek --once -o events.jsonl --summary summary.json
@@ -57,9 +59,7 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fpr", type=float, default=DEFAULT_FPR, help="calibrated false-positive rate to start at (default 0.001)")
     parser.add_argument("--embeddings", choices=("none", "int8", "float32"), default="none", help="write vectors of certificates")
     parser.add_argument("--no-explain", action="store_true", help="leave out why an alarm was given")
-    parser.add_argument("--bundle", type=Path, metavar="DIR", help="model bundle (default: the one that is installed)")
-    parser.add_argument("--engine", default="auto", help="engine of the model (default auto)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the engine (default 1)")
+    add_model(parser)
     parser.add_argument("--metrics", type=Path, metavar="FILE", help="Prometheus textfile, replaced every 10 s")
     parser.add_argument("--metrics-port", type=int, default=0, metavar="PORT", help="serve metrics on 127.0.0.1:PORT")
     parser.add_argument("--log", choices=("json", "text", "off"), default="json", help="own log on standard error (default json)")
@@ -108,13 +108,8 @@ def config_of(args: argparse.Namespace) -> WatchConfig:
         keep=args.keep,
         metrics=args.metrics,
         metrics_port=args.metrics_port,
+        require_signature=args.require_signature is not None,
     )
-
-
-def _load_model(args: argparse.Namespace) -> ModelLike:
-    from .. import EdgeDemist
-
-    return EdgeDemist.load(args.bundle, engine=args.engine, threads=args.threads)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -122,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     log, control = Log(args.log), Control()
     try:
         config = config_of(args)
-        watcher = Watcher(config, lambda: _load_model(args), control=control, log=log)
+        watcher = Watcher(config, lambda: load_model(args), control=control, log=log)
     except (EdgeDemistError, OSError) as error:
         sys.stderr.write(f"edge-demist watch: {error}\n")
         return 2

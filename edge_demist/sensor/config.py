@@ -42,6 +42,12 @@ class WatchConfig:
     keep: int = 0
     metrics: Path | None = None
     metrics_port: int = 0
+    require_signature: bool = False
+
+    @property
+    def versions(self) -> Path | None:
+        """Where the highest bundle version used is kept: with signatures and a state folder."""
+        return self.state / "bundle-versions.json" if self.state and self.require_signature else None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.

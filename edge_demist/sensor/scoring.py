@@ -62,6 +62,18 @@ class SpecialistLike(Protocol):
         """``{"fpr": {"0.001": score, …}}``."""
 
 
+class BundleLike(Protocol):
+    """What the sensor reads of a bundle."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def version(self) -> int:
+        """Its version; later ones are higher."""
+
+
 class ModelLike(Protocol):
     """The part of ``EdgeDemist`` that the sensor uses."""
 
@@ -72,6 +84,10 @@ class ModelLike(Protocol):
     @property
     def bundle_id(self) -> str:
         """SHA-256 of the bundle's manifest."""
+
+    @property
+    def bundle(self) -> BundleLike:
+        """The bundle."""
 
     def classify(self, texts: Sequence[str], task: Sequence[str]) -> Sequence[PredictionLike]:
         """Answers, in order."""

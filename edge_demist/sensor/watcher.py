@@ -23,19 +23,15 @@ from .events import Event
 from .follow import Follower
 from .mapping import FieldMapping, load_rules
 from .metrics import Gauges, Histogram, render, serve_local, write_textfile
+from .patience import Patience, Stopped
 from .pipeline import Options, Pipeline
 from .scoring import ModelLike, Scorer, self_test
 from .sinks import FileSink, Sink, SyslogSink, make_file_sink
+from .versions import VersionGuard
 
 MAX_UNSYNCED_BYTES = 4 << 20
 METRICS_EVERY_S = 10.0
 SUMMARY_FORMAT = 1
-FIRST_DELAY_S = 0.1
-TRIES_AFTER_STOP = 8
-
-
-class Stopped(Exception):
-    """A stop was asked for while the disk would not take data; the checkpoint has not moved."""
 
 
 class Watcher:
@@ -59,10 +55,11 @@ class Watcher:
         self.config, self._load_model = config, load_model
         self.control, self._disk, self.log = control or Control(), disk or Disk(), log or Log("off")
         self._manager = ServiceManager()
+        self._patience = Patience(self.control, self._manager, self.log, self._write_metrics)
         self.books, self.latency = Books(), Histogram()
         self._alarms: Counter[str] = Counter()
         self._reloads: Counter[str] = Counter()
-        self._commits = self._disk_trouble = 0
+        self._commits = 0
         self._pending_since = self._last_commit = self._last_scan = self._last_metrics = 0.0
         self._scan_every = config.scan_s
         self._dirty = False
@@ -83,6 +80,8 @@ class Watcher:
         for problem in problems:
             self.log("state-damaged", {"error": problem})
         self.model = self._load_model()
+        self._guard = VersionGuard(self.config.versions)
+        self._guard.accept(self.model)
         self.pipeline = self._make_pipeline(checkpoint)
         self.sinks = self._make_sinks(checkpoint)
         self.follower = self._make_follower(checkpoint)
@@ -258,33 +257,7 @@ class Watcher:
         self._last_commit = time.monotonic()
 
     def _patiently(self, action: Callable[[], None]) -> None:
-        """Do it, however long the disk or the reader refuses; say so, keep the watchdog quiet, read nothing."""
-        delay, tries_left = FIRST_DELAY_S, TRIES_AFTER_STOP
-        while True:
-            try:
-                action()
-            except BrokenPipeError:
-                raise
-            except OSError as error:
-                if not self._worth_waiting(error):
-                    raise
-                self._disk_trouble += 1
-                self.log("waiting-for-output", {"error": error.strerror or str(error), "retry_in_s": delay})
-                self._manager.status(f"waiting: {error.strerror or error}")
-                if self.control.stop:
-                    tries_left -= 1
-                    if tries_left < 0:
-                        raise Stopped from error
-                    self.control.pause(min(delay, 0.5))
-                self.control.wait(delay)
-                self._manager.ping()
-                self._write_metrics()
-                delay = min(delay * 2, 5.0)
-            else:
-                if delay > FIRST_DELAY_S:
-                    self.log("output-takes-data-again", {})
-                    self._manager.status("running")
-                return
+        self._patience.until_done(action, self._worth_waiting)
 
     def _worth_waiting(self, error: OSError) -> bool:
         socket_gone = any(isinstance(s, SyslogSink) and s.backlog_bytes for s in self.sinks)
@@ -299,6 +272,7 @@ class Watcher:
         self._flush()
         try:
             allow = load_allow_lists(self.config.allow)
+            load_rules(self.config.mapping)  # before anything is swapped
             self._reload_model()
             self.pipeline.mapping = self._make_mapping()
             self.pipeline.policy.allow = allow
@@ -315,9 +289,11 @@ class Watcher:
             fresh.close()
             return
         try:
+            self._guard.check(fresh)
             self_test(fresh)
             scorer = Scorer(fresh, self.config.cache_entries)
-        except EdgeDemistError:
+            self._guard.accept(fresh)
+        except (EdgeDemistError, OSError):
             fresh.close()
             raise
         old, self.model = self.model, fresh
@@ -342,7 +318,7 @@ class Watcher:
             open_files=sum(s.is_open for s in sources),
             commits=self._commits,
             repeats_dropped=sum(s.repeats_dropped for s in self.sinks if isinstance(s, FileSink)),
-            disk_trouble=self._disk_trouble,
+            disk_trouble=self._patience.waits,
             reloads=self._reloads,
             alarms=self._alarms,
             thresholds=self.pipeline.policy.thresholds,
