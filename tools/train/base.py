@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from . import checkpoint
-from .data import CORPUS_KINDS, TASKS, Rows, batches, in_order, load_tokenizer, normalized, pack, read_table, sha256_file
+from .data import CORPUS_KINDS, TASKS, Rows, batches, in_order, load_tokenizer, normalized, pack, read_labels, read_table, sha256_file
 from .network import Network, empty_encoder, padded, transferred_encoder
 
 # Share of training batches (each of about --tokens tokens) given to each source.
@@ -91,7 +91,7 @@ def build_sources(args: argparse.Namespace, tokenizer: Any) -> tuple[dict[str, S
         check = read_table(args.data, name, "dev").sample(frac=1, random_state=0).head(args.dev_rows)
         check_y = check["label"].map(code).fillna(-1).to_numpy(np.int64)
         dev[name] = pack(normalized(check["text"], task.normalizer), tokenizer, task.max_tokens, check_y)
-    table = pd.read_parquet(args.data / "corpus" / "hostname-labels.parquet")
+    table = read_labels(args.data, args.exclude_source)
     table = table.sample(min(args.limit or args.label_rows, len(table)), random_state=args.seed)
     names = sorted({p for joined in table["labels"].unique() for p in joined.split("|")})
     labels["labels"] = names

@@ -102,6 +102,14 @@ def read_table(folder: Path, task: str, split: str, exclude_sources: Sequence[st
     return table.reset_index(drop=True)
 
 
+def read_labels(folder: Path, exclude_sources: Sequence[str] = ()) -> pd.DataFrame:
+    """Read ``corpus/hostname-labels.parquet``; names that an excluded source labels, alone or with others, are dropped."""
+    table = pd.read_parquet(folder / "corpus" / "hostname-labels.parquet")
+    if exclude_sources:
+        table = table[[not set(s.split("|")) & set(exclude_sources) for s in table["sources"]]]
+    return table.reset_index(drop=True)
+
+
 def normalized(texts: Sequence[str], normalizer: str) -> list[str]:
     """Apply a named normalizer to every text."""
     function = NORMALIZERS[normalizer]

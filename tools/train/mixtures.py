@@ -93,7 +93,7 @@ class Mixture:
     def rounds(self) -> Iterator[Rows]:
         """Training rows, round after round; the same object again where nothing is drawn anew."""
         make = _ROUNDS.get(self.task.name)
-        fixed = None if make else self._pack(list(self._table["text"]), list(self._table["label"]))
+        fixed = None if make else self.pack(list(self._table["text"]), list(self._table["label"]))
         number = 0
         while True:
             if make is None:
@@ -102,17 +102,17 @@ class Mixture:
                 continue
             rng = random.Random(f"{self._seed} {self.task.name} {number}")
             number += 1
-            yield self._pack(*make(self, rng))
+            yield self.pack(*make(self, rng))
 
     def dev(self) -> Rows:
         """The dev split."""
-        return self._pack(list(self._dev["text"]), list(self._dev["label"]))
+        return self.pack(list(self._dev["text"]), list(self._dev["label"]))
 
     def score_held_out(self, predict: Callable[[Rows], NDArray[np.int64]]) -> dict[str, float]:
         """Share of right answers on each family left out of training."""
         result = {}
         for family, rows in self._held.groupby("family") if len(self._held) else ():
-            packed = self._pack(list(rows["text"]), list(rows["label"]))
+            packed = self.pack(list(rows["text"]), list(rows["label"]))
             result[str(family)] = round(float((predict(packed) == packed.y).mean()), 4)
         return result
 
@@ -132,9 +132,10 @@ class Mixture:
             texts += list(column.sample(min(share, len(column)), random_state=2))
         if self.task.normalizer == "hostname":
             texts = [t for t in texts if any(c in t for c in " /:;='\"<>\\") or not t.isascii()]
-        return features(self._pack(list(own))), features(self._pack(texts))
+        return features(self.pack(list(own))), features(self.pack(texts))
 
-    def _pack(self, texts: list[str], names: list[str] | None = None) -> Rows:
+    def pack(self, texts: list[str], names: list[str] | None = None) -> Rows:
+        """Texts, with labels or without, as the model reads them."""
         y = None if names is None else np.array([self._code.get(n, -1) for n in names], np.int64)
         return pack(normalized(texts, self.task.normalizer), self.tokenizer, self.task.max_tokens, y)
 

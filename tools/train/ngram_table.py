@@ -10,6 +10,7 @@ checkpoint and ``ngram_columns.json`` (which columns are whose) beside it.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import time
@@ -19,21 +20,40 @@ from typing import Any
 
 import numba
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch.nn import functional
 
 from . import mixtures
-from .data import TASKS, Rows, load_tokenizer
+from .data import TASKS, Rows, load_tokenizer, read_labels
 from .ngrams import NgramConfig, hash_rows
 
 Floats = NDArray[np.float32]
 
-REAL_ROWS_ONLY = ("dga",)
-"""Tasks whose columns see no generated rows: made-up DGA names cost the n-grams half a point on dev (the encoder still sees them)."""
-RATES = {"dga": 3.0}
-"""Step sizes that differ from ``--lr``."""
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How one task's columns are trained."""
+
+    epochs: int = 6
+    rate: float = 1.5
+    drop: float = 0.0
+    """Share of a row's n-grams left out at random, which small tables need."""
+    generated: bool = True
+    """With the mixture's generated rows: made-up DGA names cost the n-grams half a point on dev (the encoder still sees them)."""
+    extra_rows: int = 0
+    """Rows a label taken from ``corpus/hostname-labels.parquet`` besides, where a name has one label."""
+
+
+SETTINGS = {
+    "hostname-category": Settings(epochs=4, extra_rows=30_000),
+    "dga": Settings(rate=3.0, generated=False),
+    "user-agent": Settings(epochs=24),
+    "cmdline": Settings(epochs=30, rate=3.0, drop=0.5),
+    "filename": Settings(epochs=24),
+}
 
 
 def columns_of(labels: Sequence[str]) -> int:
@@ -111,7 +131,7 @@ def _sgd(
                 table[kept[i]] -= weight * scores
 
 
-def train_columns(rows: Rows, classes: int, config: NgramConfig, args: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
+def train_columns(rows: Rows, classes: int, config: NgramConfig, settings: Settings, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Logistic regression of one task: table [buckets, columns] and bias [columns].
 
     Plain gradient steps, row by row: adaptive ones (Adam) move rare n-grams as far as frequent ones and memorise.
@@ -119,9 +139,22 @@ def train_columns(rows: Rows, classes: int, config: NgramConfig, args: argparse.
     columns = 1 if classes == 2 else classes
     table, bias = np.zeros((config.buckets, columns), np.float32), np.zeros(columns, np.float32)
     buckets, offsets = hash_rows(rows.data, rows.off[:-1], rows.off[1:], config)
-    epochs = max(1, round(args.epochs * max(1.0, min(4.0, 60_000 / len(rows)))))
-    _sgd(buckets, offsets, rows.y, table, bias, epochs, args.lr, args.drop, args.seed)
+    _sgd(buckets, offsets, rows.y, table, bias, settings.epochs, settings.rate, settings.drop, seed)
     return torch.from_numpy(table), torch.from_numpy(bias)
+
+
+def extra_rows(table: pd.DataFrame, labels: Sequence[str], count: int, seed: int) -> list[tuple[str, str, str]]:
+    """Up to ``count`` more names of each label that carry it alone: rows ``(text, label, family)``."""
+    table = table[table["labels"].isin(labels)].sample(frac=1, random_state=seed)
+    drawn = table.groupby("labels").head(count)
+    return [(text, label, "hostname-labels") for text, label in zip(drawn["text"], drawn["labels"], strict=True)]
+
+
+def prior_shift(y: NDArray[np.int64], served: NDArray[np.int64], classes: int) -> torch.Tensor:
+    """What to add to the biases of a model trained on labels ``y`` where labels come as in ``served`` (Saerens et al. 2002)."""
+    ratio = (np.bincount(served, minlength=classes) + 1) / (np.bincount(y, minlength=classes) + 1)
+    shift = np.log(ratio)
+    return torch.from_numpy((shift - shift.mean()).astype(np.float32))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -130,9 +163,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python -m tools.train.ngram_table", description=__doc__, formatter_class=raw)
     p.add_argument("--data", type=Path, required=True, help="folder with tasks/")
     p.add_argument("--checkpoint", type=Path, required=True, help="folder written by tools.train.base")
-    p.add_argument("--epochs", type=float, default=6, help="epochs; small tables get up to four times as many")
-    p.add_argument("--lr", type=float, default=1.5)
-    p.add_argument("--drop", type=float, default=0.0, help="share of n-grams left out at random")
+    p.add_argument("--epochs", type=int, help="instead of each task's own number")
+    p.add_argument("--lr", type=float, help="step size, instead of each task's own")
+    p.add_argument("--drop", type=float, help="share of n-grams left out at random, instead of each task's own")
     p.add_argument("--buckets", type=int, default=262144, help="rows of the table, a power of two")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=1)
@@ -141,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--dry-run", action="store_true", help="print dev scores, write nothing")
     p.add_argument("--exclude-source", nargs="*", default=[], help="sources of task rows to leave out")
     args = p.parse_args(argv)
-    args.hold_out, args.generated = [], -1
+    args.hold_out = []
     torch.set_num_threads(args.threads)
     tokenizer = load_tokenizer(args.checkpoint / "spm.model")
     from safetensors import safe_open
@@ -154,10 +187,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     begin = 0
     for task in args.task:
         started = time.monotonic()
-        own = argparse.Namespace(**vars(args))
-        own.generated, own.lr = 0 if task in REAL_ROWS_ONLY else -1, RATES.get(task, args.lr)
-        mixture = mixtures.Mixture(args.data, task, labels[task], tokenizer, own)
-        columns, bias = train_columns(next(mixture.rounds()), len(labels[task]), config, own)
+        given = {"epochs": args.epochs, "rate": args.lr, "drop": args.drop}
+        settings = dataclasses.replace(SETTINGS.get(task, Settings()), **{k: v for k, v in given.items() if v is not None})
+        args.generated = -1 if settings.generated else 0
+        mixture = mixtures.Mixture(args.data, task, labels[task], tokenizer, args)
+        rows = next(mixture.rounds())
+        if settings.extra_rows:
+            more = extra_rows(read_labels(args.data, args.exclude_source), labels[task], settings.extra_rows, args.seed)
+            rows = mixture.pack(*mixture.add(*mixture.real(), more))
+        columns, bias = train_columns(rows, len(labels[task]), config, settings, args.seed)
+        if settings.extra_rows:
+            bias += prior_shift(rows.y, mixture.train_y, len(labels[task]))
         dev = mixture.dev()
         scores = logits_of(columns, bias, dev, config)
         answer = scores.argmax(1) if len(labels[task]) > 2 else (scores[:, 0] > 0).astype(np.int64)
