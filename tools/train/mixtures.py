@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tools.generators import cmdline, cmdline_admin, dga, dns_legit, drop_known, tunnel, uri, uri_payloads, words
+from tools.generators import cmdline, cmdline_admin, dga, dns_legit, drop_known, tunnel, uri, uri_payloads, user_agent, words
 
 from .data import TASKS, Rows, normalized, pack, read_table, sha256_file
 
-GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 2000, "cmdline": 800, "url-phishing": 4000}
+GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 2000, "cmdline": 800, "url-phishing": 4000, "user-agent": 3000}
 """Generated rows a round."""
 
 UNSEEN_TOOLS = ("iodine",)
@@ -88,7 +88,8 @@ class Mixture:
         self.train_y = self._table["label"].map(self._code).to_numpy(np.int64)
         self._seed = args.seed
         self._generated = GENERATED.get(task, 0) if args.generated < 0 else args.generated
-        self._known = set(table["text"]) | set(self._dev["text"])
+        known = [*table["text"], *self._dev["text"]]
+        self._known = {*known, *normalized(known, self.task.normalizer)}
 
     def rounds(self) -> Iterator[Rows]:
         """Training rows, round after round; the same object again where nothing is drawn anew."""
@@ -144,8 +145,9 @@ class Mixture:
         return list(self._table["text"]), list(self._table["label"])
 
     def add(self, texts: list[str], names: list[str], rows: list[tuple[str, str, str]]) -> tuple[list[str], list[str]]:
-        """Real rows and generated ones that contradict or repeat none of them."""
-        kept = drop_known(rows, self._known)
+        """Real rows and generated ones that contradict or repeat none of them, as written and as normalized."""
+        same = zip(rows, normalized([r[0] for r in rows], self.task.normalizer), strict=True)
+        kept = drop_known((row for row, text in same if text not in self._known), self._known)
         return texts + [r[0] for r in kept], names + [r[1] for r in kept]
 
 
@@ -191,10 +193,15 @@ def _cmdline_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]
     return m.add(texts + changed, names + names, cmdline_admin.generate(rng, m._generated))
 
 
+def _agent_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
+    return m.add(*m.real(), user_agent.generate(rng, m._generated))
+
+
 _ROUNDS: dict[str, Callable[[Mixture, random.Random], tuple[list[str], list[str]]]] = {
     "dga": _dga_round,
     "url-phishing": _phishing_round,
     "dns-tunnel": _tunnel_round,
     "uri-attack": _uri_round,
     "cmdline": _cmdline_round,
+    "user-agent": _agent_round,
 }

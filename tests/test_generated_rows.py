@@ -1,0 +1,77 @@
+"""Generators by word list: labels of the task, nothing left unfilled, lists that are wide and free of repeats."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tools.generators import templates, user_agent
+from tools.generators.templates import fill, groups, unfilled
+
+AGENT_LABELS = {"http-library", "browser-desktop", "feed-media-client", "mobile-app", "attack-tool", "crawler-bot", "tv-console-iot"}
+
+
+def test_fill_draws_numbers_forms_and_values() -> None:
+    rng = random.Random(1)
+    slots = {"name": lambda _: "x<y"}
+    for _ in range(50):
+        assert re.fullmatch(r"v[3-7] (a|b|) ([1-9])=\2 x<y", fill(rng, "v<3-7> <a|b|> <n=1-9>=<n> <name>", slots))
+    assert fill(rng, "<<a|a>-b|<a|a>-b>", slots) == "a-b"
+    assert fill(rng, "sort <in >out <unknown>", slots) == "sort <in >out <unknown>"
+
+
+def test_unfilled_sees_what_fill_would_have_replaced() -> None:
+    assert unfilled("a <3-4>", {})
+    assert unfilled("a <name>", {"name": str})
+    assert not unfilled("a <b> 3-4 <<", {})
+
+
+def test_word_lists_are_read_without_remarks(tmp_path, monkeypatch) -> None:
+    (tmp_path / "x.txt").write_text("#! remark\n[one]\n3* a <1-2>\nplain\n\n[two]\nb <p|q>\n", encoding="utf-8")
+    monkeypatch.setattr(templates, "WORDLISTS", tmp_path)
+    assert groups("x.txt") == {"one": (("a <1-2>", "plain"), (3.0, 0.25)), "two": (("b <p|q>",), (1.0,))}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32))
+def test_agents_have_labels_and_nothing_unfilled(seed: int) -> None:
+    rows = user_agent.generate(random.Random(seed), 60)
+    assert rows == user_agent.generate(random.Random(seed), 60)
+    for text, label, family in rows:
+        assert label in AGENT_LABELS
+        assert family.startswith("generated-")
+        assert text == " ".join(text.split()) != ""
+        assert not unfilled(text, user_agent.SLOTS), text
+
+
+def test_every_agent_template_fills() -> None:
+    rng = random.Random(4)
+    for label in user_agent.SHARES:
+        for lines, _ in groups(f"user_agent/{label.replace('-', '_')}.txt").values():
+            for template in lines:
+                filled = fill(rng, template, user_agent.SLOTS)
+                assert not unfilled(filled, user_agent.SLOTS), template
+                assert filled.count("(") == filled.count(")") or template.count("(") != template.count(")"), template
+
+
+def test_agents_are_of_every_class_and_seldom_repeat() -> None:
+    rows = user_agent.generate(random.Random(2), 3000)
+    assert {label for _, label, _ in rows} == AGENT_LABELS == set(user_agent.SHARES)
+    assert len({text for text, _, _ in rows}) > 2600
+
+
+@pytest.mark.parametrize("kind", ["app", "atv", "bot", "box", "malware", "phone", "pod", "reader", "scanner", "tool", "tvbrand"])
+def test_name_lists_are_wide(kind: str) -> None:
+    names = user_agent.names(kind)
+    assert len(names) == len(set(names)) > 100
+
+
+def test_chrome_versions_have_builds_that_grow() -> None:
+    rng = random.Random(3)
+    parts = [tuple(map(int, user_agent.chrome_version(rng).split("."))) for _ in range(500)]
+    full = sorted(p[:3] for p in parts if p[2])
+    assert [p[2] for p in full] == sorted(p[2] for p in full)
