@@ -1,18 +1,17 @@
-"""The scoreboard: the shipped int8 model through its public API, fp32 and simple peers, on the same dev splits.
+"""The scoreboard: the shipped int8 model through its public API, and its float32 checkpoint, on the dev splits.
 
     python -m benchmarks.accuracy --data DATA                     # int8, every task of the bundle
     python -m benchmarks.accuracy --data DATA --split-file F.parquet --task dga   # any labelled file
     python -m benchmarks.accuracy --data DATA --checkpoint CHECKPOINT             # also fp32, from the checkpoint
-    python -m benchmarks.accuracy --data DATA --peers ngrams                      # also character n-grams + linear
-    python -m benchmarks.accuracy --render                                        # docs/accuracy.md and its chart
+    python -m benchmarks.accuracy --render                                        # docs/accuracy.md and its charts
 
-Each run updates its entries in benchmarks/results/accuracy.json; text and chart are views of that file.
+Each run updates its entries in benchmarks/results/accuracy.json; text and charts are views of that file, of accuracy-peers.json
+(``benchmarks.classifiers``) and of speed-tasks.json (``benchmarks.task_speed``).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -22,93 +21,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score
 
-from benchmarks import accuracy_report
-from edge_demist import EdgeDemist, Prediction
+from benchmarks import accuracy_report, result_file
+from benchmarks.scores import Answers, leakage, scores
+from edge_demist import EdgeDemist, safetensors
 from edge_demist.bundle import Bundle
+from tools.train.calibration import FALSE_POSITIVE_RATES, interval
 
-RESULTS = Path(__file__).parent / "results" / "accuracy.json"
-RATES = (0.01, 0.001, 0.0001)
-BINS = 15
-
-
-def interval(hits: int, n: int) -> list[float]:
-    """Clopper-Pearson 95 % interval of a proportion."""
-    from scipy import stats
-
-    low = float(stats.beta.ppf(0.025, hits, n - hits + 1)) if hits else 0.0
-    high = float(stats.beta.ppf(0.975, hits + 1, n - hits)) if hits < n else 1.0
-    return [round(low, 5), round(high, 5)]
+RESULTS = result_file.RESULTS / "accuracy.json"
 
 
-def coverage(confidence: NDArray[np.float64], right: NDArray[np.bool_], target: float) -> float:
-    """Largest share of texts that can be answered, most confident first, with at least ``target`` of the answers right."""
-    order = np.argsort(-confidence, kind="stable")
-    running = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
-    good = np.nonzero(running >= target)[0]
-    return float(good[-1] + 1) / len(order) if len(good) else 0.0
-
-
-def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    """Expected calibration error, 15 equal-width bins."""
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    return float(sum(abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)))
-
-
-def site(text: str) -> str:
-    """A URL's site, roughly: its last two labels, or three below a short second level such as co.uk."""
-    host = text.rsplit("://", maxsplit=1)[-1].split("/", maxsplit=1)[0].split("?", maxsplit=1)[0].split(":", maxsplit=1)[0].lower()
-    labels = host.split(".")
-    return ".".join(labels[-3:] if len(labels) > 2 and len(labels[-2]) <= 3 and len(labels[-1]) == 2 else labels[-2:])
-
-
-def subsets(task: str, table: pd.DataFrame, train: pd.DataFrame | None) -> dict[str, NDArray[np.bool_]]:
-    """Named parts of a split that are reported apart."""
-    parts: dict[str, NDArray[np.bool_]] = {}
-    for column in ("platform", "dataset", "split_kind"):
-        if column in table:
-            parts |= {f"{column}={v}": (table[column] == v).to_numpy() for v in sorted(table[column].dropna().unique())}
-    if task == "url-phishing" and train is not None:
-        known = set(map(site, train["text"]))
-        parts["sites unseen in training"] = np.array([site(t) not in known for t in table["text"]])
-    return parts
-
-
-def leakage(table: pd.DataFrame, train: pd.DataFrame) -> dict[str, float]:
-    """Share of a split's texts, and of their sites, that the training split has too."""
-    texts, sites = set(train["text"]), set(map(site, train["text"]))
-    return {
-        "same_text": round(float(table["text"].isin(texts).mean()), 4),
-        "same_site": round(float(np.mean([site(t) in sites for t in table["text"]])), 4),
-    }
-
-
-def scores(task: str, table: pd.DataFrame, labels: NDArray[np.str_], confidence: NDArray[np.float64]) -> dict[str, Any]:
-    """Accuracy with interval, macro-F1, F1 by class, coverage at 94 % and calibration error."""
-    truth = table["label"].to_numpy(str)
-    right = labels == truth
-    names = sorted(set(truth))
-    by_class = f1_score(truth, labels, average=None, labels=names)
-    return {
-        "n": len(truth),
-        "accuracy": round(float(accuracy_score(truth, labels)), 4),
-        "accuracy_interval": interval(int(right.sum()), len(right)),
-        "macro_f1": round(float(f1_score(truth, labels, average="macro", labels=names)), 4),
-        "f1": {n: round(float(v), 4) for n, v in zip(names, by_class, strict=True)},
-        "coverage_at_94": round(coverage(confidence, right, 0.94), 4),
-        "ece": round(calibration_error(confidence, right), 4),
-    }
-
-
-def alarm_scores(model: EdgeDemist, task: str, table: pd.DataFrame, predictions: Sequence[Prediction]) -> dict[str, Any]:
+def shipped_alarms(model: EdgeDemist, task: str, table: pd.DataFrame, alarm: NDArray[np.float64]) -> dict[str, Any]:
     """Recall and false-positive rate at the shipped thresholds, with intervals."""
     specialist = model.specialist(task)
-    score = np.array([p.alarm_score for p in predictions])
     positive = table["label"].isin(specialist.positive_labels).to_numpy()
     result = {}
-    for rate in RATES:
-        alarms = score >= specialist.threshold("fpr", rate)
+    for rate in FALSE_POSITIVE_RATES:
+        alarms = alarm >= specialist.threshold("fpr", rate)
         hits, false = int((alarms & positive).sum()), int((alarms & ~positive).sum())
         result[str(rate)] = {
             "recall": round(hits / positive.sum(), 4), "recall_interval": interval(hits, int(positive.sum())),
@@ -121,21 +50,16 @@ def score_int8(model: EdgeDemist, task: str, table: pd.DataFrame, train: pd.Data
     """The shipped model through ``classify``."""
     texts = list(table["text"].astype(str))
     model.classify(texts[:64], task=task)
-    began = time.perf_counter()
+    began = time.process_time()
     predictions = model.classify(texts, task=task)
-    seconds = time.perf_counter() - began
-    labels = np.array([p.label for p in predictions])
-    confidence = np.array([p.score for p in predictions])
-    result = scores(task, table, labels, confidence)
+    seconds = time.process_time() - began
+    is_alarm = model.specialist(task).kind == "alarm"
+    alarm = np.array([p.alarm_score for p in predictions], np.float64) if is_alarm else None
+    answers = Answers(np.array([p.label for p in predictions]), np.array([p.score for p in predictions], np.float64), alarm)
+    result = scores(task, table, train, answers)
     result["microseconds_per_string"] = round(1e6 * seconds / len(texts), 1)
-    if model.specialist(task).kind == "alarm":
-        result["alarms"] = alarm_scores(model, task, table, predictions)
-    truth = table["label"].to_numpy(str)
-    result["parts"] = {
-        name: {"n": int(mask.sum()), "accuracy": round(float((labels[mask] == truth[mask]).mean()), 4)}
-        for name, mask in subsets(task, table, train).items()
-        if mask.any()
-    }
+    if alarm is not None:
+        result["shipped_alarms"] = shipped_alarms(model, task, table, alarm)
     return result
 
 
@@ -158,26 +82,23 @@ def score_fp32(bundle: Bundle, checkpoint: Path, task: str, table: pd.DataFrame)
         parts.append(specialist.probabilities(pooled, ngram_vectors(bundle, specialist, some, weight)))
     probabilities = np.concatenate(parts)
     labels = np.array(specialist.labels)[probabilities.argmax(1)]
-    return scores(task, table, labels, probabilities.max(1).astype(np.float64))
+    return scores(task, table, None, Answers(labels, probabilities.max(1).astype(np.float64)))
 
 
-def score_ngrams(task: str, table: pd.DataFrame, train: pd.DataFrame) -> dict[str, Any]:
-    """Character 1- to 5-grams hashed to 2^20 columns and logistic regression by stochastic gradient descent."""
-    from sklearn.feature_extraction.text import HashingVectorizer
-    from sklearn.linear_model import SGDClassifier
-
-    from edge_demist.normalizers import NORMALIZERS
-    from tools.train.data import TASKS
-
-    normalize = NORMALIZERS[TASKS[task].normalizer]
-    vectorizer = HashingVectorizer(
-        analyzer="char", ngram_range=(1, 5), n_features=2**20, alternate_sign=False, preprocessor=lambda t: f"^{normalize(t)}$"
-    )
-    model = SGDClassifier(loss="log_loss", alpha=2e-6, max_iter=12, random_state=0).fit(vectorizer.transform(train["text"]), train["label"])
-    probabilities = model.predict_proba(vectorizer.transform(table["text"]))
-    result = scores(task, table, model.classes_[probabilities.argmax(1)], probabilities.max(1))
-    result["parameters"] = int(model.coef_.size)
-    return result
+def facts(model: EdgeDemist) -> dict[str, Any]:
+    """Which bundle, its size, and how many weights the base, its n-gram table and one specialist have (scales left out)."""
+    bundle = model.bundle
+    count = {"encoder": 0, "ngrams": 0, "specialist": 0}
+    for name, tensor in bundle.tensors.items():
+        if name.endswith((".weight", ".bias")):
+            count["ngrams" if name.startswith("ngrams.") else "encoder"] += tensor.size
+    sizes = [sum(t.size for t in safetensors.read(bundle.path / f"specialists/{task}.safetensors")[1].values()) for task in model.tasks]
+    count["specialist"] = int(np.mean(sizes)) if sizes else 0
+    size = sum(e.bytes for e in bundle.files.values())
+    return {
+        "id": model.bundle_id, "name": bundle.name, "version": bundle.version, "engine": model.engine.name, "bytes": size,
+        "parameters": count,
+    }  # fmt: skip
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -190,35 +111,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--task", nargs="*", help="tasks (default: all of the bundle)")
     p.add_argument("--bundle", type=Path, help="bundle (default: the shipped one)")
     p.add_argument("--checkpoint", type=Path, help="float32 checkpoint the bundle was made from")
-    p.add_argument("--peers", nargs="*", default=[], choices=["ngrams"], help="peers to train and score")
     p.add_argument("--out", type=Path, default=RESULTS)
-    p.add_argument("--render", action="store_true", help="only write docs/accuracy.md and its chart from the results")
+    p.add_argument("--render", action="store_true", help="only write docs/accuracy.md and its charts from the results")
     return p.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Score and write."""
-    args = parse(argv)
-    results: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {"tasks": {}}
-    if not args.render:
-        if args.data is None and args.split_file is None:
-            print("give --data DIR or --split-file FILE", file=sys.stderr)
-            return 2
-        run(args, results)
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = args.out.with_suffix(".tmp")
-        temporary.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-        temporary.replace(args.out)
-    else:
-        accuracy_report.render(results, Path("docs"))
-    return 0
 
 
 def run(args: argparse.Namespace, results: dict[str, Any]) -> None:
     """Score the tasks asked for and put the entries into ``results``."""
     with EdgeDemist.load(args.bundle) as model:
-        results["bundle"] = {"id": model.bundle_id, "name": model.bundle.name, "version": model.bundle.version, "engine": model.engine.name}
-        results["bundle"]["bytes"] = sum(e.bytes for e in model.bundle.files.values())
+        if results.get("bundle", {}).get("id") != model.bundle_id:
+            results["tasks"] = {}
+        results["bundle"] = facts(model)
         for task in args.task or model.tasks:
             folder = args.data / "tasks" / task if args.data else None
             table = pd.read_parquet(args.split_file or folder / f"{args.split}.parquet")
@@ -226,13 +129,25 @@ def run(args: argparse.Namespace, results: dict[str, Any]) -> None:
             entry = results["tasks"].setdefault(task, {})
             entry["int8"] = score_int8(model, task, table, train)
             if train is not None:
-                entry["leak"] = leakage(table, train)
+                entry["leak"] = leakage(task, table, train)
             if args.checkpoint:
                 entry["fp32"] = score_fp32(model.bundle, args.checkpoint, task, table)
-            if "ngrams" in args.peers and train is not None:
-                entry["ngrams"] = score_ngrams(task, table, train)
-            shown = {k: v["accuracy"] for k, v in entry.items() if isinstance(v, dict) and "accuracy" in v}
+            result_file.write(args.out, results)
+            shown = {k: v["accuracy"] for k, v in entry.items() if "accuracy" in v}
             print(task, shown, file=sys.stderr, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Score and write."""
+    args = parse(argv)
+    if args.render:
+        accuracy_report.main()
+        return 0
+    if args.data is None and args.split_file is None:
+        print("give --data DIR or --split-file FILE", file=sys.stderr)
+        return 2
+    run(args, {"tasks": {}} | result_file.read(args.out))
+    return 0
 
 
 if __name__ == "__main__":

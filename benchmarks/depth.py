@@ -1,0 +1,200 @@
+"""Depth and width against time: bases of several shapes, each trained on the same number of tokens, scored and timed.
+
+    python -m benchmarks.depth --data DATA --tokenizer spm.model --work WORK --steps 4000     # days: hours on a CPU core a shape
+    python -m benchmarks.depth --render                                                      # only docs/depth.md and its picture
+
+A shape is LAYERSxHIDDEN. Every base gets ``--steps`` steps of three batches of ``--tokens`` tokens from tools.train.base, seed and data
+alike; scored are its own task heads in float32 on the dev sample that the training takes. Time: the int8 engine on the bundle made of
+it (``encode``, dev strings of all tasks, batch 1 and 32). Weights in int8 tell which caches a shape fits. Resumable: WORK keeps
+every run. Writes benchmarks/results/depth.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks import result_file
+from benchmarks.accuracy_report import DOCS, percent, table
+from edge_demist import EdgeDemist
+from tools.train.data import TASKS
+
+RESULTS = result_file.RESULTS / "depth.json"
+SHAPES = ("1x384", "2x384", "3x384", "4x384", "6x384", "2x256", "4x256", "3x192", "6x192")
+MINILM_WIDTH = 384
+WIDTH_OPTION = "--hidden-size"
+STRINGS = 32
+
+
+def base_options() -> str:
+    """Help text of the base trainer: tells whether it can train other widths than MiniLM's."""
+    return subprocess.run([sys.executable, "-m", "tools.train.base", "--help"], capture_output=True, text=True, check=True).stdout
+
+
+def train(shape: str, args: argparse.Namespace) -> Path:
+    """Checkpoint folder of a shape; trains or goes on training where it is not finished."""
+    layers, width = map(int, shape.split("x"))
+    out: Path = args.work / shape
+    if not (out / "checkpoint" / "training.json").exists():
+        command = [
+            sys.executable,
+            "-m",
+            "tools.train.base",
+            "--data",
+            str(args.data),
+            "--tokenizer",
+            str(args.tokenizer),
+            "--out",
+            str(out),
+        ]
+        command += ["--layers", str(layers), "--steps", str(args.steps), "--tokens", str(args.tokens), "--minutes", "1000000"]
+        command += ["--seed", str(args.seed), "--limit", str(args.limit)]
+        if width != MINILM_WIDTH:
+            command += [WIDTH_OPTION, str(width), "--from-scratch"]
+        elif args.from_scratch:
+            command += ["--from-scratch"]
+        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return out / "checkpoint"
+
+
+def strings(data: Path) -> list[str]:
+    """Dev strings of all tasks, equally many of each."""
+    return [t for task in TASKS for t in pd.read_parquet(data / "tasks" / task / "dev.parquet")["text"].sample(STRINGS, random_state=0)]
+
+
+def seconds(model: EdgeDemist, texts: list[str], size: int, rounds: int = 5) -> float:
+    """Median over rounds of the microseconds of processor time a string."""
+    ordered = sorted(texts, key=len)
+    batches = [ordered[i : i + size] for i in range(0, len(ordered), size)]
+    spent = []
+    for turn in range(rounds + 1):
+        before = time.process_time()
+        for batch in batches:
+            model.encode(batch)
+        if turn:
+            spent.append(1e6 * (time.process_time() - before) / len(texts))
+    return round(statistics.median(spent), 1)
+
+
+def measure(shape: str, checkpoint: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Scores and times of a trained shape."""
+    from quantize.convert import convert_checkpoint
+
+    record = json.loads((checkpoint / "training.json").read_text())
+    bundle = args.work / shape / "bundle"
+    if not bundle.exists():
+        convert_checkpoint(checkpoint, bundle, name=shape)
+    texts = strings(args.data)
+    with EdgeDemist.load(bundle) as model:
+        layers = sum(t.size for n, t in model.bundle.tensors.items() if n.startswith("layers.") and t.dtype == np.int8)
+        times = {f"batch-{size}": seconds(model, texts, size) for size in (1, 32)}
+        tokens = float(np.mean([len(model.tokenizer.encode(t)) for t in texts])) if hasattr(model.tokenizer, "encode") else None
+    scores = record["scores_dev_sample"]
+    return {
+        "layers_bytes": int(layers), "microseconds": times, "mean_tokens": tokens, "accuracy": scores,
+        "mean_accuracy": round(float(np.mean(list(scores.values()))), 4), "steps": record["steps"], "training_seconds": record["seconds"],
+        "from_scratch": record["command"]["from_scratch"],
+    }  # fmt: skip
+
+
+def draw(shapes: dict[str, Any], path: Path) -> None:
+    """Mean accuracy against time a string at batch 1 and 32."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, grid = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
+    for axes, size in zip(grid, ("batch-1", "batch-32"), strict=True):
+        for shape, entry in shapes.items():
+            color = "#c8553d" if entry["from_scratch"] == "True" else "#1b6ca8"
+            at = entry["microseconds"][size], 100 * (1 - entry["mean_accuracy"])
+            axes.plot(*at, "o", color=color)
+            axes.annotate(shape, at, xytext=(5, 4), textcoords="offset points", fontsize=8)
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.25)
+        axes.set_xlabel(f"µs a string, {size.replace('-', ' ')}")
+    grid[0].set_ylabel("errors, % (mean of the tasks)")
+    figure.suptitle("blue: starts from MiniLM's layers; red: from random weights", fontsize=9)
+    figure.tight_layout()
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+    plt.close(figure)
+
+
+def render() -> None:
+    """Write ``docs/depth.md`` and ``docs/depth.png``."""
+    result = result_file.read(RESULTS)
+    shapes = dict(sorted(result["shapes"].items(), key=lambda item: item[1]["microseconds"]["batch-1"]))
+    draw(shapes, DOCS / "depth.png")
+    rows = []
+    for shape, e in shapes.items():
+        times = [f"{e['microseconds'][b]:,.0f}" for b in ("batch-1", "batch-32")]
+        start = "random" if e["from_scratch"] == "True" else "MiniLM"
+        rows.append(
+            [shape, start, f"{e['layers_bytes'] / 1e6:.1f}", *times, percent(e["mean_accuracy"]), *map(percent, e["accuracy"].values())]
+        )
+    tasks = list(next(iter(shapes.values()))["accuracy"])
+    header = ["layers × hidden", "start", "MB of layers, int8", "µs, batch 1", "µs, batch 32", "mean accuracy", *tasks]
+    lines = [
+        "# Depth and width",
+        "",
+        f"Every shape was trained for {result['steps']:,} steps of three batches of {result['tokens']:,} tokens (padding included), seed",
+        f"{result['seed']}. Accuracy: task heads of the base in float32, before any specialist, on the training's dev sample; time: int8",
+        "engine, one thread, processor time, strings of all tasks. Written by `python -m benchmarks.depth --render`.",
+        "",
+        "![errors against time](depth.png)",
+        "",
+        *table(header, rows),
+        *(f"- left out: {line}" for line in result["left_out"]),
+    ]
+    (DOCS / "depth.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, score, time, write."""
+    p = argparse.ArgumentParser(
+        prog="python -m benchmarks.depth", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument("--data", type=Path, help="folder with corpus/ and tasks/")
+    p.add_argument("--tokenizer", type=Path, help="SentencePiece model")
+    p.add_argument("--work", type=Path, help="folder that keeps the runs")
+    p.add_argument("--shapes", nargs="*", default=list(SHAPES), metavar="LAYERSxHIDDEN")
+    p.add_argument("--steps", type=int, default=4000)
+    p.add_argument("--tokens", type=int, default=2048, help="tokens a batch; three batches make a step")
+    p.add_argument("--from-scratch", action="store_true", help="random weights for every shape, so that depths and widths compare")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--limit", type=int, default=0, help="rows of every table (small runs)")
+    p.add_argument("--out", type=Path, default=RESULTS)
+    p.add_argument("--render", action="store_true")
+    args = p.parse_args(argv)
+    if args.render:
+        render()
+        return 0
+    if None in (args.data, args.tokenizer, args.work):
+        p.error("give --data, --tokenizer and --work, or --render")
+    widths = WIDTH_OPTION in base_options()
+    result: dict[str, Any] = {"steps": args.steps, "tokens": args.tokens, "seed": args.seed, "shapes": {}, "left_out": []}
+    for shape in args.shapes:
+        if not shape.endswith(f"x{MINILM_WIDTH}") and not widths:
+            result["left_out"].append(f"{shape}: tools.train.base has no {WIDTH_OPTION}")
+            continue
+        result["shapes"][shape] = measure(shape, train(shape, args), args)
+        result_file.write(args.out, result)
+        print(shape, result["shapes"][shape], flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
