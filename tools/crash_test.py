@@ -13,6 +13,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from edge_demist.sensor.control import Control
 from edge_demist.sensor.disk import Disk
 from edge_demist.sensor.patience import FIRST_DELAY_S, Stopped
 from edge_demist.sensor.watcher import Watcher
+from tools import facts
 from tools.fake_model import FakeModel
 from tools.faults import FastDisk, FaultDisk, LogWorld, PowerCut, PowerDisk, ScriptedControl, kill_at, refuse
 
@@ -230,6 +232,60 @@ class _Enlarge(ScriptedControl):
         super().wait(seconds)
 
 
+def really_read_only(records: int = 60) -> Tally:
+    """An ext4 volume fails and becomes read-only under the sensor, which is stopped; after a repair, another finishes.
+
+    Needs root, a loop device and ext4's error trigger; otherwise notes that it did not run.
+    """
+    tally = Tally("a real file system that became read-only, stopped, repaired, restarted")
+    for wait in (2, 5, 11, 23):
+        with tempfile.TemporaryDirectory() as folder:
+            bench, image = Bench(Path(folder), 7, records), Path(folder, "image")
+            with image.open("wb") as file:
+                file.truncate(16 << 20)
+            mount = ["mount", "-o", "loop,errors=remount-ro", str(image), str(bench.own)]
+            if not (_succeeds("mkfs.ext4", "-q", "-F", str(image)) and _succeeds(*mount)):
+                tally.notes.append("not run: mkfs.ext4 or mounting a loop device was refused")
+                return tally
+            try:
+                control = _Fail(bench.world, bench.own, wait)
+                try:
+                    bench.run(Disk(), control=control)
+                except Stopped:
+                    tally.crashes += 1
+                tally.waits += control.waits_read_only
+                subprocess.run(["umount", str(bench.own)], check=True)
+                subprocess.run(["fsck.ext4", "-fy", str(image)], capture_output=True, check=False)
+                subprocess.run(mount, check=True)
+                bench.run(Disk())
+                bench.check(tally)
+            finally:
+                subprocess.run(["umount", str(bench.own)], check=True)
+    return tally
+
+
+def _succeeds(*command: str) -> bool:
+    return shutil.which(command[0]) is not None and subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+class _Fail(ScriptedControl):
+    """Makes ext4 meet an error at the n-th wait, upon which it goes read-only; a stop is asked for 20 waits later."""
+
+    def __init__(self, world: LogWorld, folder: Path, at_wait: int) -> None:
+        super().__init__(world, strike_waits=at_wait + 20)
+        self._folder, self._at_wait = folder, at_wait
+        self.waits_read_only = 0
+
+    def wait(self, seconds: float) -> None:
+        """Fail once, then count."""
+        self._at_wait -= 1
+        if self._at_wait == 0:
+            device = next(row.split()[0] for row in Path("/proc/mounts").read_text().splitlines() if row.split()[1] == str(self._folder))
+            Path("/sys/fs/ext4", Path(device).name, "trigger_fs_error").write_text("1")
+        self.waits_read_only += seconds >= FIRST_DELAY_S and self._at_wait < 0
+        super().wait(seconds)
+
+
 def _child(folder: Path, seconds: float, kill_operation: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tools.crash_test", "--child", str(folder), "--seconds", str(seconds)]
     return subprocess.Popen([*command, "--kill-at", str(kill_operation)], cwd=Path(__file__).parents[1])
@@ -279,15 +335,15 @@ def _finish(bench: Bench, folder: Path) -> None:
             return
 
 
-def report(tallies: list[Tally], path: Path | None) -> bool:
-    """Print the counts; write them as JSON if asked. True if all is well."""
+def report(tallies: list[Tally], path: Path | None = None, head: dict[str, object] | None = None) -> bool:
+    """Print the counts; write them as JSON, behind ``head``, if asked. True if all is well."""
     for tally in tallies:
         sys.stdout.write(
             f"{tally.kind}: {tally.crashes} crashes, {tally.records} records, {tally.lost} lost, {tally.repeats} repeats "
             f"(same id), {tally.conflicts} ids with two meanings, {tally.damaged_lines} damaged lines, {tally.waits} waits\n"
         )
     if path is not None:
-        path.write_text(json.dumps({"runs": [asdict(t) for t in tallies]}, indent=2) + "\n", encoding="ascii")
+        Disk().replace_file(path, json.dumps({**(head or {}), "runs": [asdict(t) for t in tallies]}, indent=1).encode() + b"\n")
     return all(tally.ok for tally in tallies)
 
 
@@ -309,15 +365,16 @@ def main() -> int:
         disk_troubles,
         stopped_while_full,
         really_full,
+        really_read_only,
         lambda: sigkills(args.kills),
         lambda: sigkills(args.kills, at_operations=True),
     ]
-    tallies = []
+    head, tallies = facts.head("tools.crash_test"), []
     for run in runs:
         tallies.append(run())
-        report(tallies[-1:], None)
+        report(tallies[-1:])
         sys.stdout.flush()
-    return 0 if report(tallies, args.json) else 1
+    return 0 if report(tallies, args.json, head) else 1
 
 
 if __name__ == "__main__":

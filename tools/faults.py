@@ -1,6 +1,6 @@
 """A disk that fails on demand, and a world of logs that grows and rotates on demand. For the crash tests.
 
-``FaultDisk`` counts every write, fsync, truncate and rename of the sensor and strikes at a chosen one. ``PowerDisk``
+``FaultDisk`` counts every open, write, fsync, truncate and rename of the sensor and strikes at a chosen one. ``PowerDisk``
 also remembers what was fsynced and, when power is cut, puts the folder back to what a real disk may then hold.
 """
 
@@ -42,6 +42,16 @@ class FaultDisk(Disk):
         self.operations += 1
         self.names.append(name)
         self._strike(self.operations - 1, name)
+
+    def open_append(self, path: Path) -> int:
+        """Count."""
+        self._count("open")
+        return super().open_append(path)
+
+    def open_new(self, path: Path) -> int:
+        """Count."""
+        self._count("open")
+        return super().open_new(path)
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Write half first, so that a strike leaves a torn line."""

@@ -108,3 +108,8 @@ class ParquetSink:
         os.close(fd)
         disk.rename(self._temporary, self._path)
         disk.fsync_dir(self._path.parent)
+
+    def abandon(self) -> None:
+        """Leave no unfinished file behind."""
+        self._writer.close()
+        self._temporary.unlink(missing_ok=True)

@@ -48,6 +48,9 @@ class Sink(Protocol):
     def close(self) -> None:
         """End; everything was synced before."""
 
+    def abandon(self) -> None:
+        """End in the middle: give the descriptor back, finish nothing."""
+
 
 class FileSink:
     """Appends lines to a file. What was written and not yet fsynced is kept, and written again after an error."""
@@ -230,6 +233,8 @@ class FileSink:
         """Close the file."""
         self._disk.close(self._fd)
 
+    abandon = close
+
 
 def _identity(line: bytes, form: str) -> str | None:
     """The event id on a line of ours; empty for a header; None if the line is damaged."""
@@ -285,6 +290,8 @@ class StreamSink:
         """Close the descriptor, unless it is the caller's."""
         if self._own:
             os.close(self._fd)
+
+    abandon = close
 
 
 class SyslogSink:
@@ -349,6 +356,8 @@ class SyslogSink:
         """Close the socket."""
         if self._socket is not None:
             self._socket.close()
+
+    abandon = close
 
 
 def make_file_sink(form: str, path: Path | None, **options: object) -> Sink:

@@ -62,7 +62,7 @@ class Watcher:
         self._commits = 0
         self._pending_since = self._last_commit = self._last_scan = self._last_metrics = 0.0
         self._scan_every = config.scan_s
-        self._dirty = False
+        self._dirty = self._ended = False
         self._started = time.monotonic()
         for path in (config.output, config.summary, config.metrics):
             if path is not None and not path.parent.is_dir():
@@ -364,6 +364,7 @@ class Watcher:
     def _end(self) -> None:
         for sink in self.sinks:
             sink.close()
+        self._ended = True
         total = self.books.total()
         self.log("finished", {"records": total.records, "events": total.events, "alarms": total.alarms, "errors": total.errors})
         if self.config.summary is not None:
@@ -373,6 +374,9 @@ class Watcher:
     def close(self) -> None:
         """Free files, state folder and model."""
         self._close_endpoint()
+        for sink in () if self._ended else self.sinks:
+            sink.abandon()
+        self._ended = True
         self.follower.close()
         if self._store is not None:
             self._store.close()
