@@ -19,6 +19,6 @@ def head(tool: str) -> dict[str, object]:
     return {
         "tool": tool,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": facts | {"commit": found.stdout.strip() or facts["commit"], "processors": machine.processors()},
+        "machine": facts | {"commit": found.stdout.strip() or facts["commit"]},
         "load_before": os.getloadavg()[0],
     }

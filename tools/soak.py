@@ -1,10 +1,10 @@
-"""Runs ``watch`` for minutes at a steady rate while logs rotate; measures memory and lag, then throughput.
+"""Runs ``watch`` for minutes at a steady rate while logs rotate; measures memory and lag.
 
     python -m tools.soak [--minutes 10] [--rate 200] [--dns dns.log.gz] [-o benchmarks/results/soak.json]
 
 Fails if memory grows by more than 5 MB after warm-up, if the sensor is ever more than 15 s of log behind, or if a
-record is missing at the end. With
-``--fake`` the stand-in model is used, which shows the sensor's own part.
+record is missing at the end. With ``--fake`` the stand-in model is used, which shows the sensor's own part. Throughput is
+measured by ``tools.throughput``.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import argparse
 import gzip
 import json
 import os
-import platform
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
+
+from edge_demist.sensor.disk import Disk
+from tools import facts
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "tests" / "data" / "logs" / "dns.log"
@@ -191,47 +192,12 @@ def _judge(samples: list[dict[str, float]], result: dict[str, object], writer: W
     }
 
 
-def throughput(path: Path, *, model: str, cache: bool) -> dict[str, object]:
-    """Records a second over a log at rest, from reading to synced output, without the start of the process."""
-    with tempfile.TemporaryDirectory() as name:
-        summary = Path(name, "s.json")
-        options = ("--once", "-o", str(Path(name, "e")), "--summary", str(summary), "--log", "off")
-        extra = () if cache else ("--cache-entries", "0")
-        subprocess.run(watch_command(model, str(path), *options, *extra), cwd=ROOT, check=True)
-        result = json.loads(summary.read_text(encoding="ascii"))
-    seconds = result["seconds"]
-    return {
-        "log": path.name,
-        "cache_used": cache,
-        "records": result["records"],
-        "predictions": result["predictions"],
-        "seconds": seconds,
-        "records_per_s": round(result["records"] / seconds, 1),
-        "predictions_per_s": round(result["predictions"] / seconds, 1),
-        "cache_hit_rate": result["cache"]["hit_rate"],
-    }
-
-
-def machine() -> dict[str, object]:
-    """What the figures were measured on."""
-    cpu = next((row.split(":", 1)[1].strip() for row in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in row), "")
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    return {
-        "cpu": cpu or platform.machine(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg(),
-        "python": platform.python_version(),
-        "commit": commit,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
 def main() -> int:
     """Run and judge."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--rate", type=float, default=200.0, help="records a second")
-    parser.add_argument("--dns", type=Path, default=SAMPLE, help="a Zeek dns.log to take names from and to measure throughput on")
+    parser.add_argument("--dns", type=Path, default=SAMPLE, help="a Zeek dns.log to take names from")
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--fake", action="store_const", const=FAKE, dest="model", default="", help="use the stand-in model")
     chosen.add_argument("--bundle", dest="model", help="a bundle other than the default one")
@@ -239,15 +205,12 @@ def main() -> int:
     args = parser.parse_args()
     model: str = args.model
     named = {"": "default bundle", FAKE: "stand-in"}.get(model, "given bundle")
-    result: dict[str, object] = {"tool": "tools/soak.py", "model": named, "machine": machine()}
-    result["rate_per_s"] = args.rate
-    result["throughput"] = [throughput(args.dns, model=model, cache=cache) for cache in (True, False)]
+    result = {**facts.head("tools.soak"), "model": named, "rate_per_s": args.rate}
     result["soak"] = outcome = soak(args.minutes, args.rate, names_of(args.dns), model=model)
     if args.output:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="ascii")
+        Disk().replace_file(args.output, json.dumps(result, indent=1).encode() + b"\n")
     shown = {key: value for key, value in outcome.items() if key != "samples"}
-    sys.stdout.write(json.dumps({"throughput": result["throughput"], "soak": shown}, indent=2) + "\n")
+    sys.stdout.write(json.dumps(shown, indent=2) + "\n")
     grown, behind = float(str(outcome["rss_growth_bytes"])), float(str(outcome["lag_max_s"]))
     whole = outcome["records_read"] == outcome["records_written"] and outcome["exit_code"] == 0
     return 0 if whole and grown <= MAX_GROWTH_BYTES and behind <= MAX_LAG_S else 1
