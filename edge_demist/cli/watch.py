@@ -115,13 +115,14 @@ def config_of(args: argparse.Namespace) -> WatchConfig:
 def run(args: argparse.Namespace) -> int:
     """Run the command: 0, 1 if some items failed, 2 for wrong usage, 130 after Ctrl-C."""
     log, control = Log(args.log), Control()
+    control.install()  # before the model is loaded: a stop that comes early is an orderly one
     try:
         config = config_of(args)
         watcher = Watcher(config, lambda: load_model(args), control=control, log=log)
     except (EdgeDemistError, OSError) as error:
+        control.close()
         sys.stderr.write(f"edge-demist watch: {error}\n")
         return 2
-    control.install()
     try:
         watcher.run()
         return exit_code(watcher.summary(), control)
