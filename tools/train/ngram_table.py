@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numba
 import numpy as np
@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from . import mixtures
 from .data import TASKS, Rows, load_tokenizer, read_labels
-from .ngrams import NgramConfig, hash_rows
+from .ngrams import NgramConfig, NgramTable, hash_rows
 
 Floats = NDArray[np.float32]
 
@@ -170,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--limit", type=int, default=0, help="rows of every table (small runs)")
-    p.add_argument("--task", nargs="*", default=list(TASKS), help="tasks to train (for trials: with --dry-run)")
+    p.add_argument("--task", nargs="*", default=list(TASKS), help="tasks to train; the columns of the others stay")
     p.add_argument("--dry-run", action="store_true", help="print dev scores, write nothing")
     p.add_argument("--exclude-source", nargs="*", default=[], help="sources of task rows to leave out")
     args = p.parse_args(argv)
@@ -182,9 +182,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     with safe_open(args.checkpoint / "heads.safetensors", "pt") as file:
         labels = json.loads(file.metadata()["labels"])
     config = NgramConfig(buckets=args.buckets)
-    table = torch.zeros(config.buckets, config.dim)
-    places: dict[str, dict[str, Any]] = {}
-    begin = 0
+    path, index = args.checkpoint / "ngrams.safetensors", args.checkpoint / "ngram_columns.json"
+    table, places = torch.zeros(config.buckets, config.dim), {}
+    if path.exists() and index.exists() and (old := NgramTable.read(path)).config == config:
+        table, places = old.weight.clone(), json.loads(index.read_text())
+    ends = list(itertools.accumulate(columns_of(labels[t]) for t in TASKS))
+    if ends[-1] > config.dim:
+        raise SystemExit(f"the tasks need {ends[-1]} columns, more than {config.dim}")
     for task in args.task:
         started = time.monotonic()
         given = {"epochs": args.epochs, "rate": args.lr, "drop": args.drop}
@@ -201,18 +205,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         dev = mixture.dev()
         scores = logits_of(columns, bias, dev, config)
         answer = scores.argmax(1) if len(labels[task]) > 2 else (scores[:, 0] > 0).astype(np.int64)
-        end = begin + columns.shape[1]
-        if end > config.dim:
-            raise SystemExit(f"the tasks need more than {config.dim} columns")
+        end = ends[list(TASKS).index(task)]
+        begin = end - columns.shape[1]
         table[:, begin:end] = columns
         places[task] = {"begin": begin, "end": end, "bias": bias.tolist()}
-        begin = end
         spent = time.monotonic() - started
         print(f"{task} n-grams alone: dev accuracy {np.mean(answer == dev.y):.4f}, {spent:.0f} s", file=sys.stderr, flush=True)
-    if not args.dry_run:
-        meta = {k: str(getattr(config, k)) for k in ("buckets", "dim", "min_n", "max_n", "max_bytes")}
-        save_file({"weight": table}, args.checkpoint / "ngrams.safetensors", metadata=meta)
-        (args.checkpoint / "ngram_columns.json").write_text(json.dumps(places, indent=1) + "\n")
+        if not args.dry_run:
+            meta = {k: str(getattr(config, k)) for k in ("buckets", "dim", "min_n", "max_n", "max_bytes")}
+            save_file({"weight": table}, path.with_suffix(".tmp"), metadata=meta)
+            path.with_suffix(".tmp").replace(path)
+            index.write_text(json.dumps(places, indent=1) + "\n")
     return 0
 
 
