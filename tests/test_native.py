@@ -140,6 +140,26 @@ def test_long_rows_have_the_same_bits_on_every_level():
     assert (expected * np.frombuffer(results.pop(), np.float32).reshape(expected.shape)).sum(1).min() > 0.9998
 
 
+@pytest.mark.parametrize("flat", ["embeddings.norm", "layers.0.norm1"])
+def test_values_at_the_limits_of_int16_have_the_same_bits_on_every_level(flat):
+    """Weights of +-127 and activations that add up to 127, 128, 129, 254: where a 16-bit sum could saturate or wrap."""
+    bundle, random = random_bundle(6, layers=1, hidden=128, wide=256), np.random.default_rng(6)
+    steps = np.array([-127, -65, -64, -63, -1, 0, 1, 63, 64, 65, 127], np.float32) / 127
+    bundle.tensors = {name: tensor.copy() for name, tensor in bundle.tensors.items()}
+    for name, tensor in bundle.tensors.items():
+        if name.startswith("layers") and tensor.dtype == np.int8:
+            tensor[...] = random.choice(np.array([-127, 127], np.int8), tensor.shape, p=(0.2, 0.8))
+            correction = -128 * tensor.astype(np.int32).sum((1, 3)).ravel()
+            bundle.tensors[name.replace(".weight", ".correction")][...] = correction
+    bundle.tensors[f"{flat}.weight"][...] = 0
+    bundle.tensors[f"{flat}.bias"][...] = random.choice(steps, 128)
+    rows = random_rows(6, 50, 512, 20)
+    expected, best = reference_encode(bundle, *rows), NativeEngine(bundle).encode(*rows)
+    assert np.abs(best - expected).max() < 1e-3
+    for level in LEVELS:
+        assert (NativeEngine(bundle, kernels=native.load(level)).encode(*rows) == best).all(), level
+
+
 def test_flush_to_zero_changes_nothing(bundle, engine):
     if native.machine() != "x86_64":
         pytest.skip("sets the x86 control register")

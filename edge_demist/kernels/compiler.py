@@ -16,7 +16,7 @@ import numba
 from llvmlite import ir
 from numba import types
 
-from edge_demist.kernels import encoder, isa, isa_arm, isa_generic, isa_x86, ngrams, text, tokenizer
+from edge_demist.kernels import encoder, isa, isa_arm, isa_generic, isa_maddubs, isa_x86, ngrams, text, tokenizer
 
 X86 = "x86_64-unknown-linux-gnu"
 ARM = "aarch64-unknown-linux-gnu"
@@ -33,8 +33,8 @@ class Target:
 
 
 TARGETS = {
-    "x86_64_sse": Target(X86, "x86-64-v2", "", isa_x86.Ssse3),
-    "x86_64_avx2": Target(X86, "x86-64-v3", "", isa_x86.Avx2),
+    "x86_64_sse": Target(X86, "x86-64-v2", "", isa_maddubs.Ssse3),
+    "x86_64_avx2": Target(X86, "x86-64-v3", "", isa_maddubs.Avx2),
     "x86_64_avxvnni": Target(X86, "x86-64-v3", "+avxvnni", isa_x86.AvxVnni),
     "x86_64_avx512vnni": Target(X86, "x86-64-v4", "+avx512vnni,-prefer-256-bit", isa_x86.Avx512Vnni),
     "x86_64_amx": Target(X86, "x86-64-v4", "+avx512vnni,+amx-tile,+amx-int8,-prefer-256-bit", isa_x86.Amx),

@@ -71,7 +71,7 @@ def workspace(model, tokens, longest, rank, scratch):
 
         x          float32 [rows, H]        heads_out  float32 [3 * heads, tokens, head_size]  (shares
         context    float32 [rows, H]        wide       float32 [rows, F]                        one buffer)
-        int8       [rows, 1 or 2, max(H, F)]            scales float32 [rows]      sums float32 [rows, 16]
+        int8       [rows, 1 or 3, max(H, F)]            scales float32 [rows]      sums float32 [rows, 16]
         tile       int32 [32, 64]                      delta  float32 [32, 64]    has_delta int64 [32]
         projected  float32 [rows, rank]                row_adapter int64 [rows]   probabilities float32 [4, keys]
     """

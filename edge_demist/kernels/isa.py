@@ -6,7 +6,8 @@ Weights (every level), one 64-byte line per step of 4 k::
     panel = 16 output columns      line k/4:  [ n0: k k+1 k+2 k+3 | n1: k .. k+3 | ... | n15: k .. k+3 ]
     panel p starts at w + p * panel_bytes, its lines follow each other
 
-Activations: rows of K bytes (2 K where |q| is kept too) that follow each other.  A micro-kernel makes ``rows`` x 64 columns of C.
+Activations: rows of K bytes (3 K where a level keeps more than q) that follow each other.  A micro-kernel makes ``rows`` x 64
+columns of C.
 
 Functions every level defines (see ``simd`` for their use):
 
@@ -15,10 +16,12 @@ Functions every level defines (see ``simd`` for their use):
 ``demist_tile_begin(rows)``, ``demist_tile_end()``   around all tiles of one matrix product
 ``demist_tile_rows()``            most rows a tile takes
 ``demist_activation_offset()``    0: signed activations; 128: unsigned (q + 128), corrected by -128 * sum_k W
-``demist_activation_bytes()``     1, or 2: the K bytes of |q| follow the K bytes of q in each row
+``demist_activation_bytes()``     bytes a row takes, divided by K
+``demist_activation_ready(row, k)``  called when the K bytes of q of a row are written: makes what else the level keeps
 """
 
 from llvmlite import ir
+from numba.core.cgutils import for_range
 
 from edge_demist.kernels.simd import I1, I8, I16, I32, I64, pointer, shuffle, splat
 
@@ -30,6 +33,7 @@ SYMBOLS = (
     "demist_tile_rows",
     "demist_activation_offset",
     "demist_activation_bytes",
+    "demist_activation_ready",
 )
 C_STRIDE = 256
 LINE = 64
@@ -73,6 +77,7 @@ class MicroKernel:
     offset = 0
     activation_bytes = 1
     length = None  # K, set while a block is written
+    row_addresses = ()  # of A, set while a block is written
     max_rows = 0  # 0: same as rows
 
     def start(self, builder, module, rows, correction):
@@ -92,11 +97,26 @@ class MicroKernel:
         function = register_block(module, self, rows, fetch)
         return [(0, column, function) for column in range(0, 64, self.columns)]
 
+    def row_address(self, builder, address):
+        """Address of a row of A as the k loop uses it."""
+        return address
+
+    def ready(self, builder, module, row, k):
+        """Code after a row of ``k`` quantised activations."""
+
+    def mend(self, builder, module, arguments):
+        """Code after the blocks of a tile; ``arguments``: rows, a, w, k4, c."""
+
     def begin(self, builder, module, rows):
         """Code before the tiles of a product."""
 
     def end(self, builder, module):
         """Code after them."""
+
+
+def own_register(builder, address):
+    """Keeps LLVM from making each row's address from the one before, in every step of the k loop."""
+    return builder.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [address], side_effect=False)
 
 
 def block_function(module, name):
@@ -120,8 +140,8 @@ def register_block(module, kernel, rows, fetch):
     function, b, (a, w, ahead, k4, c, correction) = block_function(module, name)
     lda, panel_bytes = b.mul(k4, I64(4 * kernel.activation_bytes)), b.shl(k4, I64(6))
     kernel.length = b.shl(k4, I64(2))
+    kernel.row_addresses = a_rows = [kernel.row_address(b, b.add(a, b.mul(lda, I64(m)))) for m in range(rows)]
     first = kernel.start(b, module, rows, correction)
-    a_rows = [b.add(a, b.mul(lda, I64(m))) for m in range(rows)]
     w_panels = [b.add(w, b.mul(panel_bytes, I64(p))) for p in range(max(1, kernel.columns // 16))]
     entry, loop, done = b.block, function.append_basic_block("k"), function.append_basic_block("done")
     b.branch(loop)
@@ -156,8 +176,26 @@ def _constant(module, name, value):
     ir.IRBuilder(function.append_basic_block("entry")).ret(I64(value))
 
 
+def _call_blocks(b, blocks, arguments, lda):
+    """Run the blocks of a tile: one after the other, or in a loop when there are many alike."""
+    a, w, ahead, k4, c, correction = arguments
+
+    def call(row, column, function):
+        panel = b.mul(b.shl(k4, I64(6)), b.lshr(column, I64(4)))
+        weights = b.add(b.add(w, panel), b.shl(b.and_(column, I64(15)), I64(2)))
+        out = b.add(c, b.add(I64(C_STRIDE * row), b.shl(column, I64(2))))
+        b.call(function, [b.add(a, b.mul(lda, I64(row))), weights, ahead, k4, out, b.add(correction, b.shl(column, I64(2)))])
+
+    if len(blocks) <= 2:
+        for row, column, function in blocks:
+            call(row, I64(column), function)
+        return
+    with for_range(b, I64(len(blocks))) as loop:
+        call(0, b.mul(loop.index, I64(64 // len(blocks))), blocks[0][2])
+
+
 def emit(module, kernel):
-    """Define the six functions of ``kernel`` in an ``llvmlite.ir`` module."""
+    """Define the functions of ``kernel`` in an ``llvmlite.ir`` module."""
     most = kernel.max_rows or kernel.rows
     _constant(module, "demist_tile_rows", most)
     _constant(module, "demist_activation_offset", kernel.offset)
@@ -172,10 +210,15 @@ def emit(module, kernel):
     kernel.end(b, module)
     b.ret_void()
 
+    ready = declare(module, "demist_activation_ready", VOID, [I64] * 2)
+    b = ir.IRBuilder(ready.append_basic_block("entry"))
+    kernel.ready(b, module, *ready.args)
+    b.ret_void()
+
     product = declare(module, "demist_tile_product", VOID, [I64] * 7)
     rows, a, w, ahead, k4, c, correction = product.args
     b = ir.IRBuilder(product.append_basic_block("entry"))
-    lda, panel_bytes = b.mul(k4, I64(4 * kernel.activation_bytes)), b.shl(k4, I64(6))
+    lda = b.mul(k4, I64(4 * kernel.activation_bytes))
     again, done = product.append_basic_block("again"), product.append_basic_block("done")
     first = product.append_basic_block("first")
     b.cbranch(b.icmp_signed("==", ahead, I64(0)), again, first)
@@ -186,25 +229,14 @@ def emit(module, kernel):
             case = product.append_basic_block(f"rows_{count}")
             switch.add_case(I64(count), case)
             b.position_at_end(case)
-            for row, column, function in kernel.blocks(module, count, fetch):
-                panel, inside = divmod(column, 16)
-                b.call(
-                    function,
-                    [
-                        b.add(a, b.mul(lda, I64(row))),
-                        b.add(b.add(w, b.mul(panel_bytes, I64(panel))), I64(4 * inside)),
-                        ahead,
-                        k4,
-                        b.add(c, I64(C_STRIDE * row + 4 * column)),
-                        b.add(correction, I64(4 * column)),
-                    ],
-                )
+            _call_blocks(b, kernel.blocks(module, count, fetch), (a, w, ahead, k4, c, correction), lda)
             b.branch(done)
     b.position_at_end(done)
+    kernel.mend(b, module, (rows, a, w, k4, c))
     b.ret_void()
 
 
 __all__ = [
     "C_STRIDE", "I1", "I8", "I16", "I32", "I64", "LINE", "SYMBOLS", "VOID", "MicroKernel", "block_function", "broadcast4",
-    "declare", "emit", "fetch_ahead", "load", "register_block", "shuffle", "splat", "store", "vec",
+    "declare", "emit", "fetch_ahead", "load", "own_register", "register_block", "shuffle", "splat", "store", "vec",
 ]  # fmt: skip

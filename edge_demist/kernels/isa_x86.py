@@ -1,12 +1,11 @@
 # mypy: ignore-errors
-"""x86-64 micro-kernels: SSSE3, AVX2, AVX-VNNI, AVX-512 VNNI and AMX."""
+"""x86-64 micro-kernels with VNNI: AVX-VNNI, AVX-512 VNNI and AMX; ``isa_maddubs`` has those without."""
 
 from llvmlite import ir
 
 from edge_demist.kernels.isa import (
     C_STRIDE,
     I8,
-    I16,
     I32,
     I64,
     LINE,
@@ -68,52 +67,6 @@ class AvxVnni(Avx512Vnni):
     """The 256-bit ``vpdpbusd`` of client cores: 6 rows x 16 columns = 12 ymm sums."""
 
     rows, columns, lanes = 6, 16, 8
-
-
-class Avx2(Avx512Vnni):
-    """``vpmaddubsw``, exact: |a| (unsigned) x sign(w, a) (signed).
-
-    ::
-
-        |a| <= 127, |w| <= 127  ->  a pair of products is at most 32258 and fits int16, so nothing saturates
-        sums += madd(maddubs(|a|, sign(w, a)), 1)            |a| follows the row's K bytes of a
-        4 rows x 16 columns = 8 ymm sums, 2 ymm weights
-    """
-
-    rows, columns, offset, lanes, activation_bytes = 4, 16, 0, 8, 2
-    names = "llvm.x86.avx2.psign.b", "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"
-
-    def start(self, builder, module, rows, correction):
-        """Signed activations need no correction: sums start at zero."""
-        n = self.lanes
-        self.parts = self.columns // n
-        bytes_, words, ints = vec(I8, 4 * n), vec(I16, 2 * n), vec(I32, n)
-        self.sign = declare(module, self.names[0], bytes_, [bytes_, bytes_])
-        self.multiply = declare(module, self.names[1], words, [bytes_, bytes_])
-        self.widen = declare(module, self.names[2], ints, [words, words])
-        self.ones = ir.Constant(words, [1] * (2 * n))
-        return [ir.Constant(ints, [0] * n)] * (self.parts * rows)
-
-    def step(self, builder, sums, a, w):
-        """One line of one panel."""
-        n = self.lanes
-        weights = [load(builder, builder.add(w[0], I64(4 * n * q)), vec(I8, 4 * n), 4 * n) for q in range(self.parts)]
-        result = []
-        for m, row in enumerate(a):
-            value = broadcast4(builder, row, n)
-            size = broadcast4(builder, builder.add(row, self.length), n)
-            for q in range(self.parts):
-                pairs = builder.call(self.multiply, [size, builder.call(self.sign, [weights[q], value])])
-                quads = builder.call(self.widen, [pairs, self.ones])
-                result.append(builder.add(sums[m * self.parts + q], quads))
-        return result
-
-
-class Ssse3(Avx2):
-    """The same with 128-bit registers, for x86-64-v2."""
-
-    rows, lanes = 2, 4
-    names = "llvm.x86.ssse3.psign.b.128", "llvm.x86.ssse3.pmadd.ub.sw.128", "llvm.x86.sse2.pmadd.wd"
 
 
 class Amx(Avx512Vnni):
@@ -216,4 +169,4 @@ def tile_block(module, row_tiles, fetch):
     return function
 
 
-__all__ = ["Amx", "Avx2", "Avx512Vnni", "AvxVnni", "Ssse3"]
+__all__ = ["Amx", "Avx512Vnni", "AvxVnni"]

@@ -13,6 +13,7 @@ from edge_demist.kernels.simd import (
     absolute,
     activation_bytes,
     activation_offset,
+    activation_ready,
     broadcast,
     float_bits,
     from_bits,
@@ -95,15 +96,14 @@ def quantize_row(x, n, largest, out):
     """Symmetric int8 of one row whose absolute maximum is ``largest``; returns the scale.
 
     The low byte of ROUND + offset + v is rint(v) + offset, so rounding and the shift to unsigned that some
-    instructions want are one addition.  Level AVX2 also wants |q|, which follows the row's n bytes.
+    instructions want are one addition.  What else a level keeps of a row is made by ``activation_ready``.
     """
     factor = broadcast(F32(127.0) / largest)
     magic = broadcast(ROUND + F32(activation_offset()))
     for k in range(0, n, 16):
         value = load(x + 4 * k) * factor
         store_bytes(out + k, float_bits(value + magic))
-        if activation_bytes() == 2:
-            store_bytes(out + n + k, float_bits(absolute(value) + magic))
+    activation_ready(out, n)
     return largest * F32(1.0 / 127.0)
 
 
