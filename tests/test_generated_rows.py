@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import random
 import re
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.generators import templates, user_agent
+from tools.generators import cmdline_attack, cmdline_dev, cmdline_slots, templates, user_agent
 from tools.generators.templates import fill, groups, unfilled
 
 AGENT_LABELS = {"http-library", "browser-desktop", "feed-media-client", "mobile-app", "attack-tool", "crawler-bot", "tv-console-iot"}
@@ -36,7 +37,7 @@ def test_word_lists_are_read_without_remarks(tmp_path, monkeypatch) -> None:
     assert groups("x.txt") == {"one": (("a <1-2>", "plain"), (3.0, 0.25)), "two": (("b <p|q>",), (1.0,))}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32))
 def test_agents_have_labels_and_nothing_unfilled(seed: int) -> None:
     rows = user_agent.generate(random.Random(seed), 60)
@@ -75,3 +76,49 @@ def test_chrome_versions_have_builds_that_grow() -> None:
     parts = [tuple(map(int, user_agent.chrome_version(rng).split("."))) for _ in range(500)]
     full = sorted(p[:3] for p in parts if p[2])
     assert [p[2] for p in full] == sorted(p[2] for p in full)
+
+
+# cmdline -----------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32))
+def test_command_lines_have_labels_and_nothing_unfilled(seed: int) -> None:
+    for module, label in ((cmdline_attack, "malicious"), (cmdline_dev, "benign")):
+        rows = module.generate(random.Random(seed), 60)
+        assert rows == module.generate(random.Random(seed), 60)
+        for text, given_label, _ in rows:
+            assert given_label == label
+            assert "\n" not in text
+            assert not unfilled(text, cmdline_slots.SLOTS), text
+
+
+@pytest.mark.parametrize("file", [*cmdline_attack.FILES, *cmdline_dev.FILES])
+def test_every_command_template_fills_and_stands_once(file: str) -> None:
+    rng = random.Random(6)
+    lines = [line for texts, _ in groups(file).values() for line in texts]
+    assert len(lines) >= 250
+    assert [line for line in lines if lines.count(line) > 1] == []
+    for line in lines:
+        text = fill(rng, line, cmdline_slots.SLOTS)
+        assert not re.search(r"<[A-Za-z]\w*>|<[^<>|]*\|[^ <>][^<>]*>", text), line
+
+
+def test_attacks_carry_techniques_and_both_platforms() -> None:
+    rows = cmdline_attack.generate(random.Random(1), 3000)
+    families = {family for _, _, family in rows}
+    assert len(families) > 60
+    assert all(re.fullmatch(r"T\d{4}(\.\d{3})?", family) for family in families)
+    assert len({text for text, _, _ in rows}) > 2600
+
+
+def test_attack_and_ordinary_lines_do_not_meet() -> None:
+    attacks = {text for text, _, _ in cmdline_attack.generate(random.Random(1), 4000)}
+    assert not attacks & {text for text, _, _ in cmdline_dev.generate(random.Random(1), 4000)}
+
+
+def test_no_generated_line_names_a_real_public_address() -> None:
+    known = {"1.1.1.1", "8.8.8.8", "169.254.169.254", "169.254.170.2", "0.0.0.0", "127.0.0.1", "255.255.255.255"}
+    for text, _, _ in cmdline_attack.generate(random.Random(2), 3000):
+        for found in re.findall(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])", text):
+            assert found in known or ipaddress.ip_address(found).is_private, text

@@ -2,8 +2,8 @@
 
 A slot stands in angle brackets: ``<3-17>`` draws a number, ``<a|b|c>`` one of the forms (empty ones allowed), ``<name>`` a
 value of the slot functions given. ``<x=...>`` keeps the value, ``<x>`` repeats it. Slots may stand within forms. What is no
-slot, a shell redirection for one, stays. In a file, ``[name]`` opens a group, ``#!`` begins a remark, and ``8*`` before a
-line lets it be drawn eight times as often.
+slot, a shell redirection for one, stays; so do forms with a spaced bar, which is a pipe. In a file, ``[name]`` opens a group,
+``#!`` begins a remark, and ``8*`` before a line lets it be drawn eight times as often.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def fill(rng: random.Random, template: str, slots: Slots) -> str:
         number = _RANGE.fullmatch(body)
         if number:
             drawn = str(rng.randint(int(number[1]), int(number[2])))
-        elif "|" in body:
+        elif "|" in body and " | " not in body:
             drawn = rng.choice(body.split("|"))
         elif body in kept:
             return kept[body]

@@ -14,11 +14,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tools.generators import cmdline, cmdline_admin, dga, dns_legit, drop_known, tunnel, uri, uri_payloads, user_agent, words
+from tools.generators import (
+    cmdline,
+    cmdline_admin,
+    cmdline_attack,
+    cmdline_dev,
+    dga,
+    dns_legit,
+    drop_known,
+    tunnel,
+    uri,
+    uri_payloads,
+    user_agent,
+    words,
+)
 
 from .data import TASKS, Rows, normalized, pack, read_table, sha256_file
 
-GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 2000, "cmdline": 800, "url-phishing": 4000, "user-agent": 3000}
+GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 2000, "cmdline": 3800, "url-phishing": 4000, "user-agent": 3000}
 """Generated rows a round."""
 
 UNSEEN_TOOLS = ("iodine",)
@@ -190,7 +203,9 @@ def _cmdline_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]
     texts, names = m.real()
     platforms = list(m._table["platform"])
     changed = [cmdline.augment(rng, t, n, platform=p) for t, n, p in zip(texts, names, platforms, strict=True)]
-    return m.add(texts + changed, names + names, cmdline_admin.generate(rng, m._generated))
+    attacks = cmdline_attack.generate(rng, m._generated * 15 // 38)
+    benign = cmdline_dev.generate(rng, m._generated * 15 // 38) + cmdline_admin.generate(rng, m._generated * 8 // 38)
+    return m.add(texts + changed, names + names, attacks + benign)
 
 
 def _agent_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:

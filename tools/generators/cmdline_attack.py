@@ -1,0 +1,19 @@
+"""Hostile command lines by ATT&CK technique, for Windows, Linux, macOS, containers and cloud shells.
+
+The forms are those of public playbooks (MITRE ATT&CK procedure examples), of LOLBAS and GTFOBins style use of installed programs,
+and of published intrusion reports. Hosts are private or documentation addresses and invented names; nothing is downloadable.
+Some discovery lines are an administrator's too: leave out what the data labels already (:func:`tools.generators.drop_known`).
+"""
+
+from __future__ import annotations
+
+import random
+
+from tools.generators.cmdline_slots import Row, draw
+
+FILES = ("attack_windows.txt", "attack_unix.txt")
+
+
+def generate(rng: random.Random, n: int) -> list[Row]:
+    """Make ``n`` rows ``(text, "malicious", technique)``."""
+    return draw(rng, n, FILES, "malicious")

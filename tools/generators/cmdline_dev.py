@@ -1,0 +1,18 @@
+"""Ordinary command lines of developers, administrators, build jobs and manual pages, for Linux, macOS, Windows and the cloud.
+
+The counterpart of :mod:`cmdline_attack`: the same programs, paths and security words in their ordinary use, so that none of them
+tells the class alone.
+"""
+
+from __future__ import annotations
+
+import random
+
+from tools.generators.cmdline_slots import Row, draw
+
+FILES = ("benign_unix.txt", "benign_windows.txt")
+
+
+def generate(rng: random.Random, n: int) -> list[Row]:
+    """Make ``n`` rows ``(text, "benign", "dev-<kind>")``."""
+    return draw(rng, n, FILES, "benign", "dev-")
