@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.generators import cmdline_attack, cmdline_dev, cmdline_slots, templates, user_agent
+from tools.generators import cmdline_attack, cmdline_dev, cmdline_slots, templates, uri_commands, user_agent
 from tools.generators.templates import fill, groups, unfilled
 
 AGENT_LABELS = {"http-library", "browser-desktop", "feed-media-client", "mobile-app", "attack-tool", "crawler-bot", "tv-console-iot"}
@@ -122,3 +122,24 @@ def test_no_generated_line_names_a_real_public_address() -> None:
     for text, _, _ in cmdline_attack.generate(random.Random(2), 3000):
         for found in re.findall(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])", text):
             assert found in known or ipaddress.ip_address(found).is_private, text
+
+
+# uri ---------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32))
+def test_short_values_are_half_commands_and_half_ordinary(seed: int) -> None:
+    rows = uri_commands.generate(random.Random(seed), 80)
+    assert rows == uri_commands.generate(random.Random(seed), 80)
+    assert [label for _, label, _ in rows].count("normal") == 40
+    for text, label, _ in rows:
+        assert label in ("normal", "cmd-injection")
+        assert text.strip()
+        assert "<" not in text
+        assert label == "cmd-injection" or text.lower() not in uri_commands.commands()
+
+
+def test_program_names_are_wide_and_stand_once() -> None:
+    assert len(uri_commands.commands()) == len(set(uri_commands.commands())) > 500
+    assert all(re.fullmatch(r"[\w.+-]+", name) for name in uri_commands.commands())

@@ -10,7 +10,19 @@ import random
 from collections.abc import Callable, Container, Iterable, Mapping
 from types import MappingProxyType
 
-from tools.generators import cmdline, cmdline_admin, cmdline_attack, cmdline_dev, dga, dns_legit, tunnel, uri, uri_payloads, user_agent
+from tools.generators import (
+    cmdline,
+    cmdline_admin,
+    cmdline_attack,
+    cmdline_dev,
+    dga,
+    dns_legit,
+    tunnel,
+    uri,
+    uri_commands,
+    uri_payloads,
+    user_agent,
+)
 
 Row = tuple[str, str, str]
 Generator = Callable[[random.Random, int], list[Row]]
@@ -22,6 +34,7 @@ GENERATORS: Mapping[str, Generator] = MappingProxyType(
         "dns-legit": dns_legit.generate,
         "dga": dga.generate,
         "uri": uri_payloads.generate,
+        "uri-commands": uri_commands.generate,
         "cmdline-admin": cmdline_admin.generate,
         "cmdline-attack": cmdline_attack.generate,
         "cmdline-dev": cmdline_dev.generate,

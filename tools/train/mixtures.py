@@ -24,6 +24,7 @@ from tools.generators import (
     drop_known,
     tunnel,
     uri,
+    uri_commands,
     uri_payloads,
     user_agent,
     words,
@@ -31,7 +32,7 @@ from tools.generators import (
 
 from .data import TASKS, Rows, normalized, pack, read_table, sha256_file
 
-GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 2000, "cmdline": 3800, "url-phishing": 4000, "user-agent": 3000}
+GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 3600, "cmdline": 3800, "url-phishing": 4000, "user-agent": 3000}
 """Generated rows a round."""
 
 UNSEEN_TOOLS = ("iodine",)
@@ -196,7 +197,8 @@ def _tunnel_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]
 def _uri_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     texts, names = m.real()
     changed = [uri.augment(rng, t, n) if rng.random() < 0.25 else t for t, n in zip(texts, names, strict=True)]
-    return m.add(changed, names, uri_payloads.generate(rng, m._generated))
+    short = uri_commands.generate(rng, m._generated * 16 // 36)
+    return m.add(changed, names, uri_payloads.generate(rng, m._generated - len(short)) + short)
 
 
 def _cmdline_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
