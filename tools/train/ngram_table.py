@@ -48,7 +48,7 @@ class Settings:
 
 
 SETTINGS = {
-    "hostname-category": Settings(epochs=4, extra_rows=30_000),
+    "hostname-category": Settings(epochs=4, extra_rows=120_000),
     "dga": Settings(rate=3.0, generated=False),
     "user-agent": Settings(epochs=24),
     "cmdline": Settings(epochs=30, rate=3.0, drop=0.5),
