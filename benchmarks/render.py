@@ -271,7 +271,8 @@ python -m venv ov && ov/bin/pip install openvino nncf
 python -m benchmarks.speed --checkpoint minilm --models /tmp/minilm --strings NAMES.txt \\
     --python openvino=ov/bin/python --out benchmarks/results/speed-minilm.json
 python -m benchmarks.scaling --checkpoint minilm --models /tmp/minilm --out benchmarks/results/scaling-minilm.json
-python -m tools.arm estimate --root /tmp/arm --models /tmp/minilm --out benchmarks/results/arm-minilm.json
+python -m tools.arm estimate --root /tmp/arm --models /tmp/minilm --title all-MiniLM-L6-v2 --out benchmarks/results/arm-minilm.json
+python -m tools.arm bits --root /tmp/arm --out benchmarks/results/arm-edge-demist.json
 python -m benchmarks.render
 ```"""
 

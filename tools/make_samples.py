@@ -237,6 +237,23 @@ def hosts(count: int, seed: int = 20) -> list[str]:
     return hostnames(random.Random(seed), words_of(), count)[:count]
 
 
+def mixed(count: int, seed: int = 21) -> list[str]:
+    """``count`` distinct strings: nine in ten are host names, the rest is of every other kind in turn."""
+    rng, words, names = random.Random(seed), words_of(), hosts(count - count // 10)
+    share = count // 10
+    kinds = [
+        [row[0] for row in GENERATORS["dga"](rng, share)],
+        [row[0] for row in GENERATORS["tunnel"](rng, share)],
+        urls(rng, words, names, share),
+        [row[0] for row in GENERATORS["uri"](rng, share)],
+        [row[0] for row in GENERATORS["cmdline-admin"](rng, share)],
+        filled(rng, words, AGENTS, share),
+        filled(rng, words, FILES, share),
+    ]
+    others = (text for texts in zip(*kinds, strict=False) for text in texts if text.strip())
+    return list(dict.fromkeys([*names, *others]))[:count]
+
+
 def rows() -> list[dict[str, str]]:
     """All samples, distinct, in a fixed order."""
     rng = random.Random(20)

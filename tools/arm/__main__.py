@@ -2,10 +2,10 @@
 
 root      make the aarch64 root (about 400 MB, half a minute)
 test      run the fast tests on both boards
-bits      10,000 strings: every level on every board gives this machine's bits
+bits      10,000 strings: each board's level gives the bits of this machine's levels
 wheel     install a wheel beside numpy alone and let it answer
 count     instructions per string, ours and ONNX Runtime int8, written to --out
-estimate  estimated cycles per string (llvm-mca), added to --out
+estimate  the same with estimated cycles per string (llvm-mca)
 gate      count ours again and compare with --record: exit 1 beyond 2 %
 """
 
@@ -25,7 +25,7 @@ from edge_demist import native
 from edge_demist.bench import cold, machine
 from edge_demist.bundle import Bundle
 from tools.arm import boards, count, estimate, guest, root
-from tools.make_samples import hosts
+from tools.make_samples import mixed
 
 FAST_TESTS = (
     "tests/test_native.py",
@@ -55,20 +55,21 @@ def run_tests(folder: Path, extra: list[str]) -> int:
 def compare_bits(folder: Path, bundle: str, strings: int) -> dict[str, Any]:
     """Digests of this machine's levels and of the boards' levels; ``differing`` counts blocks of rows that are not equal."""
     with tempfile.TemporaryDirectory() as name:
-        texts = Path(name) / "strings.txt"
-        texts.write_text("\n".join(hosts(strings)) + "\n", encoding="utf-8")
+        texts = Path(name) / "strings.json"
+        texts.write_text(json.dumps(mixed(strings)), encoding="utf-8")
         here = Path(name) / "host.json"
         guest.digest(bundle, str(texts), str(here))
         levels: dict[str, list[str]] = json.loads(here.read_text(encoding="utf-8"))
         for key, board in boards.BOARDS.items():
             out = Path(name) / f"{key}.json"
-            boards.run(folder, board, ["tools/arm/guest.py", "digest", bundle, str(texts), str(out)])
+            boards.run(folder, board, ["tools/arm/guest.py", "digest", bundle, str(texts), str(out), "best"])
             levels |= {f"{level} on {board.cpu}": found for level, found in json.loads(out.read_text(encoding="utf-8")).items()}
     expected = next(iter(levels.values()))
     differing = {level: sum(a != b for a, b in zip(expected, found, strict=True)) for level, found in levels.items()}
     for level, wrong in differing.items():
         sys.stderr.write(f"{level}: {'equal in every bit' if not wrong else f'{wrong} of {len(expected)} blocks differ'}\n")
-    return {"strings": strings, "digest": hashlib.sha256("".join(expected).encode()).hexdigest(), "differing": differing}
+    digest = hashlib.sha256("".join(expected).encode()).hexdigest()
+    return {"strings": strings, "digest": digest, "differing": differing, "libraries": libraries()}
 
 
 def try_wheel(folder: Path, wheel: Path) -> int:
@@ -85,27 +86,24 @@ def try_wheel(folder: Path, wheel: Path) -> int:
     return failed
 
 
+def libraries() -> dict[str, str]:
+    """Digests of the libraries that run on the boards."""
+    built = json.loads((native.FOLDER / "BUILD.json").read_text(encoding="utf-8"))
+    return {name: entry["sha256"] for name, entry in built["libraries"].items() if "aarch64" in name}
+
+
 def facts(models: Path) -> dict[str, Any]:
     """What the counts belong to."""
     bundle = Bundle.load(models / "bundle")
-    built = json.loads((native.FOLDER / "BUILD.json").read_text(encoding="utf-8"))
-    libraries = {name: entry["sha256"] for name, entry in built["libraries"].items() if "aarch64" in name}
     arch = {name: getattr(bundle.architecture, name) for name in ("num_layers", "hidden_size", "intermediate_size", "vocab_size")}
-    return {"bundle_id": bundle.id, "name": bundle.name, "architecture": arch, "libraries": libraries, "commit": machine.commit()}
+    return {"bundle_id": bundle.id, "name": bundle.name, "architecture": arch, "libraries": libraries(), "commit": machine.commit()}
 
 
-def add_estimates(folder: Path, models: Path, result: dict[str, Any]) -> None:
-    """Estimated cycles of every program that was counted."""
-    with tempfile.TemporaryDirectory() as name:
-        ids = Path(name) / "ids.npz"
-        strings = count.sample_ids(models / "bundle", ids)["strings"]
-        for key, board in boards.BOARDS.items():
-            programs = {"native": ("native", models / "bundle")} | {
-                t: ("ort", models / f) for t, f in PEERS.items() if (models / f).exists()
-            }
-            found = {title: estimate.estimate(folder, board, kind, model, ids, strings) for title, (kind, model) in programs.items()}
-            result["boards"][key]["estimates"] = found
-            sys.stderr.write(f"{key}, estimated: " + ", ".join(f"{t} {e['us_at_highest_clock']:.0f} µs" for t, e in found.items()) + "\n")
+def write(out: Path, result: dict[str, Any]) -> None:
+    """Put ``result`` into the file; the title and the other commands' results in it stay."""
+    known = count.read(out) if out.is_file() else {}
+    kept = {name: value for name, value in known.items() if name == "title" or name.startswith("bits of") or "boards" not in result}
+    out.write_text(cold.dumps(kept | result), encoding="utf-8")
 
 
 def main() -> int:
@@ -120,6 +118,8 @@ def main() -> int:
     parser.add_argument("--strings", type=int, default=STRINGS)
     parser.add_argument("--wheel", type=Path, default=None)
     parser.add_argument("--out", type=Path, default=None, metavar="FILE")
+    parser.add_argument("--ours", action="store_true", help="count, estimate: ours alone; the peers' figures in --out stay")
+    parser.add_argument("--title", default="", help="count, estimate: the model's name in tables")
     parser.add_argument("--record", type=Path, default=None, metavar="FILE")
     args, extra = parser.parse_known_args()
     folder = args.root.resolve()
@@ -131,18 +131,18 @@ def main() -> int:
     if args.command == "bits":
         result = compare_bits(folder, args.bundle, args.strings)
         if args.out:
-            known = count.read(args.out) if args.out.is_file() else {}
-            args.out.write_text(cold.dumps(known | {f"bits of {Path(args.bundle).name}": result}), encoding="utf-8")
+            write(args.out, {f"bits of {Path(args.bundle).name}": result})
         return int(any(result["differing"].values()))
     if args.command == "gate":
         complaints = count.compare(count.read(args.record), count.count_all(folder, args.models, {}))
         sys.stderr.write("".join(f"{line}\n" for line in complaints) or "instructions per string are as recorded\n")
         return int(bool(complaints))
     if args.command in ("count", "estimate"):
-        result = count.count_all(folder, args.models, PEERS) | facts(args.models)
-        if args.command == "estimate":
-            add_estimates(folder, args.models, result)
-        args.out.write_text(cold.dumps(result), encoding="utf-8")
+        costing = estimate.estimate if args.command == "estimate" else None
+        result = count.count_all(folder, args.models, {} if args.ours else PEERS, costing) | facts(args.models)
+        if args.ours:
+            count.keep_peers(count.read(args.out), result)
+        write(args.out, result | ({"title": args.title} if args.title else {}))
     return 0
 
 

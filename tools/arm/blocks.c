@@ -1,6 +1,8 @@
-/* QEMU TCG plugin (API version 1): how often each translated block ran between syscall(1000, 0) and syscall(1000, 1).
+/* QEMU TCG plugin (API version 1): how often each translated block ran between two marks.
  *
- * Writes "count address words-in-hex" a block to the file given by out=.
+ * The guest marks places with the unused system call 1000: syscall(1000, n). From the second mark on, each writes
+ * "mark <n>" and then, for each block that ran since the mark before, "count words-in-hex" to the file given by out=.
+ * The counters are not atomic: count single-threaded guests only.
  */
 #include <pthread.h>
 #include <stddef.h>
@@ -26,7 +28,7 @@ EXPORT int qemu_plugin_version = 1;
 enum { ADD_U64 = 0, MARK_SYSCALL = 1000, BUCKETS = 65536, MAX_WORDS = 1024 };
 
 typedef struct block {
-    uint64_t address, count, count_at_start;
+    uint64_t address, count, count_at_mark;
     uint32_t size;
     struct block *next;
     uint32_t words[];
@@ -62,21 +64,19 @@ static void translated(plugin_id id, struct qemu_plugin_tb *translation) {
 
 static void called(plugin_id id, unsigned cpu, int64_t number, uint64_t mark, uint64_t b, uint64_t c, uint64_t d,
                    uint64_t e, uint64_t f, uint64_t g, uint64_t h) {
-    if (number != MARK_SYSCALL || mark > 1) return;
-    FILE *file = mark ? fopen(out, "w") : NULL;
-    if (mark && !file) abort();
+    static FILE *file;
+    if (number != MARK_SYSCALL) return;
+    if (file) fprintf(file, "mark %llu\n", (unsigned long long)mark);
     for (int i = 0; i < BUCKETS; i++)
         for (block *known = blocks[i]; known; known = known->next) {
-            if (!mark) {
-                known->count_at_start = known->count;
-            } else if (known->count > known->count_at_start) {
-                fprintf(file, "%llu %llx ", (unsigned long long)(known->count - known->count_at_start),
-                        (unsigned long long)known->address);
+            if (file && known->count > known->count_at_mark) {
+                fprintf(file, "%llu ", (unsigned long long)(known->count - known->count_at_mark));
                 for (uint32_t k = 0; k < known->size; k++) fprintf(file, "%08x", __builtin_bswap32(known->words[k]));
                 fputc('\n', file);
             }
+            known->count_at_mark = known->count;
         }
-    if (file) fclose(file);
+    if (file ? fflush(file) : !(file = fopen(out, "w"))) abort();
 }
 
 EXPORT int qemu_plugin_install(plugin_id id, const void *info, int count, char **options) {

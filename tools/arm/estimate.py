@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import re
 import subprocess
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
 
 from tools.arm import boards
-from tools.arm.count import REPEATS
+from tools.arm.count import Block, Profile
 
 COVERAGE = 0.99
 """Share of the executed instructions whose blocks are costed; the rest is scaled up."""
@@ -21,30 +18,11 @@ ITERATIONS = 100
 TOOLS = ("llvm-mc-19", "llvm-mca-19")
 
 
-@dataclass(frozen=True)
-class Block:
-    """A straight run of instructions: how often it ran, and its words as hexadecimal text."""
-
-    count: int
-    words: str
-
-    @property
-    def size(self) -> int:
-        """Number of instructions."""
-        return len(self.words) // 8
-
-
-def read_blocks(text: str) -> list[Block]:
-    """Blocks of the plugin's file, those with most instructions executed first."""
-    blocks = [Block(int(words[0]), words[2]) for words in (line.split() for line in text.splitlines())]
-    return sorted(blocks, key=lambda block: -block.count * block.size)
-
-
 def hottest(blocks: list[Block]) -> tuple[list[Block], float]:
-    """The blocks that make up ``COVERAGE`` of the executed instructions, and the share they really have."""
+    """The blocks that make up ``COVERAGE`` of the executed instructions, most first, and the share they really have."""
     total = sum(block.count * block.size for block in blocks)
     kept, done = [], 0
-    for block in blocks:
+    for block in sorted(blocks, key=lambda block: -block.count * block.size):
         kept.append(block)
         done += block.count * block.size
         if done >= COVERAGE * total:
@@ -87,15 +65,11 @@ def parse_costs(report: str, count: int) -> list[float]:
     return cycles
 
 
-def estimate(folder: Path, board: boards.Board, kind: str, model: Path, ids: Path, strings: int) -> dict[str, object]:
-    """Estimated cycles and microseconds per string of one program on one board."""
-    with tempfile.TemporaryDirectory() as name:
-        out = Path(name) / "blocks.txt"
-        program = ["tools/arm/guest.py", "count", kind, str(model.resolve()), str(ids.resolve()), str(REPEATS)]
-        boards.run(folder, board, program, plugin=f"blocks,out={out}")
-        blocks, share = hottest(read_blocks(out.read_text(encoding="ascii")))
+def estimate(found: Profile, board: boards.Board) -> dict[str, object]:
+    """Estimated cycles and microseconds per string of a program that was counted on ``board``."""
+    blocks, share = hottest(found.blocks)
     costs = cost(blocks, board.schedule)
-    cycles = sum(block.count * each for block, each in zip(blocks, costs, strict=True)) / share / (strings * REPEATS)
+    cycles = sum(block.count * each for block, each in zip(blocks, costs, strict=True)) / share / found.strings
     return {
         "estimated": True,
         "cycles": cycles,

@@ -2,7 +2,7 @@
 
 guest.py count native BUNDLE IDS.npz REPEATS
 guest.py count ort GRAPH.onnx IDS.npz REPEATS
-guest.py digest BUNDLE|tiny STRINGS OUT.json [LEVEL]
+guest.py digest BUNDLE|tiny STRINGS.json OUT.json [best]
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import numpy as np
 
 DIGEST_ROWS = 250
 """Rows of one call, and of one digest."""
+ADAPTED = 10
+"""One call in this many also runs the tiny bundle's adapters."""
 
 
 def native_calls(bundle: str, rows: list[np.ndarray]) -> Callable[[], object]:
@@ -63,22 +65,24 @@ def count(kind: str, model: str, ids: str, repeats: int) -> None:
     mark(1000, 2)
 
 
-def digest(bundle: str, strings: str, out: str, level: str | None = None) -> None:
-    """SHA-256 of ids, vectors and n-grams, a digest for every ``DIGEST_ROWS`` strings, at each CPU level that runs here."""
+def digest(bundle: str, strings: str, out: str, levels: str = "all") -> None:
+    """SHA-256 of ids, vectors and n-grams, a digest for every ``DIGEST_ROWS`` strings, at the CPU levels that run here."""
     from edge_demist import native
     from edge_demist.bundle import Bundle
     from edge_demist.doctor import reference, tiny
 
-    texts = [line.encode() for line in Path(strings).read_text(encoding="utf-8").split("\n") if line]
+    texts = [text.encode() for text in json.loads(Path(strings).read_text(encoding="utf-8"))]
     opened = tiny.bundle() if bundle == "tiny" else Bundle.load(bundle)
     found = {}
-    for name in [level] if level else native.available_levels():
+    for name in native.available_levels()[: 1 if levels == "best" else None]:
         digests = []
-        for begin in range(0, len(texts), DIGEST_ROWS):
-            parts = reference.compute(
-                opened, native.load(name), texts[begin : begin + DIGEST_ROWS], with_adapters=bundle == "tiny", single=False
-            )
+        for number, begin in enumerate(range(0, len(texts), DIGEST_ROWS)):
+            adapters = bundle == "tiny" and number % ADAPTED == 0
+            rows = texts[begin : begin + DIGEST_ROWS]
+            parts = reference.compute(opened, native.load(name), rows, with_adapters=adapters, single=False)
             digests.append(hashlib.sha256(b"".join(parts[key].tobytes() for key in sorted(parts))).hexdigest())
+            sys.stderr.write(f"\r{name}: {begin + len(rows)} strings")
+        sys.stderr.write("\n")
         found[name] = digests
     Path(out).write_text(json.dumps(found), encoding="utf-8")
 

@@ -103,4 +103,4 @@ def make_root(folder: Path) -> None:
         if not (folder / board.root).exists():
             run(["cp", "-al", folder / "root", folder / board.root])
         board.write_cpu_files(folder / board.root)
-    boards.build_plugins(folder)
+    boards.build_plugin(folder)
