@@ -38,7 +38,7 @@ def test_the_walk_through_works(tmp_path: Path, place: dict[str, str]) -> None:
     assert len(blocks) == 6
     text = "set -e\n" + "".join(blocks)
     text = re.sub(r"^(sudo|systemd-analyze).*\n", "", text, flags=re.MULTILINE)
-    done = subprocess.run(["bash", "-c", text], cwd=tmp_path, env=place, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(["bash", "-c", text], cwd=tmp_path, env=place, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "summary.json").read_text())
     lines = [line for path in LOGS for line in read_log(path).splitlines() if not line.startswith(b"#")]
@@ -48,6 +48,17 @@ def test_the_walk_through_works(tmp_path: Path, place: dict[str, str]) -> None:
     assert {Path(e["file"]).name for e in live} >= {"dns.log", "http.log"} and "0 bytes in all" in done.stdout
     assert len({e["event_id"] for e in live}) == len(live)
     assert (tmp_path / "edge-demist.service").read_text().startswith("[Unit]")
+
+
+def test_the_readme_s_commands_work(tmp_path: Path, place: dict[str, str]) -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## On a sensor")[2].partition("\n## ")[0]
+    lines = [line.strip() for line in section.splitlines() if line.startswith("    ") and not line.strip().startswith("sudo")]
+    assert len(lines) > 8
+    text = "\n".join(["set -e", *lines])
+    done = subprocess.run(["bash", "-c", text], cwd=tmp_path, env=place, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert balanced(json.loads((tmp_path / "summary.json").read_text())) and (tmp_path / "alarms.jsonl").exists()
+    assert "files read to their end" in done.stdout and "PrivateNetwork=yes" in done.stdout
 
 
 def test_reasons_in_the_docs_are_those_of_the_code() -> None:

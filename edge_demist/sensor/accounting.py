@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 MAX_FILES = 2000
 MAX_MESSAGES = 20
+SUMS = ("lines", "records", "records_out", "strings", "predictions", "events", "alarms", "errors")
+"""The numbers of :class:`Counts`, as the summary and the metrics name them."""
 
 
 @dataclass(slots=True)
@@ -36,25 +38,15 @@ class Counts:
 
     def add(self, other: Counts) -> None:
         """Add another file's counts."""
-        for name in ("lines", "records", "records_out", "strings", "predictions", "events", "alarms", "errors"):
+        for name in SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.skipped.update(other.skipped)
         self.messages = (self.messages + other.messages)[:MAX_MESSAGES]
 
     def to_json(self) -> dict[str, object]:
         """The counts as the summary writes them."""
-        return {
-            "records": self.records,
-            "records_out": self.records_out,
-            "strings": self.strings,
-            "predictions": self.predictions,
-            "events": self.events,
-            "alarms": self.alarms,
-            "skipped": dict(sorted(self.skipped.items())),
-            "errors": self.errors,
-            "messages": self.messages,
-            "lines": self.lines,
-        }
+        sums = {name: getattr(self, name) for name in SUMS}
+        return sums | {"skipped": dict(sorted(self.skipped.items())), "messages": self.messages}
 
 
 class Books:

@@ -13,6 +13,14 @@ from .accounting import Counts
 
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 _PREFIX = "edge_demist_"
+_SUMS = {
+    "records": "Records read.",
+    "records_out": "Records that gave an event.",
+    "strings": "Strings taken from records.",
+    "predictions": "Answers of specialists.",
+    "events": "Events written.",
+    "errors": "Errors.",
+}
 
 
 @dataclass(slots=True)
@@ -72,12 +80,7 @@ def _family(name: str, kind: str, help_text: str, samples: Iterable[tuple[Mappin
 def render(total: Counts, gauges: Gauges, latency: Histogram) -> str:
     """All metrics in the text exposition format, version 0.0.4."""
     plain = (
-        ("records_total", "counter", "Records read.", total.records),
-        ("records_out_total", "counter", "Records that gave an event.", total.records_out),
-        ("strings_total", "counter", "Strings taken from records.", total.strings),
-        ("predictions_total", "counter", "Answers of specialists.", total.predictions),
-        ("events_total", "counter", "Events written.", total.events),
-        ("errors_total", "counter", "Errors.", total.errors),
+        *((f"{name}_total", "counter", text, getattr(total, name)) for name, text in _SUMS.items()),
         ("repeats_dropped_total", "counter", "Events not written again after a restart.", gauges.repeats_dropped),
         ("cache_hits_total", "counter", "Answers from the cache.", gauges.cache_hits),
         ("cache_misses_total", "counter", "Answers from the model.", gauges.cache_misses),
