@@ -16,6 +16,7 @@ from sensor_fakes import DATA, ROOT, balanced, read_events, read_log
 from edge_demist.sensor.accounting import Counts
 from edge_demist.sensor.mapping import load_rules
 from edge_demist.sensor.parse import LineParser
+from tools import sensor_figures
 
 LOGS = sorted(path for path in (DATA / "logs").iterdir() if path.suffix != ".md")
 DOC = (ROOT / "docs" / "sensor.md").read_text(encoding="utf-8")
@@ -59,6 +60,10 @@ def test_the_readme_s_commands_work(tmp_path: Path, place: dict[str, str]) -> No
     assert done.returncode == 0, done.stderr
     assert balanced(json.loads((tmp_path / "summary.json").read_text())) and (tmp_path / "alarms.jsonl").exists()
     assert "files read to their end" in done.stdout and "PrivateNetwork=yes" in done.stdout
+
+
+def test_figures_in_the_docs_are_those_of_the_result_files() -> None:
+    assert sensor_figures.rendered(DOC) == DOC
 
 
 def test_reasons_in_the_docs_are_those_of_the_code() -> None:
