@@ -263,7 +263,13 @@ def test_the_suggested_rule_silences_the_alarm(text: str, task: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("a.b.example.com", "example.com"), ("x.shop.co.uk", "shop.co.uk"), ("h.example/p?q", "h.example"), ("localhost", "localhost")],
+    [
+        ("a.b.example.com", "example.com"),
+        ("x.shop.co.uk", "shop.co.uk"),
+        ("h.example/p?q", "h.example"),
+        ("localhost", "localhost"),
+        ("10.1.2.9:80/p", "10.1.2.9"),
+    ],
 )
 def test_suggestions(text: str, value: str) -> None:
     assert suggest(text, "url-phishing")["value"] == value

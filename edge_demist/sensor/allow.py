@@ -13,6 +13,7 @@ from ..normalizers import hostname
 
 MAX_REGEX_CHARS = 2048
 _KINDS = ("exact", "suffix", "regex")
+_ADDRESS = re.compile(r"[\d.]+\Z", re.ASCII)
 _SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*://")
 
 
@@ -109,13 +110,15 @@ def _rule(path: Path, table: object) -> AllowRule:
 
 
 def suggest(text: str, task: str) -> dict[str, str]:
-    """The narrowest useful rule that would silence an alarm: the site for host names and URLs, else the string.
+    """The narrowest useful rule that would silence an alarm: the site for host names and URLs, the address, else the string.
 
     Without a public-suffix list the site is a guess: two labels, three below a short second level (``co.uk``).
     """
     host_tasks = ("dga", "hostname", "dns-tunnel", "url-phishing")
     host = host_of(text)
     labels = host.split(".")
+    if task.startswith(host_tasks) and _ADDRESS.match(host):
+        return {"task": task, "kind": "suffix", "value": host}
     if task.startswith(host_tasks) and len(labels) >= 2 and all(labels):
         short = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3
         return {"task": task, "kind": "suffix", "value": ".".join(labels[-3:] if short else labels[-2:])}
