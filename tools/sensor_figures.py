@@ -72,7 +72,8 @@ BLOCKS = {
 def rendered(page: str) -> str:
     """The page with its blocks (between ``<!-- NAME -->`` and ``<!-- end -->``) written anew."""
     for name, (file, render) in BLOCKS.items():
-        text = render(json.loads((RESULTS / file).read_text(encoding="ascii")))
+        path = RESULTS / file
+        text = render(json.loads(path.read_text(encoding="ascii"))) if path.exists() else f"No `{file}` has been committed yet."
         page, count = re.subn(rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, t=text: f"{m[1]}{t}\n{m[2]}", page, flags=re.DOTALL)  # type: ignore[misc]
         if count != 1:
             raise SystemExit(f"{PAGE}: expected one block {name!r}, found {count}")
