@@ -1,7 +1,7 @@
 """``EdgeDemist``: texts in, vectors and predictions out.
 
-Does normalizing, de-duplication, length sorting, chunking and the choice of adapters; leaves arithmetic to an engine
-and the meaning of a head to :mod:`edge_demist.specialists`.
+Does de-duplication, length sorting, chunking and the choice of adapters; leaves packed rows to :mod:`edge_demist.batching`,
+arithmetic to an engine, the meaning of a head to :mod:`edge_demist.specialists` and thresholds to :mod:`edge_demist.predictions`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import engines, native
+from .batching import Text, cut, normalized_bytes, reorder
 from .bundle import Bundle
 from .engines.base import Adapter, Engine
 from .errors import EngineUnavailableError, InputError, UnknownTaskError
 from .native import Kernels
 from .ngrams import Ngrams
-from .normalizers import NORMALIZERS, from_bytes, to_bytes, truncate_utf8
+from .normalizers import NORMALIZERS, from_bytes, truncate_utf8
+from .predictions import UNKNOWN, Prediction, Rule
 from .specialists import Specialist, load_specialist
 from .tokenizer import Tokenizer
 
@@ -36,37 +37,7 @@ if TYPE_CHECKING:
 CHUNK = 2048
 """Distinct texts computed at a time; bounds the memory of one call."""
 
-UNKNOWN = "unknown"
-"""Label of an answer held back by ``min_accuracy``."""
-
-Text: TypeAlias = "str | bytes"
 Floats = NDArray[np.float32]
-Ids = NDArray[np.int32]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Prediction:
-    """One answer.
-
-    Attributes:
-        text: the text as given (bytes are decoded with ``surrogateescape``).
-        task: the specialist asked.
-        label: the most probable label; ``unknown`` when held back; empty when ``error`` is set.
-        score: calibrated probability of the most probable label, 0 to 1.
-        alarm_score: probability that the answer is one of the task's positive labels; 0 for categories.
-        scores: the ``top_k`` most probable labels and their probabilities, best first; None for ``top_k=1``.
-        truncated: only the beginning of the text was read (limits in the bundle's manifest and the specialist).
-        error: what was wrong with this text; None for an answer.
-    """
-
-    text: str
-    task: str
-    label: str
-    score: float
-    alarm_score: float = 0.0
-    scores: Mapping[str, float] | None = None
-    truncated: bool = False
-    error: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -263,13 +234,13 @@ class EdgeDemist:
             raise InputError(f"{len(names)} tasks for {len(many)} texts; give one task, or one per text")
         if top_k < 0:
             raise InputError(f"top_k must be 0 (all labels) or more, not {top_k}")
-        rules = {name: _Rule(self.specialist(name), min_accuracy, fpr) for name in dict.fromkeys(names)}
+        rules = {name: Rule(self.specialist(name), min_accuracy, fpr) for name in dict.fromkeys(names)}
         answers: list[Prediction] = []
         for begin in range(0, len(many), CHUNK):
             answers += self._classify_chunk(many[begin : begin + CHUNK], names[begin : begin + CHUNK], rules, top_k)
         return answers
 
-    def _classify_chunk(self, texts: Sequence[Text], names: list[str], rules: Mapping[str, _Rule], top_k: int) -> list[Prediction]:
+    def _classify_chunk(self, texts: Sequence[Text], names: list[str], rules: Mapping[str, Rule], top_k: int) -> list[Prediction]:
         """Predictions for at most ``CHUNK`` texts."""
         asked, errors = [], {}
         for i, (text, name) in enumerate(zip(texts, names, strict=True)):
@@ -294,7 +265,7 @@ class EdgeDemist:
             answers.append(rules[name].answer(shown, scores[k], truncated=bool(truncated[k]), top_k=top_k))
         return answers
 
-    def _scores(self, items: Sequence[_Item], rules: Mapping[str, _Rule]) -> tuple[list[Floats], NDArray[np.bool_]]:
+    def _scores(self, items: Sequence[_Item], rules: Mapping[str, Rule]) -> tuple[list[Floats], NDArray[np.bool_]]:
         """P(label) of every item, and whether it was truncated."""
         pooled, truncated = self._pooled(items, normalize=False)
         raws = [item.raw for item in items]
@@ -341,45 +312,14 @@ class EdgeDemist:
         over = lengths > cap
         if over.any():
             truncated |= over
-            ids, offsets = _cut(ids, offsets, np.minimum(lengths, cap), over, self._bundle.tokenizer.suffix_ids)
+            ids, offsets = cut(ids, offsets, np.minimum(lengths, cap), over, self._bundle.tokenizer.suffix_ids)
         index = np.array([slot[t] for t in tasks], np.int32)
         order = np.lexsort((np.diff(offsets), index)).astype(np.int64)
-        ids, offsets = _reorder(ids, offsets, order)
+        ids, offsets = reorder(ids, offsets, order)
         sorted_vectors = self.engine.encode(ids, offsets, adapters, index[order], normalize)
         vectors = np.empty_like(sorted_vectors)
         vectors[order] = sorted_vectors
         return vectors, truncated
-
-
-class _Rule:
-    """Turns probabilities into a prediction under the caller's thresholds."""
-
-    def __init__(self, specialist: Specialist, min_accuracy: float | None, fpr: float | None) -> None:
-        self.specialist = specialist
-        self._floor = specialist.threshold("accuracy", min_accuracy) if min_accuracy is not None else None
-        self._alarm = specialist.threshold("fpr", fpr) if fpr is not None and specialist.kind == "alarm" else None
-        if fpr is not None and specialist.kind != "alarm":
-            raise InputError(f"fpr applies to alarm tasks; {specialist.task!r} is a category task (use min_accuracy)")
-        positive = set(specialist.positive_labels)
-        self._positive = np.array([label in positive for label in specialist.labels])
-
-    def answer(self, text: str, scores: Floats, *, truncated: bool, top_k: int) -> Prediction:
-        """The prediction for P(label) ``scores``."""
-        specialist = self.specialist
-        alarm = float(scores[self._positive].sum()) if specialist.kind == "alarm" else 0.0
-        best = int(scores.argmax())
-        if self._alarm is not None:
-            allowed = self._positive if alarm >= self._alarm else ~self._positive
-            best = int(np.where(allowed, scores, -1.0).argmax())
-        score = float(scores[best])
-        label = specialist.labels[best]
-        if self._floor is not None and score < self._floor:
-            label = UNKNOWN
-        ranked = None
-        if top_k != 1:
-            order = np.argsort(-scores, kind="stable")[: top_k or None]
-            ranked = MappingProxyType({specialist.labels[j]: float(scores[j]) for j in order})
-        return Prediction(text, specialist.task, label, score, alarm, ranked, truncated)
 
 
 def _tokenizer(bundle: Bundle, kernels: Kernels | None) -> Tokenizer | WordPieceTokenizer:
@@ -408,32 +348,6 @@ def _refusal(text: object) -> str | None:
     if not isinstance(text, (str, bytes)):
         return f"expected str or bytes, not {type(text).__name__}"
     return None if text else "the text is empty"
-
-
-def normalized_bytes(text: Text, normalizer: str, limit: int) -> bytes:
-    """The bytes that a specialist sees, reading at most ``limit`` characters of an overlong text."""
-    whole = from_bytes(text) if isinstance(text, bytes) else text
-    return to_bytes(NORMALIZERS[normalizer](whole[:limit]))
-
-
-def _cut(ids: Ids, offsets: Ids, lengths: NDArray[np.int64], over: NDArray[np.bool_], suffix: tuple[int, ...]) -> tuple[Ids, Ids]:
-    """Cut rows to ``lengths``; rows that lost tokens end with the suffix again."""
-    position = np.arange(len(ids)) - np.repeat(offsets[:-1], np.diff(offsets))
-    kept = ids[position < np.repeat(lengths, np.diff(offsets))]
-    new = np.zeros(len(offsets), np.int32)
-    np.cumsum(lengths, out=new[1:])
-    for j, token in enumerate(reversed(suffix)):
-        kept[new[1:][over] - 1 - j] = token
-    return kept, new
-
-
-def _reorder(ids: Ids, offsets: Ids, order: NDArray[np.int64]) -> tuple[Ids, Ids]:
-    """Pack rows in another order."""
-    lengths = np.diff(offsets)[order]
-    new = np.zeros(len(offsets), np.int32)
-    np.cumsum(lengths, out=new[1:])
-    source = np.repeat(offsets[:-1][order] - new[:-1], lengths) + np.arange(len(ids))
-    return np.ascontiguousarray(ids[source]), new
 
 
 @contextlib.contextmanager

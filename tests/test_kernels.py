@@ -122,6 +122,34 @@ def test_a_changed_order_of_operations_is_noticed(compiler, front):
 
 
 @pytest.mark.slow
+def test_one_flipped_operation_fails_the_bit_check(tmp_path):
+    """One epilogue multiplies left to right, (C * s_a) * s_w, instead of C * (s_a * s_w): ``doctor`` must see it."""
+    pytest.importorskip("numba")
+    program = f"""
+import sys, types; sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+path = Path({str(ROOT / "edge_demist" / "kernels" / "linear.py")!r})
+written, flipped = "* (scale * load(ws", "* scale * (load(ws"
+source = path.read_text()
+assert source.count(written) == 4
+linear = types.ModuleType("edge_demist.kernels.linear")
+linear.__file__ = str(path)
+sys.modules[linear.__name__] = linear
+exec(compile(source.replace(written, flipped), str(path), "exec"), linear.__dict__)
+from edge_demist.doctor import bits
+from edge_demist.engines import jit
+(check,) = bits.check_levels(None, [{native.available_levels()[0]!r}], jit.kernels)
+print(check.state, check.text)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "EDGE_DEMIST_CACHE": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("fail "), result.stdout
+    assert "values differ" in result.stdout
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [None, "generic"])
 def test_jit_engine_has_the_same_bits(level, tmp_path):
     pytest.importorskip("numba")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from typing import TYPE_CHECKING
 
@@ -25,8 +24,15 @@ def _native(bundle: Bundle, threads: int) -> Engine:
     return NativeEngine(bundle, threads)
 
 
+def _installed(package: str) -> bool:
+    """Whether a package could be imported; found without importing it."""
+    from importlib.util import find_spec
+
+    return find_spec(package) is not None
+
+
 def _jit(bundle: Bundle, threads: int) -> Engine:
-    if importlib.util.find_spec("numba") is None:
+    if not _installed("numba"):
         raise EngineUnavailableError("numba is not installed (pip install 'edge-demist[jit]')")
     from edge_demist.engines.jit import JitEngine
 
@@ -34,7 +40,7 @@ def _jit(bundle: Bundle, threads: int) -> Engine:
 
 
 def _onnxruntime(bundle: Bundle, threads: int) -> Engine:
-    if importlib.util.find_spec("onnxruntime") is None:
+    if not _installed("onnxruntime"):
         raise EngineUnavailableError("onnxruntime is not installed (pip install 'edge-demist[onnxruntime]')")
     from edge_demist.engines.onnx import OnnxEngine
 

@@ -6,8 +6,7 @@ import itertools
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,9 @@ from edge_demist.engines.base import Adapter
 from edge_demist.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import ThreadPoolExecutor
+
     from edge_demist.bundle import Bundle
     from edge_demist.engines.tables import PackedAdapter, Table
     from edge_demist.native import Kernels
@@ -26,6 +28,25 @@ if TYPE_CHECKING:
 BLOCK_TOKENS = 128
 """Tokens of one block of rows: its activations stay in the second-level cache."""
 MAX_PACKED_ADAPTERS = 256
+
+
+class _Call(NamedTuple):
+    """Checked arguments of one ``encode``, in the form that the kernel takes."""
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int32]
+    table: Table | None
+    adapter_index: NDArray[np.int32] | None
+    normalize: bool
+    out: NDArray[np.float32]
+
+
+class _Scratch(NamedTuple):
+    """Scratch memory of one thread and what it has room for."""
+
+    room: tuple[int, int, int]
+    memory: NDArray[np.uint8]
+    address: int
 
 
 class NativeEngine:
@@ -72,11 +93,7 @@ class NativeEngine:
         adapter_index: NDArray[np.int32] | None = None,
         normalize: bool = True,
     ) -> NDArray[np.float32]:
-        """Mean-pooled vectors, float32 [n, H]; see ``Engine.encode``.
-
-        Raises:
-            ValueError: names the first row whose ids, length or adapter are out of range.
-        """
+        """See ``Engine.encode``."""
         ids = np.ascontiguousarray(token_ids, np.int32)
         offsets = np.ascontiguousarray(offsets, np.int32)
         if ids.ndim != 1 or offsets.ndim != 1 or len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(ids):
@@ -86,11 +103,12 @@ class NativeEngine:
         table, index = self._adapters(adapters, adapter_index, rows)
         if rows == 0:
             return out
+        call = _Call(ids, offsets, table, index, normalize, out)
         parts = self._split(offsets) if self.threads > 1 else [(0, rows)]
         if len(parts) == 1:
-            self._run(ids, offsets, table, index, normalize, out, 0)
+            self._run(call)
         else:
-            self._run_parallel(parts, ids, offsets, table, index, normalize, out)
+            self._run_parallel(parts, call)
         return out
 
     def encode_text(
@@ -138,26 +156,26 @@ class NativeEngine:
 
     def _text_scratch(self, length: int, tokens: int, rank: int) -> int:
         """Address of this thread's scratch memory for ``encode_text``; see ``kernels.text`` for its layout."""
-        need = (length, tokens, rank)
-        room: tuple[int, ...] = getattr(self._local, "text_room", (0, 0, 0))
-        if any(a > b for a, b in zip(need, room, strict=True)):
-            room = tuple(max(a, b) for a, b in zip((max(length, 1024), tokens, rank), room, strict=True))
-            encoder = self.kernels.scratch_bytes(self._model.address, room[1], room[1], room[2])
-            self._local.text_memory = native.aligned(64 * room[0] + 1024 + encoder)
-            self._local.text_room, self._local.text_address = room, native.address(self._local.text_memory)
-        return int(self._local.text_address)
 
-    def _run(
-        self,
-        ids: NDArray[np.int32],
-        offsets: NDArray[np.int32],
-        table: Table | None,
-        index: NDArray[np.int32] | None,
-        normalize: bool,
-        out: NDArray[np.float32],
-        first_row: int,
-    ) -> None:
+        def size(length: int, tokens: int, rank: int) -> int:
+            return 64 * length + 1024 + self.kernels.scratch_bytes(self._model.address, tokens, tokens, rank)
+
+        return self._memory("text", (max(length, 1024), tokens, rank), size)
+
+    def _memory(self, kind: str, need: tuple[int, int, int], size: Callable[[int, int, int], int]) -> int:
+        """Address of this thread's scratch memory of one kind, grown when needed."""
+        held: _Scratch | None = getattr(self._local, kind, None)
+        if held is None or any(a > b for a, b in zip(need, held.room, strict=True)):
+            had = (0, 0, 0) if held is None else held.room
+            room = max(need[0], had[0]), max(need[1], had[1]), max(need[2], had[2])
+            memory = native.aligned(size(*room))
+            held = _Scratch(room, memory, native.address(memory))
+            setattr(self._local, kind, held)
+        return held.address
+
+    def _run(self, call: _Call, first_row: int = 0) -> None:
         """One call of the kernel."""
+        ids, offsets, table, index, normalize, out = call
         longest = len(ids) if len(offsets) == 2 else int(np.diff(offsets).max())
         longest = min(max(longest, 1), self.architecture.max_positions)
         tokens = max(min(len(ids), BLOCK_TOKENS), longest)
@@ -170,11 +188,15 @@ class NativeEngine:
             0 if table is None else table.address,
             0 if index is None else native.address(index),
             int(normalize),
-            self._scratch(tokens, longest, rank),
+            self._memory("rows", (tokens, longest, rank), self._row_scratch),
             native.address(out),
         )
         if status != 0:
             self.fail(status, first_row)
+
+    def _row_scratch(self, tokens: int, longest: int, rank: int) -> int:
+        """Bytes of scratch for blocks of ``tokens`` tokens."""
+        return self.kernels.scratch_bytes(self._model.address, tokens, longest, rank)
 
     def fail(self, status: int, first_row: int = 0) -> None:
         """Turn a kernel's status into the error it stands for.
@@ -186,16 +208,6 @@ class NativeEngine:
         arch = self.architecture
         text = abi.STATUS_TEXT.get(code, f"unknown status {status}")
         raise InputError(f"row {first_row + row}: {text.format(max_positions=arch.max_positions, vocab_size=arch.vocab_size)}")
-
-    def _scratch(self, tokens: int, longest: int, rank: int) -> int:
-        """Address of this thread's scratch memory, grown when needed."""
-        need = (tokens, longest, rank)
-        if getattr(self._local, "room", None) is None or any(a > b for a, b in zip(need, self._local.room, strict=True)):
-            room = getattr(self._local, "room", (0, 0, 0))
-            room = tuple(max(a, b) for a, b in zip(need, room, strict=True))
-            self._local.memory = native.aligned(self.kernels.scratch_bytes(self._model.address, *room))
-            self._local.room, self._local.address = room, native.address(self._local.memory)
-        return int(self._local.address)
 
     # ---- adapters ---------------------------------------------------------------------------------------------
 
@@ -255,23 +267,15 @@ class NativeEngine:
         edges = sorted({0, len(offsets) - 1, *map(int, cuts[1:-1])})
         return list(itertools.pairwise(edges))
 
-    def _run_parallel(
-        self,
-        parts: list[tuple[int, int]],
-        ids: NDArray[np.int32],
-        offsets: NDArray[np.int32],
-        table: Table | None,
-        index: NDArray[np.int32] | None,
-        normalize: bool,
-        out: NDArray[np.float32],
-    ) -> None:
+    def _run_parallel(self, parts: list[tuple[int, int]], call: _Call) -> None:
         """Each range of rows on its own thread; the first failing row's error wins."""
+        ids, offsets, table, index, normalize, out = call
 
         def work(part: tuple[int, int]) -> None:
             a, b = part
             own = np.ascontiguousarray(offsets[a : b + 1] - offsets[a])
             rows_index = None if index is None else index[a:b]
-            self._run(ids[offsets[a] : offsets[b]], own, table, rows_index, normalize, out[a:b], a)
+            self._run(_Call(ids[offsets[a] : offsets[b]], own, table, rows_index, normalize, out[a:b]), a)
 
         if int(np.diff(offsets).min()) < 0:
             row = int(np.argmax(np.diff(offsets) < 0))
@@ -280,6 +284,8 @@ class NativeEngine:
 
     def _executor(self) -> ThreadPoolExecutor:
         """The thread pool, made anew after a fork."""
+        from concurrent.futures import ThreadPoolExecutor  # brings logging along: not for a start on one thread
+
         with self._lock:
             if self._pool is None or self._pool_pid != os.getpid():
                 self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="edge-demist")
