@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from bundles import random_bundle, random_rows, reference_encode
+from bundles import random_bundle, random_rows, random_weights, reference_encode
 
 from edge_demist import engines, native
 from edge_demist.engines.base import LORA_TARGETS, Adapter
@@ -66,6 +66,20 @@ def test_agrees_with_the_oracle(bundle, engine):
         cosine = (expected * actual).sum(1) / np.linalg.norm(expected, axis=1) / np.linalg.norm(actual, axis=1)
         assert cosine.min() > 0.9999
         assert np.abs(actual - expected).max() < 0.01 * np.abs(expected).max() + 0.004
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_largest_sums_do_not_overflow(level):
+    weights = random_weights(5)
+    signs = np.where(np.random.default_rng(5).random(128) < 0.5, -1, 1).astype(np.float32)
+    weights["norm.weight"] = np.zeros(128, np.float32)
+    weights["norm.bias"] = signs  # every activation of the first layer is 127 or -127
+    weights["0.qkv"] = 0.02 * signs[:, None] * np.where(np.arange(3 * 128) % 2, -1, 1)[None].astype(np.float32)
+    bundle = random_bundle(weights=weights)
+    ids, offsets = random_rows(3, 12, 512, 9)
+    expected = reference_encode(bundle, ids, offsets)
+    actual = NativeEngine(bundle, kernels=native.load(level)).encode(ids, offsets)
+    assert (expected * actual).sum(1).min() > 0.9998
 
 
 @pytest.mark.parametrize(

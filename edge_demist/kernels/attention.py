@@ -6,8 +6,8 @@ q, k and v lie by head, so the tokens of one head follow each other and nothing 
     q, k, v:  [head][token][head_size]        scores: 4 queries x all keys of the row, [4][keys rounded up to 16]
 
 Four queries meet four keys at a time: 16 dot products of head_size numbers, each summed in 16 lanes and a halving
-tree (``simd.sum_four`` runs four trees in one).  Softmax divides after the product with v:
-out = (sum_j e_j v_j) * (1 / sum_j e_j), keys one after the other.
+tree (``simd.sum_four`` runs four trees in one).  The last one to three queries of a row go one by one.  Softmax
+divides after the product with v: out = (sum_j e_j v_j) * (1 / sum_j e_j), keys one after the other.
 """
 
 import numpy as np
@@ -23,10 +23,12 @@ from edge_demist.kernels.simd import (
     load,
     load_f32,
     max_four,
+    max_lanes,
     maximum,
     store,
     store4,
     sum_four,
+    sum_lanes,
 )
 from edge_demist.kernels.vectors import F32, OPTIONS, exp2
 
@@ -67,20 +69,34 @@ def _make(head_size):
             store4(at + 3 * stride, dot_four(q3, k0, k1, k2, k3, size))
 
     @njit(**OPTIONS)
+    def scores_of_one(q, k, keys, out, size):
+        """One query with every key, as in ``scores``."""
+        step, last = 4 * size, (keys - 1) * 4 * size
+        for j in range(0, keys, 4):
+            k0 = j * step
+            k1, k2, k3 = k + min(k0 + step, last), k + min(k0 + 2 * step, last), k + min(k0 + 3 * step, last)
+            store4(out + 4 * j, dot_four(q, k + k0, k1, k2, k3, size))
+
+    @njit(**OPTIONS)
+    def values_of_one(p, v, keys, factor, out, size):
+        """Sum of e_j v_j over the keys, times ``factor``, for one query."""
+        width = fixed if fixed else size
+        for d in range(0, 4 * width, 64):
+            total = broadcast(F32(0.0))
+            for j in range(keys):
+                total = total + broadcast(load_f32(p + 4 * j)) * load(v + 4 * j * width + d)
+            store(out + d, total * factor)
+
+    @njit(**OPTIONS)
     def attend(q, k, v, keys, size, out, out_stride, p):
         """One head of one row of ``keys`` tokens; ``p``: scratch for four rows of scores."""
         width = fixed if fixed else size
         stride = 4 * ((keys + 15) & ~15)
-        step, last = 4 * width, (keys - 1) * 4 * width
+        step = 4 * width
         factor = LOG2_E / np.sqrt(F32(width))
-        for i in range(0, keys, 4):
+        for i in range(0, keys - 3, 4):
             q0 = q + i * step
-            q1, q2, q3 = (
-                q + min((i + 1) * step, last),
-                q + min((i + 2) * step, last),
-                q + min((i + 3) * step, last),
-            )
-            scores(q0, q1, q2, q3, k, keys, p, stride, width)
+            scores(q0, q0 + step, q0 + 2 * step, q0 + 3 * step, k, keys, p, stride, width)
             sums = softmax(p, keys, stride, broadcast(factor))
             r0, r1, r2, r3 = (
                 broadcast(F32(1.0) / lane0(sums)),
@@ -100,12 +116,13 @@ def _make(head_size):
                     o3 = o3 + broadcast(load_f32(e + 3 * stride)) * value
                 at = out + i * out_stride + d
                 store(at, o0 * r0)
-                if i + 1 < keys:
-                    store(at + out_stride, o1 * r1)
-                if i + 2 < keys:
-                    store(at + 2 * out_stride, o2 * r2)
-                if i + 3 < keys:
-                    store(at + 3 * out_stride, o3 * r3)
+                store(at + out_stride, o1 * r1)
+                store(at + 2 * out_stride, o2 * r2)
+                store(at + 3 * out_stride, o3 * r3)
+        for i in range(keys & ~3, keys):
+            scores_of_one(q + i * step, k, keys, p, width)
+            factor_of_one = broadcast(F32(1.0) / softmax_of_one(p, keys, broadcast(factor)))
+            values_of_one(p, v, keys, factor_of_one, out + i * out_stride, width)
 
     return attend
 
@@ -146,6 +163,20 @@ def softmax(p, keys, stride, factor):
         s2 = s2 + _raise(at + 2 * stride, m2, factor, keys - j)
         s3 = s3 + _raise(at + 3 * stride, m3, factor, keys - j)
     return sum_four(s0, s1, s2, s3)
+
+
+@njit(**OPTIONS)
+def softmax_of_one(p, keys, factor):
+    """``softmax`` of one row; returns its sum."""
+    lowest = broadcast(LOWEST)
+    largest = lowest
+    for j in range(0, keys, 16):
+        largest = maximum(largest, keep_lanes(load(p + 4 * j) * factor, keys - j, lowest))
+    largest = broadcast(max_lanes(largest))
+    total = broadcast(F32(0.0))
+    for j in range(0, keys, 16):
+        total = total + _raise(p + 4 * j, largest, factor, keys - j)
+    return sum_lanes(total)
 
 
 _attend_32 = _make(32)

@@ -6,7 +6,7 @@ Weights (every level), one 64-byte line per step of 4 k::
     panel = 16 output columns      line k/4:  [ n0: k k+1 k+2 k+3 | n1: k .. k+3 | ... | n15: k .. k+3 ]
     panel p starts at w + p * panel_bytes, its lines follow each other
 
-Activations: rows of K bytes (3 K where a level keeps more than q) that follow each other.  A micro-kernel makes ``rows`` x 64
+Activations: rows of K bytes (more where a level keeps more than q) that follow each other.  A micro-kernel makes ``rows`` x 64
 columns of C.
 
 Functions every level defines (see ``simd`` for their use):
@@ -17,6 +17,7 @@ Functions every level defines (see ``simd`` for their use):
 ``demist_tile_rows()``            most rows a tile takes
 ``demist_activation_offset()``    0: signed activations; 128: unsigned (q + 128), corrected by -128 * sum_k W
 ``demist_activation_bytes()``     bytes a row takes, divided by K
+``demist_side_by_side()``         4: polynomials of four vectors step by step together; 1: one after the other
 ``demist_activation_ready(row, k)``  called when the K bytes of q of a row are written: makes what else the level keeps
 """
 
@@ -34,6 +35,7 @@ SYMBOLS = (
     "demist_activation_offset",
     "demist_activation_bytes",
     "demist_activation_ready",
+    "demist_side_by_side",
 )
 C_STRIDE = 256
 LINE = 64
@@ -79,6 +81,8 @@ class MicroKernel:
     length = None  # K, set while a block is written
     row_addresses = ()  # of A, set while a block is written
     max_rows = 0  # 0: same as rows
+    side_by_side = 4  # 16-lane polynomials whose steps are interleaved: what the registers hold
+    read_ahead = True  # whether the tile that meets a panel first fetches the next one
 
     def start(self, builder, module, rows, correction):
         """Declare intrinsics; return the accumulators' first values."""
@@ -200,6 +204,7 @@ def emit(module, kernel):
     _constant(module, "demist_tile_rows", most)
     _constant(module, "demist_activation_offset", kernel.offset)
     _constant(module, "demist_activation_bytes", kernel.activation_bytes)
+    _constant(module, "demist_side_by_side", kernel.side_by_side)
 
     begin = declare(module, "demist_tile_begin", VOID, [I64])
     b = ir.IRBuilder(begin.append_basic_block("entry"))
@@ -222,7 +227,7 @@ def emit(module, kernel):
     again, done = product.append_basic_block("again"), product.append_basic_block("done")
     first = product.append_basic_block("first")
     b.cbranch(b.icmp_signed("==", ahead, I64(0)), again, first)
-    for fetch, block in ((False, again), (True, first)):  # only the first rows to meet a panel read ahead
+    for fetch, block in ((False, again), (kernel.read_ahead, first)):  # only the first rows to meet a panel read ahead
         b.position_at_end(block)
         switch = b.switch(rows, done)
         for count in range(1, most + 1):

@@ -22,11 +22,12 @@ from edge_demist.kernels.simd import (
     absolute,
     activation_bytes,
     broadcast,
+    larger_size,
     load,
     load_f32,
     load_i64,
     load_int,
-    maximum,
+    side_by_side,
     store,
     tile_begin,
     tile_end,
@@ -34,7 +35,7 @@ from edge_demist.kernels.simd import (
     tile_rows,
     to_float,
 )
-from edge_demist.kernels.vectors import F32, OPTIONS, gelu_four
+from edge_demist.kernels.vectors import F32, OPTIONS, gelu, gelu_four
 
 Linear = namedtuple("Linear", "weight scale bias correction k n section adapter")
 """Addresses of one layer's tensors; input and output size; columns of an adapter section; entry offset."""
@@ -117,17 +118,20 @@ def _gelu(rows, first, column, spec, work, delta):
     for m in range(rows):
         t = first + m
         y0, y1, y2, y3 = _dequantize(work, spec, m, t, column, delta)
-        y0, y1, y2, y3 = gelu_four(y0, y1, y2, y3)
+        if side_by_side() == 4:
+            y0, y1, y2, y3 = gelu_four(y0, y1, y2, y3)
+        else:
+            y0, y1, y2, y3 = gelu(y0), gelu(y1), gelu(y2), gelu(y3)
         at = work.wide + 4 * (t * spec.n + column)
         store(at, y0)
         store(at + 64, y1)
         store(at + 128, y2)
         store(at + 192, y3)
-        largest = maximum(maximum(absolute(y0), absolute(y1)), maximum(absolute(y2), absolute(y3)))
+        largest = larger_size(larger_size(absolute(y0), absolute(y1)), larger_size(absolute(y2), absolute(y3)))
         known = broadcast(F32(1e-12))
         if column != 0:
             known = load(work.sums + 64 * t)
-        store(work.sums + 64 * t, maximum(largest, known))
+        store(work.sums + 64 * t, larger_size(largest, known))
 
 
 def _make(epilogue):

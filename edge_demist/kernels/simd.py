@@ -134,6 +134,12 @@ def _maximum(builder, a, b):
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
+def _larger_size(builder, a, b):
+    """Numbers that are not negative are ordered like their bits, and every CPU has an integer maximum."""
+    a, b = builder.bitcast(a, VECTOR_I32), builder.bitcast(b, VECTOR_I32)
+    return builder.bitcast(builder.select(builder.icmp_signed(">", a, b), a, b), VECTOR_F32)
+
+
 def _add(builder, a, b):
     return builder.fadd(a, b)
 
@@ -250,6 +256,7 @@ absolute = _define(
     lambda b, v: b.bitcast(b.and_(b.bitcast(v, VECTOR_I32), ir.Constant(VECTOR_I32, [0x7FFFFFFF] * LANES)), VECTOR_F32),
 )
 maximum = _define(f32x16, (f32x16, f32x16), _maximum)
+larger_size = _define(f32x16, (f32x16, f32x16), _larger_size)
 minimum = _define(f32x16, (f32x16, f32x16), lambda b, x, y: b.select(b.fcmp_ordered("<", x, y), x, y))
 keep_lanes = _define(f32x16, (f32x16, _A, f32x16), _keep)
 
@@ -286,3 +293,4 @@ tile_rows = _define(_A, (), _external("demist_tile_rows", I64, 0))
 activation_offset = _define(_A, (), _external("demist_activation_offset", I64, 0))
 activation_bytes = _define(_A, (), _external("demist_activation_bytes", I64, 0))
 activation_ready = _define(None, (_A, _A), _external("demist_activation_ready", ir.VoidType(), 2))
+side_by_side = _define(_A, (), _external("demist_side_by_side", I64, 0))

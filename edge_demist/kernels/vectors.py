@@ -17,9 +17,9 @@ from edge_demist.kernels.simd import (
     broadcast,
     float_bits,
     from_bits,
+    larger_size,
     load,
     max_lanes,
-    maximum,
     minimum,
     shift_left_23,
     store,
@@ -34,6 +34,10 @@ OPTIONS = {"error_model": "numpy", "nogil": True}
 ROUND = F32(12582912.0)  # 1.5 * 2**23: adding it leaves rint(x) in the low bits of the mantissa
 GELU_LIMIT = F32(4.5)
 GELU_SQUARE_SCALE = F32(2.0 / 4.5**2)
+GELU = (
+    -1.5656838659197092e-3, 4.655324853956699e-3, -6.6828178241848946e-3, 1.0140453465282917e-2, -1.8159236758947372e-2,
+    2.8623970225453377e-2, -4.0295783430337906e-2, 5.467185005545616e-2, -7.718337327241898e-2, 1.5690529346466064e-1,
+)  # fmt: skip
 
 
 @njit(**OPTIONS)
@@ -65,6 +69,22 @@ def _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, coefficient):
 
 
 @njit(**OPTIONS)
+def gelu(x):
+    """``gelu_four`` of one vector."""
+    size, inside, t = _gelu_variable(x)
+    p = broadcast(F32(GELU[0])) * t + broadcast(F32(GELU[1]))
+    p = p * t + broadcast(F32(GELU[2]))
+    p = p * t + broadcast(F32(GELU[3]))
+    p = p * t + broadcast(F32(GELU[4]))
+    p = p * t + broadcast(F32(GELU[5]))
+    p = p * t + broadcast(F32(GELU[6]))
+    p = p * t + broadcast(F32(GELU[7]))
+    p = p * t + broadcast(F32(GELU[8]))
+    p = p * t + broadcast(F32(GELU[9]))
+    return broadcast(F32(0.5)) * x + size * (inside * p)
+
+
+@njit(**OPTIONS)
 def gelu_four(x0, x1, x2, x3):
     """x/2 * (1 + erf(x / sqrt 2)) of four vectors: absolute error below 8e-6 up to |x| = 4.5, relative 8e-6 beyond.
 
@@ -76,17 +96,17 @@ def gelu_four(x0, x1, x2, x3):
     s1, i1, t1 = _gelu_variable(x1)
     s2, i2, t2 = _gelu_variable(x2)
     s3, i3, t3 = _gelu_variable(x3)
-    p0 = broadcast(F32(-1.5656838659197092e-3))
+    p0 = broadcast(F32(GELU[0]))
     p1, p2, p3 = p0, p0, p0
-    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, 4.655324853956699e-3)
-    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, -6.6828178241848946e-3)
-    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, 1.0140453465282917e-2)
-    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, -1.8159236758947372e-2)
-    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, 2.8623970225453377e-2)
-    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, -4.0295783430337906e-2)
-    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, 5.467185005545616e-2)
-    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, -7.718337327241898e-2)
-    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, 1.5690529346466064e-1)
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, GELU[1])
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, GELU[2])
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, GELU[3])
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, GELU[4])
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, GELU[5])
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, GELU[6])
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, GELU[7])
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, GELU[8])
+    p0, p1, p2, p3 = _horner_four(p0, p1, p2, p3, t0, t1, t2, t3, GELU[9])
     half = broadcast(F32(0.5))
     return half * x0 + s0 * (i0 * p0), half * x1 + s1 * (i1 * p1), half * x2 + s2 * (i2 * p2), half * x3 + s3 * (i3 * p3)
 
@@ -114,7 +134,7 @@ def quantize_rows(rows, x, n, out, scales):
         row = x + 4 * t * n
         largest = broadcast(F32(1e-12))
         for k in range(0, n, 16):
-            largest = maximum(largest, absolute(load(row + 4 * k)))
+            largest = larger_size(largest, absolute(load(row + 4 * k)))
         store_f32(scales + 4 * t, quantize_row(row, n, max_lanes(largest), out + t * n * activation_bytes()))
 
 
@@ -132,7 +152,7 @@ def normalize_row(x, n, lane_sums, weight, bias, eps):
     for k in range(0, n, 16):
         value = (load(x + 4 * k) - mean) * factor * load(weight + 4 * k) + load(bias + 4 * k)
         store(x + 4 * k, value)
-        largest = maximum(largest, absolute(value))
+        largest = larger_size(largest, absolute(value))
     return largest
 
 
