@@ -294,7 +294,7 @@ def test_choice_of_engine(bundle, monkeypatch):
 def test_refusal_names_what_is_missing(bundle, monkeypatch, tmp_path):
     monkeypatch.setattr(native, "FOLDER", tmp_path)
     monkeypatch.setattr(native.load, "__defaults__", (None, tmp_path))
-    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(engines, "_installed", lambda package: False)
     with pytest.raises(EngineUnavailableError) as caught:
         engines.create(bundle)
     text = str(caught.value)
