@@ -1,6 +1,6 @@
 """Depth and width against time: bases of several shapes, each trained on the same number of tokens, scored and timed.
 
-    python -m benchmarks.depth --data DATA --tokenizer spm.model --work WORK --steps 4000     # days: hours on a CPU core a shape
+    python -m benchmarks.depth --data DATA --tokenizer spm.model --work WORK --steps 4000     # hours a shape on a CPU core
     python -m benchmarks.depth --render                                                      # only docs/depth.md and its picture
 
 A shape is LAYERSxHIDDEN. Every base gets ``--steps`` steps of three batches of ``--tokens`` tokens from tools.train.base, seed and data
@@ -59,7 +59,7 @@ def train(shape: str, args: argparse.Namespace) -> Path:
             str(out),
         ]
         command += ["--layers", str(layers), "--steps", str(args.steps), "--tokens", str(args.tokens), "--minutes", "1000000"]
-        command += ["--seed", str(args.seed), "--limit", str(args.limit)]
+        command += ["--seed", str(args.seed), "--limit", str(args.limit), "--dev-rows", str(args.dev_rows)]
         if width != MINILM_WIDTH:
             command += [WIDTH_OPTION, str(width), "--from-scratch"]
         elif args.from_scratch:
@@ -99,10 +99,9 @@ def measure(shape: str, checkpoint: Path, args: argparse.Namespace) -> dict[str,
     with EdgeDemist.load(bundle) as model:
         layers = sum(t.size for n, t in model.bundle.tensors.items() if n.startswith("layers.") and t.dtype == np.int8)
         times = {f"batch-{size}": seconds(model, texts, size) for size in (1, 32)}
-        tokens = float(np.mean([len(model.tokenizer.encode(t)) for t in texts])) if hasattr(model.tokenizer, "encode") else None
     scores = record["scores_dev_sample"]
     return {
-        "layers_bytes": int(layers), "microseconds": times, "mean_tokens": tokens, "accuracy": scores,
+        "layers_bytes": int(layers), "microseconds": times, "accuracy": scores,
         "mean_accuracy": round(float(np.mean(list(scores.values()))), 4), "steps": record["steps"], "training_seconds": record["seconds"],
         "from_scratch": record["command"]["from_scratch"],
     }  # fmt: skip
@@ -176,6 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--from-scratch", action="store_true", help="random weights for every shape, so that depths and widths compare")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--limit", type=int, default=0, help="rows of every table (small runs)")
+    p.add_argument("--dev-rows", type=int, default=3000, help="dev rows a task")
     p.add_argument("--out", type=Path, default=RESULTS)
     p.add_argument("--render", action="store_true")
     args = p.parse_args(argv)
@@ -189,10 +189,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for shape in args.shapes:
         if not shape.endswith(f"x{MINILM_WIDTH}") and not widths:
             result["left_out"].append(f"{shape}: tools.train.base has no {WIDTH_OPTION}")
-            continue
-        result["shapes"][shape] = measure(shape, train(shape, args), args)
+        else:
+            result["shapes"][shape] = measure(shape, train(shape, args), args)
+            print(shape, result["shapes"][shape], flush=True)
         result_file.write(args.out, result)
-        print(shape, result["shapes"][shape], flush=True)
     return 0
 
 

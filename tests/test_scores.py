@@ -166,3 +166,21 @@ def test_panels_draw(tmp_path):
     points = {t: [Point("fastText", 1e6, 5.0, 4.0, 6.0), Point("edge-demist int8", 1e7, 3.0, 2.0, 4.0, hollow=True)] for t in "abcd"}
     panels(points, "parameters", tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_depth_renders(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from benchmarks import depth
+
+    shape = {
+        "layers_bytes": 1_769_472, "microseconds": {"batch-1": 600.0, "batch-32": 180.0}, "accuracy": {"dga": 0.9, "cmdline": 0.8},
+        "mean_accuracy": 0.85, "steps": 2, "training_seconds": 22, "from_scratch": "False",
+    }  # fmt: skip
+    left = ["2x256: no such option"]
+    result_file.write(tmp_path / "depth.json", {"steps": 2, "tokens": 256, "seed": 1, "shapes": {"1x384": shape}, "left_out": left})
+    monkeypatch.setattr(depth, "RESULTS", tmp_path / "depth.json")
+    monkeypatch.setattr(depth, "DOCS", tmp_path)
+    depth.render()
+    text = (tmp_path / "depth.md").read_text()
+    assert "| 1x384 | MiniLM | 1.8 | 600 | 180 | 85.00 | 80.00 | 90.00 |" in text
+    assert "left out: 2x256" in text
