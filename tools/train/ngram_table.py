@@ -172,9 +172,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--limit", type=int, default=0, help="rows of every table (small runs)")
     p.add_argument("--task", nargs="*", default=list(TASKS), help="tasks to train; the columns of the others stay")
     p.add_argument("--dry-run", action="store_true", help="print dev scores, write nothing")
+    p.add_argument("--hold-out", nargs="*", default=[], help="families left out of training (dga, dns-tunnel)")
     p.add_argument("--exclude-source", nargs="*", default=[], help="sources of task rows to leave out")
     args = p.parse_args(argv)
-    args.hold_out = []
     torch.set_num_threads(args.threads)
     tokenizer = load_tokenizer(args.checkpoint / "spm.model")
     from safetensors import safe_open
