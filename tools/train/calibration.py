@@ -17,6 +17,10 @@ Floats = NDArray[np.float32]
 FALSE_POSITIVE_RATES = (0.01, 0.001, 0.0001)
 ACCURACIES = (0.9, 0.94, 0.98)
 BINS = 15
+PENALTY = 1e-4
+"""Keeps the two factors of ``combine`` finite where they separate dev without an error."""
+LOWEST_ALARM = 0.5
+"""No alarm on a string that is more likely harmless, however few false positives the lower threshold would have given on dev."""
 
 
 def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -124,7 +128,7 @@ def combine(weight: Floats, bias: Floats, columns: dict[str, Any], pooled: Float
 
     def loss(x: NDArray[np.float64]) -> float:
         p = softmax(ours * x[0] + theirs * x[1] + (x[2] * shift if classes == 2 else 0.0))
-        return float(-np.log(np.maximum(p[np.arange(len(p)), y[known]], 1e-12)).mean())
+        return float(-np.log(np.maximum(p[np.arange(len(p)), y[known]], 1e-12)).mean() + PENALTY * np.square(x[:2]).sum())
 
     start = np.array([1.0, 0.5, 0.0][: 3 if classes == 2 else 2])
     found = optimize.minimize(loss, start, method="BFGS").x
@@ -158,7 +162,7 @@ def alarm_thresholds(score: NDArray[np.float64], positive: NDArray[np.bool_]) ->
         allowed = int(np.floor(rate * len(negative)))
         highest = float(negative[-1 - allowed])
         above = float(negative[-allowed]) if allowed else 1.0
-        threshold = (highest + above) / 2
+        threshold = max((highest + above) / 2, LOWEST_ALARM)
         table[str(rate)] = threshold
         alarms, found = int((negative >= threshold).sum()), int((hits >= threshold).sum())
         report[str(rate)] = {
