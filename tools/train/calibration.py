@@ -102,6 +102,26 @@ class Combined:
         return {"weight": self.weight, "ngram_weight": self.ngram_weight, "bias": self.bias}
 
 
+def column_map(columns: dict[str, Any], classes: int, dim: int) -> tuple[Floats, Floats]:
+    """Which columns of the n-gram vector belong to which label, float32 [dim, C], and their biases, float32 [C].
+
+    Two labels share one column: the logit of the second against the first.
+    """
+    select, add = np.zeros((dim, classes), np.float32), np.zeros(classes, np.float32)
+    first = classes - (columns["end"] - columns["begin"])
+    for label in range(first, classes):
+        select[columns["begin"] + label - first, label] = 1.0
+        add[label] = columns["bias"][label - first]
+    return select, add
+
+
+def encoder_head(tensors: dict[str, Floats], columns: dict[str, Any]) -> tuple[Floats, Floats]:
+    """The encoder's part of a combined head: weight [C, hidden] and bias [C] without the columns' biases."""
+    dim, classes = tensors["ngram_weight"].shape
+    _, add = column_map(columns, classes, dim)
+    return tensors["weight"].T.copy(), tensors["bias"] - add * tensors["ngram_weight"].max()
+
+
 def combine(weight: Floats, bias: Floats, columns: dict[str, Any], pooled: Floats, ngrams: Floats, y: NDArray[np.int64]) -> Combined:
     """Weigh the encoder's logits against the n-gram columns by two factors that minimise the negative log-likelihood on dev.
 
@@ -115,13 +135,8 @@ def combine(weight: Floats, bias: Floats, columns: dict[str, Any], pooled: Float
         ngrams: float32 [n, dim].
         y: int64 [n]; -1 for labels not known.
     """
-    classes, dim = len(bias), ngrams.shape[1]
-    select, add = np.zeros((dim, classes), np.float32), np.zeros(classes, np.float32)
-    begin, end = columns["begin"], columns["end"]
-    first = classes - (end - begin)  # two labels share one column: the logit of the second against the first
-    for j in range(end - begin):
-        select[begin + j, first + j] = 1.0
-        add[first + j] = columns["bias"][j]
+    classes = len(bias)
+    select, add = column_map(columns, classes, ngrams.shape[1])
     shift = np.arange(classes, dtype=np.float64) if classes == 2 else np.zeros(classes)
     known = y >= 0
     ours, theirs = (pooled @ weight.T + bias)[known], (ngrams @ select + add)[known]

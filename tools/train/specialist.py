@@ -179,13 +179,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     mixture = mixtures.Mixture(args.data, args.task, labels, tokenizer, args)
     layers = "|".join(str(i) for i in range(args.first_layer, num_layers))
     names = r"query|key|value|attention\.output\.dense|intermediate\.dense|output\.dense"
+    columns = json.loads((args.checkpoint / "ngram_columns.json").read_text())[args.task]
     head = nn.Linear(net.encoder.config.hidden_size, len(labels))
     if args.reuse:
         wrapped = peft.PeftModel.from_pretrained(net.encoder, args.out / args.task)
-        kept = load_file(args.out / args.task / "head.safetensors")
+        kept = {k: v.numpy() for k, v in load_file(args.out / args.task / "head.safetensors").items()}
+        weight, bias = calibration.encoder_head(kept, columns)
         with torch.no_grad():
-            head.weight.copy_(kept["weight"].T)
-            head.bias.copy_(kept["bias"])
+            head.weight.copy_(torch.from_numpy(weight))
+            head.bias.copy_(torch.from_numpy(bias))
     else:
         config = peft.LoraConfig(
             r=args.rank,
@@ -205,7 +207,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     seconds = 0.0 if args.reuse else train(net, model, head, mixture.rounds(), args, weights)
     dev = mixture.dev()
     pooled, ngrams = features(net, table, model, dev, args.first_layer)
-    columns = json.loads((args.checkpoint / "ngram_columns.json").read_text())[args.task]
     combined = calibration.combine(head.weight.detach().numpy(), head.bias.detach().numpy(), columns, pooled, ngrams, dev.y)
     logits = combined.logits(pooled, ngrams)
 
@@ -251,6 +252,9 @@ def write(
         "command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "out", "checkpoint")}, "seconds": round(seconds),
         "checkpoint_sha256": sha256_file(args.checkpoint / "model.safetensors"), "data_sha256": mixture.hashes, "dev": result,
     }  # fmt: skip
+    if args.reuse:
+        before = json.loads((folder / "training.json").read_text())
+        record["trained"] = before.get("trained", {k: before[k] for k in ("command", "seconds")})
     (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
