@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sensor_fakes import zeek_log
 
+from edge_demist.sensor import follow
 from edge_demist.sensor.accounting import Books
 from edge_demist.sensor.checkpoint import Checkpoint, CheckpointStore
-from edge_demist.sensor.discover import discover, is_log_name, is_rotation_of
+from edge_demist.sensor.discover import Discovery, discover, is_log_name, is_rotation_of
 from edge_demist.sensor.follow import Follower
+from edge_demist.sensor.source import Source
 
 
 def line(number: int) -> str:
@@ -23,6 +27,11 @@ def line(number: int) -> str:
 def write(path: Path, *numbers: int) -> None:
     with path.open("a") as file:
         file.write("".join(map(line, numbers)))
+
+
+def compress(path: Path, target: Path) -> None:
+    target.write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
 
 
 class Reader:
@@ -335,3 +344,115 @@ def test_names_of_logs(name: str, wanted: bool) -> None:
 )
 def test_names_of_rotated_logs(name: str, base: str, wanted: bool) -> None:
     assert is_rotation_of(name, base) is wanted
+
+
+@pytest.mark.parametrize("gz_is_older", [False, True])
+def test_a_new_file_with_the_inode_of_a_compressed_one_hides_nothing(logs: Path, tmp_path: Path, gz_is_older: bool) -> None:
+    current = logs / "eve.json"
+    write(current, 1, 2)
+    reader = Reader(logs)
+    assert reader.read() == [1, 2]
+    reader = reader.restart(tmp_path / "state")
+    write(current, 3)  # unread when the sensor is killed
+    compress(current, logs / "eve.json.1.gz")
+    write(current, 4)
+    os.utime(logs / "eve.json.1.gz", (1, 1) if gz_is_older else None)
+    os.utime(current, None if gz_is_older else (1, 1))
+    checkpoint = reader.follower.snapshot()
+    checkpoint.active[0].inode = current.stat().st_ino  # what ext4 does at once
+    reader = Reader(logs, checkpoint=checkpoint)
+    assert sorted(reader.read()) == [3, 4]
+    assert reader.restart(tmp_path / "state").read() == []
+
+
+def test_a_file_that_is_gone_does_not_take_the_place_of_one_with_its_inode(logs: Path, tmp_path: Path) -> None:
+    write(logs / "dns.log", 1)
+    write(logs / "http.1.log", 5)
+    compress(logs / "http.1.log", logs / "http.1.log.gz")
+    reader = Reader(logs)
+    assert sorted(reader.read()) == [1, 5]
+    write(logs / "dns.log", 2)
+    checkpoint = reader.follower.snapshot()
+    gone, done = checkpoint.active[0], checkpoint.finished[0]
+    checkpoint.active, checkpoint.finished = [], [done, gone]
+    gone.inode = done.inode
+    compress(logs / "dns.log", logs / "dns.1.log.gz")
+    reader = Reader(logs, checkpoint=checkpoint)
+    assert reader.read() == [2]
+    assert reader.restart(tmp_path / "state").read() == []
+
+
+@pytest.mark.parametrize("max_open", [0, 200])
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("moment", ["discover", "_considered", "scan"])
+def test_renamed_between_the_look_and_the_opening(
+    logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, known: bool, max_open: int
+) -> None:
+    monkeypatch.setattr(follow, "MAX_OPEN", max_open)
+    current = logs / "dns.log"
+    write(current, 1)
+    reader = Reader(logs)
+    numbers = reader.read() if known else []
+    if known:
+        reader = reader.restart(tmp_path / "state")
+    write(current, 2)
+
+    def rotate_after(function: Callable[..., object]) -> Callable[..., object]:
+        def wrapped(*args: object, **kwargs: object) -> object:
+            result = function(*args, **kwargs)
+            if not (logs / "dns.1.log").exists():
+                current.rename(logs / "dns.1.log")
+                write(current, 3, 4)
+            return result
+
+        return wrapped
+
+    if moment == "discover":
+        monkeypatch.setattr(follow, "discover", rotate_after(follow.discover))
+    elif moment == "scan":
+        monkeypatch.setattr(reader.follower, "scan", rotate_after(reader.follower.scan))
+    else:
+        monkeypatch.setattr(follow, "hash_start" if known else "read_head", rotate_after(follow.hash_start if known else follow.read_head))
+    numbers += reader.read()
+    assert sorted(numbers) == [1, 2, 3, 4]
+    write(logs / "dns.1.log", 5)
+    write(current, 6)
+    assert sorted(reader.read()) == [5, 6]
+    assert reader.restart(tmp_path / "state").read() == []
+    assert reader.books.total().errors == 0
+
+
+def test_what_cannot_be_opened_is_not_taken_for_read(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "MAX_OPEN", 0)
+    monkeypatch.setattr(follow, "IDLE_CLOSE_S", 0.0)
+    write(logs / "dns.log", 1)
+    reader = Reader(logs)
+
+    def fail(_self: Source) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Source, "open", fail)
+        assert reader.read() == []
+    assert reader.read() == [1]
+
+
+def test_a_copy_in_the_making_waits_while_the_plain_file_stands_though_a_look_missed_it(
+    logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(logs / "dns.1.log", 1, 2)
+    (logs / "dns.1.log.gz").write_bytes(gzip.compress((logs / "dns.1.log").read_bytes()))
+    real = follow.discover
+
+    def misses_plain(*args: object, **kwargs: object) -> Discovery:
+        found = real(*args, **kwargs)  # type: ignore[arg-type]
+        found.files = {i: f for i, f in found.files.items() if f.path.suffix == ".gz"}
+        return found
+
+    reader = Reader(logs)
+    with monkeypatch.context() as patch:
+        patch.setattr(follow, "discover", misses_plain)
+        assert reader.read() == []
+    assert reader.read() == [1, 2]
+    (logs / "dns.1.log").unlink()
+    assert reader.read() == []

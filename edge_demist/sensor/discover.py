@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .lines import FileId
+
 _LOG_NAME = re.compile(r"(?!\.).*\.(?:log|json|jsonl|ndjson)(?:[.\-_][\w:.\-+]*)?\Z")
 _NOT_LOGS = re.compile(r"\.(?:tmp|temp|swp|bad|part|sha256|toml)\Z")
-FileId = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)

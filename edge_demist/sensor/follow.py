@@ -1,7 +1,9 @@
 """Follows log files through growth, rotation, compression and copy-and-truncate, across restarts.
 
 A file is known by device and inode while it stands, and by the hash of its first record when it turns up elsewhere
-(compressed, copied, on another filesystem). Lines are handed out oldest first, by log time. Decoding a line is left
+(compressed, copied, on another filesystem). Both are volatile: between a look and the opening a name may come to stand for
+another file, and the inode of a deleted file is soon another's. So every opening checks what it has got, and a file
+that is gone never counts as standing because its number does. Lines are handed out oldest first, by log time. Decoding a line is left
 to ``parse``, durability to ``checkpoint``.
 """
 
@@ -14,8 +16,8 @@ from pathlib import Path
 
 from .accounting import Books
 from .checkpoint import Checkpoint, FileState
-from .discover import Discovery, FileId, Found, discover, is_rotation_of
-from .lines import MAX_LINE_BYTES, RawLine
+from .discover import Discovery, Found, discover, is_rotation_of
+from .lines import MAX_LINE_BYTES, FileId, Moved, RawLine
 from .source import Head, Source, hash_start, read_head
 
 MAX_OPEN = 200
@@ -54,7 +56,7 @@ class Follower:
         self.finished: dict[FileId, FileState] = {}
         self._gone: list[FileState] = []
         for state in checkpoint.finished:
-            if self.finished.setdefault(_file_id(state), state) is not state:
+            if _file_id(state) in self.sources or self.finished.setdefault(_file_id(state), state) is not state:
                 self._gone.append(state)
         self._occurrences = dict(checkpoint.occurrences)
         self._returning: list[FileState] = []
@@ -111,12 +113,18 @@ class Follower:
         if source.is_open:
             if not source.poll_growth():
                 return False
-        elif not self._same_start(source.state, item):
-            return False
+        else:
+            same = self._same_start(source.state, item)
+            if same is None:
+                return True
+            if not same:
+                return False
         if source.state.path != str(item.path):
             self._notify("renamed", {"from": source.state.path, "to": str(item.path)})
             source.state.path = str(item.path)
         source.present = True
+        if source.failed:
+            source.at_end = False
         if not source.is_open:
             source.state.size, source.state.mtime_ns = item.info.st_size, item.info.st_mtime_ns
             source.at_end = False
@@ -129,6 +137,8 @@ class Follower:
             state.path = str(item.path)
             return True
         same = self._same_start(state, item)
+        if same is None:
+            return True
         del self.finished[file_id]
         self.finished_changed = True
         if not same:
@@ -137,13 +147,16 @@ class Follower:
         self._adopt(state, item)
         return True
 
-    def _same_start(self, state: FileState, item: Found) -> bool:
-        """Whether a file on disk still begins with the record it is known by and was not cut behind our place."""
+    def _same_start(self, state: FileState, item: Found) -> bool | None:
+        """Whether a file on disk still begins with the record it is known by and was not cut behind our place.
+
+        None: it cannot be told now, for it was renamed meanwhile or cannot be read; the next look will.
+        """
         try:
-            fingerprint, is_gzip = hash_start(item.path, state.head_bytes)
+            fingerprint, is_gzip = hash_start(item.path, state.head_bytes, item.file_id)
         except OSError as error:
-            self._problem(item.path, error.strerror or str(error))
-            return True
+            self._problem(item.path, error)
+            return None
         return fingerprint == state.fingerprint and (is_gzip or item.info.st_size >= state.offset)
 
     def _head(self, item: Found) -> Head | None:
@@ -151,16 +164,18 @@ class Follower:
         if known and known[:2] == (item.info.st_size, item.info.st_mtime_ns):
             return known[2]
         try:
-            head = read_head(item.path)
+            head = read_head(item.path, item.file_id)
         except OSError as error:
-            self._problem(item.path, error.strerror or str(error))
+            self._problem(item.path, error)
             return None
         self.problems.pop(str(item.path), None)
         self._heads[item.file_id] = (item.info.st_size, item.info.st_mtime_ns, head)
         return head
 
-    def _problem(self, path: Path, why: str) -> None:
-        self.problems[str(path)] = why
+    def _problem(self, path: Path, error: OSError) -> None:
+        if isinstance(error, Moved) and not self._once:
+            return
+        why = self.problems[str(path)] = error.strerror or str(error)
         if str(path) not in self._told:
             self._told.add(str(path))
             self._books.open(str(path)).error(why)
@@ -176,25 +191,27 @@ class Follower:
         head = self._head(item)
         if head is None:
             return
-        twins = self._twins(head.fingerprint)
-        gone = [t for t in twins if _file_id(t) not in intact]
+        standing, gone = self._twins(head.fingerprint, intact)
         heir = next((t for t in gone if is_rotation_of(item.path.name, Path(t.path).name) or _related(item.path, t)), None)
         if item.sibling_of is not None and first_look and heir is None and not self._rotated_while_down(item):
             self._old.add(item.file_id)
             return
-        if not head.complete and not self._once:
+        if not self._once and (not head.complete or self._is_being_compressed(item, head)):
             return
         if heir is not None:
             self._inherit(heir, item)
-        elif not self._once and any(_is_copy_of(item.path, t) for t in twins):
+        elif not self._once and any(_is_copy_of(item.path, t) for t in standing):
             return
         else:
             self._begin(head, item)
         intact.add(item.file_id)
 
-    def _twins(self, fingerprint: str) -> list[FileState]:
-        live = [s.state for s in self.sources.values()]
-        return [t for t in (*live, *self.finished.values(), *self._gone) if t.fingerprint == fingerprint]
+    def _twins(self, fingerprint: str, intact: set[FileId]) -> tuple[list[FileState], list[FileState]]:
+        """What is known by a first record: the files that stand, and those that are gone, whosever their inode is by now."""
+        known = [(i, s.state) for i, s in self.sources.items()] + list(self.finished.items())
+        twins = [(i, t) for i, t in known if t.fingerprint == fingerprint]
+        standing = [t for i, t in twins if i in intact]
+        return standing, [t for i, t in twins if i not in intact] + [t for t in self._gone if t.fingerprint == fingerprint]
 
     def _rotated_while_down(self, item: Found) -> bool:
         return self._resumed and item.info.st_mtime_ns > self._since_ns
@@ -207,10 +224,18 @@ class Follower:
             source = self.sources.pop(old_id)
             heir = source.snapshot()
             source.close()
-        self.finished.pop(old_id, None)
+        if self.finished.get(old_id) is heir:
+            del self.finished[old_id]
         self._gone = [g for g in self._gone if g is not heir]
         self.finished_changed = True
         self._adopt(heir, item)
+
+    def _is_being_compressed(self, item: Found, head: Head) -> bool:
+        """Whether the plain form still stands beside a compressed one, even if this look has missed it."""
+        try:
+            return item.path.suffix == ".gz" and read_head(item.path.with_suffix("")).fingerprint == head.fingerprint
+        except OSError:
+            return False
 
     def _begin(self, head: Head, item: Found) -> None:
         occurrence = self._occurrences.pop(head.fingerprint, -1) + 1
@@ -237,7 +262,7 @@ class Follower:
         try:
             source.open()
         except OSError as error:
-            self._problem(source.path, error.strerror or str(error))
+            self._problem(source.path, error)
 
     # --- files that end ----------------------------------------------------------------------------------------
 
@@ -272,6 +297,8 @@ class Follower:
             if not source.drained:
                 self._active_since[file_id] = now
                 continue
+            if source.failed and not self._once:
+                continue  # what could not be read is not read to its end
             idle = now - self._active_since.setdefault(file_id, now)
             over = self._once or not source.present or self._is_over(source, idle)
             if over and not source.final:
@@ -318,9 +345,10 @@ class Follower:
             try:
                 lines = source.read_lines(limit)
             except OSError as error:
-                self._problem(source.path, error.strerror or str(error))
-                source.at_end = True
+                self._problem(source.path, error)
+                source.at_end = source.failed = True
                 continue
+            source.failed = False
             if lines:
                 return source, lines
 

@@ -5,6 +5,7 @@ Offsets count uncompressed bytes, so a place keeps its number when a log is comp
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
 from dataclasses import dataclass
@@ -14,6 +15,17 @@ MAX_LINE_BYTES = 1 << 20
 READ_BYTES = 1 << 18
 _GZIP_MAGIC = b"\x1f\x8b"
 _OTHER_MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4"}
+
+
+FileId = tuple[int, int]
+
+
+class Moved(OSError):
+    """Under the name there is, by now, another file than the one that was looked at, or none: the next look will tell."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the path."""
+        super().__init__(errno.ESTALE, "renamed or replaced while it was looked at", str(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +41,19 @@ class RawLine:
 class ByteStream:
     """Uncompressed bytes of one open file, from any offset on."""
 
-    def __init__(self, path: Path, offset: int = 0) -> None:
+    def __init__(self, path: Path, offset: int = 0, file_id: FileId | None = None) -> None:
         """Open and go to an uncompressed offset.
 
+        Args:
+            path: the file.
+            offset: where to begin.
+            file_id: device and inode that the name stood for when it was looked at.
+
         Raises:
+            Moved: the name stands for another file by now, or for none.
             OSError: the file cannot be opened.
         """
-        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.fd = _open(path, file_id)
         magic = os.pread(self.fd, 5, 0)
         self.is_gzip = magic.startswith(_GZIP_MAGIC)
         self.problem = next((f"unsupported-compression: {n}" for m, n in _OTHER_MAGIC.items() if magic.startswith(m)), "")
@@ -101,6 +119,18 @@ class ByteStream:
     def close(self) -> None:
         """Close the file."""
         os.close(self.fd)
+
+
+def _open(path: Path, file_id: FileId | None) -> int:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise (Moved(path) if file_id else error) from None
+    info = os.fstat(fd)
+    if file_id is not None and file_id != (info.st_dev, info.st_ino):
+        os.close(fd)
+        raise Moved(path)
+    return fd
 
 
 class LineSplitter:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .accounting import Counts
 from .checkpoint import FileState
-from .lines import MAX_LINE_BYTES, READ_BYTES, ByteStream, LineSplitter, RawLine
+from .lines import MAX_LINE_BYTES, READ_BYTES, ByteStream, FileId, LineSplitter, Moved, RawLine
 from .parse import LineParser
 
 HEAD_BYTES = 1 << 16
@@ -27,13 +27,14 @@ class Head:
     problem: str = ""
 
 
-def read_head(path: Path) -> Head:
+def read_head(path: Path, file_id: FileId | None = None) -> Head:
     """Read and hash a file's first lines, at most 64 KiB.
 
     Raises:
+        Moved: the name no longer stands for ``file_id``.
         OSError: the file cannot be read.
     """
-    stream = ByteStream(path)
+    stream = ByteStream(path, 0, file_id)
     try:
         data = b""
         while len(data) < HEAD_BYTES and not _end_of_first_record(data):
@@ -50,13 +51,14 @@ def read_head(path: Path) -> Head:
     return Head(hashlib.sha256(head).hexdigest(), len(head), complete, _clock(path.name, head), problem)
 
 
-def hash_start(path: Path, size: int) -> tuple[str, bool]:
+def hash_start(path: Path, size: int, file_id: FileId | None = None) -> tuple[str, bool]:
     """SHA-256 of the first ``size`` uncompressed bytes, and whether the file is gzip.
 
     Raises:
+        Moved: the name no longer stands for ``file_id``.
         OSError: the file cannot be read.
     """
-    stream = ByteStream(path)
+    stream = ByteStream(path, 0, file_id)
     try:
         data = b""
         while len(data) < size and (more := stream.read(size - len(data))):
@@ -95,6 +97,7 @@ class Source:
         self.at_end = False
         self.present = True
         self.final = False
+        self.failed = False
         self.problem = ""
         self._max_line_bytes = max_line_bytes
         self._stream: ByteStream | None = None
@@ -105,6 +108,11 @@ class Source:
     def path(self) -> Path:
         """Where the file is, or was last."""
         return Path(self.state.path)
+
+    @property
+    def file_id(self) -> FileId:
+        """Device and inode."""
+        return self.state.device, self.state.inode
 
     @property
     def is_open(self) -> bool:
@@ -125,19 +133,27 @@ class Source:
         """Open and go to the remembered place.
 
         Raises:
+            Moved: the name stands for another file by now; also one that has got the same inode.
             OSError: the file cannot be opened.
         """
         if self._stream is not None:
             return
-        if self.state.parser:
-            self.parser.restore(self.state.parser)
-        elif self.state.offset:
-            self._recover_header()
-        self._stream = ByteStream(self.path, self.state.offset)
+        stream = ByteStream(self.path, self.state.offset, self.file_id)
+        try:  # the descriptor is held, so that the inode cannot become another file's between here and there
+            if hash_start(self.path, self.state.head_bytes, self.file_id)[0] != self.state.fingerprint:
+                raise Moved(self.path)
+            if self.state.parser:
+                self.parser.restore(self.state.parser)
+            elif self.state.offset:
+                self._recover_header()
+        except OSError:
+            stream.close()
+            raise
+        self._stream = stream
         self._splitter = LineSplitter(self.state.offset, self._max_line_bytes, self.state.unterminated)
 
     def _recover_header(self) -> None:
-        stream, splitter = ByteStream(self.path), LineSplitter(0, self._max_line_bytes)
+        stream, splitter = ByteStream(self.path, 0, self.file_id), LineSplitter(0, self._max_line_bytes)
         try:
             while splitter.offset < self.state.offset:
                 chunk = stream.read(min(READ_BYTES, self.state.offset - splitter.offset))
