@@ -6,7 +6,7 @@
     python -m benchmarks.accuracy --render                                        # docs/accuracy.md and its charts
 
 Each run updates its entries in benchmarks/results/accuracy.json; text and charts are views of that file, of accuracy-peers.json
-(``benchmarks.classifiers``) and of speed-tasks.json (``benchmarks.task_speed``).
+(``benchmarks.classifiers``) and of task-times.json (``benchmarks.task_speed``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``docs/accuracy.md`` and its charts, from the result files alone: accuracy, accuracy-peers, speed-tasks and the training records."""
+"""``docs/accuracy.md`` and its charts, from the result files alone: accuracy, accuracy-peers, task-times and the training records."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def draw(ours: Tasks, peers: Tasks, times: Tasks, parameters: int, docs: Path) -
 def main() -> None:
     """Write ``accuracy.md``, ``accuracy.png`` and ``accuracy-time.png``."""
     board, peers = result_file.read(result_file.RESULTS / "accuracy.json"), result_file.read(result_file.RESULTS / "accuracy-peers.json")
-    times = result_file.read(result_file.RESULTS / "speed-tasks.json").get("tasks", {})
+    times = result_file.read(result_file.RESULTS / "task-times.json").get("tasks", {})
     records = {path.stem: result_file.read(path) for path in sorted((DOCS / "training-records").glob("*.json"))}
     ours, bundle = board["tasks"], board["bundle"]
     count = bundle["parameters"]

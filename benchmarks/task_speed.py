@@ -4,7 +4,7 @@
 
 MODELS is made by ``benchmarks.models`` (from all-MiniLM-L6-v2) where it is not there. Processor time of the process, so that a busy
 machine disturbs less. MiniLM gets a linear head with random weights and its fast tokenizer: only its time counts here. Writes
-benchmarks/results/speed-tasks.json.
+benchmarks/results/task-times.json.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from edge_demist.bench import machine
 from edge_demist.normalizers import NORMALIZERS
 from tools.train.data import TASKS
 
-RESULTS = result_file.RESULTS / "speed-tasks.json"
+RESULTS = result_file.RESULTS / "task-times.json"
 GRAPHS = {"minilm-fp32": "fp32", "minilm-int8": "best"}
 Classify = Callable[[list[str]], object]
 
