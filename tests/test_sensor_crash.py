@@ -94,7 +94,7 @@ def test_the_model_of_a_power_cut_drops_what_was_not_synced(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
-@pytest.mark.parametrize("first", range(8))
+@pytest.mark.parametrize("first", [0, *range(2, 10)])  # 0: none fails; the first two open and empty the file
 def test_a_sink_writes_again_what_a_failed_write_or_fsync_may_have_lost(tmp_path: Path, first: int, code: int) -> None:
     sink = FileSink(tmp_path / "e", append=False, disk=FastDisk(refuse(first, 2, code)) if first else Disk())
     lines = [b'{"n":%d}\n' % n for n in range(4)]
