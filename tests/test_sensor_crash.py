@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sensor_fakes import read_events
 
+from edge_demist.sensor import follow, source
 from edge_demist.sensor.disk import Disk
 from edge_demist.sensor.sinks import FileSink
 from tools import crash_test
-from tools.faults import FastDisk, PowerCut, PowerDisk, refuse
+from tools.faults import FastDisk, LogWorld, PowerCut, PowerDisk, refuse
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +33,31 @@ def test_power_cut_at_many_operations() -> None:
 def test_killed_at_every_operation_again_and_again() -> None:
     tally = crash_test.kills_in_process(30)
     assert crash_test.report([tally]) and tally.crashes >= 20
+
+
+def test_killed_while_logs_rotate_between_a_look_and_the_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(1)
+    worlds: list[LogWorld] = []
+
+    def then_the_world_moves(function: Callable[..., object]) -> Callable[..., object]:
+        def wrapped(*args: object, **kwargs: object) -> object:
+            result = function(*args, **kwargs)
+            if worlds and not worlds[-1].done and chance.random() < 0.1:
+                worlds[-1].step()
+            return result
+
+        return wrapped
+
+    class World(LogWorld):
+        def __init__(self, folder: Path, seed: int, records: int, *, copytruncate: bool = False) -> None:
+            super().__init__(folder, seed, records, copytruncate=copytruncate)
+            worlds.append(self)
+
+    monkeypatch.setattr(crash_test, "LogWorld", World)
+    for module, name in ((follow, "discover"), (follow, "read_head"), (follow, "hash_start"), (source, "ByteStream")):
+        monkeypatch.setattr(module, name, then_the_world_moves(getattr(module, name)))
+    tally = crash_test.kills_in_process(30, seed=1)
+    assert crash_test.report([tally]) and tally.crashes == 30
 
 
 def test_disk_full_read_only_and_failing() -> None:
