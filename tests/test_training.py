@@ -134,8 +134,40 @@ def test_ngram_hash_is_the_runtimes(run):
         np.testing.assert_allclose(ours[i], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_kept_head_combines_to_the_same_answers():
+    """What ``--reuse`` reads back is the encoder's own head: combined again, every logit is what it was."""
+    from tools.train import calibration
+
+    rng = np.random.default_rng(0)
+    for classes, columns in ((2, 1), (4, 4)):
+        pooled, ngrams = rng.normal(size=(300, 8)).astype(np.float32), rng.normal(size=(300, 6)).astype(np.float32)
+        place = {"begin": 1, "end": 1 + columns, "bias": rng.normal(size=columns).tolist()}
+        y = rng.integers(0, classes, 300)
+        pooled[np.arange(300), y] += 1.5
+        ngrams[:, 1 : 1 + columns] += 1.5 * np.eye(classes, dtype=np.float32)[y][:, classes - columns :]
+        weight, bias = rng.normal(size=(classes, 8)).astype(np.float32), rng.normal(size=classes).astype(np.float32)
+        weight[:, :classes] += 2 * np.eye(classes, dtype=np.float32)
+        first = calibration.combine(weight, bias, place, pooled, ngrams, y)
+        assert first.encoder_factor > 0 and first.ngram_factor > 0
+        again = calibration.combine(*calibration.encoder_head(first.tensors(), place), place, pooled, ngrams, y)
+        ours, theirs = (calibration.softmax(c.logits(pooled, ngrams)) for c in (first, again))
+        np.testing.assert_allclose(ours, theirs, atol=5e-3)
+
+
+def test_no_alarm_below_one_half():
+    from tools.train import calibration
+
+    score = np.r_[np.full(100, 0.01), np.full(100, 0.99)]
+    table, report = calibration.alarm_thresholds(score, np.arange(200) >= 100)
+    assert min(table.values()) >= 0.5
+    assert all(entry["recall"] == 1 and entry["fpr"] == 0 for entry in report.values())
+
+
 def test_exclude_source(data):
-    from tools.train.data import read_table
+    from tools.train.data import read_labels, read_table
+
+    assert len(read_labels(data, ["made-up"])) == 0
+    assert len(read_labels(data)) > 0
 
     assert len(read_table(data, "dga", "train", ["made-up"])) == 0
     assert len(read_table(data, "dga", "train")) == ROWS

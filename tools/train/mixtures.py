@@ -88,6 +88,7 @@ class Mixture:
 
     def __init__(self, data: Path, task: str, labels: list[str], tokenizer: Any, args: argparse.Namespace) -> None:
         self.data, self.task, self.labels, self.tokenizer = data, TASKS[task], labels, tokenizer
+        self.exclude_sources = args.exclude_source
         table = read_table(data, task, "train", args.exclude_source)
         self._dev = read_table(data, task, "dev")
         if args.limit:
@@ -175,7 +176,7 @@ def _dga_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
 def _phishing_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     """Names of top lists as legit sites: in the table a famous name stands mostly inside a phishing address."""
     texts, names = m.real()
-    table = read_table(m.data, "dga", "train")
+    table = read_table(m.data, "dga", "train", m.exclude_sources)
     popular = rng.sample(sorted(table.loc[table["label"] == "legit", "text"]), min(m._generated, len(table) // 4))
     known = {host_of(t) for t in m._known}
     rows = [(rng.choice(("", "www.")) + name + rng.choice(("", "/")), "legit", "popular") for name in popular if name not in known]

@@ -24,7 +24,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from torch.nn import functional
 
 from . import mixtures
 from .data import TASKS, Rows, load_tokenizer, read_labels
@@ -61,26 +60,10 @@ def columns_of(labels: Sequence[str]) -> int:
     return 1 if len(labels) == 2 else len(labels)
 
 
-def bag(rows: Rows, index: NDArray[np.int64], config: NgramConfig, drop: float, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
-    """Buckets, offsets and weights of the named rows; ``drop`` leaves n-grams out at random."""
-    buckets, offsets = hash_rows(rows.data, rows.off[index], rows.off[index + 1], config)
-    if drop:
-        keep = rng.random(len(buckets)) >= drop
-        counts = np.add.reduceat(keep, offsets[:-1]).astype(np.int64)
-        buckets, offsets = buckets[keep], np.concatenate([[0], np.cumsum(counts)])
-    counts = np.diff(offsets)
-    weights = np.repeat((1 / np.sqrt(np.maximum(counts, 1))).astype(np.float32), counts)
-    return torch.from_numpy(buckets), torch.from_numpy(offsets[:-1]), torch.from_numpy(weights)
-
-
 def logits_of(table: torch.Tensor, bias: torch.Tensor, rows: Rows, config: NgramConfig) -> Floats:
     """Linear scores [n, columns] of all rows."""
-    rng, parts = np.random.default_rng(0), []
-    with torch.no_grad():
-        for begin in range(0, len(rows), 4096):
-            index = np.arange(begin, min(begin + 4096, len(rows)))
-            buckets, offsets, weights = bag(rows, index, config, 0.0, rng)
-            parts.append(functional.embedding_bag(buckets, table, offsets, mode="sum", per_sample_weights=weights) + bias)
+    ngrams = NgramTable(config, table)
+    parts = [ngrams.vectors(rows, np.arange(begin, min(begin + 4096, len(rows)))) + bias for begin in range(0, len(rows), 4096)]
     result: Floats = torch.cat(parts).numpy()
     return result
 
