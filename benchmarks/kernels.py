@@ -165,7 +165,7 @@ def facts() -> dict[str, object]:
     return {
         "machine": platform.machine(), "python": platform.python_version(), "numpy": np.__version__,
         "cpus": len(os.sched_getaffinity(0)), "load": round(os.getloadavg()[0], 2),
-        "levels": native.available_levels(), "build": json.loads((native.FOLDER / "BUILD.json").read_text()),
+        "levels": native.available_levels(), "build": json.loads((Path(native.FOLDER) / "BUILD.json").read_text()),
     }  # fmt: skip
 
 

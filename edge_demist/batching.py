@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .normalizers import NORMALIZERS, from_bytes, to_bytes
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 Text: TypeAlias = "str | bytes"
-Ids = NDArray[np.int32]
+Ids: TypeAlias = "NDArray[np.int32]"
 
 
 def normalized_bytes(text: Text, normalizer: str, limit: int) -> bytes:

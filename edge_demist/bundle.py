@@ -1,41 +1,49 @@
 """A bundle on disk: manifest, hashes, mapped tensors. Knows nothing of engines or of what the tensors compute.
 
-Every file is checked against the manifest's size and SHA-256 before anything in it is parsed.
+Every file is checked against the manifest's size and SHA-256 before anything in it is parsed; one that was hashed before and has
+not changed since (:mod:`edge_demist.cache`) is taken as read. No ``pathlib`` or ``hashlib`` at import: a sensor starts in
+milliseconds.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import json
 import os
-import re
+import stat
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import safetensors
+from . import cache, safetensors
 from .errors import BundleError, IntegrityError
 from .safetensors import Tensor
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FORMAT = 1
 MAX_MANIFEST_BYTES = 1_000_000
 MAX_FILE_BYTES = 2_000_000_000
 MAX_FILES = 256
-_FILE_NAME = re.compile(r"^(?:[A-Za-z0-9][A-Za-z0-9_.-]{0,99}/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
-_SHA256 = re.compile(r"^[0-9a-f]{64}$")
+_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+_HEXADECIMAL = frozenset("0123456789abcdef")
 
 BUNDLE_VARIABLE = "EDGE_DEMIST_BUNDLE"
 """Environment variable that names another default bundle."""
 
 
-def default_path() -> Path:
+def default_folder() -> str:
     """Folder of the bundle in the package, or the one that ``EDGE_DEMIST_BUNDLE`` names."""
-    named = os.environ.get(BUNDLE_VARIABLE)
-    return Path(named) if named else Path(__file__).parent / "bundle"
+    return os.environ.get(BUNDLE_VARIABLE) or os.path.join(os.path.dirname(__file__), "bundle")
+
+
+def default_path() -> Path:
+    """:func:`default_folder` as a path."""
+    from pathlib import Path
+
+    return Path(default_folder())
 
 
 def _bounded(name: str, value: object, low: int, high: int) -> int:
@@ -44,8 +52,7 @@ def _bounded(name: str, value: object, low: int, high: int) -> int:
     return value
 
 
-@dataclasses.dataclass(frozen=True)
-class Architecture:
+class Architecture(NamedTuple):
     """Shape of the encoder."""
 
     num_layers: int
@@ -59,7 +66,7 @@ class Architecture:
     activation: str = "gelu"
     pooling: str = "mean"
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         """Bound every size."""
         for name, low, high in (
             ("num_layers", 1, 48),
@@ -78,8 +85,7 @@ class Architecture:
             raise BundleError(f"manifest: unsupported architecture {self.type}/{self.activation}/{self.pooling}")
 
 
-@dataclasses.dataclass(frozen=True)
-class TokenizerConfig:
+class TokenizerConfig(NamedTuple):
     """Kind of tokenizer and its special ids."""
 
     type: str
@@ -91,7 +97,7 @@ class TokenizerConfig:
     sentencepiece_sha256: str = ""
     lowercase: bool = False
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         """Check kinds and bounds."""
         if self.type not in ("unigram", "wordpiece"):
             raise BundleError(f"manifest: unknown tokenizer type {self.type!r}")
@@ -103,8 +109,7 @@ class TokenizerConfig:
             raise BundleError("manifest: at most 4 prefix and 4 suffix ids")
 
 
-@dataclasses.dataclass(frozen=True)
-class NgramConfig:
+class NgramConfig(NamedTuple):
     """Shape of the hashed n-gram table."""
 
     buckets: int
@@ -113,7 +118,7 @@ class NgramConfig:
     max_n: int
     max_bytes: int
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         """Check bounds; buckets must be a power of two, dim a multiple of 16."""
         _bounded("ngrams.buckets", self.buckets, 64, 1 << 24)
         _bounded("ngrams.dim", self.dim, 16, 1024)
@@ -124,39 +129,36 @@ class NgramConfig:
             raise BundleError("manifest: ngrams.buckets must be a power of two and ngrams.dim a multiple of 16")
 
 
-@dataclasses.dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """Bounds on one text."""
 
     max_bytes: int
     max_tokens: int
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         """Check bounds."""
         _bounded("limits.max_bytes", self.max_bytes, 16, 1 << 20)
         _bounded("limits.max_tokens", self.max_tokens, 8, 8192)
 
 
-@dataclasses.dataclass(frozen=True)
-class FileEntry:
+class FileEntry(NamedTuple):
     """Size and hash of one file."""
 
     sha256: str
     bytes: int
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         """Check form."""
-        if not isinstance(self.sha256, str) or not _SHA256.match(self.sha256):
+        if not isinstance(self.sha256, str) or len(self.sha256) != 64 or not _HEXADECIMAL.issuperset(self.sha256):
             raise BundleError("manifest: sha256 must be 64 hexadecimal digits")
         _bounded("files.bytes", self.bytes, 0, MAX_FILE_BYTES)
 
 
-@dataclasses.dataclass(frozen=True)
-class Bundle:
+class Bundle(NamedTuple):
     """A verified bundle; tensors are read-only maps of the files."""
 
-    path: Path
-    id: str
+    folder: str
+    manifest_bytes: bytes
     name: str
     version: int
     architecture: Architecture
@@ -170,6 +172,20 @@ class Bundle:
     tokenizer_metadata: Mapping[str, str]
 
     @property
+    def path(self) -> Path:
+        """Its folder."""
+        from pathlib import Path
+
+        return Path(self.folder)
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the manifest, which names the hashes of all files: what identifies the bundle."""
+        import hashlib
+
+        return hashlib.sha256(self.manifest_bytes).hexdigest()
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         """Names of the specialists, sorted."""
         prefix, suffix = "specialists/", ".safetensors"
@@ -181,21 +197,21 @@ class Bundle:
         return self.files["weights.safetensors"].sha256
 
     @classmethod
-    def load(cls, path: Path | str | None = None) -> Bundle:
+    def load(cls, path: Path | str | None = None, *, hash_all: bool = False) -> Bundle:
         """Open and verify a bundle.
 
         Args:
-            path: folder of the bundle; None for :func:`default_path`.
+            path: folder of the bundle; None for :func:`default_folder`.
+            hash_all: hash every file, also one that is known to be unchanged since it was hashed before.
 
         Raises:
             BundleError: missing, malformed, of another format, or with tensors of a wrong shape.
             IntegrityError: a file that is not what the manifest says.
         """
-        folder = Path(path) if path is not None else default_path()
+        folder = os.fspath(path) if path is not None else default_folder()
         raw, manifest = read_manifest(folder)
         files = _files(manifest)
-        for name, entry in files.items():
-            verify_file(folder, name, entry)
+        verify_files(folder, files, hash_all=hash_all)
         for needed in ("weights.safetensors", "tokenizer.safetensors"):
             if needed not in files:
                 raise BundleError(f"manifest: {needed} is not listed")
@@ -205,12 +221,12 @@ class Bundle:
         limits = _section(manifest, "limits", Limits)
         if limits.max_tokens > architecture.max_positions:
             raise BundleError("manifest: limits.max_tokens exceeds architecture.max_positions")
-        _, tensors = safetensors.read(folder / "weights.safetensors")
+        _, tensors = safetensors.read(os.path.join(folder, "weights.safetensors"))
         check_weights(tensors, architecture, ngrams)
-        metadata, tables = safetensors.read(folder / "tokenizer.safetensors")
+        metadata, tables = safetensors.read(os.path.join(folder, "tokenizer.safetensors"))
         return cls(
-            path=folder,
-            id=hashlib.sha256(raw).hexdigest(),
+            folder=folder,
+            manifest_bytes=raw,
             name=str(manifest.get("name", ""))[:200],
             version=_bounded("version", manifest.get("version"), 0, 1 << 31),
             architecture=architecture,
@@ -225,13 +241,13 @@ class Bundle:
         )
 
 
-def read_manifest(folder: Path) -> tuple[bytes, dict[str, Any]]:
+def read_manifest(folder: Path | str) -> tuple[bytes, dict[str, Any]]:
     """Read ``manifest.json``: its bytes and its parsed form (at most 1,000,000 bytes)."""
-    path = folder / "manifest.json"
     try:
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
+        with open(os.path.join(folder, "manifest.json"), "rb") as stream:
+            raw = stream.read(MAX_MANIFEST_BYTES + 1)
+        if len(raw) > MAX_MANIFEST_BYTES:
             raise BundleError(f"manifest.json is larger than {MAX_MANIFEST_BYTES} bytes")
-        raw = path.read_bytes()
     except OSError as error:
         raise BundleError(f"no readable bundle at {folder}: manifest.json: {error.strerror}") from None
     try:
@@ -251,28 +267,74 @@ def _files(manifest: dict[str, Any]) -> dict[str, FileEntry]:
         raise BundleError(f"manifest: files must be an object of at most {MAX_FILES} entries")
     files = {}
     for name, entry in section.items():
-        if not _FILE_NAME.match(name) or ".." in name:
+        if not _allowed(name):
             raise BundleError(f"manifest: file name {name[:120]!r} is not allowed")
         if not isinstance(entry, dict) or set(entry) != {"sha256", "bytes"}:
             raise BundleError(f"manifest: entry of {name!r} must have exactly sha256 and bytes")
         files[name] = FileEntry(**entry)
+        files[name].check()
     return files
 
 
-def verify_file(folder: Path, name: str, entry: FileEntry) -> None:
+def _allowed(name: str) -> bool:
+    """Whether a file name stays in the folder or one below it: letters, digits, ``_``, ``.`` and ``-``, at most one slash."""
+    parts = name.split("/")
+    return (
+        len(parts) <= 2
+        and ".." not in name
+        and all(0 < len(part) <= 100 and part[0] in _LETTERS and all(c in _LETTERS or c in "_.-" for c in part) for part in parts)
+    )
+
+
+def verify_files(folder: str, files: Mapping[str, FileEntry], *, hash_all: bool) -> None:
+    """Check every file; unless ``hash_all``, those that :mod:`edge_demist.cache` knows are not hashed again."""
+    known = {} if hash_all else cache.read_verified(folder)
+    found: dict[str, str] = {}
+    for name, entry in files.items():
+        info = _inside(folder, name, entry)
+        note = f"{cache.mark(info)} {entry.sha256}"
+        if known.get(name) != note:
+            settled = cache.settled(info)
+            _compare_hash(folder, name, entry)
+            if not settled or cache.mark(_inside(folder, name, entry)) != cache.mark(info):
+                continue
+        found[name] = note
+    if found.items() - known.items():
+        cache.write_verified(folder, found)
+
+
+def verify_file(folder: Path | str, name: str, entry: FileEntry) -> None:
     """Compare one file's size, then its SHA-256, with the manifest.
 
     Raises:
         IntegrityError: the file is missing, a link that leads elsewhere, or different.
     """
-    path = folder / name
+    _inside(os.fspath(folder), name, entry)
+    _compare_hash(os.fspath(folder), name, entry)
+
+
+def _inside(folder: str, name: str, entry: FileEntry) -> os.stat_result:
+    """Check that a file lies in the folder, links followed, and has the right size."""
+    path = os.path.join(folder, name)
     try:
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise IntegrityError(f"{name}: leads out of the bundle's folder")
-        size = path.stat().st_size
-        if size != entry.bytes:
-            raise IntegrityError(f"{name}: {size} bytes, the manifest says {entry.bytes}; the file is damaged or from another bundle")
-        with path.open("rb") as stream:
+        parent = os.path.dirname(path)
+        if any(stat.S_ISLNK(os.lstat(p).st_mode) for p in ((path, parent) if "/" in name else (path,))):
+            inside, real = os.path.realpath(folder), os.path.realpath(path)
+            if os.path.commonpath([inside, real]) != inside:
+                raise IntegrityError(f"{name}: leads out of the bundle's folder")
+        info = os.stat(path)
+    except OSError as error:
+        raise IntegrityError(f"{name}: cannot be read ({error.strerror})") from None
+    if info.st_size != entry.bytes:
+        raise IntegrityError(f"{name}: {info.st_size} bytes, the manifest says {entry.bytes}; the file is damaged or from another bundle")
+    return info
+
+
+def _compare_hash(folder: str, name: str, entry: FileEntry) -> None:
+    import hashlib
+
+    try:
+        with open(os.path.join(folder, name), "rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise IntegrityError(f"{name}: cannot be read ({error.strerror})") from None
@@ -280,19 +342,20 @@ def verify_file(folder: Path, name: str, entry: FileEntry) -> None:
         raise IntegrityError(f"{name}: SHA-256 differs from the manifest; the file is damaged or from another bundle")
 
 
-def _section(manifest: dict[str, Any], name: str, kind: type[Any]) -> Any:
-    """Build a dataclass from a manifest section; unknown keys are refused."""
+def _section(manifest: dict[str, Any], name: str, kind: Any) -> Any:
+    """Build a named tuple from a manifest section and check it; unknown keys are refused."""
     section = manifest.get(name)
     if not isinstance(section, dict):
         raise BundleError(f"manifest: {name} must be an object")
-    fields = {field.name for field in dataclasses.fields(kind)}
-    if unknown := set(section) - fields:
+    if unknown := set(section) - set(kind._fields):
         raise BundleError(f"manifest: {name} has unknown keys {sorted(unknown)}")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in section.items()}
     try:
-        return kind(**values)
+        made = kind(**values)
     except TypeError as error:
         raise BundleError(f"manifest: {name}: {error}") from None
+    made.check()
+    return made
 
 
 def weight_shapes(arch: Architecture, ngrams: NgramConfig | None) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:

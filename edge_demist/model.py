@@ -13,11 +13,9 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import engines, native
 from .batching import Text, cut, normalized_bytes, reorder
@@ -32,12 +30,16 @@ from .specialists import Specialist, load_specialist
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
     from .wordpiece import WordPieceTokenizer
 
 CHUNK = 2048
 """Distinct texts computed at a time; bounds the memory of one call."""
 
-Floats = NDArray[np.float32]
+Floats: TypeAlias = "NDArray[np.float32]"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -22,9 +22,7 @@ import ctypes
 import functools
 import os
 import platform
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -32,10 +30,11 @@ from edge_demist.errors import EngineUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-FOLDER = Path(__file__).parent / "lib"
+FOLDER = os.path.join(os.path.dirname(__file__), "lib")
 KERNEL_VARIABLE = "EDGE_DEMIST_KERNEL"
 
 LEVELS = {
@@ -100,12 +99,11 @@ class Kernels(Protocol):
         """``kernels.text.encode_text``."""
 
 
-@dataclass(frozen=True)
-class Library:
+class Library(NamedTuple):
     """The functions of one loaded library."""
 
     level: str
-    path: Path
+    path: str
     encode: Callable[..., int]
     scratch_bytes: Callable[..., int]
     tokenize: Callable[..., int]
@@ -124,7 +122,7 @@ def cpu_flags() -> frozenset[str]:
     """Features of this CPU that the kernel supports: ``/proc/cpuinfo`` on x86-64, ``AT_HWCAP`` on aarch64."""
     if machine() == "x86_64":
         try:
-            with Path("/proc/cpuinfo").open(encoding="ascii", errors="replace") as stream:
+            with open("/proc/cpuinfo", encoding="ascii", errors="replace") as stream:
                 for line in stream:
                     if line.startswith("flags"):
                         return frozenset(line.partition(":")[2].split())
@@ -157,17 +155,17 @@ def supports(level: str) -> bool:
     return level != "x86_64_amx" or request_amx()
 
 
-def available_levels(folder: Path = FOLDER) -> list[str]:
+def available_levels(folder: Path | str = FOLDER) -> list[str]:
     """Levels that this machine runs and ``folder`` holds, best first."""
-    return [level for level in LEVELS.get(machine(), ()) if supports(level) and library_path(level, folder).is_file()]
+    return [level for level in LEVELS.get(machine(), ()) if supports(level) and os.path.isfile(library_path(level, folder))]
 
 
-def library_path(level: str, folder: Path = FOLDER) -> Path:
+def library_path(level: str, folder: Path | str = FOLDER) -> str:
     """File of one level's library."""
-    return folder / f"lib{level}.so"
+    return os.path.join(folder, f"lib{level}.so")
 
 
-def load(level: str | None = None, folder: Path = FOLDER) -> Library:
+def load(level: str | None = None, folder: Path | str = FOLDER) -> Library:
     """Load the library of ``level``, of ``EDGE_DEMIST_KERNEL``, or of the best level this machine runs.
 
     Raises:
@@ -189,10 +187,10 @@ def load(level: str | None = None, folder: Path = FOLDER) -> Library:
 
 
 @functools.cache
-def _open(level: str, path: Path) -> Library:
+def _open(level: str, path: str) -> Library:
     """Load and declare one library, once per process."""
     try:
-        library = ctypes.CDLL(str(path))
+        library = ctypes.CDLL(path)
         functions = [getattr(library, name) for name in FUNCTIONS]
     except (OSError, AttributeError) as error:
         raise EngineUnavailableError(f"the kernel library {path} cannot be loaded: {error}") from None

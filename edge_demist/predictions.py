@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .errors import InputError
 from .specialists import Specialist
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 UNKNOWN = "unknown"
 """Label of an answer held back by ``min_accuracy``."""

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import safetensors
 from .bundle import Bundle, check_finite
@@ -27,10 +27,15 @@ from .engines.base import LORA_TARGETS, Adapter
 from .errors import BundleError, UnknownTaskError
 from .normalizers import NORMALIZERS
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
 MAX_LABELS = 1024
 MAX_RANK = 256
 
-Floats = NDArray[np.float32]
+Floats: TypeAlias = "NDArray[np.float32]"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -175,12 +180,12 @@ def load_specialist(bundle: Bundle, task: str) -> Specialist:
     """
     if task not in bundle.tasks:
         raise UnknownTaskError(task, bundle.tasks)
-    return read_specialist(bundle, bundle.path / "specialists" / f"{task}.safetensors", task)
+    return read_specialist(bundle, os.path.join(bundle.folder, "specialists", f"{task}.safetensors"), task)
 
 
-def read_specialist(bundle: Bundle, path: Path, task: str) -> Specialist:
+def read_specialist(bundle: Bundle, path: Path | str, task: str) -> Specialist:
     """Parse and check one specialist file against the bundle's base."""
-    file = path.name
+    file = os.path.basename(path)
     metadata, tensors = safetensors.read(path)
     if metadata.get("base_sha256") != bundle.base_sha256:
         raise BundleError(f"{file}: made for another base ({metadata.get('base_sha256', 'none')[:12]}…, here {bundle.base_sha256[:12]}…)")

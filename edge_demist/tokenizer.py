@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_demist import abi, native
 from edge_demist.errors import BundleError, InputError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edge_demist.bundle import Bundle
     from edge_demist.native import Kernels
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
+import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path += [str(ROOT), str(ROOT / "tests")]
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.load_profile("default")
+if "EDGE_DEMIST_CACHE" not in os.environ:  # what a test leaves behind is no part of the user's cache
+    os.environ["EDGE_DEMIST_CACHE"] = tempfile.mkdtemp(prefix="edge-demist-tests-")
+    atexit.register(shutil.rmtree, os.environ["EDGE_DEMIST_CACHE"], ignore_errors=True)
 DATA = ROOT.parent / "shared" / "data"
 
 

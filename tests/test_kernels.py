@@ -25,10 +25,10 @@ SO_NAMES = [f"lib{level}.so" for levels in native.LEVELS.values() for level in l
 
 
 def test_the_record_describes_the_libraries():
-    record = json.loads((native.FOLDER / "BUILD.json").read_text())
+    record = json.loads((Path(native.FOLDER) / "BUILD.json").read_text())
     assert sorted(record["libraries"]) == sorted(SO_NAMES)
     for name, entry in record["libraries"].items():
-        data = (native.FOLDER / name).read_bytes()
+        data = (Path(native.FOLDER) / name).read_bytes()
         assert entry == {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         assert len(data) < 100_000
         assert data[:4] == b"\x7fELF"
@@ -61,7 +61,7 @@ def test_rebuilding_gives_the_committed_bytes():
     pytest.importorskip("numba")
     import importlib.metadata
 
-    record = json.loads((native.FOLDER / "BUILD.json").read_text())
+    record = json.loads((Path(native.FOLDER) / "BUILD.json").read_text())
     if any(importlib.metadata.version(name) != record[name] for name in ("numba", "llvmlite")):
         pytest.skip("other compiler versions than the recorded ones")
     tool = [sys.executable, str(ROOT / "tools" / "build_kernels.py"), "--check"]

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..bundle import default_path
+from ..bundle import Bundle, default_path
 from ..errors import SignatureError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def load_model(args: argparse.Namespace) -> EdgeDemist:
 
     folder = args.bundle or default_path()
     signed = Policy(read_public_key(args.require_signature), require_signature=True).check_manifest(folder)
-    model = EdgeDemist.load(folder, engine=args.engine, threads=args.threads)
+    model = EdgeDemist(Bundle.load(folder, hash_all=True), engine=args.engine, threads=args.threads)
     if model.bundle_id != signed:
         model.close()
         raise SignatureError(f"{folder}: manifest.json changed while it was read; load it again")

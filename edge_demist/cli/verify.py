@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             except OSError as error:
                 raise InputError(f"{args.key}: {error.strerror}") from None
             verify_manifest(folder, key)
-        bundle = Bundle.load(folder)
+        bundle = Bundle.load(folder, hash_all=True)
         for task in bundle.tasks:
             load_specialist(bundle, task)
     except BundleError as error:

@@ -14,10 +14,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .. import engines, native, signing
+from .. import cache, engines, native, signing
 from ..bench import machine
 from ..bundle import Bundle, default_path
-from ..engines import jit
 from ..errors import EdgeDemistError
 from .result import Check
 
@@ -45,7 +44,7 @@ def check_cpu() -> Check:
     return Check("cpu", "ok" if runs else "warn", text, values)
 
 
-def check_libraries(folder: Path = native.FOLDER) -> Check:
+def check_libraries(folder: Path = Path(native.FOLDER)) -> Check:
     """Each library of this machine exists, has the hash of its build and loads."""
     try:
         built = json.loads((folder / "BUILD.json").read_text(encoding="utf-8"))["libraries"]
@@ -53,7 +52,7 @@ def check_libraries(folder: Path = native.FOLDER) -> Check:
         return Check("libraries", "fail", f"{folder}/BUILD.json is missing or unreadable; reinstall edge-demist")
     problems, found = [], {}
     for level in native.LEVELS.get(native.machine(), ()):
-        path = native.library_path(level, folder)
+        path = Path(native.library_path(level, folder))
         try:
             raw = path.read_bytes()
         except OSError as error:
@@ -103,7 +102,7 @@ def open_bundle(path: Path | None) -> tuple[Bundle | None, Check]:
     """The bundle with every file's hash checked."""
     folder = path if path is not None else default_path()
     try:
-        bundle = Bundle.load(folder)
+        bundle = Bundle.load(folder, hash_all=True)
     except EdgeDemistError as error:
         return None, Check("bundle", "fail", str(error))
     signed = "signed" if (folder / signing.SIGNATURE_NAME).is_file() else "not signed"
@@ -145,13 +144,15 @@ def writable(folder: Path) -> bool:
 
 
 def check_writing() -> Check:
-    """Folders that commands write to: temporary files, the state of ``watch``, the cache of the JIT engine."""
-    cache = jit.cache_folder()
-    places = {"temporary files": Path(tempfile.gettempdir()), "state of watch": STATE_FOLDER, "cache of the jit engine": cache}
+    """Folders that commands write to: temporary files, the state of ``watch``, the cache."""
+    kept = cache.folder()
+    places = {"temporary files": Path(tempfile.gettempdir()), "state of watch": STATE_FOLDER}
+    if kept is not None:
+        places["cache"] = Path(kept)
     values = {name: {"path": str(path), "writable": writable(path)} for name, path in places.items()}
     text = ", ".join(f"{name}: {place['path']} {'writable' if place['writable'] else 'NOT writable'}" for name, place in values.items())
-    slow = importlib.util.find_spec("numba") is not None and not values["cache of the jit engine"]["writable"]
-    advice = f"; set {jit.CACHE_VARIABLE}, or the jit engine compiles at every start" if slow else ""
+    slow = importlib.util.find_spec("numba") is not None and not values.get("cache", {}).get("writable")
+    advice = f"; set {cache.CACHE_VARIABLE}, or the jit engine compiles at every start" if slow else ""
     return Check("write access", "note" if not all(place["writable"] for place in values.values()) else "ok", text + advice, dict(values))
 
 
@@ -204,4 +205,4 @@ def check_memory(bundle: Bundle | None) -> Check:
 
 def package_folders(bundle: Bundle | None) -> list[Path]:
     """Folders whose files are trusted."""
-    return [PACKAGE, native.FOLDER, PACKAGE / "data", *([bundle.path] if bundle else [])]
+    return [PACKAGE, Path(native.FOLDER), PACKAGE / "data", *([bundle.path] if bundle else [])]

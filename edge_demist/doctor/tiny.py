@@ -6,7 +6,6 @@ that happens to be installed.
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -107,8 +106,8 @@ def tokenizer_tensors() -> dict[str, Tensor]:
 def bundle() -> Bundle:
     """The bundle, in memory only."""
     return Bundle(
-        path=Path("<tiny>"),
-        id="tiny",
+        folder="<tiny>",
+        manifest_bytes=b"",
         name="tiny",
         version=1,
         architecture=Architecture(LAYERS, HIDDEN, HEADS, WIDE, VOCAB, POSITIONS),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_demist.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 LORA_TARGETS = ("q", "k", "v", "attn_out", "ffn_up", "ffn_down")
 

@@ -17,14 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_demist import native
+from edge_demist import cache, native
 from edge_demist.engines.native import NativeEngine
 from edge_demist.errors import EngineUnavailableError
 
 if TYPE_CHECKING:
     from edge_demist.bundle import Bundle
-
-CACHE_VARIABLE = "EDGE_DEMIST_CACHE"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +50,6 @@ class JitEngine(NativeEngine):
             EngineUnavailableError: numba or llvmlite is missing or cannot compile here.
         """
         super().__init__(bundle, threads, kernels())
-
-
-def cache_folder() -> Path:
-    """Where machine code is kept between processes."""
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "edge-demist"
 
 
 @functools.cache
@@ -102,8 +91,12 @@ def _key(level: str, versions: str) -> str:
 
 def _cached(name: str, make: Callable[[], bytes]) -> bytes:
     """The entry ``name``, made and kept if it is not there; a folder that cannot be used is no error."""
+    where = cache.folder()
+    if where is None:
+        return make()
+    folder = Path(where)
     try:
-        path = cache_folder() / name
+        path = folder / name
         entry = path.read_bytes()
         content, digest = entry[:-32], entry[-32:]
         if hashlib.sha256(content).digest() == digest:
@@ -112,7 +105,6 @@ def _cached(name: str, make: Callable[[], bytes]) -> bytes:
         pass
     content = make()
     try:
-        folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile(dir=folder, delete=False) as stream:
             stream.write(content + hashlib.sha256(content).digest())

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_demist import abi, native
 from edge_demist.engines import tables
@@ -19,6 +18,8 @@ from edge_demist.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import ThreadPoolExecutor
+
+    from numpy.typing import NDArray
 
     from edge_demist.bundle import Bundle
     from edge_demist.engines.tables import PackedAdapter, Table

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_demist import abi
 from edge_demist.engines.base import Adapter
@@ -15,6 +14,8 @@ from edge_demist.errors import BundleError, InputError
 from edge_demist.native import address
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edge_demist.bundle import Architecture
 
     Array = NDArray[np.generic]

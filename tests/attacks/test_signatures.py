@@ -126,15 +126,15 @@ def test_the_environment_refuses_too(shop: Shop, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_bundle_swapped_between_check_and_load_is_refused(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    import edge_demist
+    from edge_demist.bundle import Bundle
 
-    load = edge_demist.EdgeDemist.load
+    load = Bundle.load
 
     def swapped(*args: object, **options: object) -> object:
         shop.release(7, None)
         return load(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(edge_demist.EdgeDemist, "load", swapped)
+    monkeypatch.setattr(Bundle, "load", swapped)
     with pytest.raises(SignatureError, match="changed while it was read"):
         load_model(arguments(shop))
 

@@ -88,7 +88,7 @@ def try_wheel(folder: Path, wheel: Path) -> int:
 
 def libraries() -> dict[str, str]:
     """Digests of the libraries that run on the boards."""
-    built = json.loads((native.FOLDER / "BUILD.json").read_text(encoding="utf-8"))
+    built = json.loads((Path(native.FOLDER) / "BUILD.json").read_text(encoding="utf-8"))
     return {name: entry["sha256"] for name, entry in built["libraries"].items() if "aarch64" in name}
 
 
