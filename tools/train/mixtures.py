@@ -32,7 +32,7 @@ from tools.generators import (
 
 from .data import TASKS, Rows, normalized, pack, read_table, sha256_file
 
-GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 3600, "cmdline": 3800, "url-phishing": 4000, "user-agent": 3000}
+GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 9600, "cmdline": 3800, "url-phishing": 4000, "user-agent": 3000}
 """Generated rows a round."""
 
 UNSEEN_TOOLS = ("iodine",)
@@ -198,7 +198,7 @@ def _tunnel_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]
 def _uri_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     texts, names = m.real()
     changed = [uri.augment(rng, t, n) if rng.random() < 0.25 else t for t, n in zip(texts, names, strict=True)]
-    short = uri_commands.generate(rng, m._generated * 16 // 36)
+    short = uri_commands.generate(rng, m._generated * 3 // 4)  # each name some twice a round
     return m.add(changed, names, uri_payloads.generate(rng, m._generated - len(short)) + short)
 
 
@@ -212,7 +212,16 @@ def _cmdline_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]
 
 
 def _agent_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
-    return m.add(*m.real(), user_agent.generate(rng, m._generated))
+    """Generated headers; a product that the table knows keeps the table's class, since the lists behind it draw other lines."""
+    texts, names = m.real()
+    classes: dict[str, set[str]] = {}
+    for text, name in zip(texts, names, strict=True):
+        classes.setdefault(user_agent.product(text), set()).add(name)
+    rows = []
+    for text, name, origin in user_agent.generate(rng, m._generated):
+        seen = classes.get(user_agent.product(text), set()) & user_agent.CLIENTS
+        rows.append((text, next(iter(seen)) if len(seen) == 1 and name in user_agent.CLIENTS else name, origin))
+    return m.add(texts, names, rows)
 
 
 _ROUNDS: dict[str, Callable[[Mixture, random.Random], tuple[list[str], list[str]]]] = {
