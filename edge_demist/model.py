@@ -299,6 +299,8 @@ class EdgeDemist:
         limits = self._bundle.limits
         if not items:
             return np.empty((0, self.dim), np.float32), np.zeros(0, np.bool_)
+        if len(items) == 1:
+            return self._pooled_one(items[0], normalize=normalize)
         tasks = [item.task for item in items]
         adapters: list[Adapter | None] = []
         slot: dict[str | None, int] = {}
@@ -310,18 +312,32 @@ class EdgeDemist:
         ids, offsets = self._tokenizer.encode_batch(raws, max_tokens=limits.max_tokens + 1, add_special_tokens=True)
         cap = np.array([caps[t] for t in tasks], np.int64)
         truncated = np.array([len(r) < len(i.raw) for r, i in zip(raws, items, strict=True)], np.bool_)
-        lengths = np.diff(offsets)
+        lengths = offsets[1:] - offsets[:-1]
         over = lengths > cap
         if over.any():
             truncated |= over
             ids, offsets = cut(ids, offsets, np.minimum(lengths, cap), over, self._bundle.tokenizer.suffix_ids)
         index = np.array([slot[t] for t in tasks], np.int32)
-        order = np.lexsort((np.diff(offsets), index)).astype(np.int64)
+        order = np.lexsort((offsets[1:] - offsets[:-1], index)).astype(np.int64)
         ids, offsets = reorder(ids, offsets, order)
         sorted_vectors = self.engine.encode(ids, offsets, adapters, index[order], normalize)
         vectors = np.empty_like(sorted_vectors)
         vectors[order] = sorted_vectors
         return vectors, truncated
+
+    def _pooled_one(self, item: _Item, *, normalize: bool) -> tuple[Floats, NDArray[np.bool_]]:
+        """``_pooled`` of one item: nothing to sort, which is half of the time spent outside the kernels."""
+        limits = self._bundle.limits
+        special = self.specialist(item.task) if item.task is not None else None
+        cap = special.max_tokens if special is not None else limits.max_tokens
+        raw = truncate_utf8(item.raw, limits.max_bytes)
+        ids, offsets = self._tokenizer.encode_batch([raw], max_tokens=limits.max_tokens + 1, add_special_tokens=True)
+        over = len(ids) > cap
+        if over:
+            ids, offsets = cut(ids, offsets, np.array([cap]), np.array([True]), self._bundle.tokenizer.suffix_ids)
+        adapters = [] if special is None or special.adapter is None else [special.adapter]
+        vectors = self.engine.encode(ids, offsets, adapters, np.zeros(1, np.int32) if adapters else None, normalize)
+        return vectors, np.array([over or len(raw) < len(item.raw)])
 
 
 def _tokenizer(bundle: Bundle, kernels: Kernels | None) -> Tokenizer | WordPieceTokenizer:

@@ -63,7 +63,7 @@ class Ngrams:
     def encode_packed(self, text: bytes, text_offsets: NDArray[np.int64]) -> NDArray[np.float32]:
         """``encode_batch`` of strings that lie in one piece of memory; ``text_offsets`` int64 [n + 1]."""
         count = len(text_offsets) - 1
-        if count and (int(text_offsets[-1]) != len(text) or int(np.min(np.diff(text_offsets))) < 0):
+        if count and (int(text_offsets[-1]) != len(text) or int((text_offsets[1:] - text_offsets[:-1]).min()) < 0):
             raise InputError("text offsets must never fall and must end at the length of the text")
         out = np.empty((count, self.dim), np.float32)
         status = self.kernels.ngrams(

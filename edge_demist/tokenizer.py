@@ -98,10 +98,11 @@ class Tokenizer:
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """``encode_batch`` of strings that lie in one piece of memory; ``text_offsets`` int64 [n + 1]."""
         count = len(text_offsets) - 1
-        longest = int(np.max(np.diff(text_offsets), initial=0))
+        lengths = text_offsets[1:] - text_offsets[:-1]
+        longest = int(lengths.max()) if count else 0
         if len(text) > MAX_BATCH_BYTES:
             raise InputError(f"{len(text)} bytes in one call; at most {MAX_BATCH_BYTES}: split the batch")
-        if count and (int(text_offsets[-1]) != len(text) or int(np.min(np.diff(text_offsets))) < 0):
+        if count and (int(text_offsets[-1]) != len(text) or int(lengths.min()) < 0):
             raise InputError("text offsets must never fall and must end at the length of the text")
         limit = NO_LIMIT if max_tokens is None else max(max_tokens, 0)
         special = self.special_count if add_special_tokens else 0

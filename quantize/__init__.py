@@ -4,8 +4,12 @@ Nothing here is needed on the sensor; ``edge_demist`` never imports it. The comm
 ``python -m quantize export | calibrate | convert | verify | report | build | keygen | sign``.
 """
 
-from .convert import convert_checkpoint
+from typing import TYPE_CHECKING
+
 from .errors import CheckpointError, GateError, QuantizeError, UnsupportedOperatorError
+
+if TYPE_CHECKING:
+    from .convert import convert_checkpoint
 
 __all__ = [
     "CheckpointError",
@@ -14,3 +18,12 @@ __all__ = [
     "UnsupportedOperatorError",
     "convert_checkpoint",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import the converter, and with it onnx and safetensors, on first use: the tables of a tokenizer need neither."""
+    if name == "convert_checkpoint":
+        from .convert import convert_checkpoint
+
+        return convert_checkpoint
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -177,7 +177,7 @@ class NativeEngine:
     def _run(self, call: _Call, first_row: int = 0) -> None:
         """One call of the kernel."""
         ids, offsets, table, index, normalize, out = call
-        longest = len(ids) if len(offsets) == 2 else int(np.diff(offsets).max())
+        longest = len(ids) if len(offsets) == 2 else int((offsets[1:] - offsets[:-1]).max())
         longest = min(max(longest, 1), self.architecture.max_positions)
         tokens = max(min(len(ids), BLOCK_TOKENS), longest)
         rank = 0 if table is None else int(table.numbers[abi.ADAPTER_MAX_RANK])
