@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.generators import cmdline_attack, cmdline_dev, cmdline_slots, templates, uri_commands, user_agent
+from tools.generators import cmdline_attack, cmdline_dev, cmdline_slots, templates, uri_commands, user_agent, well_known
 from tools.generators.templates import fill, groups, unfilled
 
 AGENT_LABELS = {"http-library", "browser-desktop", "feed-media-client", "mobile-app", "attack-tool", "crawler-bot", "tv-console-iot"}
@@ -143,3 +143,21 @@ def test_short_values_are_half_commands_and_half_ordinary(seed: int) -> None:
 def test_program_names_are_wide_and_stand_once() -> None:
     assert len(uri_commands.commands()) == len(set(uri_commands.commands())) > 500
     assert all(re.fullmatch(r"[\w.+-]+", name) for name in uri_commands.commands())
+
+
+# well-known services ---------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32))
+def test_addresses_lie_under_the_service_and_look_alikes_do_not(seed: int) -> None:
+    for text, label, _ in well_known.generate(random.Random(seed), 60):
+        host = text.partition("/")[0]
+        below = any(host == name or host.endswith("." + name) for name in well_known.services())
+        assert below == (label == "legit"), text
+
+
+def test_products_are_first_tokens() -> None:
+    assert [user_agent.product(t) for t in ("curl/7.1", " Wget 1.2", "Go-http-client/2.0 (x)", "Monit(5)")] == [
+        "curl", "wget", "go-http-client", "monit",
+    ]  # fmt: skip

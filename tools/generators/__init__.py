@@ -22,6 +22,7 @@ from tools.generators import (
     uri_commands,
     uri_payloads,
     user_agent,
+    well_known,
 )
 
 Row = tuple[str, str, str]
@@ -39,6 +40,7 @@ GENERATORS: Mapping[str, Generator] = MappingProxyType(
         "cmdline-attack": cmdline_attack.generate,
         "cmdline-dev": cmdline_dev.generate,
         "user-agent": user_agent.generate,
+        "well-known": well_known.generate,
     }
 )
 # By task.

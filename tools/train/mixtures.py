@@ -27,12 +27,14 @@ from tools.generators import (
     uri_commands,
     uri_payloads,
     user_agent,
+    well_known,
     words,
 )
 
 from .data import TASKS, Rows, normalized, pack, read_table, sha256_file
 
-GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 9600, "cmdline": 3800, "url-phishing": 4000, "user-agent": 3000}
+GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 9600, "cmdline": 3800, "url-phishing": 4000, "hostname-threat": 1500,
+             "user-agent": 3000}  # fmt: skip
 """Generated rows a round."""
 
 UNSEEN_TOOLS = ("iodine",)
@@ -180,7 +182,12 @@ def _phishing_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str
     popular = rng.sample(sorted(table.loc[table["label"] == "legit", "text"]), min(m._generated, len(table) // 4))
     known = {host_of(t) for t in m._known}
     rows = [(rng.choice(("", "www.")) + name + rng.choice(("", "/")), "legit", "popular") for name in popular if name not in known]
-    return m.add(texts, names, rows)
+    return m.add(texts, names, rows + well_known.generate(rng, m._generated // 2))
+
+
+def _threat_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
+    texts, names = m.real()
+    return m.add(texts, names, [well_known.host(rng) for _ in range(m._generated)])
 
 
 def host_of(address: str) -> str:
@@ -226,6 +233,7 @@ def _agent_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
 
 _ROUNDS: dict[str, Callable[[Mixture, random.Random], tuple[list[str], list[str]]]] = {
     "dga": _dga_round,
+    "hostname-threat": _threat_round,
     "url-phishing": _phishing_round,
     "dns-tunnel": _tunnel_round,
     "uri-attack": _uri_round,

@@ -1,0 +1,106 @@
+"""Addresses of well-known services as legitimate, and look-alikes of them as malicious.
+
+In lists of phishing addresses a famous name stands mostly inside somebody else's address, so a model that learns from such lists
+alone takes the name itself for the sign. Sign-in hosts and paths of the services proper say otherwise; as many look-alikes (the
+name before another domain, with additions, with exchanged letters) keep the name from being a pardon. User content of the same
+services (shared documents, hosted pages) is not generated: it may be either.
+"""
+
+from __future__ import annotations
+
+import random
+
+from tools.generators.templates import lines
+from tools.generators.words import brand
+
+Row = tuple[str, str, str]
+
+_HOSTS = ("", "", "", "", "www.", "www.", "www.", "www.", "login.", "signin.", "accounts.", "account.", "auth.", "sso.", "id.", "secure.")
+_HOSTS += ("my.", "mail.", "m.", "mobile.", "app.", "help.", "support.", "store.", "shop.", "news.", "developer.", "docs.", "status.")
+_HOSTS += ("about.", "careers.", "blog.", "checkout.", "online.", "business.", "en.", "de.")
+_SERVICE_HOSTS = ("", "www.", "api.", "cdn.", "static.", "assets.", "img.", "images.", "update.", "download.", "edge.", "dns.", "time.")
+_PATHS = ("", "", "", "/", "/", "/login", "/signin", "/sign-in", "/account", "/account/settings", "/myaccount/summary", "/password/reset")
+_PATHS += ("/help", "/support", "/contact", "/security", "/privacy", "/terms", "/about", "/pricing", "/download", "/oauth2/authorize")
+_PATHS += (
+    "/auth/login?continue=%2F",
+    "/users/sign_in",
+    "/business",
+    "/news",
+    "/products",
+    "/en-us",
+    "/de/",
+    "/index.html",
+    "/search?q=test",
+)
+_ADDED = (
+    "login",
+    "secure",
+    "verify",
+    "account",
+    "update",
+    "support",
+    "billing",
+    "signin",
+    "service",
+    "confirm",
+    "wallet",
+    "unlock",
+    "help",
+)
+_ENDINGS = ("com", "net", "info", "xyz", "top", "online", "site", "live", "club", "icu", "shop", "cc", "ru", "cn", "tk", "ml", "co")
+_BAIT = ("", "/", "/login", "/signin.php", "/verify", "/update/index.php", "/account/confirm", "/secure/login.html", "/webapps/mpp/home")
+_EXCHANGED = {"l": ("1", "i"), "i": ("1", "l"), "o": ("0",), "e": ("3",), "a": ("4", "aa"), "s": ("5", "ss"), "m": ("rn",), "t": ("tt",)}
+_EXCHANGED |= {"g": ("q",), "c": ("cc",), "p": ("pp",), "n": ("nn", "m"), "b": ("d",), "u": ("v",), "r": ("rr",)}
+
+
+def services() -> tuple[str, ...]:
+    """Registered domains of the services."""
+    return lines("well_known.txt")
+
+
+def host(rng: random.Random) -> Row:
+    """Draw a host of a service, as a sensor sees it in DNS."""
+    return rng.choice(_HOSTS + _SERVICE_HOSTS) + rng.choice(services()), "legit", "well-known"
+
+
+def address(rng: random.Random) -> Row:
+    """Draw an address of a service, without a scheme."""
+    return rng.choice(_HOSTS) + rng.choice(services()) + rng.choice(_PATHS), "legit", "well-known"
+
+
+def look_alike(rng: random.Random) -> Row:
+    """Draw an address that borrows a service's name."""
+    name = rng.choice(services()).partition(".")[0]
+    while len(name) < 4:
+        name = rng.choice(services()).partition(".")[0]
+    added, ending, bait = rng.choice(_ADDED), rng.choice(_ENDINGS), rng.choice(_BAIT)
+    shape = rng.random()
+    if shape < 0.35:
+        site = rng.choice(
+            (
+                f"{name}-{added}.{ending}",
+                f"{added}-{name}.{ending}",
+                f"{name}{added}.{ending}",
+                f"{name}-{added}-{rng.choice(_ADDED)}.{ending}",
+            )
+        )
+    elif shape < 0.6:
+        site = rng.choice(
+            (f"{name}.com.{brand(rng)}.{ending}", f"{name}.{added}.{brand(rng)}.{ending}", f"{added}.{name}.{brand(rng)}.{ending}")
+        )
+    elif shape < 0.85:
+        places = [i for i, c in enumerate(name) if c in _EXCHANGED]
+        at = rng.choice(places) if places else 0
+        name = name[:at] + rng.choice(_EXCHANGED.get(name[at], (name[at] * 2,))) + name[at + 1 :]
+        site = rng.choice(("", "www.")) + name + rng.choice(("", "", f"-{added}")) + "." + rng.choice(("com", ending))
+    else:
+        site, bait = (
+            f"{brand(rng)}.{ending}",
+            rng.choice((f"/{name}/login", f"/{name}.com/{added}", f"/wp-content/{name}/", f"/{name}/{added}.php")),
+        )
+    return site + bait, "malicious", "look-alike"
+
+
+def generate(rng: random.Random, n: int) -> list[Row]:
+    """Make ``n`` rows, one half addresses of services and one half look-alikes."""
+    return [(address if i % 2 else look_alike)(rng) for i in range(n)]
