@@ -3,10 +3,11 @@
     python -m benchmarks.depth --data DATA --tokenizer spm.model --work WORK --steps 4000     # hours a shape on a CPU core
     python -m benchmarks.depth --render                                                      # only docs/depth.md and its picture
 
-A shape is LAYERSxHIDDEN. Every base gets ``--steps`` steps of three batches of ``--tokens`` tokens from tools.train.base, seed and data
-alike; scored are its own task heads in float32 on the dev sample that the training takes. Time: the int8 engine on the bundle made of
-it (``encode``, dev strings of all tasks, batch 1 and 32). Weights in int8 tell which caches a shape fits. Resumable: WORK keeps
-every run. Writes benchmarks/results/depth.json.
+A shape is LAYERSxHIDDEN; with ``-scratch`` it starts from random weights instead of MiniLM's first layers, as other widths
+must. Every base gets ``--steps`` steps of three batches of ``--tokens`` tokens from tools.train.base, seed and data alike;
+scored are its own task heads in float32 on the dev sample that the training takes. Time: the int8 engine on the bundle
+made of it (``encode``, dev strings of all tasks, batch 1 and 32). Weights in int8 tell which caches a shape fits.
+Resumable: WORK keeps every run. Writes benchmarks/results/depth.json.
 """
 
 from __future__ import annotations
@@ -31,20 +32,14 @@ from edge_demist import EdgeDemist
 from tools.train.data import TASKS
 
 RESULTS = result_file.RESULTS / "depth.json"
-SHAPES = ("1x384", "2x384", "3x384", "4x384", "6x384", "2x256", "4x256", "3x192", "6x192")
-MINILM_WIDTH = 384
-WIDTH_OPTION = "--hidden-size"
+SHAPES = ("1x384", "2x384", "3x384", "3x384-scratch", "4x384", "6x384", "4x256-scratch", "6x192-scratch")
+SCRATCH = "-scratch"
 STRINGS = 32
-
-
-def base_options() -> str:
-    """Help text of the base trainer: tells whether it can train other widths than MiniLM's."""
-    return subprocess.run([sys.executable, "-m", "tools.train.base", "--help"], capture_output=True, text=True, check=True).stdout
 
 
 def train(shape: str, args: argparse.Namespace) -> Path:
     """Checkpoint folder of a shape; trains or goes on training where it is not finished."""
-    layers, width = map(int, shape.split("x"))
+    layers, width = map(int, shape.removesuffix(SCRATCH).split("x"))
     out: Path = args.work / shape
     if not (out / "checkpoint" / "training.json").exists():
         command = [
@@ -60,9 +55,8 @@ def train(shape: str, args: argparse.Namespace) -> Path:
         ]
         command += ["--layers", str(layers), "--steps", str(args.steps), "--tokens", str(args.tokens), "--minutes", "1000000"]
         command += ["--seed", str(args.seed), "--limit", str(args.limit), "--dev-rows", str(args.dev_rows)]
-        if width != MINILM_WIDTH:
-            command += [WIDTH_OPTION, str(width), "--from-scratch"]
-        elif args.from_scratch:
+        command += ["--hidden-size", str(width)]
+        if shape.endswith(SCRATCH):
             command += ["--from-scratch"]
         subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     return out / "checkpoint"
@@ -156,7 +150,6 @@ def render() -> None:
         "![errors against time](depth.png)",
         "",
         *table(header, rows),
-        *(f"- left out: {line}" for line in result["left_out"]),
     ]
     (DOCS / "depth.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
@@ -172,11 +165,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--shapes", nargs="*", default=list(SHAPES), metavar="LAYERSxHIDDEN")
     p.add_argument("--steps", type=int, default=4000)
     p.add_argument("--tokens", type=int, default=2048, help="tokens a batch; three batches make a step")
-    p.add_argument("--from-scratch", action="store_true", help="random weights for every shape, so that depths and widths compare")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--limit", type=int, default=0, help="rows of every table (small runs)")
     p.add_argument("--dev-rows", type=int, default=3000, help="dev rows a task")
     p.add_argument("--out", type=Path, default=RESULTS)
+    p.add_argument("--train-only", dest="measure", action="store_false", help="train the shapes; time them later, on a quiet machine")
     p.add_argument("--render", action="store_true")
     args = p.parse_args(argv)
     if args.render:
@@ -184,15 +177,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if None in (args.data, args.tokenizer, args.work):
         p.error("give --data, --tokenizer and --work, or --render")
-    widths = WIDTH_OPTION in base_options()
-    result: dict[str, Any] = {"steps": args.steps, "tokens": args.tokens, "seed": args.seed, "shapes": {}, "left_out": []}
+    settings = {"steps": args.steps, "tokens": args.tokens, "seed": args.seed}
+    result: dict[str, Any] = {**settings, "shapes": {}}
+    if args.out.exists() and {k: (found := result_file.read(args.out)).get(k) for k in settings} == settings:
+        result = found
     for shape in args.shapes:
-        if not shape.endswith(f"x{MINILM_WIDTH}") and not widths:
-            result["left_out"].append(f"{shape}: tools.train.base has no {WIDTH_OPTION}")
-        else:
-            result["shapes"][shape] = measure(shape, train(shape, args), args)
+        checkpoint = train(shape, args)
+        if args.measure:
+            result["shapes"][shape] = measure(shape, checkpoint, args)
             print(shape, result["shapes"][shape], flush=True)
-        result_file.write(args.out, result)
+            result_file.write(args.out, result)
     return 0
 
 

@@ -176,11 +176,12 @@ def test_depth_renders(tmp_path, monkeypatch):
         "layers_bytes": 1_769_472, "microseconds": {"batch-1": 600.0, "batch-32": 180.0}, "accuracy": {"dga": 0.9, "cmdline": 0.8},
         "mean_accuracy": 0.85, "steps": 2, "training_seconds": 22, "from_scratch": "False",
     }  # fmt: skip
-    left = ["2x256: no such option"]
-    result_file.write(tmp_path / "depth.json", {"steps": 2, "tokens": 256, "seed": 1, "shapes": {"1x384": shape}, "left_out": left})
+    scratch = {**shape, "from_scratch": "True", "mean_accuracy": 0.75}
+    shapes = {"1x384": shape, "1x384-scratch": scratch}
+    result_file.write(tmp_path / "depth.json", {"steps": 2, "tokens": 256, "seed": 1, "shapes": shapes})
     monkeypatch.setattr(depth, "RESULTS", tmp_path / "depth.json")
     monkeypatch.setattr(depth, "DOCS", tmp_path)
     depth.render()
     text = (tmp_path / "depth.md").read_text()
     assert "| 1x384 | MiniLM | 1.8 | 600 | 180 | 85.00 | 80.00 | 90.00 |" in text
-    assert "left out: 2x256" in text
+    assert "| 1x384-scratch | random | 1.8 | 600 | 180 | 75.00 |" in text

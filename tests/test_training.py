@@ -171,3 +171,21 @@ def test_exclude_source(data):
 
     assert len(read_table(data, "dga", "train", ["made-up"])) == 0
     assert len(read_table(data, "dga", "train")) == ROWS
+
+
+def test_other_widths_start_from_random_weights(capsys):
+    from transformers import BertConfig
+
+    from tools.train import base
+    from tools.train.network import empty_encoder, shaped
+
+    config = shaped(BertConfig(num_hidden_layers=1, hidden_size=384, num_attention_heads=12, intermediate_size=1536, vocab_size=64), 192)
+    encoder = empty_encoder(config)
+    assert encoder.embeddings.word_embeddings.weight.shape == (64, 192)
+    assert encoder.encoder.layer[0].intermediate.dense.weight.shape == (768, 192)
+    assert config.num_attention_heads == 6
+    needed = ["--data", "d", "--tokenizer", "t", "--out", "o"]
+    for options in (["--hidden-size", "192"], ["--hidden-size", "200", "--from-scratch"]):
+        with pytest.raises(SystemExit):
+            base.parse([*needed, *options])
+    assert "needs --from-scratch" in capsys.readouterr().err

@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from . import checkpoint
 from .data import CORPUS_KINDS, TASKS, Rows, batches, in_order, load_tokenizer, normalized, pack, read_labels, read_table, sha256_file
-from .network import Network, empty_encoder, padded, transferred_encoder
+from .network import Network, empty_encoder, padded, shaped, transferred_encoder
 
 # Share of training batches (each of about --tokens tokens) given to each source.
 SHARES = {
@@ -176,6 +176,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--layers", type=int, default=3)
     p.add_argument("--start", type=Path, help="run folder whose weights to go on from, instead of MiniLM's, with a new schedule")
     p.add_argument("--from-scratch", action="store_true", help="random weights instead of MiniLM's")
+    p.add_argument("--hidden-size", type=int, default=384, help="another width than MiniLM's 384; needs --from-scratch, multiple of 64")
     p.add_argument("--tokens", type=int, default=2048, help="tokens a batch; three batches of different sources make a step")
     p.add_argument("--lr", type=float, default=3e-4)
     p.add_argument("--seed", type=int, default=1)
@@ -186,7 +187,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--hold-out", nargs="*", default=[], help="families left out of training (dga, dns-tunnel)")
     p.add_argument("--exclude-source", nargs="*", default=[], help="sources of task rows to leave out")
     p.add_argument("--evaluate-every", type=float, default=12, help="minutes between checkpoints with dev scores")
-    return p.parse_args(argv)
+    args = p.parse_args(argv)
+    if args.hidden_size % 64 or not 64 <= args.hidden_size <= 1024:
+        p.error("--hidden-size must be a multiple of 64, at most 1024")
+    if args.hidden_size != 384 and not args.from_scratch:
+        p.error("MiniLM's weights are 384 wide: another --hidden-size needs --from-scratch")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -200,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sources, labels, dev = build_sources(args, tokenizer)
     encoder = transferred_encoder(tokenizer, args.layers)
     if args.from_scratch:
-        encoder = empty_encoder(encoder.config)
+        encoder = empty_encoder(shaped(encoder.config, args.hidden_size))
     net = Network(encoder, {n: len(x) for n, x in labels.items()})
     hidden = encoder.config.hidden_size
     net.mlm = torch.nn.Sequential(torch.nn.Linear(hidden, hidden), torch.nn.GELU(), torch.nn.LayerNorm(hidden))
