@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
 ]
 
+DATA_FILES = Path(__file__).parent / "data"
 ROWS = 2000
 WORDS = ["cloud", "mail", "shop", "news", "game", "bank", "school", "travel", "photo", "music", "video", "forum", "city", "garden"]
 
@@ -189,3 +191,23 @@ def test_other_widths_start_from_random_weights(capsys):
         with pytest.raises(SystemExit):
             base.parse([*needed, *options])
     assert "needs --from-scratch" in capsys.readouterr().err
+
+
+def test_drawn_segmentations_say_the_same_and_differ():
+    import sentencepiece
+
+    from tools.train.data import load_tokenizer, pack
+
+    tokenizer = load_tokenizer(DATA_FILES / "spm.model")
+    texts = ["www.kernel.org", "login-microsoft.example", "/usr/bin/env python3", "münchen.de"] * 5
+    best = pack(texts, tokenizer, 64)
+    assert best.ids.tolist() == pack(texts, tokenizer, 64).ids.tolist()
+    drawn = []
+    for seed in (3, 3, 4):
+        sentencepiece.set_random_generator_seed(seed)
+        drawn.append(pack(texts, tokenizer, 64, sampling=0.2))
+    assert drawn[0].ids.tolist() == drawn[1].ids.tolist() != drawn[2].ids.tolist()
+    assert len(drawn[0].ids) > len(best.ids)
+    for rows in (best, *drawn):
+        decoded = [tokenizer.decode(rows.ids[a + 1 : b].tolist()) for a, b in zip(rows.cu[:-1], rows.cu[1:], strict=True)]
+        assert decoded == texts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import pkgutil
 import random
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import sentencepiece
 from numpy.typing import NDArray
 
 from tools.generators import (
@@ -103,24 +105,21 @@ class Mixture:
         self.hashes = {s: sha256_file(data / "tasks" / task / f"{s}.parquet") for s in ("train", "dev")}
         self._code = {label: i for i, label in enumerate(labels)}
         self.train_y = self._table["label"].map(self._code).to_numpy(np.int64)
-        self._seed = args.seed
+        self._seed, self._sampling = args.seed, args.sampling
         self._generated = GENERATED.get(task, 0) if args.generated < 0 else args.generated
         known = [*table["text"], *self._dev["text"]]
         self._known = {*known, *normalized(known, self.task.normalizer)}
 
     def rounds(self) -> Iterator[Rows]:
         """Training rows, round after round; the same object again where nothing is drawn anew."""
-        make = _ROUNDS.get(self.task.name)
-        fixed = None if make else self.pack(list(self._table["text"]), list(self._table["label"]))
-        number = 0
-        while True:
-            if make is None:
-                assert fixed is not None
-                yield fixed
-                continue
+        make = _ROUNDS.get(self.task.name, lambda m, _: m.real())
+        fixed: Rows | None = None
+        for number in itertools.count():
             rng = random.Random(f"{self._seed} {self.task.name} {number}")
-            number += 1
-            yield self.pack(*make(self, rng))
+            sentencepiece.set_random_generator_seed(rng.getrandbits(31))
+            if fixed is None or self.task.name in _ROUNDS or self._sampling:
+                fixed = self.pack(*make(self, rng), sampling=self._sampling)
+            yield fixed
 
     def dev(self) -> Rows:
         """The dev split."""
@@ -152,10 +151,10 @@ class Mixture:
             texts = [t for t in texts if any(c in t for c in " /:;='\"<>\\") or not t.isascii()]
         return features(self.pack(list(own))), features(self.pack(texts))
 
-    def pack(self, texts: list[str], names: list[str] | None = None) -> Rows:
+    def pack(self, texts: list[str], names: list[str] | None = None, sampling: float = 0.0) -> Rows:
         """Texts, with labels or without, as the model reads them."""
         y = None if names is None else np.array([self._code.get(n, -1) for n in names], np.int64)
-        return pack(normalized(texts, self.task.normalizer), self.tokenizer, self.task.max_tokens, y)
+        return pack(normalized(texts, self.task.normalizer), self.tokenizer, self.task.max_tokens, y, sampling)
 
     def real(self) -> tuple[list[str], list[str]]:
         """Texts and labels of the table."""

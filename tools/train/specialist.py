@@ -153,6 +153,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--layers", type=int, default=1, help="how many upper layers get an adapter")
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--tokens", type=int, default=2048, help="tokens a batch")
+    p.add_argument("--sampling", type=float, default=0.0, help="draw segmentations of training rows; smaller is freer, 0: the best one")
     p.add_argument("--smoothing", type=float, default=0.05)
     p.add_argument("--reuse", action="store_true", help="keep the adapter and head in --out; only combine and calibrate again")
     p.add_argument("--balance", type=float, default=0.0, help="0: classes as they are; 1: weights inverse to frequency")
