@@ -155,9 +155,3 @@ def test_addresses_lie_under_the_service_and_look_alikes_do_not(seed: int) -> No
         host = text.partition("/")[0]
         below = any(host == name or host.endswith("." + name) for name in well_known.services())
         assert below == (label == "legit"), text
-
-
-def test_products_are_first_tokens() -> None:
-    assert [user_agent.product(t) for t in ("curl/7.1", " Wget 1.2", "Go-http-client/2.0 (x)", "Monit(5)")] == [
-        "curl", "wget", "go-http-client", "monit",
-    ]  # fmt: skip

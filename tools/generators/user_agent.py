@@ -18,18 +18,15 @@ from tools.generators.templates import fill, groups, lines
 from tools.generators.words import brand
 
 SHARES = {
-    "http-library": 0.07,
-    "crawler-bot": 0.22,
-    "browser-desktop": 0.18,
-    "tv-console-iot": 0.16,
-    "mobile-app": 0.15,
-    "feed-media-client": 0.13,
-    "attack-tool": 0.09,
+    "http-library": 0.12,
+    "crawler-bot": 0.19,
+    "browser-desktop": 0.17,
+    "tv-console-iot": 0.15,
+    "mobile-app": 0.14,
+    "feed-media-client": 0.12,
+    "attack-tool": 0.11,
 }
 """Share of each class among the generated rows."""
-
-CLIENTS = frozenset({"http-library", "crawler-bot", "feed-media-client", "mobile-app"})
-"""Classes that sources draw different lines between."""
 
 _INVENTED = 0.25  # of names in lists of products, of which there are always new ones
 _LANGUAGES = ("en", "en", "en", "de", "fr", "es", "it", "pt", "nl", "sv", "da", "nb", "fi", "pl", "cs", "ru", "tr", "ja", "ko", "zh")
@@ -207,11 +204,6 @@ SLOTS |= {
     kind: _name(kind)
     for kind in ("aft", "atv", "box", "eapp", "laptop", "malware", "mon", "netclr", "oem", "phone", "pos", "scanner", "toolbar", "tvbrand")
 }
-
-
-def product(text: str) -> str:
-    """Name of the first product token (RFC 9110, section 10.1.5), in lower case."""
-    return re.split(r"[/\s(;]", text.strip(), maxsplit=1)[0].lower()
 
 
 def generate(rng: random.Random, n: int) -> list[tuple[str, str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import itertools
 import pkgutil
@@ -33,6 +34,7 @@ from tools.generators import (
     words,
 )
 
+from . import teacher
 from .data import TASKS, Rows, normalized, pack, read_table, sha256_file
 
 GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 9600, "cmdline": 3800, "url-phishing": 4000, "hostname-threat": 1500,
@@ -106,6 +108,7 @@ class Mixture:
         self._code = {label: i for i, label in enumerate(labels)}
         self.train_y = self._table["label"].map(self._code).to_numpy(np.int64)
         self._seed, self._sampling = args.seed, args.sampling
+        self._teacher, self.teacher_record = teacher.read(args.teacher, labels) if args.teacher else (None, None)
         self._generated = GENERATED.get(task, 0) if args.generated < 0 else args.generated
         known = [*table["text"], *self._dev["text"]]
         self._known = {*known, *normalized(known, self.task.normalizer)}
@@ -118,8 +121,17 @@ class Mixture:
             rng = random.Random(f"{self._seed} {self.task.name} {number}")
             sentencepiece.set_random_generator_seed(rng.getrandbits(31))
             if fixed is None or self.task.name in _ROUNDS or self._sampling:
-                fixed = self.pack(*make(self, rng), sampling=self._sampling)
+                fixed = self.taught(*make(self, rng))
             yield fixed
+
+    def taught(self, texts: list[str], names: list[str]) -> Rows:
+        """Rows of one round; with a teacher its strings follow, and every row has probabilities float32 [n, C] for a label."""
+        if self._teacher is None:
+            return self.pack(texts, names, sampling=self._sampling)
+        strings, probabilities = self._teacher
+        rows = self.pack(texts + strings, names + [self.labels[0]] * len(strings), sampling=self._sampling)
+        own = np.eye(len(self.labels), dtype=np.float32)[rows.y[: len(texts)]]
+        return dataclasses.replace(rows, y=np.concatenate([own, probabilities]))
 
     def dev(self) -> Rows:
         """The dev split."""
@@ -218,16 +230,7 @@ def _cmdline_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]
 
 
 def _agent_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
-    """Generated headers; a product that the table knows keeps the table's class, since the lists behind it draw other lines."""
-    texts, names = m.real()
-    classes: dict[str, set[str]] = {}
-    for text, name in zip(texts, names, strict=True):
-        classes.setdefault(user_agent.product(text), set()).add(name)
-    rows = []
-    for text, name, origin in user_agent.generate(rng, m._generated):
-        seen = classes.get(user_agent.product(text), set()) & user_agent.CLIENTS
-        rows.append((text, next(iter(seen)) if len(seen) == 1 and name in user_agent.CLIENTS else name, origin))
-    return m.add(texts, names, rows)
+    return m.add(*m.real(), user_agent.generate(rng, m._generated))
 
 
 _ROUNDS: dict[str, Callable[[Mixture, random.Random], tuple[list[str], list[str]]]] = {
