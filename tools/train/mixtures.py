@@ -37,7 +37,7 @@ from tools.generators import (
 from . import teacher
 from .data import TASKS, Rows, normalized, pack, read_table, sha256_file
 
-GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 9600, "cmdline": 3800, "url-phishing": 4000, "hostname-threat": 1500,
+GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 9600, "cmdline": 3800, "url-phishing": 4000, "hostname-threat": 5000,
              "user-agent": 3000}  # fmt: skip
 """Generated rows a round."""
 
@@ -193,7 +193,7 @@ def _phishing_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str
     popular = rng.sample(sorted(table.loc[table["label"] == "legit", "text"]), min(m._generated, len(table) // 4))
     known = {host_of(t) for t in m._known}
     rows = [(rng.choice(("", "www.")) + name + rng.choice(("", "/")), "legit", "popular") for name in popular if name not in known]
-    return m.add(texts, names, rows + well_known.generate(rng, m._generated // 2))
+    return m.add(texts, names, rows + well_known.generate(rng, 2 * m._generated))
 
 
 def _threat_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
