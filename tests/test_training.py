@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
 ]
 
-DATA_FILES = Path(__file__).parent / "data"
 ROWS = 2000
 WORDS = ["cloud", "mail", "shop", "news", "game", "bank", "school", "travel", "photo", "music", "video", "forum", "city", "garden"]
 
@@ -191,66 +189,3 @@ def test_other_widths_start_from_random_weights(capsys):
         with pytest.raises(SystemExit):
             base.parse([*needed, *options])
     assert "needs --from-scratch" in capsys.readouterr().err
-
-
-def test_drawn_segmentations_say_the_same_and_differ():
-    import sentencepiece
-
-    from tools.train.data import load_tokenizer, pack
-
-    tokenizer = load_tokenizer(DATA_FILES / "spm.model")
-    texts = ["www.kernel.org", "login-microsoft.example", "/usr/bin/env python3", "münchen.de"] * 5
-    best = pack(texts, tokenizer, 64)
-    assert best.ids.tolist() == pack(texts, tokenizer, 64).ids.tolist()
-    drawn = []
-    for seed in (3, 3, 4):
-        sentencepiece.set_random_generator_seed(seed)
-        drawn.append(pack(texts, tokenizer, 64, sampling=0.2))
-    assert drawn[0].ids.tolist() == drawn[1].ids.tolist() != drawn[2].ids.tolist()
-    assert len(drawn[0].ids) > len(best.ids)
-    for rows in (best, *drawn):
-        decoded = [tokenizer.decode(rows.ids[a + 1 : b].tolist()) for a, b in zip(rows.cu[:-1], rows.cu[1:], strict=True)]
-        assert decoded == texts
-
-
-def test_two_teachers_make_soft_labels_and_a_specialist_learns_from_them(run, data, tmp_path, monkeypatch):
-    from benchmarks.classifiers import Trained, minilm
-    from edge_demist import EdgeDemist
-    from tools.train import specialist, teacher
-
-    asked = []
-
-    def train(task, table, strings, seed):
-        asked.extend(strings["text"])
-        return Trained(["legit", "dga"], np.tile([[0.0, 2.0]], (len(strings), 1)).astype(np.float32), 1, 0.0, {})
-
-    monkeypatch.setattr(minilm, "train", train)
-    monkeypatch.setitem(teacher.KINDS, "dga", ("hostname",))
-    known = pandas.read_parquet(data / "tasks" / "dga" / "train.parquet")["text"]
-    corpus = data / "corpus" / "hostname.parquet"
-    before = corpus.read_bytes()
-    corpus.unlink()
-    pandas.concat([pandas.read_parquet(data / "corpus" / "path.parquet")["text"], known.head(50)]).to_frame().to_parquet(corpus)
-    out = tmp_path / "teacher.npz"
-    common = ["--data", str(data), "--task", "dga"]
-    bundle = ["--bundle", str(run / "bundle"), "--rows", "100", "--leave-out", r"\.php"]
-    assert teacher.main([*common, *bundle, "--out", str(out)]) == 0
-    corpus.write_bytes(before)
-    (texts, probabilities), record = teacher.read(out, ["dga", "legit"])
-    assert texts == asked
-    assert 0 < len(texts) <= 100
-    assert not set(texts) & set(known)
-    assert not any(".php" in t for t in texts)
-    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
-    with EdgeDemist.load(run / "bundle") as model:
-        ours = teacher.specialist_probabilities(model, "dga", texts, ["dga", "legit"])
-    odds = np.log(ours[:, 0] / ours[:, 1]) + 2.0
-    np.testing.assert_allclose(probabilities[:, 0], 1 / (1 + np.exp(-odds)), atol=1e-3)
-    assert record["strings"] == len(texts)
-    with pytest.raises(ValueError, match="the task has"):
-        teacher.read(out, ["tunnel", "legit"])
-    line = [*common, "--checkpoint", str(run / "base" / "checkpoint"), "--out", str(tmp_path / "adapters"), "--teacher", str(out)]
-    assert specialist.main([*line, "--epochs", "2", "--tokens", "256", "--generated", "20", "--rank", "4", "--sampling", "0.3"]) == 0
-    made = json.loads((tmp_path / "adapters" / "dga" / "training.json").read_text())
-    assert made["teacher"]["strings"] == len(texts)
-    assert made["dev"]["accuracy"] > 0.9

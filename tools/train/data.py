@@ -76,19 +76,13 @@ def pack(
     tokenizer: sentencepiece.SentencePieceProcessor,
     max_tokens: int,
     y: NDArray[np.int64] | NDArray[np.float32] | None = None,
-    sampling: float = 0.0,
 ) -> Rows:
-    """Tokenize normalized texts: ``<s>`` + pieces, cut to ``max_tokens``; and keep their bytes for the n-grams.
-
-    With ``sampling`` above 0 the segmentation is drawn instead of the best one, the more freely the smaller the number (subword
-    regularisation, Kudo 2018); call ``sentencepiece.set_random_generator_seed`` before.
-    """
+    """Tokenize normalized texts: ``<s>`` + pieces, cut to ``max_tokens``; and keep their bytes for the n-grams."""
     bos = tokenizer.bos_id()
-    options = {"enable_sampling": True, "alpha": sampling, "nbest_size": -1, "num_threads": 1} if sampling else {"num_threads": 2}
     id_rows: list[NDArray[np.int32]] = []
     lengths = np.zeros(len(texts) + 1, np.int64)
     for begin in range(0, len(texts), 65536):
-        for row in tokenizer.encode(list(texts[begin : begin + 65536]), **options):
+        for row in tokenizer.encode(list(texts[begin : begin + 65536]), num_threads=2):
             cut = row[: max_tokens - 1]
             id_rows.append(np.array([bos, *cut], np.int32))
             lengths[len(id_rows)] = len(cut) + 1

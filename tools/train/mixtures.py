@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import importlib
 import itertools
 import pkgutil
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import sentencepiece
 from numpy.typing import NDArray
 
 from tools.generators import (
@@ -34,7 +32,6 @@ from tools.generators import (
     words,
 )
 
-from . import teacher
 from .data import TASKS, Rows, normalized, pack, read_table, sha256_file
 
 GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 9600, "cmdline": 3800, "url-phishing": 4000, "hostname-threat": 5000,
@@ -107,31 +104,21 @@ class Mixture:
         self.hashes = {s: sha256_file(data / "tasks" / task / f"{s}.parquet") for s in ("train", "dev")}
         self._code = {label: i for i, label in enumerate(labels)}
         self.train_y = self._table["label"].map(self._code).to_numpy(np.int64)
-        self._seed, self._sampling = args.seed, args.sampling
-        self._teacher, self.teacher_record = teacher.read(args.teacher, labels) if args.teacher else (None, None)
+        self._seed = args.seed
         self._generated = GENERATED.get(task, 0) if args.generated < 0 else args.generated
         known = [*table["text"], *self._dev["text"]]
         self._known = {*known, *normalized(known, self.task.normalizer)}
 
     def rounds(self) -> Iterator[Rows]:
         """Training rows, round after round; the same object again where nothing is drawn anew."""
-        make = _ROUNDS.get(self.task.name, lambda m, _: m.real())
-        fixed: Rows | None = None
+        make = _ROUNDS.get(self.task.name)
+        fixed = None if make else self.pack(*self.real())
         for number in itertools.count():
-            rng = random.Random(f"{self._seed} {self.task.name} {number}")
-            sentencepiece.set_random_generator_seed(rng.getrandbits(31))
-            if fixed is None or self.task.name in _ROUNDS or self._sampling:
-                fixed = self.taught(*make(self, rng))
-            yield fixed
-
-    def taught(self, texts: list[str], names: list[str]) -> Rows:
-        """Rows of one round; with a teacher its strings follow, and every row has probabilities float32 [n, C] for a label."""
-        if self._teacher is None:
-            return self.pack(texts, names, sampling=self._sampling)
-        strings, probabilities = self._teacher
-        rows = self.pack(texts + strings, names + [self.labels[0]] * len(strings), sampling=self._sampling)
-        own = np.eye(len(self.labels), dtype=np.float32)[rows.y[: len(texts)]]
-        return dataclasses.replace(rows, y=np.concatenate([own, probabilities]))
+            if make is None:
+                assert fixed is not None
+                yield fixed
+                continue
+            yield self.pack(*make(self, random.Random(f"{self._seed} {self.task.name} {number}")))
 
     def dev(self) -> Rows:
         """The dev split."""
@@ -163,10 +150,10 @@ class Mixture:
             texts = [t for t in texts if any(c in t for c in " /:;='\"<>\\") or not t.isascii()]
         return features(self.pack(list(own))), features(self.pack(texts))
 
-    def pack(self, texts: list[str], names: list[str] | None = None, sampling: float = 0.0) -> Rows:
+    def pack(self, texts: list[str], names: list[str] | None = None) -> Rows:
         """Texts, with labels or without, as the model reads them."""
         y = None if names is None else np.array([self._code.get(n, -1) for n in names], np.int64)
-        return pack(normalized(texts, self.task.normalizer), self.tokenizer, self.task.max_tokens, y, sampling)
+        return pack(normalized(texts, self.task.normalizer), self.tokenizer, self.task.max_tokens, y)
 
     def real(self) -> tuple[list[str], list[str]]:
         """Texts and labels of the table."""

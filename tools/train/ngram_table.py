@@ -158,7 +158,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--hold-out", nargs="*", default=[], help="families left out of training (dga, dns-tunnel)")
     p.add_argument("--exclude-source", nargs="*", default=[], help="sources of task rows to leave out")
     args = p.parse_args(argv)
-    args.sampling, args.teacher = 0.0, None  # n-grams read bytes, not pieces
     torch.set_num_threads(args.threads)
     tokenizer = load_tokenizer(args.checkpoint / "spm.model")
     from safetensors import safe_open

@@ -153,8 +153,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--layers", type=int, default=1, help="how many upper layers get an adapter")
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--tokens", type=int, default=2048, help="tokens a batch")
-    p.add_argument("--teacher", type=Path, help="soft labels for further strings, written by tools.train.teacher")
-    p.add_argument("--sampling", type=float, default=0.0, help="draw segmentations of training rows; smaller is freer, 0: the best one")
     p.add_argument("--smoothing", type=float, default=0.05)
     p.add_argument("--reuse", action="store_true", help="keep the adapter and head in --out; only combine and calibrate again")
     p.add_argument("--balance", type=float, default=0.0, help="0: classes as they are; 1: weights inverse to frequency")
@@ -251,9 +249,8 @@ def write(
     }  # fmt: skip
     (folder / "specialist.json").write_text(json.dumps(described, indent=1) + "\n")
     record = {
-        "command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "out", "checkpoint", "teacher")},
+        "command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "out", "checkpoint")},
         "seconds": round(seconds),
-        **({"teacher": mixture.teacher_record} if mixture.teacher_record else {}),
         "checkpoint_sha256": sha256_file(args.checkpoint / "model.safetensors"), "data_sha256": mixture.hashes, "dev": result,
     }  # fmt: skip
     if args.reuse:
