@@ -11,7 +11,7 @@ from conftest import ROOT
 FLOORS = json.loads((ROOT / "tests" / "floors.json").read_text())
 TASKS = [task for task, floor in FLOORS.items() if isinstance(floor, dict)]
 KNOWN_WRONG = ROOT / "tests" / "data" / "known_wrong.jsonl"
-MOST_KNOWN_WRONG = 16
+MOST_KNOWN_WRONG = 15
 """How many lines known_wrong.jsonl may have; lower it when one goes."""
 
 
