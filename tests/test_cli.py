@@ -269,10 +269,14 @@ def test_closed_pipe_is_quiet(tmp_path):
 
 
 def test_interrupt():
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "edge_demist", "classify", "--task", "dga", "-"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "edge_demist", "classify", "--task", "dga", "-"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
     child.stdin.write(b"kernel.org\n")
     child.stdin.flush()
     assert b"kernel.org" in child.stdout.readline()  # a slow pipe is answered at once
