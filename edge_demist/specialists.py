@@ -13,6 +13,7 @@ strings, so that a foreign string gets a low probability instead of a confident 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -77,27 +78,41 @@ class Specialist:
         if not 0.01 <= self.temperature <= 100.0:
             raise BundleError(f"{where}: temperature {self.temperature} is out of range")
 
-    def probabilities(self, pooled: Floats, ngrams: Floats | None) -> Floats:
-        """P(label), float32 [n, labels], from pooled float32 [n, H] and n-gram vectors float32 [n, dim]."""
-        logits = pooled @ self.weight + self.bias
-        if self.ngram_weight is not None and ngrams is not None:
-            logits += ngrams @ self.ngram_weight
-        logits /= np.float32(self.temperature)
-        logits -= logits.max(axis=1, keepdims=True)
-        np.exp(logits, out=logits)
-        logits /= logits.sum(axis=1, keepdims=True)
+    @functools.cached_property
+    def _columns(self) -> tuple[Floats, Floats | None, Floats]:
+        """Labels, divided by the temperature, and the domain as one more column: float32 [H, C + 1], [dim, C + 1], [C + 1]."""
+        count, hidden = len(self.labels), len(self.weight)
+        parts = (self.ngram_weight, self.domain_ngram_weight)
+        dim = next((len(part) for part in parts if part is not None), 0)
+        pooled, ngrams = np.zeros((hidden, count + 1), np.float32), np.zeros((dim, count + 1), np.float32)
+        bias = np.zeros(count + 1, np.float32)
+        pooled[:, :count], bias[:count] = self.weight / np.float32(self.temperature), self.bias / np.float32(self.temperature)
+        if self.ngram_weight is not None:
+            ngrams[:, :count] = self.ngram_weight / np.float32(self.temperature)
         if self.domain_weight is not None:
-            logits *= self._in_domain(pooled, ngrams)[:, None]
-        return logits
+            pooled[:, count], bias[count] = self.domain_weight, self.domain_bias
+        if self.domain_ngram_weight is not None:
+            ngrams[:, count] = self.domain_ngram_weight
+        return pooled, ngrams if dim else None, bias
 
-    def _in_domain(self, pooled: Floats, ngrams: Floats | None) -> Floats:
-        """P(in domain), float32 [n]."""
-        assert self.domain_weight is not None
-        logit = pooled @ self.domain_weight + np.float32(self.domain_bias)
-        if self.domain_ngram_weight is not None and ngrams is not None:
-            logit += ngrams @ self.domain_ngram_weight
-        result: Floats = 1.0 / (1.0 + np.exp(-np.clip(logit, -30.0, 30.0)))
-        return result.astype(np.float32, copy=False)
+    def probabilities(self, pooled: Floats, ngrams: Floats | None) -> Floats:
+        """P(label), float32 [n, labels], from pooled float32 [n, H] and n-gram vectors float32 [n, dim].
+
+        The softmax of the logits over the temperature, times P(in domain) where the specialist has a domain head.
+        """
+        weight, ngram_weight, bias = self._columns
+        logits = pooled @ weight
+        if ngram_weight is not None and ngrams is not None:
+            logits += ngrams @ ngram_weight
+        logits += bias
+        scores, domain = logits[:, :-1], logits[:, -1:]
+        scores -= scores.max(axis=1, keepdims=True)
+        np.exp(scores, out=scores)
+        total = scores.sum(axis=1, keepdims=True)
+        if self.domain_weight is not None:
+            total *= 1.0 + np.exp(-np.clip(domain, -30.0, 30.0))
+        scores /= total
+        return scores
 
     def alarm_score(self, scores: Floats) -> float:
         """Probability that the answer is one of the positive labels, from P(label) float32 [labels]."""
