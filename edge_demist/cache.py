@@ -62,7 +62,7 @@ def read_verified(bundle: str) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return {}
     with open(handle, "rb") as stream:

@@ -86,7 +86,7 @@ class EdgeDemist:
 
     def __reduce__(self) -> tuple[functools.partial[EdgeDemist], tuple[str]]:
         """Pickle by path."""
-        return functools.partial(type(self).load, engine=self._asked, threads=self._threads), (str(self._bundle.path),)
+        return functools.partial(type(self).load, engine=self._asked, threads=self._threads), (self._bundle.folder,)
 
     def __enter__(self) -> EdgeDemist:
         """Use as a context manager."""
@@ -326,7 +326,7 @@ class EdgeDemist:
         return vectors, truncated
 
     def _pooled_one(self, item: _Item, *, normalize: bool) -> tuple[Floats, NDArray[np.bool_]]:
-        """``_pooled`` of one item: nothing to sort, which is half of the time spent outside the kernels."""
+        """``_pooled`` of one item: nothing to sort and to put back."""
         limits = self._bundle.limits
         special = self.specialist(item.task) if item.task is not None else None
         cap = special.max_tokens if special is not None else limits.max_tokens
@@ -335,7 +335,7 @@ class EdgeDemist:
         over = len(ids) > cap
         if over:
             ids, offsets = cut(ids, offsets, np.array([cap]), np.array([True]), self._bundle.tokenizer.suffix_ids)
-        adapters = [] if special is None or special.adapter is None else [special.adapter]
+        adapters = [] if special is None else [special.adapter]
         vectors = self.engine.encode(ids, offsets, adapters, np.zeros(1, np.int32) if adapters else None, normalize)
         return vectors, np.array([over or len(raw) < len(item.raw)])
 

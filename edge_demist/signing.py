@@ -17,8 +17,9 @@ import os
 from pathlib import Path
 
 from . import _ed25519
-from .bundle import _files, read_manifest, verify_file
+from .bundle import verify_file
 from .errors import BundleError, SignatureError
+from .manifest import file_entries, read_manifest
 
 MANIFEST_CONTEXT = b"edge-demist manifest 1\n"
 SPECIALIST_CONTEXT = b"edge-demist specialist 1\n"
@@ -76,7 +77,7 @@ def verify_bundle(folder: Path, public_key_bytes: bytes) -> None:
     """Check the signature, then every file's size and SHA-256; SignatureError or IntegrityError says what is wrong."""
     verify_manifest(folder, public_key_bytes)
     _, manifest = read_manifest(folder)
-    for name, entry in _files(manifest).items():
+    for name, entry in file_entries(manifest).items():
         verify_file(folder, name, entry)
 
 

@@ -11,8 +11,9 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import Architecture, Bundle, Limits, NgramConfig, TokenizerConfig
+from ..bundle import Bundle
 from ..engines.base import Adapter
+from ..manifest import Architecture, Limits, NgramConfig, TokenizerConfig
 from ..safetensors import Tensor
 
 LAYERS, HIDDEN, HEADS, WIDE, VOCAB, POSITIONS = 2, 128, 4, 256, 512, 64

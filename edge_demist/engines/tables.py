@@ -16,7 +16,7 @@ from edge_demist.native import address
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_demist.bundle import Architecture
+    from edge_demist.manifest import Architecture
 
     Array = NDArray[np.generic]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 
 import numpy as np
@@ -248,3 +249,34 @@ def test_bad_specialist_metadata(bundle_copy, rehash, key, value):
     rewrite(bundle_copy / SPECIALIST, metadata={key: value})
     rehash(bundle_copy)
     refused(bundle_copy, ".")
+
+
+@pytest.mark.parametrize(
+    ("section", "changes"),
+    [
+        ("tokenizer", {"prefix_ids": 5}),
+        ("tokenizer", {"suffix_ids": None}),
+        ("tokenizer", {"type": ["unigram"]}),
+        ("architecture", {"num_heads": "12"}),
+        ("limits", {"max_bytes": {}}),
+        ("ngrams", {"buckets": None}),
+    ],
+)
+def test_values_of_a_wrong_kind_are_refused(bundle_copy, section, changes):
+    path = bundle_copy / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest[section] |= changes
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="manifest: "):
+        Bundle.load(bundle_copy)
+
+
+def test_a_pipe_is_no_file_and_nobody_waits_for_it(bundle_copy):
+    path = bundle_copy / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"]["MODEL_CARD.md"]["bytes"] = 0
+    path.write_text(json.dumps(manifest))
+    (bundle_copy / "MODEL_CARD.md").unlink()
+    os.mkfifo(bundle_copy / "MODEL_CARD.md")
+    with pytest.raises(IntegrityError, match="is no regular file"):
+        Bundle.load(bundle_copy)
