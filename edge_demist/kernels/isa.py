@@ -18,6 +18,7 @@ Functions every level defines (see ``simd`` for their use):
 ``demist_activation_offset()``    0: signed activations; 128: unsigned (q + 128), corrected by -128 * sum_k W
 ``demist_activation_bytes()``     bytes a row takes, divided by K
 ``demist_side_by_side()``         4: polynomials of four vectors step by step together; 1: one after the other
+``demist_adapter_rows()``         rows of one adapter that are worked on together: 4, 2 or 1
 ``demist_activation_ready(row, k)``  called when the K bytes of q of a row are written: makes what else the level keeps
 """
 
@@ -36,6 +37,7 @@ SYMBOLS = (
     "demist_activation_bytes",
     "demist_activation_ready",
     "demist_side_by_side",
+    "demist_adapter_rows",
 )
 C_STRIDE = 256
 LINE = 64
@@ -82,6 +84,7 @@ class MicroKernel:
     row_addresses = ()  # of A, set while a block is written
     max_rows = 0  # 0: same as rows
     side_by_side = 4  # 16-lane polynomials whose steps are interleaved: what the registers hold
+    adapter_rows = 2  # rows that share the reading of an adapter: 4 takes 24 registers of 16 lanes
     read_ahead = True  # whether the tile that meets a panel first fetches the next one
 
     def start(self, builder, module, rows, correction):
@@ -205,6 +208,7 @@ def emit(module, kernel):
     _constant(module, "demist_activation_offset", kernel.offset)
     _constant(module, "demist_activation_bytes", kernel.activation_bytes)
     _constant(module, "demist_side_by_side", kernel.side_by_side)
+    _constant(module, "demist_adapter_rows", kernel.adapter_rows)
 
     begin = declare(module, "demist_tile_begin", VOID, [I64])
     b = ir.IRBuilder(begin.append_basic_block("entry"))

@@ -33,6 +33,7 @@ class Avx512Vnni(MicroKernel):
     """
 
     rows, columns, offset, lanes = 6, 64, 128, 16
+    adapter_rows = 4
 
     def start(self, builder, module, rows, correction):
         """Sums start at the correction for unsigned activations."""
@@ -67,6 +68,7 @@ class AvxVnni(Avx512Vnni):
     """The 256-bit ``vpdpbusd`` of client cores: 6 rows x 16 columns = 12 ymm sums."""
 
     rows, columns, lanes = 6, 16, 8
+    adapter_rows = 2
 
 
 class Amx(Avx512Vnni):

@@ -294,3 +294,4 @@ activation_offset = _define(_A, (), _external("demist_activation_offset", I64, 0
 activation_bytes = _define(_A, (), _external("demist_activation_bytes", I64, 0))
 activation_ready = _define(None, (_A, _A), _external("demist_activation_ready", ir.VoidType(), 2))
 side_by_side = _define(_A, (), _external("demist_side_by_side", I64, 0))
+adapter_rows = _define(_A, (), _external("demist_adapter_rows", I64, 0))
