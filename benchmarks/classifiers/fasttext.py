@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tools.train.data import TASKS, normalized
+from tools.train.data import normalized
 
-from . import Trained, microseconds
+from . import Trained, microseconds, normalizer_of
 
 WORD = re.compile(r"\w+|[^\w\s]")
 SETTINGS = {"lr": 0.5, "dim": 64, "minn": 2, "maxn": 5, "wordNgrams": 2, "minCount": 2, "bucket": 2**19, "loss": "softmax"}
@@ -32,7 +32,7 @@ def train(task: str, train_table: pd.DataFrame, dev: pd.DataFrame, seed: int) ->
     """Train on a temporary file and give the logarithms of its probabilities on dev."""
     import fasttext
 
-    normalizer = TASKS[task].normalizer
+    normalizer = normalizer_of(task)
     labels = sorted(train_table["label"].unique())
     epochs = int(np.clip(PASSES // len(train_table), 5, 50))
     with tempfile.TemporaryDirectory() as folder:

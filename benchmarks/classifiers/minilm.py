@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, BertModel
 from tools.train.data import TASKS, Rows, batches, in_order, normalized
 from tools.train.network import embed_tokens, mean_pool, minilm_folder, padded, run_layers, set_dropout
 
-from . import Trained
+from . import Trained, normalizer_of
 
 LARGE = 60_000
 """Rows from which one epoch does; smaller tables are read three times, in batches half as large."""
@@ -64,10 +64,10 @@ def train(task: str, train_table: pd.DataFrame, dev: pd.DataFrame, seed: int, ra
     y = torch.from_numpy(train_table["label"].map({n: i for i, n in enumerate(labels)}).to_numpy(np.int64).copy())
     described = TASKS[task]
     length = CUT.get(task, described.max_tokens)
-    rows = pack(normalized(train_table["text"], described.normalizer), length)
+    rows = pack(normalized(train_table["text"], normalizer_of(task)), length)
     small = len(rows) < LARGE
     epochs, budget = (3, 1024) if small else (1, 2048)
-    dev_rows = pack(normalized(dev["text"], described.normalizer), length)
+    dev_rows = pack(normalized(dev["text"], normalizer_of(task)), length)
     encoder, size = load(rows, dev_rows)
     head = nn.Linear(384, len(labels))
     parameters = [*encoder.parameters(), *head.parameters()]

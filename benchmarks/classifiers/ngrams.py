@@ -9,16 +9,16 @@ import pandas as pd
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import SGDClassifier
 
-from tools.train.data import TASKS, normalized
+from tools.train.data import normalized
 
-from . import Trained, microseconds
+from . import Trained, microseconds, normalizer_of
 
 BUCKETS = 2**20
 
 
 def train(task: str, train_table: pd.DataFrame, dev: pd.DataFrame, seed: int) -> Trained:
     """Fit and give the decision values on dev as logits."""
-    normalizer = TASKS[task].normalizer
+    normalizer = normalizer_of(task)
     vectorizer = HashingVectorizer(analyzer="char", ngram_range=(1, 5), n_features=BUCKETS, alternate_sign=False, lowercase=False)
 
     def features(texts: list[str]) -> object:

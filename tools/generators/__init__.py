@@ -17,6 +17,7 @@ from tools.generators import (
     cmdline_dev,
     dga,
     dns_legit,
+    service_names,
     tunnel,
     uri,
     uri_commands,
@@ -31,6 +32,7 @@ Augmentation = Callable[[random.Random, str, str], str]
 
 GENERATORS: Mapping[str, Generator] = MappingProxyType(
     {
+        "service-names": service_names.generate,
         "tunnel": tunnel.generate,
         "dns-legit": dns_legit.generate,
         "dga": dga.generate,

@@ -31,9 +31,9 @@ class Task:
 TASKS = {
     t.name: t
     for t in (
-        Task("hostname-category", "hostname", "category", 64),
-        Task("hostname-threat", "hostname", "alarm", 64, ("malicious",)),
-        Task("dga", "hostname", "alarm", 64, ("dga",)),
+        Task("hostname-category", "site", "category", 64),
+        Task("hostname-threat", "site", "alarm", 64, ("malicious",)),
+        Task("dga", "site", "alarm", 64, ("dga",)),
         Task("url-phishing", "url", "alarm", 128, ("malicious",)),
         Task("dns-tunnel", "hostname", "alarm", 128, ("tunnel",)),
         Task("uri-attack", "identity", "alarm", 128, ("xss", "path-traversal", "sqli", "cmd-injection", "open-redirect")),

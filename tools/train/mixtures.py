@@ -23,6 +23,7 @@ from tools.generators import (
     dga,
     dns_legit,
     drop_known,
+    service_names,
     tunnel,
     uri,
     uri_commands,
@@ -37,6 +38,9 @@ from .data import TASKS, Rows, normalized, pack, read_table, sha256_file
 GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 9600, "cmdline": 3800, "url-phishing": 4000, "hostname-threat": 5000,
              "user-agent": 3000}  # fmt: skip
 """Generated rows a round."""
+
+HOSTS = {"dga": 6000, "hostname-threat": 10000}
+"""Names of the table under service labels a round, equally many of each class; the n-gram columns get them as well."""
 
 UNSEEN_TOOLS = ("iodine",)
 """Tunnel tools never generated, so that a score on them stays a score on a tool not seen."""
@@ -106,19 +110,31 @@ class Mixture:
         self.train_y = self._table["label"].map(self._code).to_numpy(np.int64)
         self._seed = args.seed
         self._generated = GENERATED.get(task, 0) if args.generated < 0 else args.generated
+        self._more, self._more_rows = self._read_more(args.more), args.more_rows
         known = [*table["text"], *self._dev["text"]]
         self._known = {*known, *normalized(known, self.task.normalizer)}
 
     def rounds(self) -> Iterator[Rows]:
         """Training rows, round after round; the same object again where nothing is drawn anew."""
         make = _ROUNDS.get(self.task.name)
-        fixed = None if make else self.pack(*self.real())
-        for number in itertools.count():
-            if make is None:
-                assert fixed is not None
+        if make is None and not self._more:
+            fixed = self.pack(*self.real())
+            while True:
                 yield fixed
-                continue
-            yield self.pack(*make(self, random.Random(f"{self._seed} {self.task.name} {number}")))
+        for number in itertools.count():
+            rng = random.Random(f"{self._seed} {self.task.name} {number}")
+            texts, names = make(self, rng) if make else self.real()
+            yield self.pack(*self.add(texts, names, rng.sample(self._more, min(self._more_rows, len(self._more)))))
+
+    def _read_more(self, path: Path | None) -> list[tuple[str, str, str]]:
+        """Rows of a table beside the task's own."""
+        if path is None:
+            return []
+        table = pd.read_parquet(path, columns=["text", "label", "source"])
+        if unknown := sorted({*table["label"]} - {*self.labels}):
+            raise SystemExit(f"{path}: label {unknown[0]!r} is none of {self.task.name}: {', '.join(self.labels)}")
+        self.hashes["more"] = sha256_file(path)
+        return list(table.itertuples(index=False, name=None))
 
     def dev(self) -> Rows:
         """The dev split."""
@@ -146,7 +162,7 @@ class Mixture:
             column = pd.read_parquet(self.data / "corpus" / f"{kind}.parquet")["text"]
             column = column[column.str.len() >= 12] if kind in ("path", "payload") else column
             texts += list(column.sample(min(share, len(column)), random_state=2))
-        if self.task.normalizer == "hostname":
+        if self.task.normalizer in ("hostname", "site"):
             texts = [t for t in texts if any(c in t for c in " /:;='\"<>\\") or not t.isascii()]
         return features(self.pack(list(own))), features(self.pack(texts))
 
@@ -170,7 +186,8 @@ def _dga_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     texts, names = m.real()
     legit = [t for t, n in zip(texts, names, strict=True) if n == "legit"]
     vocabulary = words.derive_words(rng.sample(legit, min(8000, len(legit))))
-    return m.add(texts, names, dga.generate(rng, m._generated, words=vocabulary))
+    hosts = service_names.hosts(rng, list(zip(texts, names, strict=True)), HOSTS["dga"])
+    return m.add(texts, names, dga.generate(rng, m._generated, words=vocabulary) + hosts)
 
 
 def _phishing_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
@@ -185,7 +202,8 @@ def _phishing_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str
 
 def _threat_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     texts, names = m.real()
-    return m.add(texts, names, [well_known.host(rng) for _ in range(m._generated)])
+    hosts = service_names.hosts(rng, list(zip(texts, names, strict=True)), HOSTS["hostname-threat"])
+    return m.add(texts, names, [well_known.host(rng) for _ in range(m._generated)] + hosts)
 
 
 def host_of(address: str) -> str:

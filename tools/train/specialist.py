@@ -157,6 +157,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--reuse", action="store_true", help="keep the adapter and head in --out; only combine and calibrate again")
     p.add_argument("--balance", type=float, default=0.0, help="0: classes as they are; 1: weights inverse to frequency")
     p.add_argument("--generated", type=int, default=-1, help="generated rows a round (-1: the task's default)")
+    p.add_argument("--more", type=Path, help="Parquet file of more rows: text, label, source (tools.train.known_agents makes one)")
+    p.add_argument("--more-rows", type=int, default=12_000, help="rows of --more a round, drawn anew each round")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--limit", type=int, default=0, help="rows of the table (small runs)")
@@ -249,7 +251,7 @@ def write(
     }  # fmt: skip
     (folder / "specialist.json").write_text(json.dumps(described, indent=1) + "\n")
     record = {
-        "command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "out", "checkpoint")},
+        "command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "out", "checkpoint", "more")},
         "seconds": round(seconds),
         "checkpoint_sha256": sha256_file(args.checkpoint / "model.safetensors"), "data_sha256": mixture.hashes, "dev": result,
     }  # fmt: skip
