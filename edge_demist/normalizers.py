@@ -53,9 +53,7 @@ def url(text: str) -> str:
     return bare[:cut].lower() + bare[cut:]
 
 
-NORMALIZERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
-    {"identity": identity, "hostname": hostname, "site": site, "url": url}
-)
+NORMALIZERS: Mapping[str, Callable[[str], str]] = MappingProxyType({"identity": identity, "hostname": hostname, "site": site, "url": url})
 
 
 def to_bytes(text: str) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.generators import cmdline_attack, cmdline_dev, cmdline_slots, templates, uri_commands, user_agent, well_known
+from tools.generators import cmdline_attack, cmdline_dev, cmdline_slots, service_names, templates, uri_commands, user_agent, well_known
 from tools.generators.templates import fill, groups, unfilled
 
 AGENT_LABELS = {"http-library", "browser-desktop", "feed-media-client", "mobile-app", "attack-tool", "crawler-bot", "tv-console-iot"}
@@ -155,3 +155,13 @@ def test_addresses_lie_under_the_service_and_look_alikes_do_not(seed: int) -> No
         host = text.partition("/")[0]
         below = any(host == name or host.endswith("." + name) for name in well_known.services())
         assert below == (label == "legit"), text
+
+
+def test_service_names_are_of_every_class_alike() -> None:
+    names = [("a.com", "legit"), ("b.net", "legit"), ("c.org", "bad"), ("already.d.org", "bad")]
+    rows = service_names.hosts(random.Random(1), names, 400)
+    assert sorted({label for _, label, _ in rows}) == ["bad", "legit"]
+    assert sum(label == "bad" for _, label, _ in rows) == 200
+    assert {text.partition(".")[2] for text, _, _ in rows} == {"a.com", "b.net", "c.org"}
+    assert len({text.partition(".")[0] for text, _, _ in rows}) > 50
+    assert service_names.hosts(random.Random(1), [("x.y.z", "legit")], 10) == []

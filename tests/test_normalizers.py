@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_demist.normalizers import NORMALIZERS, from_bytes, hostname, identity, to_bytes, truncate_utf8, url
+from edge_demist.normalizers import NORMALIZERS, from_bytes, hostname, identity, site, to_bytes, truncate_utf8, url
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,21 @@ def test_hostname(given_text, expected):
 )
 def test_url(given_text, expected):
     assert url(given_text) == expected
+
+
+@pytest.mark.parametrize(
+    ("given_text", "expected"),
+    [
+        ("WWW.Example.COM.", "example.com"),
+        ("www.co.uk", "co.uk"),
+        ("www.com", "www.com"),
+        ("www2.example.com", "www2.example.com"),
+        ("wwwexample.com", "wwwexample.com"),
+        ("mail.www.example.com", "mail.www.example.com"),
+    ],
+)
+def test_site(given_text, expected):
+    assert site(given_text) == expected
 
 
 @given(st.text())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 
 from tools.generators.templates import lines
-from tools.generators.words import brand
+from tools.generators.words import brand, word
 
 Row = tuple[str, str, str]
 
@@ -31,6 +31,61 @@ _PATHS += (
     "/de/",
     "/index.html",
     "/search?q=test",
+)
+_SIGN_IN = ("/login", "/login", "/login/", "/signin", "/sign-in", "/account", "/account/login", "/user/login", "/users/sign_in", "/auth")
+_SIGN_IN += ("/log-in", "/signup", "/register", "/join", "/oauth/authorize", "/login.html", "/login.php", "/en/login", "/my-account")
+_FOLDERS = (
+    "",
+    "/images",
+    "/img",
+    "/assets",
+    "/static",
+    "/static/media",
+    "/css",
+    "/js",
+    "/media",
+    "/files",
+    "/themes/default",
+    "/content/dam",
+)
+_FOLDERS += ("/wp-content/uploads/2023/05", "/wp-content/themes/site/js", "/wp-includes/js/jquery", "/assets/images", "/dist", "/fonts")
+_PARTS = (
+    "logo",
+    "favicon",
+    "icon",
+    "banner",
+    "header",
+    "style",
+    "main",
+    "app",
+    "jquery.min",
+    "bootstrap.min",
+    "index",
+    "bg",
+    "sprite",
+    "robots",
+)
+_KINDS = (
+    "png",
+    "png",
+    "jpg",
+    "jpg",
+    "gif",
+    "svg",
+    "webp",
+    "ico",
+    "css",
+    "css",
+    "js",
+    "js",
+    "js",
+    "woff2",
+    "json",
+    "xml",
+    "txt",
+    "pdf",
+    "",
+    "",
 )
 _ADDED = (
     "login",
@@ -63,9 +118,27 @@ def host(rng: random.Random) -> Row:
     return rng.choice(_HOSTS + _SERVICE_HOSTS) + rng.choice(services()), "legit", "well-known"
 
 
+def path(rng: random.Random) -> str:
+    """Draw a path that most sites have, sign-in pages oftener than others."""
+    return rng.choice(_SIGN_IN if rng.random() < 0.3 else _PATHS)
+
+
+def part(rng: random.Random) -> str:
+    """Draw the path of something a page consists of: pictures, styles, scripts, answers of an interface."""
+    folder = rng.choice(_FOLDERS).replace("2023/05", f"{rng.randint(2010, 2026)}/{rng.randint(1, 12):02}")
+    name = rng.choice((word(rng), f"{word(rng)}-{word(rng)}", rng.choice(_PARTS)))
+    version = rng.choice(
+        ("", "", "", f"?v={rng.randint(1, 999)}", f".{rng.getrandbits(32):08x}", f"-{rng.randint(16, 1920)}x{rng.randint(16, 1080)}")
+    )
+    ending = rng.choice(_KINDS)
+    if ending == "":
+        return f"/api/v{rng.randint(1, 4)}/{word(rng)}s" + rng.choice(("", f"/{rng.randint(1, 99999)}", f"?page={rng.randint(1, 20)}"))
+    return f"{folder}/{name}.{ending}{version}" if version.startswith("?") else f"{folder}/{name}{version}.{ending}"
+
+
 def address(rng: random.Random) -> Row:
     """Draw an address of a service, without a scheme."""
-    return rng.choice(_HOSTS) + rng.choice(services()) + rng.choice(_PATHS), "legit", "well-known"
+    return rng.choice(_HOSTS) + rng.choice(services()) + path(rng), "legit", "well-known"
 
 
 def look_alike(rng: random.Random) -> Row:

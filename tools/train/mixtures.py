@@ -191,13 +191,15 @@ def _dga_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
 
 
 def _phishing_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
-    """Names of top lists as legit sites: in the table a famous name stands mostly inside a phishing address."""
+    """Names of top lists as legit sites, which stand mostly inside phishing addresses in the table, and parts of pages on all its sites."""
     texts, names = m.real()
     table = read_table(m.data, "dga", "train", m.exclude_sources)
     popular = rng.sample(sorted(table.loc[table["label"] == "legit", "text"]), min(m._generated, len(table) // 4))
     known = {host_of(t) for t in m._known}
-    rows = [(rng.choice(("", "www.")) + name + rng.choice(("", "/")), "legit", "popular") for name in popular if name not in known]
-    return m.add(texts, names, rows + well_known.generate(rng, 2 * m._generated))
+    ends = [rng.choice(("", "/", well_known.path(rng))) for _ in popular]
+    rows = [(rng.choice(("", "www.")) + n + end, "legit", "popular") for n, end in zip(popular, ends, strict=True) if n not in known]
+    parts = [(host_of(t) + well_known.part(rng), n, "part") for t, n in rng.sample(list(zip(texts, names, strict=True)), m._generated)]
+    return m.add(texts, names, rows + parts + well_known.generate(rng, 2 * m._generated))
 
 
 def _threat_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
