@@ -165,3 +165,10 @@ def test_service_names_are_of_every_class_alike() -> None:
     assert {text.partition(".")[2] for text, _, _ in rows} == {"a.com", "b.net", "c.org"}
     assert len({text.partition(".")[0] for text, _, _ in rows}) > 50
     assert service_names.hosts(random.Random(1), [("x.y.z", "legit")], 10) == []
+
+
+def test_local_names_are_names() -> None:
+    rows = [service_names.local(random.Random(seed)) for seed in range(500)]
+    assert {label for _, label, _ in rows} == {"legit"}
+    assert all(re.fullmatch(r"[a-z0-9_.-]{2,80}", text) for text, _, _ in rows)
+    assert sum(text.endswith((".local", ".arpa")) for text, _, _ in rows) > 150

@@ -1,4 +1,4 @@
-"""Names under ordinary service labels (``mail.``, ``api.``, ``cdn.``), whatever stands behind them.
+"""Names under ordinary service labels (``mail.``, ``api.``, ``cdn.``), whatever stands behind them, and names of local networks.
 
 Lists of harmless names are mostly bare domains, lists of malicious ones hold more hosts, and DGA names have no host at all. A model
 that learns from such lists takes the label before the domain for the sign, while a sensor sees it before every kind of name.
@@ -10,7 +10,77 @@ import random
 from collections.abc import Sequence
 
 from tools.generators.templates import lines
-from tools.generators.words import brand
+from tools.generators.words import COMMON_TLDS, brand, person
+
+_DISCOVERED = (
+    "ipp",
+    "ipps",
+    "printer",
+    "airplay",
+    "raop",
+    "googlecast",
+    "http",
+    "https",
+    "ssh",
+    "sftp-ssh",
+    "smb",
+    "afpovertcp",
+    "scanner",
+)
+_DISCOVERED += (
+    "uscan",
+    "pdl-datastream",
+    "workstation",
+    "spotify-connect",
+    "homekit",
+    "hap",
+    "companion-link",
+    "sleep-proxy",
+    "rfb",
+    "nfs",
+)
+_DISCOVERED += (
+    "sane-port",
+    "udisks-ssh",
+    "ldap",
+    "kerberos",
+    "sip",
+    "xmpp-client",
+    "vlmcs",
+    "pgpkey-hkp",
+    "device-info",
+    "services._dns-sd",
+)
+_MACHINES = (
+    "macbook",
+    "macbook-pro",
+    "iphone",
+    "ipad",
+    "laptop",
+    "desktop",
+    "pc",
+    "nas",
+    "printer",
+    "tv",
+    "srv",
+    "web",
+    "db",
+    "mail",
+    "router",
+)
+_INTERNAL = (
+    "lan",
+    "home",
+    "corp",
+    "internal",
+    "local",
+    "intranet",
+    "fritz.box",
+    "localdomain",
+    "home.arpa",
+    "ad.example.com",
+    "office.lan",
+)
 
 
 def hosts(rng: random.Random, names: Sequence[tuple[str, str]], count: int) -> list[tuple[str, str, str]]:
@@ -30,6 +100,26 @@ def hosts(rng: random.Random, names: Sequence[tuple[str, str]], count: int) -> l
             number = str(rng.randint(1, 9)) if rng.random() < 0.1 else ""
             rows.append((f"{rng.choice(services)}{number}.{name}", label, "service"))
     return rows
+
+
+def local(rng: random.Random) -> tuple[str, str, str]:
+    """Draw a name of the local network: service discovery (RFC 6763), a reverse name (RFC 1035, RFC 3596), a machine, ``wpad``."""
+    shape = rng.random()
+    machine = rng.choice((brand(rng), f"{person(rng)}s-{rng.choice(_MACHINES)}", f"{rng.choice(_MACHINES)}-{rng.randint(1, 99)}"))
+    serial = f"{rng.choice(('desktop-', 'laptop-', 'win-', 'pc'))}{''.join(rng.choices('0123456789abcdefghijklmnopqrstuvwxyz', k=7))}"
+    if shape < 0.35:
+        service = f"_{rng.choice(_DISCOVERED)}.{rng.choice(('_tcp', '_tcp', '_udp'))}"
+        text = rng.choice((f"{service}.local", f"{machine}.{service}.local", f"{service}.{rng.choice(_INTERNAL)}"))
+    elif shape < 0.55:
+        text = ".".join(str(rng.randint(0, 255)) for _ in range(4)) + ".in-addr.arpa"
+    elif shape < 0.6:
+        text = ".".join(rng.choices("0123456789abcdef", k=32)) + ".ip6.arpa"
+    elif shape < 0.85:
+        text = rng.choice((machine, serial, f"{machine}.local", f"{serial}.local", f"{machine}.{rng.choice(_INTERNAL)}"))
+    else:
+        text = rng.choice(("wpad", "isatap", "printer", "_ldap._tcp.dc._msdcs", "_kerberos._tcp.dc._msdcs", "time", "fileserver", "nas"))
+        text = rng.choice((text, f"{text}.{rng.choice(_INTERNAL)}", f"{text}.{brand(rng)}.{rng.choice(COMMON_TLDS)}"))
+    return text, "legit", "local"
 
 
 def generate(rng: random.Random, n: int) -> list[tuple[str, str, str]]:

@@ -41,6 +41,8 @@ GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 9600, "cmdline": 380
 
 HOSTS = {"dga": 6000, "hostname-threat": 10000}
 """Names of the table under service labels a round, equally many of each class; the n-gram columns get them as well."""
+LOCAL = 2000
+"""Names of local networks a round, for the same tasks."""
 
 UNSEEN_TOOLS = ("iodine",)
 """Tunnel tools never generated, so that a score on them stays a score on a tool not seen."""
@@ -186,7 +188,7 @@ def _dga_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     texts, names = m.real()
     legit = [t for t, n in zip(texts, names, strict=True) if n == "legit"]
     vocabulary = words.derive_words(rng.sample(legit, min(8000, len(legit))))
-    hosts = service_names.hosts(rng, list(zip(texts, names, strict=True)), HOSTS["dga"])
+    hosts = service_names.hosts(rng, list(zip(texts, names, strict=True)), HOSTS["dga"]) + [service_names.local(rng) for _ in range(LOCAL)]
     return m.add(texts, names, dga.generate(rng, m._generated, words=vocabulary) + hosts)
 
 
@@ -203,9 +205,13 @@ def _phishing_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str
 
 
 def _threat_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
+    """Hosts of top lists as legit: in the table harmless names are bare domains, on a sensor hosts."""
     texts, names = m.real()
     hosts = service_names.hosts(rng, list(zip(texts, names, strict=True)), HOSTS["hostname-threat"])
-    return m.add(texts, names, [well_known.host(rng) for _ in range(m._generated)] + hosts)
+    hosts += [service_names.local(rng) for _ in range(LOCAL)] + [well_known.host(rng) for _ in range(m._generated)]
+    table = read_table(m.data, "dga", "train", m.exclude_sources)
+    popular = table.loc[(table["label"] == "legit") & (table["text"].str.count(r"\.") > 1), "text"]
+    return m.add(texts, names, [(name, "legit", "popular") for name in popular] + hosts)
 
 
 def host_of(address: str) -> str:
