@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_demist.normalizers import NORMALIZERS
+
 from .checkpoint import Architecture
 from .errors import CheckpointError
 from .tensors import Tensors, expect, read_json, read_tensors, refuse_pickles
@@ -22,7 +24,6 @@ MAX_RANK = 256  # of one linear layer, q, k and v together
 MAX_LABELS = 1024
 TASK_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 TARGETS = ("q", "k", "v", "attn_out", "ffn_up", "ffn_down")
-NORMALIZERS = ("identity", "hostname", "url")
 KINDS = ("category", "alarm")
 HEAD_TENSORS = ("weight", "ngram_weight", "bias", "domain_weight", "domain_ngram_weight", "domain_bias")
 
