@@ -6,10 +6,10 @@
 
 Whether ``Android 9; HPH07`` is a television is a question of model names. matomo's Device Detector (LGPL-3.0) lists them; its Python
 port (PyPI, ``device_detector``) labels here two kinds of strings: agents of the unlabelled corpus, and real agents of the training
-table whose model, app or crawler name was replaced by one drawn from the parser's own expressions. Its test fixtures, from which the
-task's table and held-out test were made, are not read. Left out: answers that say less than the table's classes (:func:`kind`),
-names of crawlers
-(short ones would outnumber those of attack tools), texts of train and dev, and texts that equal one of dev once numbers are squashed, which is how the splits were told apart.
+table whose model or app name was replaced by one drawn from the parser's own expressions. Its test fixtures, from which the task's
+table and held-out test were made, are not read. Left out: answers that say less than the table's classes (:func:`kind`), names of
+crawlers (short ones would outnumber those of attack tools), texts of train and dev, and texts that equal one of dev once numbers are
+squashed, which is how the splits were told apart.
 """
 
 from __future__ import annotations
