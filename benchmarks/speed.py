@@ -185,9 +185,11 @@ def main() -> None:
     if args.cpu is not None:
         os.sched_setaffinity(0, {args.cpu})
     results = Results(args.out, args.redo)
-    results.data["left_out_models"] = models.prepare(args.checkpoint, args.models, args.bundle, models.pythons(args.python))
+    left_out = models.prepare(args.checkpoint, args.models, args.bundle, models.pythons(args.python))
     texts = read_strings(args.strings, STRINGS)
     sections = args.sections.split(",")
+    if "ids" in sections:
+        results.data["left_out_models"] = left_out
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         results.data["strings"] = make_cases(texts, args.models / "bundle", folder)
