@@ -6,10 +6,9 @@
 
 Whether ``Android 9; HPH07`` is a television is a question of model names. matomo's Device Detector (LGPL-3.0) lists them; its Python
 port (PyPI, ``device_detector``) labels here two kinds of strings: agents of the unlabelled corpus, and real agents of the training
-table whose model or app name was replaced by one drawn from the parser's own expressions. Its test fixtures, from which the task's
-table and held-out test were made, are not read. Left out: answers that say less than the table's classes (:func:`kind`), names of
-crawlers (short ones would outnumber those of attack tools), texts of train and dev, and texts that equal one of dev once numbers are
-squashed, which is how the splits were told apart.
+table whose model, app or crawler name was replaced by one drawn from the parser's own expressions. Its test fixtures, from which the
+task's table and held-out test were made, are not read. Left out: answers that say less than the table's classes (:func:`kind`),
+texts of train and dev, and texts that equal one of dev once numbers are squashed, which is how the splits were told apart.
 """
 
 from __future__ import annotations
@@ -160,7 +159,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--data", type=Path, required=True, help="folder with corpus/ and tasks/")
     p.add_argument("--out", type=Path, required=True, help="Parquet file: text, label, source")
     p.add_argument("--corpus", type=int, default=15_000, help="agents of the corpus")
-    p.add_argument("--leave-out", nargs="*", default=["bot"], metavar="KIND", help="kinds of drawn names to leave out (default: bot)")
     p.add_argument("--limit", type=int, default=0, help="drawn names (0: all)")
     p.add_argument("--seed", type=int, default=1)
     args = p.parse_args(argv)
@@ -174,7 +172,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows += [(placed(rng, name, carriers), f"name-{name.what}") for name in drawn]
     known, near = {*train["text"], *dev["text"]}, {template(t) for t in dev["text"]}
     frame = pd.DataFrame(rows, columns=["text", "source"]).drop_duplicates("text")
-    frame = frame[~frame["source"].isin([f"name-{kind}" for kind in args.leave_out])]
     frame = frame[[t not in known and template(t) not in near for t in frame["text"]]]
     frame["label"] = label_all(list(frame["text"]))
     frame = frame[[agrees(s, x) for s, x in zip(frame["source"], frame["label"], strict=True)]].reset_index(drop=True)
