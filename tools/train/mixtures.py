@@ -36,7 +36,7 @@ from tools.generators import (
 from .data import TASKS, Rows, normalized, pack, read_table, sha256_file
 
 GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 9600, "cmdline": 3800, "url-phishing": 4000, "hostname-threat": 5000,
-             "hostname-category": 3000,             "user-agent": 3000}  # fmt: skip
+             "hostname-category": 3000, "user-agent": 3000}  # fmt: skip
 """Generated rows a round."""
 
 HOSTS = {"dga": 6000, "hostname-threat": 3000}
