@@ -172,11 +172,3 @@ def test_local_names_are_names() -> None:
     assert {label for _, label, _ in rows} == {"legit"}
     assert all(re.fullmatch(r"[a-z0-9_.-]{2,80}", text) for text, _, _ in rows)
     assert sum(text.endswith((".local", ".arpa")) for text, _, _ in rows) > 150
-
-
-def test_categories_of_services_are_plain() -> None:
-    listed = [name for line in templates.lines("well_known_categories.txt") for name in line.split()[1:]]
-    assert len(listed) == len(set(listed)) > 300
-    rows = [well_known.category(random.Random(seed)) for seed in range(300)]
-    assert all(any(text == name or text.endswith("." + name) for name in listed) for text, _, _ in rows)
-    assert {label for _, label, _ in rows} <= {line.split()[0] for line in templates.lines("well_known_categories.txt")}

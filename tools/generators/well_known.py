@@ -113,17 +113,6 @@ def services() -> tuple[str, ...]:
     return lines("well_known.txt")
 
 
-def categories() -> dict[str, str]:
-    """Category of each service that has a plain one, by registered domain."""
-    return {name: line.split()[0] for line in lines("well_known_categories.txt") for name in line.split()[1:]}
-
-
-def category(rng: random.Random) -> Row:
-    """Draw a service's name with its category; hosts of a service whose purpose the label tells (``mail.``) are not drawn."""
-    name, label = rng.choice(list(categories().items()))
-    return rng.choice(("", "", "", "m.", "app.", "en.", "de.", "secure.", "login.", "my.")) + name, label, "well-known"
-
-
 def host(rng: random.Random) -> Row:
     """Draw a host of a service, as a sensor sees it in DNS."""
     return rng.choice(_HOSTS + _SERVICE_HOSTS) + rng.choice(services()), "legit", "well-known"

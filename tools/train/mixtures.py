@@ -36,7 +36,7 @@ from tools.generators import (
 from .data import TASKS, Rows, normalized, pack, read_table, sha256_file
 
 GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 9600, "cmdline": 3800, "url-phishing": 4000, "hostname-threat": 5000,
-             "hostname-category": 3000, "user-agent": 3000}  # fmt: skip
+             "user-agent": 3000}  # fmt: skip
 """Generated rows a round."""
 
 HOSTS = {"dga": 6000, "hostname-threat": 3000}
@@ -206,12 +206,6 @@ def _phishing_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str
     return m.add(texts, names, rows + parts + well_known.generate(rng, 2 * m._generated))
 
 
-def _category_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
-    """Well-known services: category lists hold few of them, lists of phishing many names that contain theirs."""
-    rows = [well_known.category(rng) for _ in range(m._generated)]
-    return m.add(*m.real(), [row for row in rows if row[1] in m._code])
-
-
 def _threat_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     """Hosts of top lists as legit: in the table harmless names are bare domains, on a sensor hosts."""
     texts, names = m.real()
@@ -256,7 +250,6 @@ def _agent_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
 
 _ROUNDS: dict[str, Callable[[Mixture, random.Random], tuple[list[str], list[str]]]] = {
     "dga": _dga_round,
-    "hostname-category": _category_round,
     "hostname-threat": _threat_round,
     "url-phishing": _phishing_round,
     "dns-tunnel": _tunnel_round,
