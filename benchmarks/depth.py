@@ -6,13 +6,14 @@
 A shape is LAYERSxHIDDEN; with ``-scratch`` it starts from random weights instead of MiniLM's first layers, as other widths
 must. Every base gets ``--steps`` steps of three batches of ``--tokens`` tokens from tools.train.base, seed and data alike;
 scored are its own task heads in float32 on the dev sample that the training takes. Time: the int8 engine on the bundle
-made of it (``encode``, dev strings of all tasks, batch 1 and 32). Weights in int8 tell which caches a shape fits.
+made of it (``encode``, dev strings of all tasks, batch 1 and 32), the shapes in turns. Weights in int8 tell which caches a shape fits.
 Resumable: WORK keeps every run. Writes benchmarks/results/depth.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -29,6 +30,7 @@ import pandas as pd
 from benchmarks import result_file
 from benchmarks.accuracy_report import DOCS, percent, table
 from edge_demist import EdgeDemist
+from edge_demist.bench import machine
 from tools.train.data import TASKS
 
 RESULTS = result_file.RESULTS / "depth.json"
@@ -67,37 +69,36 @@ def strings(data: Path) -> list[str]:
     return [t for task in TASKS for t in pd.read_parquet(data / "tasks" / task / "dev.parquet")["text"].sample(STRINGS, random_state=0)]
 
 
-def seconds(model: EdgeDemist, texts: list[str], size: int, rounds: int = 5) -> float:
-    """Median over rounds of the microseconds of processor time a string."""
+def side_by_side(bundles: dict[str, Path], texts: list[str], size: int, rounds: int = 9) -> dict[str, float]:
+    """Microseconds of processor time a string, median over rounds in which the shapes take turns."""
     ordered = sorted(texts, key=len)
     batches = [ordered[i : i + size] for i in range(0, len(ordered), size)]
-    spent = []
-    for turn in range(rounds + 1):
-        before = time.process_time()
-        for batch in batches:
-            model.encode(batch)
-        if turn:
-            spent.append(1e6 * (time.process_time() - before) / len(texts))
-    return round(statistics.median(spent), 1)
+    spent: dict[str, list[float]] = {shape: [] for shape in bundles}
+    with contextlib.ExitStack() as stack:
+        models = {shape: stack.enter_context(EdgeDemist.load(bundle)) for shape, bundle in bundles.items()}
+        for turn in range(rounds + 1):
+            for shape, model in models.items():
+                before = time.process_time()
+                for batch in batches:
+                    model.encode(batch)
+                if turn:
+                    spent[shape].append(1e6 * (time.process_time() - before) / len(texts))
+    return {shape: round(statistics.median(values), 1) for shape, values in spent.items()}
 
 
-def measure(shape: str, checkpoint: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Scores and times of a trained shape."""
+def facts(shape: str, checkpoint: Path, bundle: Path) -> dict[str, Any]:
+    """Size and scores of a trained shape; makes its bundle."""
     from quantize.convert import convert_checkpoint
 
     record = json.loads((checkpoint / "training.json").read_text())
-    bundle = args.work / shape / "bundle"
     if not bundle.exists():
         convert_checkpoint(checkpoint, bundle, name=shape)
-    texts = strings(args.data)
     with EdgeDemist.load(bundle) as model:
         layers = sum(t.size for n, t in model.bundle.tensors.items() if n.startswith("layers.") and t.dtype == np.int8)
-        times = {f"batch-{size}": seconds(model, texts, size) for size in (1, 32)}
     scores = record["scores_dev_sample"]
     return {
-        "layers_bytes": int(layers), "microseconds": times, "accuracy": scores,
-        "mean_accuracy": round(float(np.mean(list(scores.values()))), 4), "steps": record["steps"], "training_seconds": record["seconds"],
-        "from_scratch": record["command"]["from_scratch"],
+        "layers_bytes": int(layers), "accuracy": scores, "mean_accuracy": round(float(np.mean(list(scores.values()))), 4),
+        "steps": record["steps"], "training_seconds": record["seconds"], "from_scratch": record["command"]["from_scratch"],
     }  # fmt: skip
 
 
@@ -145,7 +146,7 @@ def render() -> None:
         "",
         f"Every shape was trained for {result['steps']:,} steps of three batches of {result['tokens']:,} tokens (padding included), seed",
         f"{result['seed']}. Accuracy: task heads of the base in float32, before any specialist, on the training's dev sample; time: int8",
-        "engine, one thread, processor time, strings of all tasks. Written by `python -m benchmarks.depth --render`.",
+        "engine, one thread, processor time, strings of all tasks, the shapes in turns. Written by `python -m benchmarks.depth --render`.",
         "",
         "![errors against time](depth.png)",
         "",
@@ -177,16 +178,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if None in (args.data, args.tokenizer, args.work):
         p.error("give --data, --tokenizer and --work, or --render")
-    settings = {"steps": args.steps, "tokens": args.tokens, "seed": args.seed}
-    result: dict[str, Any] = {**settings, "shapes": {}}
-    if args.out.exists() and {k: (found := result_file.read(args.out)).get(k) for k in settings} == settings:
-        result = found
-    for shape in args.shapes:
-        checkpoint = train(shape, args)
-        if args.measure:
-            result["shapes"][shape] = measure(shape, checkpoint, args)
-            print(shape, result["shapes"][shape], flush=True)
-            result_file.write(args.out, result)
+    checkpoints = {shape: train(shape, args) for shape in args.shapes}
+    if not args.measure:
+        return 0
+    bundles = {shape: args.work / shape / "bundle" for shape in args.shapes}
+    shapes = {shape: facts(shape, checkpoints[shape], bundles[shape]) for shape in args.shapes}
+    texts = strings(args.data)
+    times = {f"batch-{size}": side_by_side(bundles, texts, size) for size in (1, 32)}
+    for shape, entry in shapes.items():
+        entry["microseconds"] = {batch: found[shape] for batch, found in times.items()}
+        print(shape, entry, flush=True)
+    result = {"steps": args.steps, "tokens": args.tokens, "seed": args.seed, "machine": machine.facts(), "shapes": shapes}
+    result_file.write(args.out, result)
     return 0
 
 
