@@ -77,6 +77,7 @@ def test_rows_of_dev_and_their_versions_stay_out(tmp_path, monkeypatch):
     monkeypatch.setattr(agents, "names", lambda rng: iter([agents.Name("TV-9", "tv"), agents.Name("PAD-1", "tablet")]))
     monkeypatch.setattr(agents, "label_all", lambda rows: ["tv-console-iot" if "TV" in t else "feed-media-client" for t in rows])
     monkeypatch.setattr(agents.importlib.metadata, "version", lambda name: "0")
+    monkeypatch.setattr(agents.importlib.util, "find_spec", lambda name: name)
     assert agents.main(["--data", str(tmp_path), "--out", str(tmp_path / "more.parquet")]) == 0
     made = pandas.read_parquet(tmp_path / "more.parquet")
     assert sorted(zip(made["source"], made["label"], strict=True)) == [
@@ -98,3 +99,11 @@ def test_the_parsers_own_names():
     assert all(2 <= len(n.text) <= 60 and n.text.isprintable() for n in drawn)
     answers = agents.label_all(["Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", PHONE, "x"])
     assert answers == ["crawler-bot", "browser-mobile", ""]
+
+
+def test_what_is_missing_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(agents.importlib.util, "find_spec", lambda name: None if name == "rstr" else name)
+    with pytest.raises(SystemExit) as stop:
+        agents.main(["--data", str(tmp_path), "--out", str(tmp_path / "x.parquet")])
+    assert stop.value.code == 2
+    assert "not installed: rstr;" in capsys.readouterr().err

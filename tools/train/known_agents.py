@@ -1,6 +1,6 @@
 """User agents labelled by a parser that knows devices, apps and crawlers by name, as more training rows for ``user-agent``.
 
-    pip install 'device_detector==6.5.1' 'rstr==3.2.2' pyyaml
+    pip install -e '.[train,agents]'
     python -m tools.train.known_agents --data DATA --out RUN/agents.parquet        # 20 minutes on one core
     python -m tools.train.specialist ... --task user-agent --more RUN/agents.parquet
 
@@ -17,6 +17,7 @@ import argparse
 import importlib
 import importlib.metadata
 import importlib.resources
+import importlib.util
 import json
 import random
 import re
@@ -162,6 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--limit", type=int, default=0, help="drawn names (0: all)")
     p.add_argument("--seed", type=int, default=1)
     args = p.parse_args(argv)
+    if missing := [name for name in ("device_detector", "rstr", "yaml") if not importlib.util.find_spec(name)]:
+        p.error(f"not installed: {', '.join(missing)}; pip install -e '.[agents]' brings them")
     rng = random.Random(args.seed)
     train, dev = (read_table(args.data, "user-agent", s) for s in ("train", "dev"))
     corpus = list(pd.read_parquet(args.data / "corpus" / "user_agent.parquet")["text"])
