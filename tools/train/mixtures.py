@@ -202,7 +202,8 @@ def _phishing_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str
     known = {host_of(t) for t in m._known}
     ends = [rng.choice(("", "/", well_known.path(rng))) for _ in popular]
     rows = [(rng.choice(("", "www.")) + n + end, "legit", "popular") for n, end in zip(popular, ends, strict=True) if n not in known]
-    parts = [(host_of(t) + well_known.part(rng), n, "part") for t, n in rng.sample(list(zip(texts, names, strict=True)), m._generated)]
+    some = rng.sample(list(zip(texts, names, strict=True)), min(m._generated, len(texts)))
+    parts = [(host_of(t) + well_known.part(rng), n, "part") for t, n in some]
     return m.add(texts, names, rows + parts + well_known.generate(rng, 2 * m._generated))
 
 
