@@ -1,0 +1,49 @@
+"""The benchmark of shortcuts: what it asks, and what it counts."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+pandas = pytest.importorskip("pandas")
+pytest.importorskip("sentencepiece")
+
+from benchmarks import accuracy_report, shortcuts  # noqa: E402
+
+
+class Habit:
+    """Calls everything malicious or generated that begins with ``www.`` or ends in ``/login``."""
+
+    bundle_id = "0"
+
+    def classify(self, texts, task):
+        labels = {"dga": "dga", "hostname-category": "news"}
+        bad = [t.startswith("www.") or t.endswith("/login") for t in texts]
+        return [SimpleNamespace(label=labels.get(task, "malicious") if b else "legit") for b in bad]
+
+
+@pytest.fixture
+def found(tmp_path):
+    folder = tmp_path / "tasks" / "dga"
+    folder.mkdir(parents=True)
+    names = [("a.com", "legit"), ("www.b.com", "legit"), ("cdn.c.com", "legit"), ("x7.net", "dga"), ("y8.y.net", "dga")]
+    pandas.DataFrame(names, columns=["text", "label"]).to_parquet(folder / "dev.parquet")
+    return shortcuts.measure(Habit(), tmp_path, 1)
+
+
+def test_habits_are_counted(found):
+    assert (found["names"], found["generated"], found["hosts"]) == (2, 1, 1)
+    threat = found["hostname-threat, harmless called malicious"]
+    assert threat == {before: float(before == "www.") for before in shortcuts.BEFORE}
+    assert found["dga, generated found"]["www."] == 1.0
+    assert found["hostname-category, same answer as bare"] == {before: float(before != "www.") for before in shortcuts.BEFORE}
+    assert found["url-phishing, harmless called malicious"] == {after: float(after == "/login") for after in shortcuts.AFTER}
+
+
+def test_versions_stand_side_by_side(found):
+    text = "\n".join(accuracy_report.shortcut_section(json.loads(json.dumps({"10": found, "9": found}))))
+    assert text.index("| 9 |") < text.index("| 10 |")
+    assert "| version | bare | `www.` |" in text
+    assert accuracy_report.shortcut_section({}) == []
