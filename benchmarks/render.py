@@ -95,9 +95,7 @@ def ids_section(name: str, result: dict[str, Any]) -> list[str]:
         cells.append(f"{cosine['mean']:.4f} ({cosine['min']:.4f})" if cosine else "–")
         rows.append([*cells, megabytes(facts["start_rss_bytes"]), megabytes(facts["peak_bytes"])])
     lines += table(header, rows)
-    titles = [facts["title"] for facts in cases["peers"].values()]  # a later run of other sections may have left one out
-    models = [line for line in result.get("left_out_models", []) if not any(t.startswith(line.partition(":")[0]) for t in titles)]
-    left = [*result.get("left_out", {}).get("ids", []), *models]
+    left = [*result.get("left_out", {}).get("ids", []), *result.get("left_out_models", [])]
     lines += [f"Left out: {'; '.join(left)}.", ""] if left else []
     return [*lines, f"![{model['name']}](performance/ids-{name}.png)", ""]
 

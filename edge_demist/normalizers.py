@@ -38,8 +38,8 @@ def hostname(text: str) -> str:
 def site(text: str) -> str:
     """:func:`hostname` without a leading ``www.``, where more than one label follows.
 
-    Lists of names say ``www.`` for habits of their makers (98 of 100 such names in a public threat feed are malicious, most names
-    of its harmless half are bare domains); a sensor sees it before every kind of name.
+    Lists of names say ``www.`` for habits of their makers (98.6 % of such names in the training table of hostname-threat are malicious,
+    most of its harmless names are bare domains); a sensor sees it before every kind of name.
     """
     name = hostname(text)
     return name[4:] if name.startswith("www.") and "." in name[4:] else name

@@ -189,3 +189,16 @@ def test_other_widths_start_from_random_weights(capsys):
         with pytest.raises(SystemExit):
             base.parse([*needed, *options])
     assert "needs --from-scratch" in capsys.readouterr().err
+
+
+def test_more_rows_are_checked_by_name(run, data, tmp_path):
+    from tools.train import specialist
+
+    common = ["--data", str(data), "--checkpoint", str(run / "base" / "checkpoint"), "--out", str(tmp_path), "--task", "dga", "--more"]
+    broken, strange = tmp_path / "broken.parquet", tmp_path / "strange.parquet"
+    broken.write_bytes(b"PAR1 and no more")
+    pandas.DataFrame({"text": ["a"], "label": ["nonsense"], "source": ["s"]}).to_parquet(strange)
+    for path, said in ((broken, "not a Parquet file"), (tmp_path / "absent", "not a Parquet file"), (strange, "'nonsense' is none of dga")):
+        with pytest.raises(SystemExit, match=said) as stop:
+            specialist.main([*common, str(path)])
+        assert str(path) in str(stop.value)

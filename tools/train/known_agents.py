@@ -6,8 +6,8 @@
 
 Whether ``Android 9; HPH07`` is a television is a question of model names. matomo's Device Detector (LGPL-3.0) lists them; its Python
 port (PyPI, ``device_detector``) labels here two kinds of strings: agents of the unlabelled corpus, and real agents of the training
-table whose model, app or crawler name was replaced by one drawn from the parser's own expressions. Its test fixtures, from which the
-task's table and held-out test were made, are not read. Left out: answers that say less than the table's classes (:func:`kind`),
+table whose model, app or crawler name was replaced by one drawn from the parser's own expressions. Its test fixtures, from which most
+of the task's table was made, are not read. Left out: answers that say less than the table's classes (:func:`kind`),
 texts of train and dev, and texts that equal one of dev once numbers are squashed, which is how the splits were told apart.
 """
 
@@ -149,6 +149,8 @@ def label_all(texts: list[str]) -> list[str]:
         found.append(kind(answer.is_bot(), category, answer.client_type() or "", answer.device_type() or ""))
         if sys.stderr.isatty() and number % 100 == 0:
             print(f"\r{number}/{len(texts)}", end="", file=sys.stderr)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
     return found
 
 

@@ -134,7 +134,10 @@ class Mixture:
         """Rows of a table beside the task's own."""
         if path is None:
             return []
-        table = pd.read_parquet(path, columns=["text", "label", "source"])
+        try:
+            table = pd.read_parquet(path, columns=["text", "label", "source"])
+        except (OSError, ValueError) as error:  # no such file, no Parquet, a column missing
+            raise SystemExit(f"{path}: not a Parquet file with columns text, label, source: {error}") from None
         if unknown := sorted({*table["label"]} - {*self.labels}):
             raise SystemExit(f"{path}: label {unknown[0]!r} is none of {self.task.name}: {', '.join(self.labels)}")
         self.hashes["more"] = sha256_file(path)
