@@ -18,9 +18,12 @@ numbers; an address of 0 means the base alone::
       0 A (float32 [total rank, K])   1 total rank, a multiple of 4
       then for each of three column sections (q, k, v of qkv; other linears use the first)
         0 first rank of the section   1 rank   2 B (float32 [rank, columns of the section])
+
+Head table: weights float32 [labels + 1, hidden + dim] (the last row is the domain's), bias float32 [labels + 1], labels,
+hidden, dim of the n-gram vector (0: none), whether there is a domain.
 """
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 MODEL_HEADER = 16
 NUM_LAYERS, HIDDEN_SIZE, INTERMEDIATE_SIZE, NUM_HEADS, VOCAB_SIZE, MAX_POSITIONS, NORM_EPS = range(7)
@@ -44,6 +47,11 @@ PREFIX_IDS, PREFIX_COUNT, SUFFIX_IDS, SUFFIX_COUNT = range(7, 11)
 
 NGRAM_TABLE = 8
 NGRAM_WEIGHT, NGRAM_SCALE, NGRAM_BUCKETS, NGRAM_DIM, NGRAM_MIN, NGRAM_MAX, NGRAM_MAX_BYTES = range(7)
+
+HEAD_TABLE = 8
+HEAD_WEIGHT, HEAD_BIAS, HEAD_LABELS, HEAD_HIDDEN, HEAD_DIM, HEAD_DOMAIN = range(6)
+HEAD_SCRATCH = 2048
+"""Bytes that ``classify_text`` needs beside what grows with labels, sizes and text."""
 
 STATUS_OK = 0
 STATUS_OFFSETS = 1

@@ -7,13 +7,12 @@ arithmetic to an engine, the meaning of a head to :mod:`edge_demist.specialists`
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,7 +20,9 @@ from . import engines, native
 from .batching import Text, cut, normalized_bytes, reorder
 from .bundle import Bundle
 from .engines.base import Adapter, Engine
+from .engines.native import NativeEngine
 from .errors import EngineUnavailableError, InputError, UnknownTaskError
+from .heads import Heads
 from .native import Kernels
 from .ngrams import Ngrams
 from .normalizers import NORMALIZERS, from_bytes, truncate_utf8
@@ -39,11 +40,12 @@ if TYPE_CHECKING:
 CHUNK = 2048
 """Distinct texts computed at a time; bounds the memory of one call."""
 
+EMPTY = "the text is empty after normalization"
+
 Floats: TypeAlias = "NDArray[np.float32]"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(NamedTuple):
     """A distinct piece of work: normalized bytes for one specialist (None: no task)."""
 
     raw: bytes
@@ -66,6 +68,7 @@ class EdgeDemist:
         kernels = _kernels() if bundle.tokenizer.type == "unigram" or bundle.ngrams is not None else None
         self._tokenizer = _tokenizer(bundle, kernels)
         self._ngrams = Ngrams(bundle, kernels) if bundle.ngrams is not None else None
+        self._heads = Heads(kernels)
         self._engine: Engine = engines.create(bundle, engine, threads)
         self._pid = os.getpid()
 
@@ -197,7 +200,7 @@ class EdgeDemist:
         out = np.empty((len(texts), self.dim), np.float32)
         for begin in range(0, len(texts), batch):
             items, where = self._distinct([(t, task, name) for t in texts[begin : begin + batch]], begin)
-            vectors, _ = self._pooled(items, normalize=normalize)
+            vectors = self._vectors(items, normalize=normalize)
             out[begin : begin + len(where)] = vectors[where]
             if show and sys.stderr.isatty():
                 done = min(begin + batch, len(texts))
@@ -237,10 +240,29 @@ class EdgeDemist:
         if top_k < 0:
             raise InputError(f"top_k must be 0 (all labels) or more, not {top_k}")
         rules = {name: Rule(self.specialist(name), min_accuracy, fpr) for name in dict.fromkeys(names)}
+        if len(many) == 1:
+            return [self._classify_one(many[0], rules[names[0]], top_k)]
         answers: list[Prediction] = []
         for begin in range(0, len(many), CHUNK):
             answers += self._classify_chunk(many[begin : begin + CHUNK], names[begin : begin + CHUNK], rules, top_k)
         return answers
+
+    def _classify_one(self, text: Text, rule: Rule, top_k: int) -> Prediction:
+        """The prediction for one text: one call of the kernels, where that can be."""
+        specialist = rule.specialist
+        reason = _refusal(text)
+        raw = b"" if reason else normalized_bytes(text, specialist.normalizer, 16 * self._bundle.limits.max_bytes)
+        if not raw:
+            return Prediction(_shown(text), specialist.task, "", 0.0, error=reason or EMPTY)
+        tools = self._short(raw)
+        if tools is None:
+            scores, truncated = self._scores([_Item(raw, specialist.task)], {specialist.task: rule})
+            return rule.answer(_shown(text), scores[0], truncated=truncated[0], top_k=top_k)
+        engine, tokenizer = tools
+        cap = specialist.max_tokens
+        row, tokens = engine.classify_text(tokenizer, self._ngrams, self._heads.table(specialist), raw, cap, specialist.adapter)
+        over = tokens == cap and len(tokenizer.encode(raw, cap + 1, add_special_tokens=True)) > cap
+        return rule.answer(_shown(text), row, truncated=over, top_k=top_k)
 
     def _classify_chunk(self, texts: Sequence[Text], names: list[str], rules: Mapping[str, Rule], top_k: int) -> list[Prediction]:
         """Predictions for at most ``CHUNK`` texts."""
@@ -256,32 +278,48 @@ class EdgeDemist:
         answers: list[Prediction] = []
         place = iter(where)
         for i, (text, name) in enumerate(zip(texts, names, strict=True)):
-            shown = from_bytes(text) if isinstance(text, bytes) else text if isinstance(text, str) else repr(text)
+            shown = _shown(text)
             if i in errors:
                 answers.append(Prediction(shown, name, "", 0.0, error=errors[i]))
                 continue
             k = next(place)
             if not items[k].raw:
-                answers.append(Prediction(shown, name, "", 0.0, error="the text is empty after normalization"))
+                answers.append(Prediction(shown, name, "", 0.0, error=EMPTY))
                 continue
             answers.append(rules[name].answer(shown, scores[k], truncated=bool(truncated[k]), top_k=top_k))
         return answers
 
-    def _scores(self, items: Sequence[_Item], rules: Mapping[str, Rule]) -> tuple[list[Floats], NDArray[np.bool_]]:
+    def _scores(self, items: Sequence[_Item], rules: Mapping[str, Rule]) -> tuple[list[list[float]], list[bool]]:
         """P(label) of every item, and whether it was truncated."""
         pooled, truncated = self._pooled(items, normalize=False)
-        raws = [item.raw for item in items]
-        ngrams = self._ngrams.encode_batch(raws) if self._ngrams is not None and items else None
+        ngrams = self._ngrams.encode_batch([item.raw for item in items]) if self._ngrams is not None and items else None
         groups: dict[str, list[int]] = {}
         for k, item in enumerate(items):
             groups.setdefault(str(item.task), []).append(k)
-        scores: list[Floats] = [np.empty(0, np.float32)] * len(items)
+        scores: list[list[float]] = [[]] * len(items)
         for name, members in groups.items():
             index = np.array(members)
-            table = rules[name].specialist.probabilities(pooled[index], ngrams[index] if ngrams is not None else None)
-            for k, row in zip(members, table, strict=True):
+            rows = self._heads.probabilities(rules[name].specialist, pooled[index], ngrams[index] if ngrams is not None else None)
+            for k, row in zip(members, rows, strict=True):
                 scores[k] = row
-        return scores, truncated
+        return scores, truncated.tolist()
+
+    def _vectors(self, items: Sequence[_Item], *, normalize: bool) -> Floats:
+        """Vectors [n, H] of items; one item takes one call of the kernels."""
+        tools = self._short(items[0].raw) if len(items) == 1 else None
+        if tools is None:
+            return self._pooled(items, normalize=normalize)[0]
+        engine, tokenizer = tools
+        special = self.specialist(items[0].task) if items[0].task is not None else None
+        cap, adapter = (self._bundle.limits.max_tokens, None) if special is None else (special.max_tokens, special.adapter)
+        return engine.encode_text(tokenizer, items[0].raw, cap, adapter, normalize)[None]
+
+    def _short(self, raw: bytes) -> tuple[NativeEngine, Tokenizer] | None:
+        """What takes bytes to the answer in one call; None where the engine or the tokenizer cannot, or they are too many."""
+        engine = self.engine
+        if isinstance(engine, NativeEngine) and isinstance(self._tokenizer, Tokenizer) and len(raw) <= self._bundle.limits.max_bytes:
+            return engine, self._tokenizer
+        return None
 
     def _distinct(self, asked: Sequence[tuple[Text, str | None, str]], first: int) -> tuple[list[_Item], list[int]]:
         """Distinct normalized items, and for each text the number of its item."""
@@ -299,8 +337,6 @@ class EdgeDemist:
         limits = self._bundle.limits
         if not items:
             return np.empty((0, self.dim), np.float32), np.zeros(0, np.bool_)
-        if len(items) == 1:
-            return self._pooled_one(items[0], normalize=normalize)
         tasks = [item.task for item in items]
         adapters: list[Adapter | None] = []
         slot: dict[str | None, int] = {}
@@ -324,20 +360,6 @@ class EdgeDemist:
         vectors = np.empty_like(sorted_vectors)
         vectors[order] = sorted_vectors
         return vectors, truncated
-
-    def _pooled_one(self, item: _Item, *, normalize: bool) -> tuple[Floats, NDArray[np.bool_]]:
-        """``_pooled`` of one item: nothing to sort and to put back."""
-        limits = self._bundle.limits
-        special = self.specialist(item.task) if item.task is not None else None
-        cap = special.max_tokens if special is not None else limits.max_tokens
-        raw = truncate_utf8(item.raw, limits.max_bytes)
-        ids, offsets = self._tokenizer.encode_batch([raw], max_tokens=limits.max_tokens + 1, add_special_tokens=True)
-        over = len(ids) > cap
-        if over:
-            ids, offsets = cut(ids, offsets, np.array([cap]), np.array([True]), self._bundle.tokenizer.suffix_ids)
-        adapters = [] if special is None else [special.adapter]
-        vectors = self.engine.encode(ids, offsets, adapters, np.zeros(1, np.int32) if adapters else None, normalize)
-        return vectors, np.array([over or len(raw) < len(item.raw)])
 
 
 def _tokenizer(bundle: Bundle, kernels: Kernels | None) -> Tokenizer | WordPieceTokenizer:
@@ -366,6 +388,11 @@ def _refusal(text: object) -> str | None:
     if not isinstance(text, (str, bytes)):
         return f"expected str or bytes, not {type(text).__name__}"
     return None if text else "the text is empty"
+
+
+def _shown(text: object) -> str:
+    """A text as predictions repeat it."""
+    return from_bytes(text) if isinstance(text, bytes) else text if isinstance(text, str) else repr(text)
 
 
 @contextlib.contextmanager

@@ -67,6 +67,8 @@ FUNCTIONS = {
     "demist_tokenize": 9,
     "demist_ngrams": 6,
     "demist_encode_text": 9,
+    "demist_head": 6,
+    "demist_classify_text": 10,
 }
 """Exported functions and their number of arguments."""
 
@@ -98,6 +100,14 @@ class Kernels(Protocol):
     def encode_text(self) -> Callable[..., int]:
         """``kernels.text.encode_text``."""
 
+    @property
+    def head(self) -> Callable[..., int]:
+        """``kernels.head.head``."""
+
+    @property
+    def classify_text(self) -> Callable[..., int]:
+        """``kernels.text.classify_text``."""
+
 
 class Library(NamedTuple):
     """The functions of one loaded library."""
@@ -109,6 +119,8 @@ class Library(NamedTuple):
     tokenize: Callable[..., int]
     ngrams: Callable[..., int]
     encode_text: Callable[..., int]
+    head: Callable[..., int]
+    classify_text: Callable[..., int]
 
 
 def machine() -> str:

@@ -12,6 +12,9 @@ from types import MappingProxyType
 
 _SCHEME = re.compile(r"^https?://", re.IGNORECASE)
 _HOST_END = re.compile(r"[/?#]")
+_SERVICE = re.compile(
+    r"^(?:www|api|cdn|static|assets|img|images|ns|mx|smtp|imap|pop|autodiscover|autoconfig)\d*\.(?!(?:co|com|net|org|ac|gov|edu)\.[^.]*$)(?=[^.]+\.)"
+)
 
 
 def identity(text: str) -> str:
@@ -45,6 +48,18 @@ def site(text: str) -> str:
     return name[4:] if name.startswith("www.") and "." in name[4:] else name
 
 
+def owner(text: str) -> str:
+    """:func:`hostname` without leading labels of services that any owner of a domain may run (``www2.``, ``api.``, ``ns1.``).
+
+    They are taken away while at least two labels stay, and not before what looks like a public suffix (``api.co.uk``). Labels that say
+    what a host is for to people (``mail.``, ``forum.``, ``shop.``) stay.
+    """
+    name = hostname(text)
+    while found := _SERVICE.match(name):
+        name = name[found.end() :]
+    return name
+
+
 def url(text: str) -> str:
     """Strip blanks and ``http://`` or ``https://``; lower-case the host part (RFC 3986, section 3.2.2)."""
     bare = _SCHEME.sub("", text.strip(), count=1)
@@ -53,7 +68,9 @@ def url(text: str) -> str:
     return bare[:cut].lower() + bare[cut:]
 
 
-NORMALIZERS: Mapping[str, Callable[[str], str]] = MappingProxyType({"identity": identity, "hostname": hostname, "site": site, "url": url})
+NORMALIZERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
+    {"identity": identity, "hostname": hostname, "site": site, "owner": owner, "url": url}
+)
 
 
 def to_bytes(text: str) -> bytes:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from .errors import InputError
 from .specialists import Specialist
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 UNKNOWN = "unknown"
 """Label of an answer held back by ``min_accuracy``."""
@@ -53,25 +47,25 @@ class Rule:
         self._alarm = specialist.threshold("fpr", fpr) if fpr is not None and specialist.kind == "alarm" else None
         if fpr is not None and specialist.kind != "alarm":
             raise InputError(f"fpr applies to alarm tasks; {specialist.task!r} is a category task (use min_accuracy)")
-        positive = set(specialist.positive_labels)
-        self._positive = np.array([label in positive for label in specialist.labels])
 
-    def answer(self, text: str, scores: NDArray[np.float32], *, truncated: bool, top_k: int) -> Prediction:
+    def answer(self, text: str, scores: Sequence[float], *, truncated: bool, top_k: int) -> Prediction:
         """The prediction for P(label) ``scores``."""
         specialist = self.specialist
-        alarm = float(scores[self._positive].sum()) if specialist.kind == "alarm" else 0.0
-        best = int(scores.argmax())
-        if self._alarm is not None:
-            allowed = self._positive if alarm >= self._alarm else ~self._positive
-            best = int(np.where(allowed, scores, -1.0).argmax())
-        score = float(scores[best])
+        alarm, best = 0.0, scores.index(max(scores))
+        if specialist.kind == "alarm":
+            positive = specialist.positive
+            alarm = sum([scores[i] for i in positive])
+            if self._alarm is not None and (best in positive) != (alarm >= self._alarm):
+                allowed = [i for i in range(len(scores)) if (i in positive) == (alarm >= self._alarm)]
+                best = max(allowed, key=scores.__getitem__, default=best)
+        score = scores[best]
         label = specialist.labels[best]
         if self._floor is not None and score < self._floor:
             label = UNKNOWN
         ranked = None
         if top_k != 1:
-            order = np.argsort(-scores, kind="stable")[: top_k or None]
-            ranked = MappingProxyType({specialist.labels[j]: float(scores[j]) for j in order})
+            order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[: top_k or None]
+            ranked = MappingProxyType({specialist.labels[j]: scores[j] for j in order})
         return Prediction(text, specialist.task, label, score, alarm, ranked, truncated)
 
 

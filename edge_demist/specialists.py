@@ -79,31 +79,40 @@ class Specialist:
             raise BundleError(f"{where}: temperature {self.temperature} is out of range")
 
     @functools.cached_property
-    def _columns(self) -> tuple[Floats, Floats | None, Floats]:
-        """Labels, divided by the temperature, and the domain as one more column: float32 [H, C + 1], [dim, C + 1], [C + 1]."""
+    def rows(self) -> tuple[Floats, Floats, int]:
+        """The head as the kernels read it: float32 [labels + 1, H + dim], float32 [labels + 1], dim.
+
+        A row a label, divided by the temperature, and the domain as one more row; ``dim`` is 0 where no n-grams are taken.
+        """
         count, hidden = len(self.labels), len(self.weight)
         parts = (self.ngram_weight, self.domain_ngram_weight)
         dim = next((len(part) for part in parts if part is not None), 0)
-        pooled, ngrams = np.zeros((hidden, count + 1), np.float32), np.zeros((dim, count + 1), np.float32)
-        bias = np.zeros(count + 1, np.float32)
-        pooled[:, :count], bias[:count] = self.weight / np.float32(self.temperature), self.bias / np.float32(self.temperature)
+        weight, bias = np.zeros((count + 1, hidden + dim), np.float32), np.zeros(count + 1, np.float32)
+        temperature = np.float32(self.temperature)
+        weight[:count, :hidden], bias[:count] = (self.weight / temperature).T, self.bias / temperature
         if self.ngram_weight is not None:
-            ngrams[:, :count] = self.ngram_weight / np.float32(self.temperature)
+            weight[:count, hidden:] = (self.ngram_weight / temperature).T
         if self.domain_weight is not None:
-            pooled[:, count], bias[count] = self.domain_weight, self.domain_bias
+            weight[count, :hidden], bias[count] = self.domain_weight, self.domain_bias
         if self.domain_ngram_weight is not None:
-            ngrams[:, count] = self.domain_ngram_weight
-        return pooled, ngrams if dim else None, bias
+            weight[count, hidden:] = self.domain_ngram_weight
+        return weight, bias, dim
+
+    @functools.cached_property
+    def positive(self) -> tuple[int, ...]:
+        """Numbers of the positive labels."""
+        return tuple(i for i, label in enumerate(self.labels) if label in self.positive_labels)
 
     def probabilities(self, pooled: Floats, ngrams: Floats | None) -> Floats:
         """P(label), float32 [n, labels], from pooled float32 [n, H] and n-gram vectors float32 [n, dim].
 
-        The softmax of the logits over the temperature, times P(in domain) where the specialist has a domain head.
+        The softmax of the logits over the temperature, times P(in domain) where the specialist has a domain head. The native
+        engine computes the same in ``kernels.head``.
         """
-        weight, ngram_weight, bias = self._columns
-        logits = pooled @ weight
-        if ngram_weight is not None and ngrams is not None:
-            logits += ngrams @ ngram_weight
+        weight, bias, dim = self.rows
+        logits = pooled @ weight[:, : len(self.weight)].T
+        if dim and ngrams is not None:
+            logits += ngrams @ weight[:, len(self.weight) :].T
         logits += bias
         scores, domain = logits[:, :-1], logits[:, -1:]
         scores -= scores.max(axis=1, keepdims=True)
@@ -116,7 +125,7 @@ class Specialist:
 
     def alarm_score(self, scores: Floats) -> float:
         """Probability that the answer is one of the positive labels, from P(label) float32 [labels]."""
-        return float(sum(scores[self.labels.index(label)] for label in self.positive_labels))
+        return float(sum(scores[i] for i in self.positive))
 
     def threshold(self, kind: str, level: float) -> float:
         """Score for a level of ``accuracy`` or ``fpr``; the next stricter one where the level is not in the table.

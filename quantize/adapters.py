@@ -89,7 +89,7 @@ def read_specialist(folder: Path, arch: Architecture, ngram_dim: int | None) -> 
 
 
 def read_lora(folder: Path, arch: Architecture) -> dict[Site, tuple[Float, Float]]:
-    """Read a PEFT LoRA folder; returns (A float32 [K, r], B float32 [r, N]) a site, alpha/r folded into B.
+    """Read a PEFT LoRA folder; returns (A float32 [K, r], B float32 [r, N]) a site, alpha/r folded into B, ranks of zeros left out.
 
     Scaling is alpha/r, or alpha/√r with ``use_rslora`` (Kalajdzievski, 2023), as in PEFT.
     """
@@ -147,7 +147,9 @@ def _pair(site: Site, halves: Mapping[str, Float], config: Mapping[str, object],
     if not isinstance(alpha, int | float) or not math.isfinite(alpha):
         raise CheckpointError(f"{path}: lora_alpha {alpha!r} is not a number")
     scaling = alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
-    return np.ascontiguousarray(a.T), np.ascontiguousarray(b.T * np.float32(scaling))
+    used = np.flatnonzero(a.any(axis=1) & b.any(axis=0))
+    used = used if len(used) else np.array([0])  # an adapter without effect keeps its place
+    return np.ascontiguousarray(a[used].T), np.ascontiguousarray(b[:, used].T * np.float32(scaling))
 
 
 def site_shape(target: str, arch: Architecture) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_demist.normalizers import NORMALIZERS, from_bytes, hostname, identity, site, to_bytes, truncate_utf8, url
+from edge_demist.normalizers import NORMALIZERS, from_bytes, hostname, identity, owner, site, to_bytes, truncate_utf8, url
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,27 @@ def test_url(given_text, expected):
 )
 def test_site(given_text, expected):
     assert site(given_text) == expected
+
+
+@pytest.mark.parametrize(
+    ("given_text", "expected"),
+    [
+        ("WWW2.Example.COM.", "example.com"),
+        ("cdn.api.example.com", "example.com"),
+        ("ns1.example.co.uk", "example.co.uk"),
+        ("api.co.uk", "api.co.uk"),
+        ("img.com.br", "img.com.br"),
+        ("static.com.evil.example", "com.evil.example"),
+        ("api.com", "api.com"),
+        ("mail.example.com", "mail.example.com"),
+        ("apis.example.com", "apis.example.com"),
+        ("api..com", "api..com"),
+        ("ns.", "ns"),
+        ("", ""),
+    ],
+)
+def test_owner(given_text, expected):
+    assert owner(given_text) == expected
 
 
 @given(st.text())

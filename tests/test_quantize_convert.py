@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,26 @@ def test_specialists_carry_scaling_and_base_hash(bundle: Path) -> None:
     assert np.array_equal(tensors["lora.1.q.A"], peft[f"{stem}.lora_A.weight"].T)
     assert np.array_equal(tensors["lora.1.q.B"], peft[f"{stem}.lora_B.weight"].T * np.float32(2))
     assert "lora.0.q.A" not in tensors
+
+
+def test_ranks_of_zeros_are_left_out(tmp_path: Path, bundle: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(bundle.parent / "checkpoint", checkpoint)
+    path = checkpoint / "adapters/dga/adapter_model.safetensors"
+    _, peft = safetensors.read(path)
+    changed = {name: np.array(tensor) for name, tensor in peft.items()}
+    query, value = (f"base_model.model.encoder.layer.1.attention.self.{name}" for name in ("query", "value"))
+    changed[f"{query}.lora_A.weight"][0] = 0
+    changed[f"{query}.lora_B.weight"][:, 0] = 0
+    changed[f"{value}.lora_B.weight"][:] = 0
+    safetensors.write(path, changed)
+    convert_checkpoint(checkpoint, tmp_path / "bundle", name="tiny")
+    _, before = safetensors.read(bundle / "specialists/dga.safetensors")
+    _, after = safetensors.read(tmp_path / "bundle/specialists/dga.safetensors")
+    assert np.array_equal(after["lora.1.q.A"], before["lora.1.q.A"][:, 1:])
+    assert np.array_equal(after["lora.1.q.B"], before["lora.1.q.B"][1:])
+    assert after["lora.1.v.A"].shape[1] == 1
+    assert not after["lora.1.v.B"].any()
 
 
 def test_same_inputs_give_the_same_bundle(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,9 +91,37 @@ def test_records(run):
     assert record["command"]["seed"] == "1"
     assert set(record["data_sha256"]) == {"train", "dev"}
     assert 0 <= record["dev"]["ece"] <= 1
+    assert 6 <= record["dev"]["ranks"] < 24  # six matrices of rank 4 at most
     base = json.loads((run / "base" / "checkpoint" / "training.json").read_text())
     assert base["steps"] == 6
     assert base["data_sha256"]
+
+
+def test_cut_ranks_keeps_the_share_of_the_norm_it_is_asked_for():
+    import peft
+    import torch
+    from transformers import BertConfig, BertModel
+
+    from tools.train import specialist
+
+    config = BertConfig(vocab_size=30, hidden_size=64, num_hidden_layers=1, num_attention_heads=2, intermediate_size=128)
+    lora = peft.LoraConfig(r=8, lora_alpha=8, target_modules=["query", "output.dense"], task_type="FEATURE_EXTRACTION")
+    model = peft.get_peft_model(BertModel(config), lora).base_model.model
+    pairs = {n: (m.lora_A["default"].weight, m.lora_B["default"].weight) for n, m in model.named_modules() if hasattr(m, "lora_A")}
+    for _, up in pairs.values():
+        torch.nn.init.normal_(up, std=0.1)
+        up.data[:, 3:] *= 0.01
+    before = {n: (up @ down).detach().clone() for n, (down, up) in pairs.items()}
+    kept = specialist.cut_ranks(model, 0.9)
+    assert set(kept) == set(pairs)
+    for name, (down, up) in pairs.items():
+        after = (up @ down).detach()
+        assert 1 <= kept[name] <= 3
+        assert (after**2).sum() >= 0.9 * (before[name] ** 2).sum() - 1e-6
+        assert not up[:, kept[name] :].any()
+        assert not down[kept[name] :].any()
+        error = ((after - before[name]) ** 2).sum() / (before[name] ** 2).sum()
+        assert error <= 0.1 + 1e-5
 
 
 def test_training_resumes(run, data, tmp_path):

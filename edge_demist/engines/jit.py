@@ -36,6 +36,8 @@ class JitKernels:
     tokenize: Callable[..., int]
     ngrams: Callable[..., int]
     encode_text: Callable[..., int]
+    head: Callable[..., int]
+    classify_text: Callable[..., int]
 
 
 class JitEngine(NativeEngine):

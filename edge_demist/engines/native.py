@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edge_demist.bundle import Bundle
     from edge_demist.engines.tables import PackedAdapter, Table
     from edge_demist.native import Kernels
+    from edge_demist.ngrams import Ngrams
     from edge_demist.tokenizer import Tokenizer
 
 BLOCK_TOKENS = 128
@@ -154,6 +155,51 @@ class NativeEngine:
         if status < 0:
             self.fail(status)
         return out
+
+    def classify_text(
+        self, tokenizer: Tokenizer, ngrams: Ngrams | None, head: Table, text: bytes, max_tokens: int, adapter: Adapter
+    ) -> tuple[list[float], int]:
+        """One string from bytes to P(label) in one call of the kernels, with the bits of the batch.
+
+        Args:
+            tokenizer: made over the same bundle.
+            ngrams: made over the same bundle; needed by a head that takes n-grams.
+            head: made by ``tables.head_table`` for this bundle.
+            text: any bytes, already normalized.
+            max_tokens: cut the row to this many tokens.
+            adapter: the specialist's.
+
+        Returns:
+            A probability a label, and the number of tokens read.
+
+        Raises:
+            InputError: the text has no token at all, or the head is made for other vectors.
+        """
+        hidden, limit = self.architecture.hidden_size, min(max_tokens, self.architecture.max_positions)
+        table = self._table((adapter,)) if adapter.layers else None
+        rank = 0 if table is None else int(table.numbers[abi.ADAPTER_MAX_RANK])
+        labels, dim = int(head.numbers[abi.HEAD_LABELS]), int(head.numbers[abi.HEAD_DIM])
+        ngrams = ngrams if dim else None
+        if int(head.numbers[abi.HEAD_HIDDEN]) != hidden or dim != (ngrams.dim if ngrams is not None else 0):
+            raise InputError(f"a head for vectors of {int(head.numbers[abi.HEAD_HIDDEN])} and n-grams of {dim} numbers does not fit")
+        own = abi.HEAD_SCRATCH + 4 * (hidden + labels) + 8 * dim + (0 if ngrams is None else ngrams.max_bytes)
+        out = np.empty(labels, np.float32)
+        tokens = self.kernels.classify_text(
+            self._model.address,
+            tokenizer.table_address,
+            0 if ngrams is None else ngrams.table_address,
+            head.address,
+            native.address(np.frombuffer(text or b"\0", np.uint8)),
+            len(text),
+            limit,
+            self._text_scratch(len(text) + own // 64 + 1, limit, rank),
+            native.address(out),
+            0 if table is None else table.address,
+        )
+        if tokens < 0:
+            self.fail(tokens)
+        numbers: list[float] = out.tolist()
+        return numbers, tokens
 
     def _text_scratch(self, length: int, tokens: int, rank: int) -> int:
         """Address of this thread's scratch memory for ``encode_text``; see ``kernels.text`` for its layout."""

@@ -161,3 +161,17 @@ def adapter_table(packed: Sequence[PackedAdapter]) -> Table:
     """The table of the adapters of one call."""
     header = np.array([len(packed), max((p.rank for p in packed), default=0)], np.int64)
     return _table(np.concatenate([header, *(p.entries for p in packed)]), [a for p in packed for a in p.kept])
+
+
+def head_table(weight: NDArray[np.float32], bias: NDArray[np.float32], dim: int, *, domain: bool) -> Table:
+    """The table of a head.
+
+    Args:
+        weight: float32 [labels + 1, H + dim], contiguous; the last row is the domain's.
+        bias: float32 [labels + 1].
+        dim: numbers of the n-gram vector that the head takes; 0 for none.
+        domain: whether the last row counts.
+    """
+    numbers = np.zeros(abi.HEAD_TABLE, np.int64)
+    numbers[: abi.HEAD_DOMAIN + 1] = address(weight), address(bias), len(bias) - 1, weight.shape[1] - dim, dim, domain
+    return _table(numbers, (weight, bias))

@@ -16,7 +16,7 @@ import numba
 from llvmlite import ir
 from numba import types
 
-from edge_demist.kernels import encoder, isa, isa_arm, isa_generic, isa_maddubs, isa_x86, ngrams, text, tokenizer
+from edge_demist.kernels import encoder, head, isa, isa_arm, isa_generic, isa_maddubs, isa_x86, ngrams, text, tokenizer
 
 X86 = "x86_64-unknown-linux-gnu"
 ARM = "aarch64-unknown-linux-gnu"
@@ -48,6 +48,8 @@ EXPORTS = {
     "demist_tokenize": (tokenizer.tokenize, 9),
     "demist_ngrams": (ngrams.ngrams, 6),
     "demist_encode_text": (text.encode_text, 9),
+    "demist_head": (head.head, 6),
+    "demist_classify_text": (text.classify_text, 10),
 }
 """Exported name -> (function, number of int64 arguments); every one returns int64."""
 

@@ -1,10 +1,12 @@
 # mypy: ignore-errors
-"""One string from bytes to vector in one call, for the latency of a single item."""
+"""One string in one call, for the latency of a single item: from bytes to its vector, or to a specialist's probabilities."""
 
 from numba import njit
 
-from edge_demist.kernels.encoder import encode
-from edge_demist.kernels.simd import store_i32
+from edge_demist.kernels.encoder import HIDDEN_AT, encode
+from edge_demist.kernels.head import DIM_AT, LABELS_AT, head_row
+from edge_demist.kernels.ngrams import MAX_BYTES_AT, ngram_row
+from edge_demist.kernels.simd import load_i64, store_i32
 from edge_demist.kernels.tokenizer import tokenize_row
 from edge_demist.kernels.vectors import OPTIONS
 
@@ -27,3 +29,27 @@ def encode_text(model, tokenizer, text, length, max_tokens, normalize, scratch, 
     store_i32(index, 0)
     status = encode(model, token_ids, offsets, 1, adapters, index, normalize, encoder_scratch, out)
     return count if status == 0 else status
+
+
+@njit(**OPTIONS)
+def classify_text(model, tokenizer, ngram_table, head, text, length, max_tokens, scratch, out, adapters):
+    """P(label) of one string under one specialist, float32 [labels]; the number of tokens, or a status as in ``encode``.
+
+    ``ngram_table``: 0 where the head takes no n-grams.  Scratch: pooled vector, n-gram vector, logits, the n-grams' scratch,
+    then that of ``encode_text``, in this order; ``HEAD_SCRATCH`` of ``edge_demist.abi`` holds what does not depend on the sizes.
+    """
+    pooled = (scratch + 63) & ~63
+    features = pooled + 4 * load_i64(model + HIDDEN_AT)
+    logits = features + 4 * load_i64(head + DIM_AT)
+    ngram_scratch = logits + 4 * ((load_i64(head + LABELS_AT) + 48) & ~15)
+    own = ngram_scratch
+    if ngram_table != 0:
+        own += 4 * load_i64(head + DIM_AT) + 4 * 256 + load_i64(ngram_table + MAX_BYTES_AT) + 64
+    own = (own + 63) & ~63
+    count = encode_text(model, tokenizer, text, length, max_tokens, 0, own, pooled, adapters)
+    if count < 0:
+        return count
+    if ngram_table != 0:
+        ngram_row(ngram_table, text, length, features, ngram_scratch)
+    head_row(head, pooled, features, out, logits)
+    return count

@@ -31,9 +31,9 @@ class Task:
 TASKS = {
     t.name: t
     for t in (
-        Task("hostname-category", "site", "category", 64),
-        Task("hostname-threat", "site", "alarm", 64, ("malicious",)),
-        Task("dga", "site", "alarm", 64, ("dga",)),
+        Task("hostname-category", "owner", "category", 64),
+        Task("hostname-threat", "owner", "alarm", 64, ("malicious",)),
+        Task("dga", "owner", "alarm", 64, ("dga",)),
         Task("url-phishing", "url", "alarm", 128, ("malicious",)),
         Task("dns-tunnel", "hostname", "alarm", 128, ("tunnel",)),
         Task("uri-attack", "identity", "alarm", 128, ("xss", "path-traversal", "sqli", "cmd-injection", "open-redirect")),

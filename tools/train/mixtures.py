@@ -169,7 +169,7 @@ class Mixture:
             column = pd.read_parquet(self.data / "corpus" / f"{kind}.parquet")["text"]
             column = column[column.str.len() >= 12] if kind in ("path", "payload") else column
             texts += list(column.sample(min(share, len(column)), random_state=2))
-        if self.task.normalizer in ("hostname", "site"):
+        if self.task.normalizer in ("hostname", "site", "owner"):
             texts = [t for t in texts if any(c in t for c in " /:;='\"<>\\") or not t.isascii()]
         return features(self.pack(list(own))), features(self.pack(texts))
 

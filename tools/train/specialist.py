@@ -139,6 +139,29 @@ def train(
     return time.monotonic() - began
 
 
+def cut_ranks(model: nn.Module, energy: float) -> dict[str, int]:
+    """Replace each adapter B A by the fewest singular vectors that hold ``energy`` of its squared norm; returns the ranks kept.
+
+    The matrices keep their shapes, the ranks left over are zero: ``quantize`` leaves them out.
+    """
+    kept = {}
+    for name, module in model.named_modules():
+        if not isinstance(module, peft.tuners.lora.LoraLayer):
+            continue
+        down, up = module.lora_A["default"].weight, module.lora_B["default"].weight
+        with torch.no_grad():
+            q_up, r_up = torch.linalg.qr(up.double())
+            q_down, r_down = torch.linalg.qr(down.double().T)
+            u, values, v = torch.linalg.svd(r_up @ r_down.T)
+            share = torch.cumsum(values**2, 0) / (values**2).sum().clamp_min(1e-30)
+            rank = min(len(values), int((share < energy).sum()) + 1)
+            root = values[:rank].sqrt()
+            up.zero_()[:, :rank] = (q_up @ u[:, :rank] * root).to(up.dtype)
+            down.zero_()[:rank] = ((q_down @ v[:rank].T * root).T).to(down.dtype)
+        kept[name] = rank
+    return kept
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Command line."""
     p = argparse.ArgumentParser(
@@ -150,6 +173,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--out", type=Path, required=True, help="folder of adapters; <task>/ is made in it")
     p.add_argument("--epochs", type=int, default=3)
     p.add_argument("--rank", type=int, default=16)
+    p.add_argument("--energy", type=float, default=0.9, help="share of each adapter's squared norm to keep; 1 keeps every rank")
     p.add_argument("--layers", type=int, default=1, help="how many upper layers get an adapter")
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--tokens", type=int, default=2048, help="tokens a batch")
@@ -207,6 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         inverse = (counts.sum() / np.maximum(counts, 1)) ** args.balance
         weights = torch.tensor(inverse / inverse[mixture.train_y].mean(), dtype=torch.float32)
     seconds = 0.0 if args.reuse else train(net, model, head, mixture.rounds(), args, weights)
+    ranks = cut_ranks(model, args.energy) if args.energy < 1 else {}
     dev = mixture.dev()
     pooled, ngrams = features(net, table, model, dev, args.first_layer)
     combined = calibration.combine(head.weight.detach().numpy(), head.bias.detach().numpy(), columns, pooled, ngrams, dev.y)
@@ -218,6 +243,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     domain = calibration.fit_domain(*mixture.domain_features(features_of))
     result = calibration.calibrate(TASKS[args.task], labels, logits, dev.y, domain.probability(pooled, ngrams))
     result["held_out"] = mixture.score_held_out(lambda rows: combined.logits(*features_of(rows)).argmax(1))
+    result["ranks"] = sum(ranks.values())
     result["share"] = {"encoder": combined.encoder_factor, "ngrams": combined.ngram_factor}
     write(args, wrapped, combined, domain, labels, result, mixture, seconds)
     print(json.dumps({"task": args.task, **{k: result[k] for k in ("accuracy", "macro_f1", "ece", "held_out")}}), flush=True)

@@ -1,0 +1,56 @@
+"""Probabilities of the specialists by the compiled kernel; by numpy where no kernel runs."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import native
+from .engines import tables
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .engines.tables import Table
+    from .native import Kernels
+    from .specialists import Specialist
+
+
+class Heads:
+    """The heads of a bundle's specialists as tables of the kernels.  Thread-safe."""
+
+    def __init__(self, kernels: Kernels | None) -> None:
+        self.kernels = kernels
+        self._tables: dict[str, Table] = {}
+        self._local = threading.local()
+
+    def table(self, specialist: Specialist) -> Table:
+        """The specialist's head as the kernels read it."""
+        found = self._tables.get(specialist.task)
+        if found is None:
+            weight, bias, dim = specialist.rows
+            found = tables.head_table(weight, bias, dim, domain=specialist.domain_weight is not None)
+            self._tables[specialist.task] = found
+        return found
+
+    def probabilities(self, specialist: Specialist, pooled: NDArray[np.float32], ngrams: NDArray[np.float32] | None) -> list[list[float]]:
+        """P(label) of each row; see :meth:`Specialist.probabilities`."""
+        if self.kernels is None:
+            numbers: list[list[float]] = specialist.probabilities(pooled, ngrams).tolist()
+            return numbers
+        count = len(specialist.labels)
+        if getattr(self._local, "room", 0) < count:
+            self._local.room, self._local.memory = count, native.aligned(4 * count + 256)
+        out = np.empty((len(pooled), count), np.float32)
+        self.kernels.head(
+            self.table(specialist).address,
+            native.address(pooled),
+            0 if ngrams is None else native.address(ngrams),
+            len(pooled),
+            native.address(out),
+            native.address(self._local.memory),
+        )
+        rows: list[list[float]] = out.tolist()
+        return rows
