@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from . import engines, native
+from . import engines
 from .batching import Text, cut, normalized_bytes, reorder
 from .bundle import Bundle
 from .engines.base import Adapter, Engine
 from .engines.native import NativeEngine
-from .errors import EngineUnavailableError, InputError, UnknownTaskError
+from .errors import InputError, UnknownTaskError
 from .heads import Heads
 from .native import Kernels
 from .ngrams import Ngrams
@@ -65,7 +65,7 @@ class EdgeDemist:
         self._threads = threads
         self._lock = threading.Lock()
         self._specialists: dict[str, Specialist] = {}
-        kernels = _kernels() if bundle.tokenizer.type == "unigram" or bundle.ngrams is not None else None
+        kernels = engines.kernels() if bundle.tokenizer.type == "unigram" or bundle.ngrams is not None else None
         self._tokenizer = _tokenizer(bundle, kernels)
         self._ngrams = Ngrams(bundle, kernels) if bundle.ngrams is not None else None
         self._heads = Heads(kernels)
@@ -369,18 +369,6 @@ def _tokenizer(bundle: Bundle, kernels: Kernels | None) -> Tokenizer | WordPiece
 
         return WordPieceTokenizer(bundle)
     return Tokenizer(bundle, kernels)
-
-
-def _kernels() -> Kernels:
-    """Compiled tokenizer and n-gram functions: the shipped library, or Numba's where none fits this CPU."""
-    try:
-        return native.load()
-    except EngineUnavailableError as missing:
-        try:
-            from .engines import jit
-        except ImportError:
-            raise missing from None
-        return jit.kernels()
 
 
 def _refusal(text: object) -> str | None:

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.generators import cmdline_attack, cmdline_dev, cmdline_slots, service_names, templates, uri_commands, user_agent, well_known
+from tools.generators import (
+    cmdline_attack,
+    cmdline_dev,
+    cmdline_slots,
+    filename,
+    service_names,
+    templates,
+    uri_commands,
+    user_agent,
+    well_known,
+)
 from tools.generators.templates import fill, groups, unfilled
 
 AGENT_LABELS = {"http-library", "browser-desktop", "feed-media-client", "mobile-app", "attack-tool", "crawler-bot", "tv-console-iot"}
@@ -172,3 +182,29 @@ def test_local_names_are_names() -> None:
     assert {label for _, label, _ in rows} == {"legit"}
     assert all(re.fullmatch(r"[a-z0-9_.-]{2,80}", text) for text, _, _ in rows)
     assert sum(text.endswith((".local", ".arpa")) for text, _, _ in rows) > 150
+
+
+FILE_LABELS = {"source-code", "script", "config", "document", "media", "archive-binary", "database", "keys-credentials", "backup", "log",
+               "vcs-metadata"}  # fmt: skip
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32))
+def test_file_names_have_labels_and_nothing_unfilled(seed: int) -> None:
+    rows = filename.generate(random.Random(seed), 110)
+    assert rows == filename.generate(random.Random(seed), 110)
+    assert {label for _, label, _ in rows} == FILE_LABELS
+    for text, _, _ in rows:
+        assert not unfilled(text, filename.SLOTS), text
+        assert not text.endswith((".", "/", " ")), text
+
+
+def test_an_ending_says_one_class() -> None:
+    """Drawn names with one dot: their ending belongs to one class."""
+    seen: dict[str, set[str]] = {}
+    for text, label, _ in filename.generate(random.Random(1), 20_000):
+        name = re.split(r"[/\\]", text.lower())[-1]
+        if label not in ("vcs-metadata", "config") and name.count(".") == 1:
+            seen.setdefault(name.rpartition(".")[2], set()).add(label)
+    assert len(seen) > 150
+    assert not {ending: labels for ending, labels in seen.items() if len(labels) > 1}

@@ -10,12 +10,31 @@ from edge_demist.errors import EngineUnavailableError, InputError
 
 if TYPE_CHECKING:
     from edge_demist.bundle import Bundle
+    from edge_demist.native import Kernels
 
 ENGINE_VARIABLE = "EDGE_DEMIST_ENGINE"
 ENGINES = ("native", "jit", "onnxruntime")
 """Names of the engines, in the order in which ``auto`` tries them."""
 
-__all__ = ["ENGINES", "ENGINE_VARIABLE", "LORA_TARGETS", "Adapter", "Engine", "create"]
+__all__ = ["ENGINES", "ENGINE_VARIABLE", "LORA_TARGETS", "Adapter", "Engine", "create", "kernels"]
+
+
+def kernels() -> Kernels:
+    """Compiled tokenizer, n-grams and heads: the shipped library, or Numba's where none fits this CPU.
+
+    Raises:
+        EngineUnavailableError: neither can be had.
+    """
+    from edge_demist import native
+
+    try:
+        return native.load()
+    except EngineUnavailableError as missing:
+        try:
+            from edge_demist.engines import jit
+        except ImportError:
+            raise missing from None
+        return jit.kernels()
 
 
 def _native(bundle: Bundle, threads: int) -> Engine:

@@ -17,6 +17,7 @@ from tools.generators import (
     cmdline_dev,
     dga,
     dns_legit,
+    filename,
     service_names,
     tunnel,
     uri,
@@ -41,6 +42,7 @@ GENERATORS: Mapping[str, Generator] = MappingProxyType(
         "cmdline-admin": cmdline_admin.generate,
         "cmdline-attack": cmdline_attack.generate,
         "cmdline-dev": cmdline_dev.generate,
+        "filename": filename.generate,
         "user-agent": user_agent.generate,
         "well-known": well_known.generate,
     }

@@ -23,6 +23,7 @@ from tools.generators import (
     dga,
     dns_legit,
     drop_known,
+    filename,
     service_names,
     tunnel,
     uri,
@@ -36,7 +37,7 @@ from tools.generators import (
 from .data import TASKS, Rows, normalized, pack, read_table, sha256_file
 
 GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 9600, "cmdline": 3800, "url-phishing": 4000, "hostname-threat": 5000,
-             "user-agent": 3000}  # fmt: skip
+             "filename": 2000, "user-agent": 3000}  # fmt: skip
 """Generated rows a round."""
 
 HOSTS = {"dga": 6000, "hostname-threat": 3000}
@@ -252,6 +253,10 @@ def _agent_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     return m.add(*m.real(), user_agent.generate(rng, m._generated))
 
 
+def _filename_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
+    return m.add(*m.real(), filename.generate(rng, m._generated))
+
+
 _ROUNDS: dict[str, Callable[[Mixture, random.Random], tuple[list[str], list[str]]]] = {
     "dga": _dga_round,
     "hostname-threat": _threat_round,
@@ -260,4 +265,5 @@ _ROUNDS: dict[str, Callable[[Mixture, random.Random], tuple[list[str], list[str]
     "uri-attack": _uri_round,
     "cmdline": _cmdline_round,
     "user-agent": _agent_round,
+    "filename": _filename_round,
 }
