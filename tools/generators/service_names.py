@@ -86,6 +86,8 @@ _INTERNAL = (
 def hosts(rng: random.Random, names: Sequence[tuple[str, str]], count: int) -> list[tuple[str, str, str]]:
     """Draw ``count`` rows ``(service.name, label, "service")``, equally many of each label, from ``names`` of two labels.
 
+    Every fourth service is ``mail``, which stands before more domains than any other.
+
     Args:
         rng: source of chance.
         names: pairs of a registered domain and its class.
@@ -98,7 +100,8 @@ def hosts(rng: random.Random, names: Sequence[tuple[str, str]], count: int) -> l
         own = [name for name, known in names if known == label and name.count(".") == 1]
         for name in rng.choices(own, k=count // len(classes)) if own else ():
             number = str(rng.randint(1, 9)) if rng.random() < 0.1 else ""
-            rows.append((f"{rng.choice(services)}{number}.{name}", label, "service"))
+            service = "mail" if rng.random() < 0.25 else rng.choice(services)
+            rows.append((f"{service}{number}.{name}", label, "service"))
     return rows
 
 

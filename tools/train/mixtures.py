@@ -40,7 +40,7 @@ GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 9600, "cmdline": 380
              "filename": 2000, "user-agent": 3000}  # fmt: skip
 """Generated rows a round."""
 
-HOSTS = {"dga": 6000, "hostname-threat": 3000}
+HOSTS = {"dga": 6000, "hostname-threat": 2000}
 """Names of the table under service labels a round, equally many of each class; the n-gram columns get them as well."""
 LOCAL = 2000
 """Names of local networks a round, for the same tasks."""
