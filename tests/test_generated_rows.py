@@ -208,3 +208,12 @@ def test_an_ending_says_one_class() -> None:
             seen.setdefault(name.rpartition(".")[2], set()).add(label)
     assert len(seen) > 150
     assert not {ending: labels for ending, labels in seen.items() if len(labels) > 1}
+
+
+def test_categories_of_services_are_plain() -> None:
+    listed = [name for line in templates.lines("well_known_categories.txt") for name in line.split()[1:]]
+    assert len(listed) == len(set(listed)) > 300
+    rows = well_known.category_rows(random.Random(1), 2)
+    assert len(rows) == 4 * len(listed)
+    assert all(any(text == name or text.endswith("." + name) for name in listed) for text, _, _ in rows[:200])
+    assert {label for _, label, _ in rows} == {line.split()[0] for line in templates.lines("well_known_categories.txt")}

@@ -124,6 +124,25 @@ def test_cut_ranks_keeps_the_share_of_the_norm_it_is_asked_for():
         assert error <= 0.1 + 1e-5
 
 
+@pytest.mark.parametrize("task", ["dga", "filename", "hostname-category", "hostname-threat", "uri-attack", "url-phishing", "user-agent"])
+def test_a_round_adds_rows_and_none_of_dev(data, task):
+    import argparse
+
+    from tools.train import mixtures
+    from tools.train.data import TASKS
+
+    labels = ["dga", "legit", "one", "other", "finance", "log", "script", "http-library", *TASKS[task].positive_labels]
+    args = argparse.Namespace(exclude_source=[], limit=0, hold_out=[], seed=1, generated=300, more=None, more_rows=0)
+    mixture = mixtures.Mixture(data, task, labels, None, args)
+    texts, names = mixtures._ROUNDS[task](mixture, random.Random(1))
+    assert len(texts) == len(names) > ROWS + 50
+    dev = set(pandas.read_parquet(data / "tasks" / task / "dev.parquet")["text"])
+    table = set(pandas.read_parquet(data / "tasks" / task / "train.parquet")["text"])
+    assert not {text for text in texts if text not in table} & dev
+    if task == "hostname-category":
+        assert texts.count("paypal.com") == mixtures.SERVICES
+
+
 def test_training_resumes(run, data, tmp_path):
     """A run cut after 3 steps and resumed has the step count, and nearly the weights, of one that ran through."""
     from safetensors.numpy import load_file

@@ -113,6 +113,23 @@ def services() -> tuple[str, ...]:
     return lines("well_known.txt")
 
 
+def categories() -> dict[str, str]:
+    """Category of each service that has a plain one, by registered domain."""
+    return {name: line.split()[0] for line in lines("well_known_categories.txt") for name in line.split()[1:]}
+
+
+def category_rows(rng: random.Random, times: int) -> list[Row]:
+    """Every service with its category, ``times`` times bare and as often under a host; not under labels that tell a purpose (``mail.``)."""
+    rows = []
+    for name, label in categories().items():
+        for _ in range(times):
+            rows += [
+                (name, label, "well-known"),
+                (rng.choice(("m.", "app.", "en.", "de.", "secure.", "login.", "my.")) + name, label, "well-known"),
+            ]
+    return rows
+
+
 def host(rng: random.Random) -> Row:
     """Draw a host of a service, as a sensor sees it in DNS."""
     return rng.choice(_HOSTS + _SERVICE_HOSTS) + rng.choice(services()), "legit", "well-known"

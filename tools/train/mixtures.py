@@ -44,6 +44,8 @@ HOSTS = {"dga": 6000, "hostname-threat": 2000}
 """Names of the table under service labels a round, equally many of each class; the n-gram columns get them as well."""
 LOCAL = 2000
 """Names of local networks a round, for the same tasks."""
+SERVICES = 8
+"""Times a round that hostname-category meets each well-known service, and as often under some host."""
 POPULAR = 4000
 """Hosts of top lists a round for hostname-threat; 7,300 and more service labels cost .002 on dev, and spared one false alarm in five."""
 
@@ -211,6 +213,15 @@ def _phishing_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str
     return m.add(texts, names, rows + parts + well_known.generate(rng, 2 * m._generated))
 
 
+def _category_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
+    """Well-known services, several times each: category lists hold few of them, lists of phishing many names that contain theirs."""
+    texts, names = m.real()
+    rows = well_known.category_rows(rng, SERVICES)
+    same = normalized([text for text, _, _ in rows], m.task.normalizer)
+    kept = [row for row, text in zip(rows, same, strict=True) if text not in m._known and row[1] in m._code]
+    return texts + [row[0] for row in kept], names + [row[1] for row in kept]
+
+
 def _threat_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     """Hosts of top lists as legit: in the table harmless names are bare domains, on a sensor hosts."""
     texts, names = m.real()
@@ -259,6 +270,7 @@ def _filename_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str
 
 _ROUNDS: dict[str, Callable[[Mixture, random.Random], tuple[list[str], list[str]]]] = {
     "dga": _dga_round,
+    "hostname-category": _category_round,
     "hostname-threat": _threat_round,
     "url-phishing": _phishing_round,
     "dns-tunnel": _tunnel_round,
