@@ -31,6 +31,7 @@ FAST_TESTS = (
     "tests/test_native.py",
     "tests/test_tokenizer.py",
     "tests/test_ngrams.py",
+    "tests/test_heads.py",
     "tests/test_doctor.py",
     "tests/test_safetensors.py",
     "tests/test_normalizers.py",
