@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import native
+from . import abi, native
 from .engines import tables
+from .errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,18 +37,28 @@ class Heads:
         return found
 
     def probabilities(self, specialist: Specialist, pooled: NDArray[np.float32], ngrams: NDArray[np.float32] | None) -> list[list[float]]:
-        """P(label) of each row; see :meth:`Specialist.probabilities`."""
+        """P(label) of each row; see :meth:`Specialist.probabilities`.
+
+        Raises:
+            InputError: the head is made for vectors of other sizes.
+        """
         if self.kernels is None:
             numbers: list[list[float]] = specialist.probabilities(pooled, ngrams).tolist()
             return numbers
-        count = len(specialist.labels)
+        pooled = np.ascontiguousarray(pooled, np.float32)
+        ngrams = None if ngrams is None else np.ascontiguousarray(ngrams, np.float32)
+        table, count = self.table(specialist), len(specialist.labels)
+        sizes = pooled.shape[1], 0 if ngrams is None else ngrams.shape[1]
+        dim = int(table.numbers[abi.HEAD_DIM])
+        if sizes[0] != table.numbers[abi.HEAD_HIDDEN] or dim not in (0, sizes[1]):
+            raise InputError(f"{specialist.task}: the head does not take vectors of {sizes[0]} and n-grams of {sizes[1]} numbers")
         if getattr(self._local, "room", 0) < count:
             self._local.room, self._local.memory = count, native.aligned(4 * count + 256)
         out = np.empty((len(pooled), count), np.float32)
         self.kernels.head(
-            self.table(specialist).address,
+            table.address,
             native.address(pooled),
-            0 if ngrams is None else native.address(ngrams),
+            native.address(ngrams) if dim and ngrams is not None else 0,
             len(pooled),
             native.address(out),
             native.address(self._local.memory),

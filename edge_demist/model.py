@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import sys
 import threading
@@ -291,18 +292,18 @@ class EdgeDemist:
 
     def _scores(self, items: Sequence[_Item], rules: Mapping[str, Rule]) -> tuple[list[list[float]], list[bool]]:
         """P(label) of every item, and whether it was truncated."""
+        order = sorted(range(len(items)), key=lambda k: str(items[k].task))  # each specialist's rows follow each other
+        items = [items[k] for k in order]
         pooled, truncated = self._pooled(items, normalize=False)
         ngrams = self._ngrams.encode_batch([item.raw for item in items]) if self._ngrams is not None and items else None
-        groups: dict[str, list[int]] = {}
-        for k, item in enumerate(items):
-            groups.setdefault(str(item.task), []).append(k)
-        scores: list[list[float]] = [[]] * len(items)
-        for name, members in groups.items():
-            index = np.array(members)
-            rows = self._heads.probabilities(rules[name].specialist, pooled[index], ngrams[index] if ngrams is not None else None)
-            for k, row in zip(members, rows, strict=True):
-                scores[k] = row
-        return scores, truncated.tolist()
+        rows: list[list[float]] = []
+        for name, group in itertools.groupby(items, lambda item: str(item.task)):
+            begin, end = len(rows), len(rows) + len(list(group))
+            rows += self._heads.probabilities(rules[name].specialist, pooled[begin:end], None if ngrams is None else ngrams[begin:end])
+        scores, cut_off = [[0.0]] * len(items), [False] * len(items)
+        for k, row, over in zip(order, rows, truncated.tolist(), strict=True):
+            scores[k], cut_off[k] = row, over
+        return scores, cut_off
 
     def _vectors(self, items: Sequence[_Item], *, normalize: bool) -> Floats:
         """Vectors [n, H] of items; one item takes one call of the kernels."""

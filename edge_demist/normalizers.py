@@ -13,7 +13,8 @@ from types import MappingProxyType
 _SCHEME = re.compile(r"^https?://", re.IGNORECASE)
 _HOST_END = re.compile(r"[/?#]")
 _SERVICE = re.compile(
-    r"^(?:www|api|cdn|static|assets|img|images|ns|mx|smtp|imap|pop|autodiscover|autoconfig)\d*\.(?!(?:co|com|net|org|ac|gov|edu)\.[^.]*$)(?=[^.]+\.)"
+    r"^(?:www\d*\.|(?:api|cdn|static|assets|img|images|ns|mx|smtp|imap|pop|autodiscover|autoconfig)\d*\."
+    r"(?!(?:co|com|net|org|ac|gov|edu)\.[^.]*$))(?=[^.]+\.)"
 )
 
 
@@ -51,8 +52,8 @@ def site(text: str) -> str:
 def owner(text: str) -> str:
     """:func:`hostname` without leading labels of services that any owner of a domain may run (``www2.``, ``api.``, ``ns1.``).
 
-    They are taken away while at least two labels stay, and not before what looks like a public suffix (``api.co.uk``). Labels that say
-    what a host is for to people (``mail.``, ``forum.``, ``shop.``) stay.
+    They are taken away while at least two labels stay; all but ``www.`` not before what looks like a public suffix (``api.co.uk``).
+    Labels that say what a host is for to people (``mail.``, ``forum.``, ``shop.``) stay.
     """
     name = hostname(text)
     while found := _SERVICE.match(name):

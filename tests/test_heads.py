@@ -65,6 +65,10 @@ def test_extreme_logits_stay_probabilities(scale, seed):
 
 
 def test_a_head_for_other_vectors_is_refused():
+    heads, one = Heads(native.load()), specialist(3, 16)
+    for pooled, ngrams in ((HIDDEN, None), (HIDDEN, 32), (HIDDEN + 16, 16)):
+        with pytest.raises(InputError, match="does not take vectors"):
+            heads.probabilities(one, np.zeros((1, pooled), np.float32), None if ngrams is None else np.zeros((1, ngrams), np.float32))
     bundle = random_bundle(1, layers=1, hidden=128, heads=2, wide=128, ngrams=(256, 16, 2, 3, 64))
     engine = NativeEngine(bundle)
     for hidden, dim in ((64, 0), (128, 16)):

@@ -64,6 +64,7 @@ def test_site(given_text, expected):
         ("cdn.api.example.com", "example.com"),
         ("ns1.example.co.uk", "example.co.uk"),
         ("api.co.uk", "api.co.uk"),
+        ("www.gov.uk", "gov.uk"),
         ("img.com.br", "img.com.br"),
         ("static.com.evil.example", "com.evil.example"),
         ("api.com", "api.com"),

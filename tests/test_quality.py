@@ -15,7 +15,7 @@ from tools.generators.templates import lines
 FLOORS = json.loads((ROOT / "tests" / "floors.json").read_text())
 TASKS = [task for task, floor in FLOORS.items() if isinstance(floor, dict)]
 KNOWN_WRONG = ROOT / "tests" / "data" / "known_wrong.jsonl"
-MOST_KNOWN_WRONG = 12
+MOST_KNOWN_WRONG = 8
 """How many lines known_wrong.jsonl may have; lower it when one goes."""
 
 
@@ -62,12 +62,22 @@ def test_well_known_services_are_mostly_recognised(model):
     assert sum(a.label == "malicious" for a in model.classify(look_alikes, task="url-phishing")) >= 950
 
 
+@pytest.mark.parametrize("before", ["www.", "api.", "cdn.", "ns1.", "static."])
 @pytest.mark.parametrize("task", ["hostname-category", "hostname-threat", "dga"])
-def test_www_is_no_evidence(model, task):
+def test_labels_of_services_are_no_evidence(model, task, before):
     names = [n for n in (ROOT / "tests" / "data" / "hostnames.txt").read_text().split() if "." in n and not n.startswith("www.")][:64]
     assert len(names) == 64
-    bare, longer = model.classify(names, task=task), model.classify([f"www.{n}" for n in names], task=task)
+    bare, longer = model.classify(names, task=task), model.classify([before + n for n in names], task=task)
     assert [(a.label, a.score) for a in longer] == [(a.label, a.score) for a in bare]
+
+
+def test_famous_names_have_their_plain_category(model):
+    """Services of the list that training used; version 4 knew 227 of them, and 73 under ``login.``."""
+    listed = well_known.categories()
+    answers = model.classify(list(listed), task="hostname-category")
+    assert sum(a.label == y for a, y in zip(answers, listed.values(), strict=True)) >= 255
+    answers = model.classify([f"login.{name}" for name in listed], task="hostname-category")
+    assert sum(a.label == y for a, y in zip(answers, listed.values(), strict=True)) >= 210
 
 
 def test_parts_of_pages_are_no_evidence(model):
