@@ -13,7 +13,7 @@ from types import MappingProxyType
 _SCHEME = re.compile(r"^https?://", re.IGNORECASE)
 _HOST_END = re.compile(r"[/?#]")
 _SERVICE = re.compile(
-    r"^(?:www\d*\.|(?:api|cdn|static|assets|img|images|ns|mx|smtp|imap|pop|autodiscover|autoconfig)\d*\."
+    r"(?:www\d*\.|(?:api|cdn|static|assets|img|images|ns|mx|smtp|imap|pop|autodiscover|autoconfig)\d*\."
     r"(?!(?:co|com|net|org|ac|gov|edu)\.[^.]*$))(?=[^.]+\.)"
 )
 
@@ -55,10 +55,10 @@ def owner(text: str) -> str:
     They are taken away while at least two labels stay; all but ``www.`` not before what looks like a public suffix (``api.co.uk``).
     Labels that say what a host is for to people (``mail.``, ``forum.``, ``shop.``) stay.
     """
-    name = hostname(text)
-    while found := _SERVICE.match(name):
-        name = name[found.end() :]
-    return name
+    name, begin = hostname(text), 0
+    while found := _SERVICE.match(name, begin):
+        begin = found.end()
+    return name[begin:]
 
 
 def url(text: str) -> str:

@@ -72,6 +72,7 @@ def test_site(given_text, expected):
         ("apis.example.com", "apis.example.com"),
         ("api..com", "api..com"),
         ("ns.", "ns"),
+        ("www." * 30_000 + "example.com", "example.com"),
         ("", ""),
     ],
 )
