@@ -53,8 +53,7 @@ class Rule:
         specialist = self.specialist
         alarm, best = 0.0, scores.index(max(scores))
         if specialist.kind == "alarm":
-            positive = specialist.positive
-            alarm = sum([scores[i] for i in positive])
+            positive, alarm = specialist.positive, specialist.alarm_score(scores)
             if self._alarm is not None and (best in positive) != (alarm >= self._alarm):
                 allowed = [i for i in range(len(scores)) if (i in positive) == (alarm >= self._alarm)]
                 best = max(allowed, key=scores.__getitem__, default=best)

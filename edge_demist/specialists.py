@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -123,9 +123,9 @@ class Specialist:
         scores /= total
         return scores
 
-    def alarm_score(self, scores: Floats) -> float:
-        """Probability that the answer is one of the positive labels, from P(label) float32 [labels]."""
-        return float(sum(scores[i] for i in self.positive))
+    def alarm_score(self, scores: Sequence[float]) -> float:
+        """Probability that the answer is one of the positive labels, from P(label) [labels]."""
+        return sum([scores[i] for i in self.positive])
 
     def threshold(self, kind: str, level: float) -> float:
         """Score for a level of ``accuracy`` or ``fpr``; the next stricter one where the level is not in the table.

@@ -112,6 +112,8 @@ def test_cut_ranks_keeps_the_share_of_the_norm_it_is_asked_for():
         torch.nn.init.normal_(up, std=0.1)
         up.data[:, 3:] *= 0.01
     before = {n: (up @ down).detach().clone() for n, (down, up) in pairs.items()}
+    assert set(specialist.cut_ranks(model, 1.0).values()) == {8}
+    assert all(torch.equal(up @ down, before[n]) for n, (down, up) in pairs.items())
     kept = specialist.cut_ranks(model, 0.9)
     assert set(kept) == set(pairs)
     for name, (down, up) in pairs.items():
@@ -132,7 +134,8 @@ def test_a_round_adds_rows_and_none_of_dev(data, task):
     from tools.train.data import TASKS
 
     labels = ["dga", "legit", "one", "other", "finance", "log", "script", "http-library", *TASKS[task].positive_labels]
-    args = argparse.Namespace(exclude_source=[], limit=0, hold_out=[], seed=1, generated=300, more=None, more_rows=0)
+    generated = 1600 if task == "hostname-category" else 300
+    args = argparse.Namespace(exclude_source=[], limit=0, hold_out=[], seed=1, generated=generated, more=None, more_rows=0)
     mixture = mixtures.Mixture(data, task, labels, None, args)
     texts, names = mixtures._ROUNDS[task](mixture, random.Random(1))
     assert len(texts) == len(names) > ROWS + 50
@@ -140,7 +143,20 @@ def test_a_round_adds_rows_and_none_of_dev(data, task):
     table = set(pandas.read_parquet(data / "tasks" / task / "train.parquet")["text"])
     assert not {text for text in texts if text not in table} & dev
     if task == "hostname-category":
-        assert texts.count("paypal.com") == mixtures.SERVICES
+        assert texts.count("paypal.com") == 2
+
+
+def test_an_adapter_is_cut_once(capsys):
+    from tools.train import specialist
+
+    needed = ["--data", "d", "--checkpoint", "c", "--task", "dga", "--out", "o"]
+    assert specialist.parse(needed).energy == 0.9
+    assert specialist.parse([*needed, "--reuse"]).energy == 1
+    assert specialist.parse([*needed, "--reuse", "--energy", "0.99"]).energy == 0.99
+    for wrong in ("0", "1.5", "nan"):
+        with pytest.raises(SystemExit):
+            specialist.parse([*needed, "--energy", wrong])
+        assert "above 0 and up to 1" in capsys.readouterr().err
 
 
 def test_training_resumes(run, data, tmp_path):

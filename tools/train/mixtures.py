@@ -37,15 +37,13 @@ from tools.generators import (
 from .data import TASKS, Rows, normalized, pack, read_table, sha256_file
 
 GENERATED = {"dga": 6000, "dns-tunnel": 5000, "uri-attack": 9600, "cmdline": 3800, "url-phishing": 4000, "hostname-threat": 5000,
-             "filename": 2000, "user-agent": 3000}  # fmt: skip
-"""Generated rows a round."""
+             "hostname-category": 6288, "filename": 2000, "user-agent": 3000}  # fmt: skip
+"""Generated rows a round; of hostname-category: 393 services eight times bare, eight times under some host."""
 
 HOSTS = {"dga": 6000, "hostname-threat": 2000}
 """Names of the table under service labels a round, equally many of each class; the n-gram columns get them as well."""
 LOCAL = 2000
 """Names of local networks a round, for the same tasks."""
-SERVICES = 8
-"""Times a round that hostname-category meets each well-known service, and as often under some host."""
 POPULAR = 4000
 """Hosts of top lists a round for hostname-threat; 7,300 and more service labels cost .002 on dev, and spared one false alarm in five."""
 
@@ -216,7 +214,7 @@ def _phishing_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str
 def _category_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     """Well-known services, several times each: category lists hold few of them, lists of phishing many names that contain theirs."""
     texts, names = m.real()
-    rows = well_known.category_rows(rng, SERVICES)
+    rows = well_known.category_rows(rng, m._generated // (2 * len(well_known.categories())))
     same = normalized([text for text, _, _ in rows], m.task.normalizer)
     kept = [row for row, text in zip(rows, same, strict=True) if text not in m._known and row[1] in m._code]
     return texts + [row[0] for row in kept], names + [row[1] for row in kept]

@@ -142,13 +142,16 @@ def train(
 def cut_ranks(model: nn.Module, energy: float) -> dict[str, int]:
     """Replace each adapter B A by the fewest singular vectors that hold ``energy`` of its squared norm; returns the ranks kept.
 
-    The matrices keep their shapes, the ranks left over are zero: ``quantize`` leaves them out.
+    The matrices keep their shapes, the ranks left over are zero: ``quantize`` leaves them out. An energy of 1 changes nothing.
     """
     kept = {}
     for name, module in model.named_modules():
         if not isinstance(module, peft.tuners.lora.LoraLayer):
             continue
         down, up = module.lora_A["default"].weight, module.lora_B["default"].weight
+        if energy == 1:
+            kept[name] = int((down.any(1) & up.any(0)).sum())
+            continue
         with torch.no_grad():
             q_up, r_up = torch.linalg.qr(up.double())
             q_down, r_down = torch.linalg.qr(down.double().T)
@@ -173,7 +176,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--out", type=Path, required=True, help="folder of adapters; <task>/ is made in it")
     p.add_argument("--epochs", type=int, default=3)
     p.add_argument("--rank", type=int, default=16)
-    p.add_argument("--energy", type=float, default=0.9, help="share of each adapter's squared norm to keep; 1 keeps every rank")
+    p.add_argument("--energy", type=float, help="share of each adapter's squared norm to keep (default 0.9; with --reuse 1: cut already)")
     p.add_argument("--layers", type=int, default=1, help="how many upper layers get an adapter")
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--tokens", type=int, default=2048, help="tokens a batch")
@@ -188,7 +191,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--limit", type=int, default=0, help="rows of the table (small runs)")
     p.add_argument("--hold-out", nargs="*", default=[], help="families left out of training and scored apart")
     p.add_argument("--exclude-source", nargs="*", default=[], help="sources of task rows to leave out")
-    return p.parse_args(argv)
+    args = p.parse_args(argv)
+    if args.energy is None:
+        args.energy = 1.0 if args.reuse else 0.9
+    if not 0 < args.energy <= 1:
+        p.error(f"--energy is a share above 0 and up to 1, not {args.energy}")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -231,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         inverse = (counts.sum() / np.maximum(counts, 1)) ** args.balance
         weights = torch.tensor(inverse / inverse[mixture.train_y].mean(), dtype=torch.float32)
     seconds = 0.0 if args.reuse else train(net, model, head, mixture.rounds(), args, weights)
-    ranks = cut_ranks(model, args.energy) if args.energy < 1 else {}
+    ranks = cut_ranks(model, args.energy)
     dev = mixture.dev()
     pooled, ngrams = features(net, table, model, dev, args.first_layer)
     combined = calibration.combine(head.weight.detach().numpy(), head.bias.detach().numpy(), columns, pooled, ngrams, dev.y)
