@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -257,6 +258,18 @@ def test_help_examples_of_classify_run(tmp_path):
         done = subprocess.run(["sh", "-c", example], capture_output=True, env=env, timeout=60, check=False)
         assert done.returncode == 0, example
         assert json.loads(done.stdout.decode().splitlines()[0])["label"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", [["classify", "--task", "dga", "-"], ["tokenize", "-"], ["tasks"]])
+def test_a_full_disk_is_an_error_in_one_line(arguments):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "edge_demist", *arguments], input=b"kernel.org\n", stdout=full, stderr=subprocess.PIPE,
+            timeout=120, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.decode().strip() == "edge-demist: output: No space left on device; the output is not complete"
 
 
 def test_closed_pipe_is_quiet(tmp_path):

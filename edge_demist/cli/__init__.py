@@ -69,6 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return 0
+    except OSError as error:  # a full disk, a device that fails
+        print(f"edge-demist: {error.filename or 'output'}: {error.strerror or error}; the output is not complete", file=sys.stderr)
+        _silence_stdout()
+        return 1
     except KeyboardInterrupt:
         print("edge-demist: interrupted", file=sys.stderr)
         return 130
