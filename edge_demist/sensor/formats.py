@@ -119,10 +119,10 @@ def _zeek_value(value: object) -> str:
     text = str(value)
     if not text:
         return "(empty)"
+    shown = text.translate(_ESCAPES)
     if text in ("-", "(empty)") or text.startswith("#"):
-        return f"\\x{ord(text[0]):02x}" + text[1:].translate(_ESCAPES)
-    text = text.translate(_ESCAPES)
-    return text if text.isascii() else text.encode("ascii", "zeekhex").decode("ascii")
+        shown = f"\\x{ord(text[0]):02x}" + text[1:].translate(_ESCAPES)
+    return shown if shown.isascii() else shown.encode("ascii", "zeekhex").decode("ascii")
 
 
 def _zeek_hex(error: UnicodeError) -> tuple[str, int]:

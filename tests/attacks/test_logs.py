@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sensor_fakes import DATA, balanced, read_log, watch_once, zeek_log
 
@@ -121,6 +121,8 @@ TEXTS = st.text(max_size=80) | st.binary(max_size=80).map(from_bytes)
 
 
 @given(TEXTS | st.lists(st.sampled_from(NASTY)).map(lambda parts: from_bytes(b"".join(parts))))
+@example("#\u00e9")  # the first character is escaped apart from the rest
+@example("#\udcff\ud800")
 def test_no_string_can_forge_a_field_a_line_or_an_escape(text: str) -> None:
     event = event_of(text)
     for name in FORMATS:
