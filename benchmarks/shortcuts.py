@@ -18,11 +18,13 @@ import numpy as np
 
 from benchmarks import result_file
 from edge_demist import EdgeDemist
+from tools.generators import well_known
+from tools.generators.templates import lines
 from tools.train.data import read_table
 
 RESULTS = result_file.RESULTS / "shortcuts.json"
 NAMES = 1000
-BEFORE = ("", "www.", "mail.", "api.", "cdn.", "ns1.")
+BEFORE = ("", "www.", "mail.", "api.", "cdn.", "ns1.", "login.", "vpn.")
 AFTER = ("", "/", "/login", "/index.html", "/contact", "/images/logo.png", "/js/app.min.js")
 
 
@@ -38,6 +40,8 @@ def measure(model: EdgeDemist, data: Path, seed: int) -> dict[str, object]:
     two = {label: table.loc[(dots == 1) & (table["label"] == label), "text"].str.removeprefix("www.") for label in ("legit", "dga")}
     harmless, generated = (list(two[label].sample(min(NAMES, len(two[label])), random_state=seed)) for label in ("legit", "dga"))
     hosts = list(table.loc[(dots > 1) & (table["label"] == "legit"), "text"])
+    ours = tuple("." + name for name in (*lines("infrastructure.txt"), *well_known.services()))
+    others = [host for host in hosts if not host.endswith(ours)]
     bare = [answer.label for answer in model.classify(harmless, task="hostname-category")]
 
     def same(before: str) -> float:
@@ -49,9 +53,11 @@ def measure(model: EdgeDemist, data: Path, seed: int) -> dict[str, object]:
 
     pages = {after: share(model, "url-phishing", [name + after for name in harmless], "malicious") for after in AFTER}
     return {
-        "bundle_id": model.bundle_id, "names": len(harmless), "generated": len(generated), "hosts": len(hosts), "seed": seed,
+        "bundle_id": model.bundle_id, "names": len(harmless), "generated": len(generated), "hosts": len(hosts),
+        "other_hosts": len(others), "seed": seed,
         "hostname-threat, harmless called malicious": around("hostname-threat", harmless, "malicious"),
         "hostname-threat, hosts of top lists called malicious": {"": share(model, "hostname-threat", hosts, "malicious")},
+        "hostname-threat, hosts of domains on none of our lists": {"": share(model, "hostname-threat", others, "malicious")},
         "dga, harmless called dga": around("dga", harmless, "dga"),
         "dga, generated found": around("dga", generated, "dga"),
         "hostname-category, same answer as bare": {before: same(before) for before in BEFORE},

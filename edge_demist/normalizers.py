@@ -6,16 +6,26 @@ tokenizer itself never changes a string.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 _SCHEME = re.compile(r"^https?://", re.IGNORECASE)
 _HOST_END = re.compile(r"[/?#]")
-_SERVICE = re.compile(
-    r"(?:www\d*\.|(?:api|cdn|static|assets|img|images|ns|mx|smtp|imap|pop|autodiscover|autoconfig)\d*\."
-    r"(?!(?:co|com|net|org|ac|gov|edu)\.[^.]*$))(?=[^.]+\.)"
+_MACHINES = "api|cdn|static|assets|img|images|ns|mx|smtp|imap|pop|autodiscover|autoconfig"
+_PEOPLE = (
+    "mail|webmail|email|m|mobile|app|apps|blog|forum|forums|wiki|chat|shop|store|news|media|video|docs|help|support|status|search|"
+    "home|my|id|login|auth|sso|accounts|secure|admin|cpanel|portal|connect|remote|vpn|web|ftp|files|cloud|download|update|updates|"
+    "dns|server|dev|test|demo|beta|stage|staging|old|new|git|gitlab"
 )
+_ANY = f"{_MACHINES}|{_PEOPLE}"
+
+
+@functools.cache
+def _leading(labels: str) -> re.Pattern[str]:
+    """Match one leading ``www.`` or label of ``labels`` before two more labels; the latter not before what looks like a public suffix."""
+    return re.compile(rf"(?:www\d*\.|(?:{labels})\d*\.(?!(?:co|com|net|org|ac|gov|edu)\.[^.]*$))(?=[^.]+\.)")
 
 
 def identity(text: str) -> str:
@@ -55,8 +65,18 @@ def owner(text: str) -> str:
     They are taken away while at least two labels stay; all but ``www.`` not before what looks like a public suffix (``api.co.uk``).
     Labels that say what a host is for to people (``mail.``, ``forum.``, ``shop.``) stay.
     """
-    name, begin = hostname(text), 0
-    while found := _SERVICE.match(name, begin):
+    return _without(_MACHINES, hostname(text))
+
+
+def registrant(text: str) -> str:
+    """:func:`owner` without labels of services for people either (``mail.``, ``login.``, ``vpn.``, ``dev.``)."""
+    return _without(_ANY, hostname(text))
+
+
+def _without(labels: str, name: str) -> str:
+    """``name`` from where the leading labels end."""
+    begin, pattern = 0, _leading(labels)
+    while found := pattern.match(name, begin):
         begin = found.end()
     return name[begin:]
 
@@ -70,7 +90,7 @@ def url(text: str) -> str:
 
 
 NORMALIZERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
-    {"identity": identity, "hostname": hostname, "site": site, "owner": owner, "url": url}
+    {"identity": identity, "hostname": hostname, "site": site, "owner": owner, "registrant": registrant, "url": url}
 )
 
 

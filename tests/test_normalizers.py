@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_demist.normalizers import NORMALIZERS, from_bytes, hostname, identity, owner, site, to_bytes, truncate_utf8, url
+from edge_demist.normalizers import NORMALIZERS, from_bytes, hostname, identity, owner, registrant, site, to_bytes, truncate_utf8, url
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,25 @@ def test_site(given_text, expected):
 )
 def test_owner(given_text, expected):
     assert owner(given_text) == expected
+
+
+@pytest.mark.parametrize(
+    ("given_text", "expected"),
+    [
+        ("Mail.Example.COM.", "example.com"),
+        ("login2.secure.api.example.com", "example.com"),
+        ("www.mail.ns1.example.co.uk", "example.co.uk"),
+        ("mail.co.uk", "mail.co.uk"),
+        ("mail.ru", "mail.ru"),
+        ("mailer.example.com", "mailer.example.com"),
+        ("login-example.com", "login-example.com"),
+        ("paypal.login.example.com", "paypal.login.example.com"),
+        ("mail." * 30_000 + "example.com", "example.com"),
+        ("mail.", "mail"),
+    ],
+)
+def test_registrant(given_text, expected):
+    assert registrant(given_text) == expected
 
 
 @given(st.text())

@@ -71,6 +71,14 @@ def test_labels_of_services_are_no_evidence(model, task, before):
     assert [(a.label, a.score) for a in longer] == [(a.label, a.score) for a in bare]
 
 
+@pytest.mark.parametrize("before", ["mail.", "login.", "vpn.", "dev.", "m.www."])
+@pytest.mark.parametrize("task", ["hostname-threat", "dga"])
+def test_labels_of_services_for_people_are_no_evidence_either(model, task, before):
+    names = [n for n in (ROOT / "tests" / "data" / "hostnames.txt").read_text().split() if "." in n and not n.startswith("www.")][:64]
+    bare, longer = model.classify(names, task=task), model.classify([before + n for n in names], task=task)
+    assert [(a.label, a.score) for a in longer] == [(a.label, a.score) for a in bare]
+
+
 def test_famous_names_have_their_plain_category(model):
     """Services of the list that training used; version 4 knew 227 of them, and 81 under ``login.``."""
     listed = well_known.categories()

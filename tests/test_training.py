@@ -130,10 +130,11 @@ def test_cut_ranks_keeps_the_share_of_the_norm_it_is_asked_for():
 def test_a_round_adds_rows_and_none_of_dev(data, task):
     import argparse
 
+    from tools.generators import user_agent
     from tools.train import mixtures
     from tools.train.data import TASKS
 
-    labels = ["dga", "legit", "one", "other", "finance", "log", "script", "http-library", *TASKS[task].positive_labels]
+    labels = ["dga", "legit", "one", "other", "finance", "log", "script", *user_agent.SHARES, *TASKS[task].positive_labels]
     generated = 1600 if task == "hostname-category" else 300
     args = argparse.Namespace(exclude_source=[], limit=0, hold_out=[], seed=1, generated=generated, more=None, more_rows=0)
     mixture = mixtures.Mixture(data, task, labels, None, args)

@@ -45,7 +45,7 @@ class Trained:
 def normalizer_of(task: str) -> str:
     """The normalizer that peers read a task with: names keep ``www.`` and the like, which ours leave out to their own cost on dev."""
     name = TASKS[task].normalizer
-    return "hostname" if name in ("site", "owner") else name
+    return "hostname" if name in ("site", "owner", "registrant") else name
 
 
 def microseconds(predict: Callable[[list[str]], object], texts: pd.Series) -> float:

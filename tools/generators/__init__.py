@@ -18,6 +18,7 @@ from tools.generators import (
     dga,
     dns_legit,
     filename,
+    infrastructure,
     service_names,
     tunnel,
     uri,
@@ -43,6 +44,7 @@ GENERATORS: Mapping[str, Generator] = MappingProxyType(
         "cmdline-attack": cmdline_attack.generate,
         "cmdline-dev": cmdline_dev.generate,
         "filename": filename.generate,
+        "infrastructure": infrastructure.generate,
         "user-agent": user_agent.generate,
         "well-known": well_known.generate,
     }

@@ -137,7 +137,12 @@ def host(rng: random.Random) -> Row:
 
 def path(rng: random.Random) -> str:
     """Draw a path that most sites have, sign-in pages oftener than others."""
-    return rng.choice(_SIGN_IN if rng.random() < 0.3 else _PATHS)
+    return sign_in(rng) if rng.random() < 0.3 else rng.choice(_PATHS)
+
+
+def sign_in(rng: random.Random) -> str:
+    """Draw the path of a page for signing in or up."""
+    return rng.choice(_SIGN_IN)
 
 
 def part(rng: random.Random) -> str:

@@ -14,7 +14,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,13 @@ from torch.nn import functional
 
 from . import checkpoint
 from .data import CORPUS_KINDS, TASKS, Rows, batches, in_order, load_tokenizer, normalized, pack, read_labels, read_table, sha256_file
+from .mixtures import Mixture
 from .network import Network, empty_encoder, padded, shaped, transferred_encoder
 
 # Share of training batches (each of about --tokens tokens) given to each source.
 SHARES = {
-    "labels": 0.26, "hostname-category": 0.19, "hostname-threat": 0.09, "dga": 0.08, "url-phishing": 0.09, "dns-tunnel": 0.02,
-    "uri-attack": 0.07, "user-agent": 0.06, "cmdline": 0.03, "filename": 0.01, "mlm": 0.10,
+    "labels": 0.28, "hostname-category": 0.17, "hostname-threat": 0.05, "dga": 0.09, "url-phishing": 0.09, "dns-tunnel": 0.02,
+    "uri-attack": 0.08, "user-agent": 0.06, "cmdline": 0.03, "filename": 0.01, "mlm": 0.12,
 }  # fmt: skip
 MLM_ROWS = {"hostname": 400_000, "uri": 120_000, "dns_query": 10_000, "cmdline": 52_000, "http_header": 20_000, "path": 60_000,
             "payload": 60_000, "user_agent": 20_000, "cert": 1_512}  # fmt: skip
@@ -43,20 +44,23 @@ MLM_PLACES = 192
 
 
 class Source:
-    """An endless, seeded, resumable stream of batches from one table."""
+    """An endless, seeded, resumable stream of batches; ``rows_of`` gives the rows of an epoch."""
 
-    def __init__(self, name: str, rows: Rows, token_budget: int, seed: int) -> None:
-        self.name, self.rows, self.token_budget, self.seed = name, rows, token_budget, seed
+    def __init__(self, name: str, rows_of: Callable[[int], Rows], token_budget: int, seed: int) -> None:
+        self.name, self.rows_of, self.token_budget, self.seed = name, rows_of, token_budget, seed
         self.epoch, self.position = 0, 0
         self._stream = self._open()
 
     def _open(self) -> Iterator[NDArray[np.int64]]:
+        self.rows = self.rows_of(self.epoch)
         return batches(self.rows.lengths, self.token_budget, np.random.default_rng((self.seed, self.epoch)))
 
     def seek(self, epoch: int, position: int) -> None:
         """Go back to where a checkpoint was taken."""
-        self.epoch, self.position = epoch, position
-        self._stream = self._open()
+        if epoch != self.epoch or self.position:
+            self.epoch = epoch
+            self._stream = self._open()
+        self.position = position
         for _ in range(position):
             next(self._stream, None)
 
@@ -71,23 +75,15 @@ class Source:
         return index
 
 
-def hold_out(table: pd.DataFrame, families: Sequence[str]) -> pd.DataFrame:
-    """Drop the rows of the named families."""
-    return table[~table["family"].isin(families)].reset_index(drop=True) if "family" in table and families else table
-
-
 def build_sources(args: argparse.Namespace, tokenizer: Any) -> tuple[dict[str, Source], dict[str, list[str]], dict[str, Rows]]:
-    """Training sources, label lists and a small dev sample of every task."""
+    """Training sources (the rounds that the specialists train on), label lists and a small dev sample of every task."""
     sources, labels, dev = {}, {}, {}
     for number, (name, task) in enumerate(TASKS.items()):
-        table = hold_out(read_table(args.data, name, "train", args.exclude_source), args.hold_out)
-        if args.limit:
-            table = table.sample(min(args.limit, len(table)), random_state=0).reset_index(drop=True)
-        labels[name] = sorted(table["label"].unique())
+        labels[name] = sorted(read_table(args.data, name, "train", args.exclude_source)["label"].unique())
+        own = {"more": args.agents if name == "user-agent" else None, "more_rows": 12_000}
+        mixture = Mixture(args.data, name, labels[name], tokenizer, argparse.Namespace(**{**vars(args), **own}))
+        sources[name] = Source(name, mixture.round, args.tokens, args.seed * 100 + number)
         code = {label: i for i, label in enumerate(labels[name])}
-        y = table["label"].map(code).to_numpy(np.int64)
-        rows = pack(normalized(table["text"], task.normalizer), tokenizer, task.max_tokens, y)
-        sources[name] = Source(name, rows, args.tokens, args.seed * 100 + number)
         check = read_table(args.data, name, "dev").sample(frac=1, random_state=0).head(args.dev_rows)
         check_y = check["label"].map(code).fillna(-1).to_numpy(np.int64)
         dev[name] = pack(normalized(check["text"], task.normalizer), tokenizer, task.max_tokens, check_y)
@@ -101,12 +97,14 @@ def build_sources(args: argparse.Namespace, tokenizer: Any) -> tuple[dict[str, S
         for part in joined.split("|"):
             y[i, column[part]] = 1.0
     y /= y.sum(1, keepdims=True)
-    sources["labels"] = Source("labels", pack(normalized(table["text"], "hostname"), tokenizer, 64, y), args.tokens, args.seed * 100 + 50)
+    label_rows = pack(normalized(table["text"], "owner"), tokenizer, 64, y)
+    sources["labels"] = Source("labels", lambda _: label_rows, args.tokens, args.seed * 100 + 50)
     texts: list[str] = []
     for kind in CORPUS_KINDS:
         column_of_kind = pd.read_parquet(args.data / "corpus" / f"{kind}.parquet")["text"]
         texts += list(column_of_kind.head(args.limit or MLM_ROWS[kind]))
-    sources["mlm"] = Source("mlm", pack(texts, tokenizer, 128), args.tokens, args.seed * 100 + 51)
+    mlm_rows = pack(texts, tokenizer, 128)
+    sources["mlm"] = Source("mlm", lambda _: mlm_rows, args.tokens, args.seed * 100 + 51)
     return sources, labels, dev
 
 
@@ -183,6 +181,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--label-rows", type=int, default=1_800_000, help="rows of hostname-labels to use")
     p.add_argument("--limit", type=int, default=0, help="rows of every table (small runs)")
+    p.add_argument("--generated", type=int, default=-1, help="generated rows a round and task (-1: as for the specialists)")
+    p.add_argument("--agents", type=Path, help="rows of tools.train.known_agents, for user-agent")
     p.add_argument("--dev-rows", type=int, default=3000)
     p.add_argument("--hold-out", nargs="*", default=[], help="families left out of training (dga, dns-tunnel)")
     p.add_argument("--exclude-source", nargs="*", default=[], help="sources of task rows to leave out")
@@ -262,11 +262,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             recent = {n: round(float(np.mean(v[-20:])), 3) for n, v in losses.items() if v}
             print(f"step {step} {done:.1%} {rate:.0f} tokens/s {recent}", file=sys.stderr, flush=True)
     files = sorted(p for p in args.data.rglob("*.parquet") if "dev" not in p.name)
-    command = {k: str(v) for k, v in vars(args).items() if k not in ("data", "tokenizer", "out", "start")}
+    command = {k: str(v) for k, v in vars(args).items() if k not in ("data", "tokenizer", "out", "start", "agents")}
     record = {"command": command, "shares": SHARES, "steps": step,
               "seconds": round(state["seconds"]), "scores_dev_sample": state["scores"],
               "data_sha256": {str(p.relative_to(args.data)): sha256_file(p) for p in files},
               "tokenizer_sha256": sha256_file(args.tokenizer),
+              "agents_sha256": sha256_file(args.agents) if args.agents else None,
               "start": json.loads((args.start / "checkpoint" / "training.json").read_text()) if args.start else None}  # fmt: skip
     export(net, args, labels, record)
     return 0

@@ -32,8 +32,8 @@ TASKS = {
     t.name: t
     for t in (
         Task("hostname-category", "owner", "category", 64),
-        Task("hostname-threat", "owner", "alarm", 64, ("malicious",)),
-        Task("dga", "owner", "alarm", 64, ("dga",)),
+        Task("hostname-threat", "registrant", "alarm", 64, ("malicious",)),
+        Task("dga", "registrant", "alarm", 64, ("dga",)),
         Task("url-phishing", "url", "alarm", 128, ("malicious",)),
         Task("dns-tunnel", "hostname", "alarm", 128, ("tunnel",)),
         Task("uri-attack", "identity", "alarm", 128, ("xss", "path-traversal", "sqli", "cmd-injection", "open-redirect")),

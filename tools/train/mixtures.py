@@ -24,6 +24,7 @@ from tools.generators import (
     dns_legit,
     drop_known,
     filename,
+    infrastructure,
     service_names,
     tunnel,
     uri,
@@ -44,6 +45,8 @@ HOSTS = {"dga": 6000, "hostname-threat": 2000}
 """Names of the table under service labels a round, equally many of each class; the n-gram columns get them as well."""
 LOCAL = 2000
 """Names of local networks a round, for the same tasks."""
+MACHINES = 2500
+"""Machines of networks and clouds a round for hostname-threat."""
 POPULAR = 4000
 """Hosts of top lists a round for hostname-threat; 7,300 and more service labels cost .002 on dev, and spared one false alarm in five."""
 
@@ -121,15 +124,18 @@ class Mixture:
 
     def rounds(self) -> Iterator[Rows]:
         """Training rows, round after round; the same object again where nothing is drawn anew."""
-        make = _ROUNDS.get(self.task.name)
-        if make is None and not self._more:
+        if self.task.name not in _ROUNDS and not self._more:
             fixed = self.pack(*self.real())
             while True:
                 yield fixed
-        for number in itertools.count():
-            rng = random.Random(f"{self._seed} {self.task.name} {number}")
-            texts, names = make(self, rng) if make else self.real()
-            yield self.pack(*self.add(texts, names, rng.sample(self._more, min(self._more_rows, len(self._more)))))
+        yield from map(self.round, itertools.count())
+
+    def round(self, number: int) -> Rows:
+        """Training rows of one round: the table, changed and generated rows."""
+        make = _ROUNDS.get(self.task.name)
+        rng = random.Random(f"{self._seed} {self.task.name} {number}")
+        texts, names = make(self, rng) if make else self.real()
+        return self.pack(*self.add(texts, names, rng.sample(self._more, min(self._more_rows, len(self._more)))))
 
     def _read_more(self, path: Path | None) -> list[tuple[str, str, str]]:
         """Rows of a table beside the task's own."""
@@ -170,7 +176,7 @@ class Mixture:
             column = pd.read_parquet(self.data / "corpus" / f"{kind}.parquet")["text"]
             column = column[column.str.len() >= 12] if kind in ("path", "payload") else column
             texts += list(column.sample(min(share, len(column)), random_state=2))
-        if self.task.normalizer in ("hostname", "site", "owner"):
+        if self.task.normalizer in ("hostname", "site", "owner", "registrant"):
             texts = [t for t in texts if any(c in t for c in " /:;='\"<>\\") or not t.isascii()]
         return features(self.pack(list(own))), features(self.pack(texts))
 
@@ -179,12 +185,19 @@ class Mixture:
         y = None if names is None else np.array([self._code.get(n, -1) for n in names], np.int64)
         return pack(normalized(texts, self.task.normalizer), self.tokenizer, self.task.max_tokens, y)
 
+    def services(self, rng: random.Random, times: int) -> list[tuple[str, str, str]]:
+        """Well-known services with their categories (``well_known.category_rows``) that the table does not hold."""
+        rows = well_known.category_rows(rng, times)
+        same = zip(rows, normalized([row[0] for row in rows], self.task.normalizer), strict=True)
+        return [row for row, text in same if text not in self._known and row[1] in self._code]
+
     def real(self) -> tuple[list[str], list[str]]:
         """Texts and labels of the table."""
         return list(self._table["text"]), list(self._table["label"])
 
     def add(self, texts: list[str], names: list[str], rows: list[tuple[str, str, str]]) -> tuple[list[str], list[str]]:
-        """Real rows and generated ones that contradict or repeat none of them, as written and as normalized."""
+        """Real rows and generated ones of known labels that contradict or repeat none of them, as written and as normalized."""
+        rows = [row for row in rows if row[1] in self._code]
         same = zip(rows, normalized([r[0] for r in rows], self.task.normalizer), strict=True)
         kept = drop_known((row for row, text in same if text not in self._known), self._known)
         return texts + [r[0] for r in kept], names + [r[1] for r in kept]
@@ -202,9 +215,9 @@ def _phishing_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str
     """Names of top lists as legit sites, which stand mostly inside phishing addresses in the table, and parts of pages on all its sites."""
     texts, names = m.real()
     table = read_table(m.data, "dga", "train", m.exclude_sources)
-    popular = rng.sample(sorted(table.loc[table["label"] == "legit", "text"]), min(m._generated, len(table) // 4))
+    popular = rng.sample(sorted(table.loc[table["label"] == "legit", "text"]), min(2 * m._generated, len(table) // 4))
     known = {host_of(t) for t in m._known}
-    ends = [rng.choice(("", "/", well_known.path(rng))) for _ in popular]
+    ends = [rng.choice(("", "/", well_known.path(rng), well_known.sign_in(rng), well_known.part(rng))) for _ in popular]
     rows = [(rng.choice(("", "www.")) + n + end, "legit", "popular") for n, end in zip(popular, ends, strict=True) if n not in known]
     some = rng.sample(list(zip(texts, names, strict=True)), min(m._generated, len(texts)))
     parts = [(host_of(t) + well_known.part(rng), n, "part") for t, n in some]
@@ -214,10 +227,8 @@ def _phishing_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str
 def _category_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     """Well-known services, several times each: category lists hold few of them, lists of phishing many names that contain theirs."""
     texts, names = m.real()
-    rows = well_known.category_rows(rng, m._generated // (2 * len(well_known.categories())))
-    same = normalized([text for text, _, _ in rows], m.task.normalizer)
-    kept = [row for row, text in zip(rows, same, strict=True) if text not in m._known and row[1] in m._code]
-    return texts + [row[0] for row in kept], names + [row[1] for row in kept]
+    rows = m.services(rng, m._generated // (2 * len(well_known.categories())))
+    return texts + [row[0] for row in rows], names + [row[1] for row in rows]
 
 
 def _threat_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
@@ -225,6 +236,7 @@ def _threat_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]
     texts, names = m.real()
     hosts = service_names.hosts(rng, list(zip(texts, names, strict=True)), HOSTS["hostname-threat"])
     hosts += [service_names.local(rng) for _ in range(LOCAL)] + [well_known.host(rng) for _ in range(m._generated)]
+    hosts += infrastructure.generate(rng, MACHINES)
     table = read_table(m.data, "dga", "train", m.exclude_sources)
     popular = table.loc[(table["label"] == "legit") & (table["text"].str.count(r"\.") > 1), "text"]
     return m.add(texts, names, [(n, "legit", "popular") for n in rng.sample(sorted(popular), min(POPULAR, len(popular)))] + hosts)

@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import itertools
 import json
+import random
 import sys
 import time
 from collections.abc import Sequence
@@ -44,10 +45,12 @@ class Settings:
     """With the mixture's generated rows: made-up DGA names cost the n-grams half a point on dev (the encoder still sees them)."""
     extra_rows: int = 0
     """Rows a label taken from ``corpus/hostname-labels.parquet`` besides, where a name has one label."""
+    services: int = 0
+    """How often every well-known service is added, bare and under a host: lists of phishing hold many names that contain theirs."""
 
 
 SETTINGS = {
-    "hostname-category": Settings(epochs=4, extra_rows=120_000),
+    "hostname-category": Settings(epochs=4, extra_rows=120_000, services=2),
     "dga": Settings(rate=3.0, generated=False),
     "user-agent": Settings(epochs=24),
     "cmdline": Settings(epochs=30, rate=3.0, drop=0.5),
@@ -185,7 +188,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = next(mixture.rounds())
         if settings.extra_rows:
             more = extra_rows(read_labels(args.data, args.exclude_source), labels[task], settings.extra_rows, args.seed)
-            rows = mixture.pack(*mixture.add(*mixture.real(), more))
+            texts, names = mixture.add(*mixture.real(), more)
+            known = mixture.services(random.Random(args.seed), settings.services)
+            rows = mixture.pack(texts + [row[0] for row in known], names + [row[1] for row in known])
         columns, bias = train_columns(rows, len(labels[task]), config, settings, args.seed)
         if settings.extra_rows:
             bias += prior_shift(rows.y, mixture.train_y, len(labels[task]))
