@@ -97,6 +97,29 @@ def test_records(run):
     assert base["data_sha256"]
 
 
+def test_a_resumed_source_goes_on_where_it_was():
+    from tools.train.base import Source
+    from tools.train.data import Rows
+
+    drawn = []
+
+    def rows_of(epoch):
+        drawn.append(epoch)
+        lengths = np.random.default_rng(epoch).integers(2, 9, 40 + epoch)
+        cu = np.concatenate([[0], np.cumsum(lengths)])
+        return Rows(np.zeros(cu[-1], np.int32), cu, np.zeros(1, np.uint8), np.zeros(len(cu), np.int64))
+
+    whole = Source("x", rows_of, 32, seed=3)
+    while whole.epoch < 2 or whole.position < 3:
+        whole.next()
+    assert drawn == [0, 1, 2]
+    resumed = Source("x", rows_of, 32, seed=3)
+    resumed.seek(whole.epoch, whole.position)
+    for _ in range(30):
+        assert np.array_equal(resumed.next(), whole.next())
+        assert np.array_equal(resumed.rows.cu, whole.rows.cu)
+
+
 def test_cut_ranks_keeps_the_share_of_the_norm_it_is_asked_for():
     import peft
     import torch
