@@ -185,12 +185,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = dataclasses.replace(SETTINGS.get(task, Settings()), **{k: v for k, v in given.items() if v is not None})
         args.generated = -1 if settings.generated else 0
         mixture = mixtures.Mixture(args.data, task, labels[task], tokenizer, args)
-        rows = next(mixture.rounds())
         if settings.extra_rows:
             more = extra_rows(read_labels(args.data, args.exclude_source), labels[task], settings.extra_rows, args.seed)
             texts, names = mixture.add(*mixture.real(), more)
             known = mixture.services(random.Random(args.seed), settings.services)
             rows = mixture.pack(texts + [row[0] for row in known], names + [row[1] for row in known])
+        else:
+            rows = mixture.round(0)
         columns, bias = train_columns(rows, len(labels[task]), config, settings, args.seed)
         if settings.extra_rows:
             bias += prior_shift(rows.y, mixture.train_y, len(labels[task]))
