@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks import embeddings_report, result_file
 from edge_demist import EdgeDemist
+from tools.generators import well_known
 from tools.train.calibration import interval
 from tools.train.data import in_order, normalized, read_table
 
@@ -111,14 +112,19 @@ def project(vectors: Floats) -> Floats:
 
 
 def known_neighbours(vectors: Floats, names: pd.DataFrame) -> dict[str, Any]:
-    """The three nearest of the other well-known names for each name asked about, and how often the nearest is of the same kind."""
+    """The three nearest of the other well-known names for each name asked about, and how often the nearest is of the same kind.
+
+    ``same_kind_unlisted`` counts only names whose category training did not get from our list of well-known services.
+    """
     rows, _ = nearest(vectors, vectors, 4)
     others = np.array([[j for j in row if j != i][:3] for i, row in enumerate(rows)])
     kinds, listed = names["kind"].to_numpy(), names["name"].to_numpy()
     place = {name: i for i, name in enumerate(listed)}
+    same = kinds[others[:, 0]] == kinds
     return {
         "asked": {name: [str(listed[j]) for j in others[place[name]]] for name in ASKED},
-        "same_kind": round(float((kinds[others[:, 0]] == kinds).mean()), 4),
+        "same_kind": round(float(same.mean()), 4),
+        "same_kind_unlisted": round(float(same[~names["name"].isin(well_known.categories())].mean()), 4),
     }
 
 
@@ -135,6 +141,7 @@ def measure(args: argparse.Namespace) -> None:
     asked = names[names["name"].isin(ASKED)]
     chart = pd.DataFrame({"category": [*drawn["label"], *asked["kind"]], "name": [""] * len(drawn) + list(asked["name"])})
     result: dict[str, Any] = {"index": len(train), "questions": len(dev), "cluster_rows": len(sample), "names": len(names), "views": {}}
+    result["unlisted_names"] = int((~names["name"].isin(well_known.categories())).sum())
     with EdgeDemist.load(args.bundle) as model:
         result["bundle"] = {"id": model.bundle_id, "name": model.bundle.name, "version": model.bundle.version}
         views = {

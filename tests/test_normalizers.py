@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_demist.normalizers import NORMALIZERS, from_bytes, hostname, identity, owner, registrant, site, to_bytes, truncate_utf8, url
+from edge_demist.normalizers import (
+    NORMALIZERS,
+    address,
+    from_bytes,
+    hostname,
+    identity,
+    owner,
+    registrant,
+    site,
+    to_bytes,
+    truncate_utf8,
+    url,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +52,24 @@ def test_hostname(given_text, expected):
 )
 def test_url(given_text, expected):
     assert url(given_text) == expected
+
+
+@pytest.mark.parametrize(
+    ("given_text", "expected"),
+    [
+        ("http://Example.com/", "example.com"),
+        ("example.com", "example.com"),
+        ("example.com//", "example.com//"),
+        ("example.com/a/", "example.com/a/"),
+        ("example.com/?/", "example.com/?/"),
+        ("example.com?q=/", "example.com?q=/"),
+        ("example.com#/", "example.com#/"),
+        ("/", "/"),
+        ("", ""),
+    ],
+)
+def test_address(given_text, expected):
+    assert address(given_text) == expected
 
 
 @pytest.mark.parametrize(

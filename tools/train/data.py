@@ -34,7 +34,7 @@ TASKS = {
         Task("hostname-category", "owner", "category", 64),
         Task("hostname-threat", "registrant", "alarm", 64, ("malicious",)),
         Task("dga", "registrant", "alarm", 64, ("dga",)),
-        Task("url-phishing", "url", "alarm", 128, ("malicious",)),
+        Task("url-phishing", "address", "alarm", 128, ("malicious",)),
         Task("dns-tunnel", "hostname", "alarm", 128, ("tunnel",)),
         Task("uri-attack", "identity", "alarm", 128, ("xss", "path-traversal", "sqli", "cmd-injection", "open-redirect")),
         Task("user-agent", "identity", "category", 128),

@@ -8,7 +8,8 @@ Whether ``Android 9; HPH07`` is a television is a question of model names. matom
 port (PyPI, ``device_detector``) labels here two kinds of strings: agents of the unlabelled corpus, and real agents of the training
 table whose model, app or crawler name was replaced by one drawn from the parser's own expressions. Its test fixtures, from which most
 of the task's table was made, are not read. Left out: answers that say less than the table's classes (:func:`kind`),
-texts of train and dev, and texts that equal one of dev once numbers are squashed, which is how the splits were told apart.
+texts of train and dev, texts that equal one of dev once numbers are squashed, which is how the splits were told apart, and libraries
+whose name the training table gives to a crawler or a tool.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import json
 import random
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,10 +52,11 @@ _APPS = (
     "Mozilla/5.0 (Linux; Android 12; SM-G991B Build/SP1A.210812.016; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 "
     "Chrome/114.0.5735.196 Mobile Safari/537.36 {}",
 )  # fmt: skip
+_LIBRARIES = ("{}", "{}", "{}", "{} (linux-gnu x86_64)", "{} (Linux)")
 
 
 class Name(NamedTuple):
-    """A name drawn from one of the parser's expressions, and what it names: a kind of device, ``app`` or ``bot``."""
+    """A name drawn from one of the parser's expressions, and what it names: a kind of device, ``app``, ``bot`` or ``library``."""
 
     text: str
     what: str
@@ -70,6 +72,8 @@ def kind(bot: bool, category: str, client: str, device: str) -> str:
         return "" if category.startswith("Security") else "crawler-bot"
     if client in ("feed reader", "mediaplayer"):
         return "feed-media-client"
+    if client == "library":
+        return "http-library"
     if device in TELEVISION:
         return "" if client in ("mobile app", "messaging") else "tv-console-iot"
     if client in ("mobile app", "messaging") and (device in MOBILE or device == "desktop"):
@@ -81,7 +85,7 @@ def drawable(expression: str) -> str:
     """An expression without its boundary at the end, and with letters and digits for "anything but"."""
     expression = re.sub(r"\(\?:\[\);/ \]\|\$\)$|\[\);/ \]$", "", expression)
     expression = re.sub(r"\[\^(?:\\.|[^\]\\])*\]|(?<!\\)\.(?=[+*])", "[A-Za-z0-9]", expression)
-    expression = re.sub(r"\\d\+\[\.\\d\]\+|\[\\d\.\]\+|\\d\+\[\\d\.\]\*", r"[1-9]\.[0-9]\.[0-9]{1,2}", expression)
+    expression = re.sub(r"(?:\\d\+(?:\\\.)?)?\[(?:\.\\d|\\d\.)\]\+|\\d\+\[\\d\.\]\*", r"[1-9]\.[0-9]\.[0-9]{1,2}", expression)
     return re.sub(r"(?<=[\])wd])\*", "{0,2}", re.sub(r"(?<=[\])wd])\+", "{1,3}", expression))
 
 
@@ -103,11 +107,19 @@ def entries() -> Iterator[tuple[str, str]]:
         yield str(entry["regex"]), "bot"
 
 
-def names(rng: random.Random) -> Iterator[Name]:
-    """Names drawn from the parser's expressions, those of rare kinds several times."""
+def libraries() -> Iterator[tuple[str, str]]:
+    """The parser's expressions for HTTP libraries and what talks like one (``Helm``, ``containerd``)."""
+    yaml = importlib.import_module("yaml")
+    path = importlib.resources.files("device_detector") / "regexes" / "upstream" / "client" / "libraries.yml"
+    for entry in yaml.safe_load(path.read_text(encoding="utf-8")):
+        yield str(entry["regex"]), "library"
+
+
+def names(rng: random.Random, expressions: Iterable[tuple[str, str]]) -> Iterator[Name]:
+    """Names drawn from ``expressions`` of the parser, those of rare kinds several times."""
     xeger = importlib.import_module("rstr.xeger")
     draw = xeger.Xeger(rng)
-    for expression, what in entries():
+    for expression, what in expressions:
         for _ in range(int(DRAWS.get(what, OTHER_DRAWS) + rng.random())):
             try:
                 text = draw.xeger(drawable(expression))
@@ -120,6 +132,8 @@ def names(rng: random.Random) -> Iterator[Name]:
 
 def placed(rng: random.Random, name: Name, carriers: list[str]) -> str:
     """A whole agent with the name in it."""
+    if name.what == "library":
+        return rng.choice(_LIBRARIES).format(name.text)
     if name.what in ("app", "bot"):
         if "Mozilla" in name.text or len(name.text) > 40:
             return name.text
@@ -136,7 +150,14 @@ def template(text: str) -> str:
 def agrees(source: str, label: str) -> bool:
     """Whether a text has a class, and one that its drawn name can have: unknown models are telephones to the parser."""
     what = source.removeprefix("name-")
+    if what == "library" or label == "http-library":
+        return what == "library" and label == "http-library"
     return label != "" and (label == "tv-console-iot" if what in TELEVISION else label != "tv-console-iot" or what == "corpus")
+
+
+def product(text: str) -> str:
+    """The name that an agent begins with, in lower case."""
+    return re.split(r"[/0-9 (;]", text.lower(), maxsplit=1)[0].rstrip("-_.v")
 
 
 def label_all(texts: list[str]) -> list[str]:
@@ -171,15 +192,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     train, dev = (read_table(args.data, "user-agent", s) for s in ("train", "dev"))
     corpus = list(pd.read_parquet(args.data / "corpus" / "user_agent.parquet")["text"])
     carriers = [t for t in [*train["text"], *rng.sample(corpus, min(20_000, len(corpus)))] if "Android" in t and _MODEL.search(t)]
-    drawn = list(names(rng))
+    drawn = list(names(rng, entries()))
     drawn = rng.sample(drawn, min(args.limit or len(drawn), len(drawn)))
     rows = [(t, "corpus") for t in rng.sample(corpus, min(args.corpus, len(corpus)))]
     rows += [(placed(rng, name, carriers), f"name-{name.what}") for name in drawn]
+    rng = random.Random(args.seed)
+    rows += [(placed(rng, name, []), "name-library") for name in list(names(rng, libraries()))]
     known, near = {*train["text"], *dev["text"]}, {template(t) for t in dev["text"]}
     frame = pd.DataFrame(rows, columns=["text", "source"]).drop_duplicates("text")
     frame = frame[[t not in known and template(t) not in near for t in frame["text"]]]
     frame["label"] = label_all(list(frame["text"]))
-    frame = frame[[agrees(s, x) for s, x in zip(frame["source"], frame["label"], strict=True)]].reset_index(drop=True)
+    frame = frame[[agrees(s, x) for s, x in zip(frame["source"], frame["label"], strict=True)]]
+    others = {product(t) for t in train["text"][train["label"].isin(["crawler-bot", "attack-tool"])]}
+    frame = frame[[x != "http-library" or product(t) not in others for t, x in zip(frame["text"], frame["label"], strict=True)]]
+    frame = frame.reset_index(drop=True)
     temporary = args.out.with_suffix(".tmp")
     frame[["text", "label", "source"]].to_parquet(temporary)
     temporary.replace(args.out)
