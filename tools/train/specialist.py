@@ -11,6 +11,7 @@ specialist.json (labels, calibration, thresholds) and training.json (command, se
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import time
@@ -33,6 +34,29 @@ from .network import Network, embed_tokens, mean_pool, padded, run_layers, set_d
 from .ngrams import NgramTable
 
 Floats = NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How one task's specialist is trained where the command line does not say."""
+
+    epochs: int = 3
+    layers: int = 1
+    energy: float = 0.9
+
+
+SETTINGS = {
+    "hostname-category": Settings(epochs=2, layers=3),
+    "hostname-threat": Settings(epochs=1, layers=2),
+    "dga": Settings(energy=0.99),
+    "url-phishing": Settings(epochs=1, layers=3),
+    "dns-tunnel": Settings(epochs=1, energy=0.99),
+    "uri-attack": Settings(epochs=2, layers=3),
+    "user-agent": Settings(layers=3),
+    "cmdline": Settings(epochs=2),
+    "filename": Settings(epochs=4, layers=3),
+}
+"""Of the shipped specialists (docs/decisions.md)."""
 
 
 def fake_quantize(weight: Tensor, dim: int) -> Tensor:
@@ -174,10 +198,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--checkpoint", type=Path, required=True, help="folder written by tools.train.base")
     p.add_argument("--task", required=True, choices=sorted(TASKS))
     p.add_argument("--out", type=Path, required=True, help="folder of adapters; <task>/ is made in it")
-    p.add_argument("--epochs", type=int, default=3)
+    p.add_argument("--epochs", type=int, help="rounds, instead of the task's own number")
     p.add_argument("--rank", type=int, default=16)
-    p.add_argument("--energy", type=float, help="share of each adapter's squared norm to keep (default 0.9; with --reuse 1: cut already)")
-    p.add_argument("--layers", type=int, default=1, help="how many upper layers get an adapter")
+    p.add_argument("--energy", type=float, help="share of each adapter's squared norm to keep (with --reuse 1: cut already)")
+    p.add_argument("--layers", type=int, help="how many upper layers get an adapter, instead of the task's own number")
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--tokens", type=int, default=2048, help="tokens a batch")
     p.add_argument("--smoothing", type=float, default=0.05)
@@ -192,8 +216,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--hold-out", nargs="*", default=[], help="families left out of training and scored apart")
     p.add_argument("--exclude-source", nargs="*", default=[], help="sources of task rows to leave out")
     args = p.parse_args(argv)
+    own = SETTINGS.get(args.task, Settings())
+    args.epochs = own.epochs if args.epochs is None else args.epochs
+    args.layers = own.layers if args.layers is None else args.layers
     if args.energy is None:
-        args.energy = 1.0 if args.reuse else 0.9
+        args.energy = 1.0 if args.reuse else own.energy
     if not 0 < args.energy <= 1:
         p.error(f"--energy is a share above 0 and up to 1, not {args.energy}")
     return args
@@ -209,6 +236,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     net, table, all_labels = load_base(args.checkpoint)
     labels = all_labels[args.task]
     num_layers = net.encoder.config.num_hidden_layers
+    args.layers = min(args.layers, num_layers)
     args.first_layer = num_layers - args.layers
     mixture = mixtures.Mixture(args.data, args.task, labels, tokenizer, args)
     layers = "|".join(str(i) for i in range(args.first_layer, num_layers))
