@@ -96,8 +96,8 @@ def address(text: str) -> str:
     of those without it 27 %.
     """
     full = url(text)
-    host = full[:-1]
-    return host if host and full.endswith("/") and not _HOST_END.search(host) else full
+    end = len(full) - 1
+    return full[:end] if end > 0 and full[end] == "/" and not _HOST_END.search(full, 0, end) else full
 
 
 NORMALIZERS: Mapping[str, Callable[[str], str]] = MappingProxyType(

@@ -11,8 +11,9 @@ from conftest import ROOT
 pd = pytest.importorskip("pandas")
 pytest.importorskip("scipy")
 pytest.importorskip("sklearn")
-from benchmarks import accuracy_report, embeddings, result_file, scores  # noqa: E402
+from benchmarks import accuracy_report, classifiers, embeddings, result_file, scores  # noqa: E402
 from benchmarks.accuracy_charts import Point, panels  # noqa: E402
+from tools.train.data import TASKS  # noqa: E402
 
 # ---- leak share -------------------------------------------------------------------------------------------
 
@@ -185,3 +186,8 @@ def test_depth_renders(tmp_path, monkeypatch):
     text = (tmp_path / "depth.md").read_text()
     assert "| 1x384 | MiniLM | 1.8 | 600 | 180 | 85.00 | 80.00 | 90.00 |" in text
     assert "| 1x384-scratch | random | 1.8 | 600 | 180 | 75.00 |" in text
+
+
+def test_peers_read_what_ours_leave_out():
+    assert {classifiers.normalizer_of(task) for task in TASKS} == {"identity", "hostname", "url"}
+    assert classifiers.normalizer_of("url-phishing") == "url"

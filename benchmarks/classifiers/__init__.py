@@ -43,9 +43,9 @@ class Trained:
 
 
 def normalizer_of(task: str) -> str:
-    """The normalizer that peers read a task with: names keep ``www.`` and the like, which ours leave out to their own cost on dev."""
+    """The normalizer that peers read a task with: ``www.`` and the slash of a first page stay, which ours leave out at a cost on dev."""
     name = TASKS[task].normalizer
-    return "hostname" if name in ("site", "owner", "registrant") else name
+    return {"site": "hostname", "owner": "hostname", "registrant": "hostname", "address": "url"}.get(name, name)
 
 
 def microseconds(predict: Callable[[list[str]], object], texts: pd.Series) -> float:

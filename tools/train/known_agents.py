@@ -65,8 +65,8 @@ class Name(NamedTuple):
 def kind(bot: bool, category: str, client: str, device: str) -> str:
     """Class of the table that a parser's answer stands for; empty where the two mean different things.
 
-    Scanners are crawlers to the parser, libraries often crawlers to the lists behind the table, and a browser on a desktop is what
-    the parser says of every crawler that it does not know.
+    Scanners are crawlers to the parser, and a browser on a desktop is what it says of every crawler that it does not know. Libraries are
+    often crawlers to the lists behind the table: only drawn names of them count (:func:`agrees`).
     """
     if bot:
         return "" if category.startswith("Security") else "crawler-bot"
