@@ -15,6 +15,7 @@ from tools.generators import (
     cmdline_dev,
     cmdline_slots,
     filename,
+    pages,
     service_names,
     templates,
     uri_commands,
@@ -100,14 +101,15 @@ def test_command_lines_have_labels_and_nothing_unfilled(seed: int) -> None:
         for text, given_label, _ in rows:
             assert given_label == label
             assert "\n" not in text
+            assert text == text.strip() != ""
             assert not unfilled(text, cmdline_slots.SLOTS), text
 
 
-@pytest.mark.parametrize("file", [*cmdline_attack.FILES, *cmdline_dev.FILES])
+@pytest.mark.parametrize("file", [*cmdline_attack.FILES, *cmdline_attack.SHORT, *cmdline_dev.FILES, *cmdline_dev.EVERYDAY])
 def test_every_command_template_fills_and_stands_once(file: str) -> None:
     rng = random.Random(6)
     lines = [line for texts, _ in groups(file).values() for line in texts]
-    assert len(lines) >= 250
+    assert len(lines) >= 150
     assert [line for line in lines if lines.count(line) > 1] == []
     for line in lines:
         text = fill(rng, line, cmdline_slots.SLOTS)
@@ -167,6 +169,33 @@ def test_addresses_lie_under_the_service_and_look_alikes_do_not(seed: int) -> No
         assert below == (label == "legit"), text
 
 
+def test_every_form_of_a_page_fills_without_a_scheme() -> None:
+    rng = random.Random(4)
+    for _ in range(4000):
+        text, label, _ = pages.page(rng)
+        assert label == "legit"
+        assert not re.search(r"[<>|\s]", text), text
+        assert re.match(r"[a-z0-9-]+(\.[a-z0-9-]+)+/|[a-z0-9-]+(\.[a-z0-9-]+)+$", text), text
+
+
+def test_pages_leave_out_what_anybody_can_publish() -> None:
+    rng = random.Random(5)
+    texts = [pages.page(rng)[0] for _ in range(4000)]
+    assert not [t for t in texts if re.match(r"sites\.google|docs\.google\.com/forms|drive\.google\.com/(file|uc)|storage\.googleapis", t)]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32))
+def test_borrowed_pages_stand_on_other_hosts(seed: int) -> None:
+    rows = pages.generate(random.Random(seed), 60)
+    assert rows == pages.generate(random.Random(seed), 60)
+    assert [label for _, label, _ in rows].count("malicious") == 20
+    for text, label, _ in rows:
+        host = text.partition("/")[0]
+        if label == "malicious":
+            assert not any(host == name or host.endswith("." + name) for name in well_known.services()), text
+
+
 def test_service_names_are_of_every_class_alike() -> None:
     names = [("a.com", "legit"), ("b.net", "legit"), ("c.org", "bad"), ("already.d.org", "bad")]
     rows = service_names.hosts(random.Random(1), names, 400)
@@ -175,6 +204,15 @@ def test_service_names_are_of_every_class_alike() -> None:
     assert {text.partition(".")[2] for text, _, _ in rows} == {"a.com", "b.net", "c.org"}
     assert len({text.partition(".")[0] for text, _, _ in rows}) > 50
     assert service_names.hosts(random.Random(1), [("x.y.z", "legit")], 10) == []
+
+
+def test_hosts_stand_below_their_zones() -> None:
+    zones = [f"t{i}.example.org" for i in range(300)]
+    rows = service_names.below(random.Random(1), zones)
+    assert [text.partition(zone)[1:] for (text, _, _), zone in zip(rows, zones, strict=True)] == [(zone, "") for zone in zones]
+    assert {label for _, label, _ in rows} == {"legit"}
+    assert all(re.fullmatch(r"[a-z0-9_.-]+", text) for text, _, _ in rows)
+    assert len({text.partition(".")[0] for text, _, _ in rows}) > 150
 
 
 def test_local_names_are_names() -> None:

@@ -1,4 +1,4 @@
-"""The benchmark of shortcuts: what it asks, and what it counts."""
+"""The benchmarks of shortcuts and of strings known by heart: what they ask, and what they count."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 pandas = pytest.importorskip("pandas")
 pytest.importorskip("sentencepiece")
 
-from benchmarks import accuracy_report, shortcuts  # noqa: E402
+from benchmarks import accuracy_report, by_heart, shortcuts  # noqa: E402
 
 
 class Habit:
@@ -47,3 +47,36 @@ def test_versions_stand_side_by_side(found):
     assert text.index("| 9 |") < text.index("| 10 |")
     assert "| version | bare | `www.` |" in text
     assert accuracy_report.shortcut_section({}) == []
+
+
+def test_strings_known_by_heart_have_labels_of_the_task_and_stand_once(model):
+    labels = {task: set(model.specialist(task).labels) for task in model.tasks}
+    assert set(by_heart.tasks()) == set(labels)
+    for task in by_heart.tasks():
+        rows = by_heart.strings(task)
+        assert len(rows) >= 80
+        assert len({text for text, _ in rows}) == len(rows)
+        assert {label for _, label in rows} <= labels[task]
+
+
+def test_right_answers_are_counted_by_label(tmp_path):
+    class News:
+        bundle_id = "0"
+
+        def classify(self, texts, task):
+            return [SimpleNamespace(label="news") for _ in texts]
+
+    for task in by_heart.tasks():
+        folder = tmp_path / "tasks" / task
+        folder.mkdir(parents=True)
+        text, label = by_heart.strings(task)[0]
+        pandas.DataFrame({"text": [text, "no such"], "label": [label, label]}).to_parquet(folder / "train.parquet")
+    found = by_heart.measure(News(), tmp_path)
+    for task in by_heart.tasks():
+        assert found[task]["in_train"] == 1
+        for label, (right, n) in found[task]["labels"].items():
+            assert right == (n if label == "news" else 0)
+    text = "\n".join(accuracy_report.by_heart_section({"10": found, "9": found}))
+    assert "| version 9 | version 10 |" in text
+    assert "| hostname-category | all | 192 | 8 | 8 | 1 |" in text
+    assert accuracy_report.by_heart_section({}) == []

@@ -8,6 +8,8 @@ import random
 import numpy as np
 import pytest
 from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("torch")
 pytest.importorskip("peft")
@@ -153,7 +155,7 @@ def test_cut_ranks_keeps_the_share_of_the_norm_it_is_asked_for():
         assert error <= 0.1 + 1e-5
 
 
-@pytest.mark.parametrize("task", ["dga", "filename", "hostname-category", "hostname-threat", "uri-attack", "url-phishing", "user-agent"])
+@pytest.mark.parametrize("task", [task for task in TASKS if task != "cmdline"])
 def test_a_round_adds_rows_and_none_of_dev(data, task):
     import argparse
 
@@ -171,6 +173,47 @@ def test_a_round_adds_rows_and_none_of_dev(data, task):
     assert not {text for text in texts if text not in table} & dev
     if task == "hostname-category":
         assert texts.count("paypal.com") == 2
+
+
+def test_lines_much_like_one_of_dev_are_found():
+    from tools.train.mixtures import Near
+
+    near = Near(["service cbdaemon stop", "Set-MpPreference -DisableRealtimeMonitoring 1", "", "--"])
+    assert "sudo service cbdaemon stop" in near
+    assert "service nginx stop" in near
+    assert "SET-MPPREFERENCE -disablerealtimemonitoring 1" in near
+    assert "service nginx restart" not in near
+    assert "Set-MpPreference -DisableArchiveScanning 0" not in near
+    assert "ls -la /tmp" not in near
+    assert "--" not in near
+
+
+@settings(max_examples=30)
+@given(st.lists(st.text("abc 1-/.", max_size=20), max_size=6), st.text("abc 1-/.", max_size=20))
+def test_near_is_the_share_of_words_in_common(texts, text):
+    from tools.train.mixtures import Near
+
+    words = [Near.words(one) for one in texts]
+    found = Near.words(text)
+    assert (text in Near(texts)) == any(len(found & one) and 2 * len(found & one) >= len(found | one) for one in words)
+
+
+def test_a_round_of_command_lines_has_none_much_like_dev(tmp_path):
+    import argparse
+
+    from tools.train import mixtures
+
+    folder = tmp_path / "tasks" / "cmdline"
+    folder.mkdir(parents=True)
+    for split, texts in (("train", ["ls -la /tmp", "whoami /all"]), ("dev", ["git status", "vssadmin delete shadows /all /quiet"])):
+        rows = {"text": texts, "label": ["benign", "malicious"], "platform": ["linux", "windows"], "source": ["a", "b"]}
+        pandas.DataFrame(rows).to_parquet(folder / f"{split}.parquet")
+    args = argparse.Namespace(exclude_source=[], limit=0, hold_out=[], seed=1, generated=3000, more=None, more_rows=0)
+    mixture = mixtures.Mixture(tmp_path, "cmdline", ["benign", "malicious"], None, args)
+    texts, names = mixtures._ROUNDS["cmdline"](mixture, random.Random(1))
+    assert len(texts) == len(names) > 2000
+    near = mixtures.Near(["git status", "vssadmin delete shadows /all /quiet"])
+    assert not [text for text in texts[4:] if text in near]
 
 
 def test_an_adapter_is_cut_once(capsys):

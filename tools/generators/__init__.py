@@ -19,6 +19,7 @@ from tools.generators import (
     dns_legit,
     filename,
     infrastructure,
+    pages,
     service_names,
     tunnel,
     uri,
@@ -45,6 +46,7 @@ GENERATORS: Mapping[str, Generator] = MappingProxyType(
         "cmdline-dev": cmdline_dev.generate,
         "filename": filename.generate,
         "infrastructure": infrastructure.generate,
+        "pages": pages.generate,
         "user-agent": user_agent.generate,
         "well-known": well_known.generate,
     }

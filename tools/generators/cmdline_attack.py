@@ -12,8 +12,10 @@ import random
 from tools.generators.cmdline_slots import Row, draw
 
 FILES = ("attack_windows.txt", "attack_unix.txt")
+SHORT = ("attack_short.txt",)
 
 
 def generate(rng: random.Random, n: int) -> list[Row]:
-    """Make ``n`` rows ``(text, "malicious", technique)``."""
-    return draw(rng, n, FILES, "malicious")
+    """Make ``n`` rows ``(text, "malicious", technique)``, a third of them plain one-line forms."""
+    short = n // 3
+    return draw(rng, n - short, FILES, "malicious") + draw(rng, short, SHORT, "malicious")

@@ -11,8 +11,10 @@ import random
 from tools.generators.cmdline_slots import Row, draw
 
 FILES = ("benign_unix.txt", "benign_windows.txt")
+EVERYDAY = ("everyday.txt",)
 
 
 def generate(rng: random.Random, n: int) -> list[Row]:
     """Make ``n`` rows ``(text, "benign", "dev-<kind>")``."""
-    return draw(rng, n, FILES, "benign", "dev-")
+    everyday = n // 3
+    return draw(rng, n - everyday, FILES, "benign", "dev-") + draw(rng, everyday, EVERYDAY, "benign", "everyday-")

@@ -127,4 +127,5 @@ def draw(rng: random.Random, n: int, files: Iterable[str], label: str, prefix: s
         (group, template, weight) for file in files for group, both in groups(file).items() for template, weight in zip(*both, strict=True)
     ]
     chosen = rng.choices(pool, [weight for *_, weight in pool], k=n)
-    return [(fill(rng, template, _repeated() if rng.random() < 0.5 else SLOTS), label, prefix + group) for group, template, _ in chosen]
+    texts = [fill(rng, template, _repeated() if rng.random() < 0.5 else SLOTS) for _, template, _ in chosen]
+    return [(text.strip(), label, prefix + group) for text, (group, _, _) in zip(texts, chosen, strict=True)]

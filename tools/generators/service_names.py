@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 
 from tools.generators.templates import lines
-from tools.generators.words import COMMON_TLDS, brand, person
+from tools.generators.words import COMMON_TLDS, brand, person, word
 
 _DISCOVERED = (
     "ipp",
@@ -102,6 +102,23 @@ def hosts(rng: random.Random, names: Sequence[tuple[str, str]], count: int) -> l
             number = str(rng.randint(1, 9)) if rng.random() < 0.1 else ""
             service = "mail" if rng.random() < 0.25 else rng.choice(services)
             rows.append((f"{service}{number}.{name}", label, "service"))
+    return rows
+
+
+def below(rng: random.Random, zones: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Draw an ordinary host below each zone: a service, words with a number, a short tag of letters and digits."""
+    services = lines("service_names.txt")
+    rows = []
+    for zone in zones:
+        shape = rng.random()
+        if shape < 0.4:
+            name = rng.choice(services) + rng.choice(("", "", str(rng.randint(1, 20))))
+        elif shape < 0.8:
+            name = rng.choice(("-", "", ".")).join(word(rng) for _ in range(rng.randint(1, 3)))
+            name += rng.choice(("", "", str(rng.randint(1, 99))))
+        else:
+            name = "".join(rng.choices("0123456789abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 9)))
+        rows.append((f"{name}.{zone}", "legit", "host"))
     return rows
 
 

@@ -163,15 +163,19 @@ def address(rng: random.Random) -> Row:
     return rng.choice(_HOSTS) + rng.choice(services()) + path(rng), "legit", "well-known"
 
 
-def look_alike(rng: random.Random) -> Row:
-    """Draw an address that borrows a service's name."""
-    name = rng.choice(services()).partition(".")[0]
+def _long_name(rng: random.Random) -> str:
+    name = ""
     while len(name) < 4:
         name = rng.choice(services()).partition(".")[0]
-    added, ending, bait = rng.choice(_ADDED), rng.choice(_ENDINGS), rng.choice(_BAIT)
-    shape = rng.random()
+    return name
+
+
+def look_alike_host(rng: random.Random) -> str:
+    """Draw a host that borrows a service's name: with additions, before another domain, or with exchanged letters."""
+    name, added, ending = _long_name(rng), rng.choice(_ADDED), rng.choice(_ENDINGS)
+    shape = rng.random() * 0.85
     if shape < 0.35:
-        site = rng.choice(
+        return rng.choice(
             (
                 f"{name}-{added}.{ending}",
                 f"{added}-{name}.{ending}",
@@ -179,21 +183,22 @@ def look_alike(rng: random.Random) -> Row:
                 f"{name}-{added}-{rng.choice(_ADDED)}.{ending}",
             )
         )
-    elif shape < 0.6:
-        site = rng.choice(
-            (f"{name}.com.{brand(rng)}.{ending}", f"{name}.{added}.{brand(rng)}.{ending}", f"{added}.{name}.{brand(rng)}.{ending}")
-        )
-    elif shape < 0.85:
-        places = [i for i, c in enumerate(name) if c in _EXCHANGED]
-        at = rng.choice(places) if places else 0
-        name = name[:at] + rng.choice(_EXCHANGED.get(name[at], (name[at] * 2,))) + name[at + 1 :]
-        site = rng.choice(("", "www.")) + name + rng.choice(("", "", f"-{added}")) + "." + rng.choice(("com", ending))
-    else:
-        site, bait = (
-            f"{brand(rng)}.{ending}",
-            rng.choice((f"/{name}/login", f"/{name}.com/{added}", f"/wp-content/{name}/", f"/{name}/{added}.php")),
-        )
-    return site + bait, "malicious", "look-alike"
+    if shape < 0.6:
+        owner = f"{brand(rng)}.{ending}"
+        return rng.choice((f"{name}.com.{owner}", f"{name}.{added}.{owner}", f"{added}.{name}.{owner}"))
+    places = [i for i, c in enumerate(name) if c in _EXCHANGED]
+    at = rng.choice(places) if places else 0
+    name = name[:at] + rng.choice(_EXCHANGED.get(name[at], (name[at] * 2,))) + name[at + 1 :]
+    return rng.choice(("", "www.")) + name + rng.choice(("", "", f"-{added}")) + "." + rng.choice(("com", ending))
+
+
+def look_alike(rng: random.Random) -> Row:
+    """Draw an address that borrows a service's name, in its host or in its path."""
+    if rng.random() < 0.85:
+        return look_alike_host(rng) + rng.choice(_BAIT), "malicious", "look-alike"
+    name, added = _long_name(rng), rng.choice(_ADDED)
+    path = rng.choice((f"/{name}/login", f"/{name}.com/{added}", f"/wp-content/{name}/", f"/{name}/{added}.php"))
+    return f"{brand(rng)}.{rng.choice(_ENDINGS)}{path}", "malicious", "look-alike"
 
 
 def generate(rng: random.Random, n: int) -> list[Row]:

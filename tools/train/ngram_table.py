@@ -41,8 +41,9 @@ class Settings:
     rate: float = 1.5
     drop: float = 0.0
     """Share of a row's n-grams left out at random, which small tables need."""
-    generated: bool = True
-    """With the mixture's generated rows: made-up DGA names cost the n-grams half a point on dev (the encoder still sees them)."""
+    generated: int = -1
+    """Generated rows, -1: as many as a specialist sees a round. Made-up DGA names cost the n-grams half a point on dev (the encoder
+    still sees them)."""
     extra_rows: int = 0
     """Rows a label taken from ``corpus/hostname-labels.parquet`` besides, where a name has one label."""
     services: int = 0
@@ -51,10 +52,12 @@ class Settings:
 
 SETTINGS = {
     "hostname-category": Settings(epochs=4, extra_rows=120_000, services=2),
-    "dga": Settings(rate=3.0, generated=False),
-    "user-agent": Settings(epochs=24),
-    "cmdline": Settings(epochs=30, rate=3.0, drop=0.5),
-    "filename": Settings(epochs=24),
+    "dga": Settings(rate=3.0, generated=0),
+    "url-phishing": Settings(epochs=10, rate=3.0),
+    "dns-tunnel": Settings(epochs=12, rate=3.0, generated=6000),
+    "user-agent": Settings(epochs=24, generated=12_000),
+    "cmdline": Settings(epochs=30, rate=3.0, drop=0.5, generated=12_000),
+    "filename": Settings(epochs=24, generated=2000),
 }
 
 
@@ -183,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         started = time.monotonic()
         given = {"epochs": args.epochs, "rate": args.lr, "drop": args.drop}
         settings = dataclasses.replace(SETTINGS.get(task, Settings()), **{k: v for k, v in given.items() if v is not None})
-        args.generated = -1 if settings.generated else 0
+        args.generated = settings.generated
         mixture = mixtures.Mixture(args.data, task, labels[task], tokenizer, args)
         if settings.extra_rows:
             more = extra_rows(read_labels(args.data, args.exclude_source), labels[task], settings.extra_rows, args.seed)

@@ -50,7 +50,7 @@ SETTINGS = {
     "hostname-threat": Settings(epochs=1, layers=2),
     "dga": Settings(energy=0.99),
     "url-phishing": Settings(epochs=1, layers=3),
-    "dns-tunnel": Settings(epochs=1, energy=0.99),
+    "dns-tunnel": Settings(epochs=2, energy=0.99),
     "uri-attack": Settings(epochs=2, layers=3),
     "user-agent": Settings(layers=3),
     "cmdline": Settings(epochs=2),
