@@ -2,7 +2,8 @@
 
 Lists of phishing addresses hold many deep pages of large sites, since anybody can put a document there, while their harmless
 addresses are mostly first pages. The word list has the forms of the sites' own pages: searches, mailboxes, articles, shops, sign-in
-pages, interfaces, updates. Shared documents and hosted pages are left out, they may be either.
+pages, interfaces, updates; and forms of user content that lists of phishing seldom hold (blogs, repositories, shops, documents opened
+for editing). Files, forms and sites shared at Google and files shared at Dropbox are left out: the lists are full of them.
 """
 
 from __future__ import annotations
