@@ -82,7 +82,7 @@ def clustering(vectors: Floats, truth: NDArray[np.int64]) -> dict[str, float]:
     return {"purity": round(float(np.mean(pure)), 4), "nmi": round(float(np.mean(shared)), 4)}
 
 
-def minilm_vectors(texts: Sequence[str], keep: Path) -> Floats:
+def minilm_vectors(texts: Sequence[str], keep: Path, normalizer: str = "hostname", max_tokens: int = 64) -> Floats:
     """Stock all-MiniLM-L6-v2, mean-pooled, length one (layers in bfloat16); kept in a file."""
     if keep.exists():
         kept: Floats = np.load(keep)
@@ -91,7 +91,7 @@ def minilm_vectors(texts: Sequence[str], keep: Path) -> Floats:
 
     from benchmarks.classifiers.minilm import load, pack, pooled
 
-    rows = pack(normalized(texts, "hostname"), 64)
+    rows = pack(normalized(texts, normalizer), max_tokens)
     encoder, _ = load(rows)
     encoder.eval()
     out = np.empty((len(rows), encoder.config.hidden_size), np.float32)

@@ -69,6 +69,7 @@ class EdgeDemist:
         kernels = engines.kernels() if bundle.tokenizer.type == "unigram" or bundle.ngrams is not None else None
         self._tokenizer = _tokenizer(bundle, kernels)
         self._ngrams = Ngrams(bundle, kernels) if bundle.ngrams is not None else None
+        self._own_ngrams: dict[str, Ngrams] = {}
         self._heads = Heads(kernels)
         self._engine: Engine = engines.create(bundle, engine, threads)
         self._pid = os.getpid()
@@ -261,7 +262,8 @@ class EdgeDemist:
             return rule.answer(_shown(text), scores[0], truncated=truncated[0], top_k=top_k)
         engine, tokenizer = tools
         cap = specialist.max_tokens
-        row, tokens = engine.classify_text(tokenizer, self._ngrams, self._heads.table(specialist), raw, cap, specialist.adapter)
+        ngrams = self._ngrams_of(specialist)
+        row, tokens = engine.classify_text(tokenizer, ngrams, self._heads.table(specialist), raw, cap, specialist.adapter)
         over = tokens == cap and len(tokenizer.encode(raw, cap + 1, add_special_tokens=True)) > cap
         return rule.answer(_shown(text), row, truncated=over, top_k=top_k)
 
@@ -295,15 +297,32 @@ class EdgeDemist:
         order = sorted(range(len(items)), key=lambda k: str(items[k].task))  # each specialist's rows follow each other
         items = [items[k] for k in order]
         pooled, truncated = self._pooled(items, normalize=False)
-        ngrams = self._ngrams.encode_batch([item.raw for item in items]) if self._ngrams is not None and items else None
+        shared = None
+        if self._ngrams is not None and items and any(rule.specialist.ngrams is None for rule in rules.values()):
+            shared = self._ngrams.encode_batch([item.raw for item in items])
         rows: list[list[float]] = []
         for name, group in itertools.groupby(items, lambda item: str(item.task)):
+            specialist = rules[name].specialist
             begin, end = len(rows), len(rows) + len(list(group))
-            rows += self._heads.probabilities(rules[name].specialist, pooled[begin:end], None if ngrams is None else ngrams[begin:end])
+            if specialist.ngrams is None:
+                ngrams = None if shared is None else shared[begin:end]
+            else:
+                own = self._ngrams_of(specialist)
+                ngrams = None if own is None else own.encode_batch([item.raw for item in items[begin:end]])
+            rows += self._heads.probabilities(specialist, pooled[begin:end], ngrams)
         scores, cut_off = [[0.0]] * len(items), [False] * len(items)
         for k, row, over in zip(order, rows, truncated.tolist(), strict=True):
             scores[k], cut_off[k] = row, over
         return scores, cut_off
+
+    def _ngrams_of(self, specialist: Specialist) -> Ngrams | None:
+        """The n-gram table that a specialist reads: its own, or the bundle's."""
+        if specialist.ngrams is None:
+            return self._ngrams
+        found = self._own_ngrams.get(specialist.task)
+        if found is None:
+            found = self._own_ngrams.setdefault(specialist.task, Ngrams(specialist.ngrams, self._heads.kernels))
+        return found
 
     def _vectors(self, items: Sequence[_Item], *, normalize: bool) -> Floats:
         """Vectors [n, H] of items; one item takes one call of the kernels."""

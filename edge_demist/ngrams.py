@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,31 +15,52 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_demist.bundle import Bundle
+    from edge_demist.manifest import NgramConfig
     from edge_demist.native import Kernels
+    from edge_demist.safetensors import Tensor
 
 MAX_N = 8
 STRETCH = 256  # rows summed at a time in the kernel
 
 
-class Ngrams:
-    """The n-gram table of a bundle.  Thread-safe."""
+class NgramTable(NamedTuple):
+    """A hashed table: its shape, int8 [buckets, dim] and float32 [dim]; of a bundle, or of one specialist."""
 
-    def __init__(self, bundle: Bundle, kernels: Kernels | None = None) -> None:
-        """Bind the mapped table.
+    config: NgramConfig
+    weight: Tensor
+    scale: Tensor
+
+
+def table_of(config: NgramConfig, tensors: Mapping[str, Tensor], where: str = "") -> NgramTable:
+    """Find the table among mapped tensors.
+
+    Raises:
+        BundleError: it is missing, or of another shape than ``config`` says.
+    """
+    weight, scale = tensors.get("ngrams.weight"), tensors.get("ngrams.scale")
+    if weight is None or weight.dtype != np.int8 or weight.shape != (config.buckets, config.dim):
+        raise BundleError(f"{where}ngrams.weight must be int8 [{config.buckets}, {config.dim}]")
+    if scale is None or scale.dtype != np.float32 or scale.shape != (config.dim,):
+        raise BundleError(f"{where}ngrams.scale must be float32 [{config.dim}]")
+    return NgramTable(config, weight, scale)
+
+
+class Ngrams:
+    """An n-gram table at work.  Thread-safe."""
+
+    def __init__(self, source: Bundle | NgramTable, kernels: Kernels | None = None) -> None:
+        """Bind the mapped table of a bundle, or of a specialist that has its own.
 
         Raises:
             BundleError: the bundle has no n-gram table, or one of another shape.
             EngineUnavailableError: no library runs here.
         """
-        config = bundle.ngrams
-        if config is None:
-            raise BundleError("this bundle has no n-gram table")
+        if not isinstance(source, NgramTable):
+            if source.ngrams is None:
+                raise BundleError("this bundle has no n-gram table")
+            source = table_of(source.ngrams, source.tensors)
+        config, weight, scale = source
         self.kernels: Kernels = kernels if kernels is not None else native.load()
-        weight, scale = bundle.tensors.get("ngrams.weight"), bundle.tensors.get("ngrams.scale")
-        if weight is None or weight.dtype != np.int8 or weight.shape != (config.buckets, config.dim):
-            raise BundleError(f"ngrams.weight must be int8 [{config.buckets}, {config.dim}]")
-        if scale is None or scale.dtype != np.float32 or scale.shape != (config.dim,):
-            raise BundleError(f"ngrams.scale must be float32 [{config.dim}]")
         if config.buckets & (config.buckets - 1) or config.dim % 16 or not 1 <= config.min_n <= config.max_n <= MAX_N:
             raise BundleError("ngrams: buckets must be a power of two, dim a multiple of 16, n at most 8")
         self.dim, self.max_bytes = config.dim, config.max_bytes

@@ -6,6 +6,8 @@ Formula of the head, for pooled vector p [H] and n-gram vector g [dim]::
     P(label)      = softmax(logits / temperature) · P(in domain)
     P(in domain)  = sigmoid(p · w + g · wn + b')          (1 where the file has no domain head)
 
+``g`` comes from the bundle's n-gram table, or from the specialist's own where its file holds one.
+
 The domain head was trained to tell this specialist's kind of string from prose, binary data and other kinds of
 strings, so that a foreign string gets a low probability instead of a confident label.
 """
@@ -26,6 +28,8 @@ from . import safetensors
 from .bundle import Bundle, check_finite
 from .engines.base import LORA_TARGETS, Adapter
 from .errors import BundleError, UnknownTaskError
+from .manifest import NgramConfig, section
+from .ngrams import NgramTable, table_of
 from .normalizers import NORMALIZERS
 
 if TYPE_CHECKING:
@@ -63,6 +67,7 @@ class Specialist:
     domain_ngram_weight: Floats | None
     domain_bias: float
     sources: tuple[str, ...]
+    ngrams: NgramTable | None = None
 
     def __post_init__(self) -> None:
         """Check what later code relies on."""
@@ -191,6 +196,21 @@ def _adapter(bundle: Bundle, file: str, task: str, tensors: Mapping[str, safeten
     return Adapter(name=task, layers=layers)
 
 
+def _own_table(file: str, metadata: Mapping[str, str], tensors: Mapping[str, safetensors.Tensor]) -> NgramTable | None:
+    """The file's own n-gram table; None if its metadata names none."""
+    if "ngrams" not in metadata:
+        return None
+    try:
+        found = json.loads(metadata["ngrams"])
+    except (ValueError, RecursionError):
+        raise BundleError(f"{file}: ngrams must be a JSON object") from None
+    try:
+        config: NgramConfig = section({"ngrams": found}, "ngrams", NgramConfig)
+    except BundleError as error:
+        raise BundleError(f"{file}: {str(error).removeprefix('manifest: ')}") from None
+    return table_of(config, tensors, f"{file}: ")
+
+
 def _float32(tensor: safetensors.Tensor) -> Floats:
     return np.ascontiguousarray(tensor, dtype=np.float32)
 
@@ -215,15 +235,19 @@ def read_specialist(bundle: Bundle, path: Path | str, task: str) -> Specialist:
         raise BundleError(f"{file}: made for another base ({metadata.get('base_sha256', 'none')[:12]}…, here {bundle.base_sha256[:12]}…)")
     if metadata.get("task") != task:
         raise BundleError(f"{file}: holds task {metadata.get('task')!r}, not {task!r}")
+    own = _own_table(file, metadata, tensors)
     for name, tensor in tensors.items():
-        if not name.startswith(("lora.", "head.")):
+        if own is not None and name == "ngrams.weight":
+            continue
+        if not name.startswith(("lora.", "head.")) and (own is None or name != "ngrams.scale"):
             raise BundleError(f"{file}: unexpected tensor {name!r}")
         if tensor.dtype.kind != "f":
             raise BundleError(f"{file}: {name} must hold floats")
         check_finite(file, name, tensor)
     labels = _strings(f"{file}: labels", metadata.get("labels", ""))
     h, c = bundle.architecture.hidden_size, len(labels)
-    dim = bundle.ngrams.dim if bundle.ngrams else 0
+    config = own.config if own else bundle.ngrams
+    dim = config.dim if config else 0
     expected = {
         "head.weight": (h, c),
         "head.bias": (c,),
@@ -258,4 +282,5 @@ def read_specialist(bundle: Bundle, path: Path | str, task: str) -> Specialist:
         domain_ngram_weight=head.get("domain_ngram_weight"),
         domain_bias=float(head["domain_bias"][0]) if "domain_bias" in head else 0.0,
         sources=_strings(f"{file}: sources", metadata.get("sources", "[]")),
+        ngrams=own,
     )

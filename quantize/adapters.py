@@ -1,7 +1,8 @@
 """PEFT LoRA adapters and the heads beside them, brought to the bundle's ``specialists/<task>.safetensors``.
 
 An input folder ``adapters/<task>/`` holds ``specialist.json`` and ``head.safetensors``; ``adapter_config.json`` with
-``adapter_model.safetensors`` as PEFT writes them are optional (a specialist may be a head on the plain base).
+``adapter_model.safetensors`` as PEFT writes them are optional (a specialist may be a head on the plain base), and so is
+``ngrams.safetensors``: an n-gram table of the specialist's own, which its head then reads in place of the shared one.
 """
 
 import json
@@ -18,6 +19,7 @@ from edge_demist.normalizers import NORMALIZERS
 
 from .checkpoint import Architecture
 from .errors import CheckpointError
+from .ngrams import NgramTable, read_ngrams
 from .tensors import Tensors, expect, read_json, read_tensors, refuse_pickles
 
 MAX_RANK = 256  # of one linear layer, q, k and v together
@@ -55,6 +57,7 @@ class Specialist:
     lora: Mapping[Site, tuple[Float, Float]]
     head: Mapping[str, Float]
     metadata: Mapping[str, str]
+    ngrams: NgramTable | None = None
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """Return the tensors of the specialist's file, in their fixed order."""
@@ -63,6 +66,8 @@ class Specialist:
             a, b = self.lora[layer, target]
             named[f"lora.{layer}.{target}.A"], named[f"lora.{layer}.{target}.B"] = a, b
         named.update({f"head.{name}": self.head[name] for name in HEAD_TENSORS if name in self.head})
+        if self.ngrams:
+            named["ngrams.weight"], named["ngrams.scale"] = self.ngrams.matrix.values, self.ngrams.matrix.scale
         return named
 
 
@@ -81,11 +86,14 @@ def read_specialist(folder: Path, arch: Architecture, ngram_dim: int | None) -> 
     refuse_pickles(folder, "head.safetensors")
     described = read_json(folder / "specialist.json")
     metadata, classes = _describe(described, folder)
+    own = read_ngrams(folder / "ngrams.safetensors")
+    if own:
+        metadata["ngrams"], ngram_dim = _json(own.manifest), own.manifest["dim"]
     head = _head(folder / "head.safetensors", arch.hidden_size, ngram_dim, classes)
     lora = read_lora(folder, arch) if (folder / "adapter_config.json").is_file() else {}
     if not lora and any(folder.glob("adapter_model*")):
         raise CheckpointError(f"{folder}: adapter_model without adapter_config.json")
-    return Specialist(folder.name, lora, head, metadata)
+    return Specialist(folder.name, lora, head, metadata, own)
 
 
 def read_lora(folder: Path, arch: Architecture) -> dict[Site, tuple[Float, Float]]:

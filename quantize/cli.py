@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from edge_demist.bundle import Bundle
 from edge_demist.errors import EdgeDemistError
+from edge_demist.signing import Policy, read_public_key
 
 from . import keys, pipeline
+from .extend import add_specialists
 from .recipe import Recipe, read_recipe
 
 
@@ -20,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             keys.generate(args.private, args.public)
         elif args.command == "sign":
             _sign(args.path, args.key)
+        elif args.command == "add":
+            _add(args)
         else:
             _build(args)
     except (EdgeDemistError, OSError) as error:
@@ -44,6 +49,22 @@ def _build(args: argparse.Namespace) -> None:
     if args.key:
         keys.sign_bundle(job.out, args.key)
     sys.stdout.write(f"{job.out}: bundle {identity}{', signed' if args.key else ''}\n")
+
+
+def _add(args: argparse.Namespace) -> None:
+    identity = add_specialists(
+        Bundle.load(args.bundle, hash_all=True),
+        args.specialists,
+        args.out,
+        version=args.version,
+        name=args.name,
+        replace=args.replace,
+        overwrite=args.overwrite,
+        policy=Policy(read_public_key(args.require_signature), require_signature=True) if args.require_signature else Policy(),
+    )
+    if args.key:
+        keys.sign_bundle(args.out, args.key)
+    sys.stdout.write(f"{args.out}: bundle {identity}{', signed' if args.key else ''}\n")
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:
@@ -89,6 +110,19 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
         command.add_argument("--dry-run", action="store_true", help="check the inputs and say what would be done")
         command.add_argument("--key", type=Path, metavar="PEM", help="sign the finished bundle with this private key")
+    text = "a bundle with more specialists; base, tokenizer and the specialists that are there stay byte for byte"
+    add = commands.add_parser("add", help=text, description=text)
+    add.add_argument(
+        "specialists", type=Path, nargs="+", metavar="SPECIALIST", help="folder that training wrote, folder of such, or <task>.safetensors"
+    )
+    add.add_argument("--bundle", type=Path, metavar="DIR", help="bundle to start from (default: the one in the package)")
+    add.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder of the new bundle")
+    add.add_argument("--name", help="name in the manifest, instead of the old one")
+    add.add_argument("--version", type=int, help="version in the manifest, instead of the old one plus one")
+    add.add_argument("--replace", action="store_true", help="replace specialists of the same tasks")
+    add.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
+    add.add_argument("--require-signature", type=Path, metavar="KEY", help="refuse files that this public key has not signed")
+    add.add_argument("--key", type=Path, metavar="PEM", help="sign the new bundle with this private key")
     keygen = commands.add_parser("keygen", help="make an Ed25519 key pair")
     keygen.add_argument("--private", type=Path, required=True, help="new file for the private key (PEM)")
     keygen.add_argument("--public", type=Path, required=True, help="new file for the public key (PEM)")

@@ -57,11 +57,14 @@ class _Task:
 
 def compare_methods(
     bundle: Bundle, encoder: Encoder, calibration: Mapping[Site, Statistics], rows: Rows,
-    tasks: Mapping[str, LabelledTexts], fallback: frozenset[Site], ngram_weight: Float | None = None,
+    tasks: Mapping[str, LabelledTexts], fallback: frozenset[Site], ngram_weights: Mapping[str, Float | None] | None = None,
 ) -> list[dict[str, object]]:  # fmt: skip
-    """Return one record a method: size of the linear layers, cosine; accuracy drop (points) and changed labels (%) by task."""
+    """Return one record a method: size of the linear layers, cosine; accuracy drop (points) and changed labels (%) by task.
+
+    ``ngram_weights``: by task, the float n-gram table that its head reads.
+    """
     reference = float_vectors(encoder, rows)
-    prepared = {task: _prepare(bundle, encoder, task, one, ngram_weight) for task, one in tasks.items()}
+    prepared = {task: _prepare(bundle, encoder, task, one, (ngram_weights or {}).get(task)) for task, one in tasks.items()}
     records = []
     for method in methods(encoder, calibration, fallback):
         word = None if method.name == "float32" else int8_embedding(encoder)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_demist.bundle import Bundle
+from edge_demist.ngrams import table_of
 from edge_demist.normalizers import NORMALIZERS, to_bytes, truncate_utf8
 from edge_demist.specialists import Specialist, load_specialist
 
@@ -140,14 +141,13 @@ def float_vectors(encoder: Encoder, rows: Rows) -> Float:
 
 
 def ngram_vectors(bundle: Bundle, specialist: Specialist, texts: Sequence[str], weight: Float | None = None) -> Float | None:
-    """Return n-gram vectors [n, dim] by the runtime's definition, in numpy; None if the bundle has no table.
+    """Return n-gram vectors [n, dim] by the runtime's definition, in numpy; None if the head reads no table.
 
-    ``weight`` float32 [buckets, dim] takes the place of the bundle's int8 table: the checkpoint's, for the float side.
+    ``weight`` float32 [buckets, dim] takes the place of the int8 table: the checkpoint's or the folder's, for the float side.
     """
-    config = bundle.ngrams
-    if config is None or specialist.ngram_weight is None:
+    if specialist.ngram_weight is None or (bundle.ngrams is None and specialist.ngrams is None):
         return None
-    table, scale = bundle.tensors["ngrams.weight"], np.asarray(bundle.tensors["ngrams.scale"], np.float32)
+    config, table, scale = specialist.ngrams or table_of(bundle.ngrams, bundle.tensors)
     vectors = np.zeros((len(texts), config.dim), np.float32)
     for i, text in enumerate(texts):
         raw = to_bytes(NORMALIZERS[specialist.normalizer](text))[: config.max_bytes]
@@ -175,7 +175,7 @@ def task_cost(
     bundle: Bundle, encoder: Encoder, task: str, texts: Sequence[str], labels: Sequence[str], engine: str = "auto",
     ngram_weight: Float | None = None,
 ) -> TaskCost:  # fmt: skip
-    """Compare the bundle, run by an engine, with the checkpoint (and its float n-gram table) on one task's labelled strings."""
+    """Compare the bundle, run by an engine, with the checkpoint (and the float n-gram table) on one task's labelled strings."""
     from edge_demist import engines
 
     specialist = load_specialist(bundle, task)

@@ -56,6 +56,12 @@ def to_panels(values: NDArray[np.int8]) -> NDArray[np.int8]:
     return np.ascontiguousarray(blocks.transpose(2, 0, 3, 1))
 
 
+def from_panels(panels: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Undo :func:`to_panels`: int8 [N/16, K/4, 16, 4] to [K, N]."""
+    outer, inner, columns, step = panels.shape
+    return np.ascontiguousarray(panels.transpose(1, 3, 0, 2).reshape(inner * step, outer * columns))
+
+
 def _scales(largest: Float, limit: int) -> Float:
     """Return largest / limit; an all-zero channel gets scale 1, so that nothing divides by zero."""
     return np.where(largest > 0, largest / np.float32(limit), np.float32(1)).astype(np.float32)

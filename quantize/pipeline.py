@@ -150,9 +150,11 @@ def _calibrate(job: Job) -> None:
     calibration.save(job.work / "calibration.safetensors", calibration.calibrate(inputs.encoder, rows))
 
 
-def float_table(inputs: Inputs) -> NDArray[np.float32] | None:
-    """Return the checkpoint's n-gram table, float32 [buckets, dim]; None if it has none."""
-    return inputs.ngrams.weight if inputs.ngrams else None
+def float_table(inputs: Inputs, task: str) -> NDArray[np.float32] | None:
+    """Return the n-gram table that a task's head reads, float32 [buckets, dim]: its own or the checkpoint's; None if there is none."""
+    own = next((one.ngrams for one in inputs.specialists if one.task == task), None)
+    found = own or inputs.ngrams
+    return found.weight if found else None
 
 
 def measure(bundle: Bundle, inputs: Inputs, recipe: Recipe, engine: str = "auto") -> dict[str, object]:
@@ -165,9 +167,8 @@ def measure(bundle: Bundle, inputs: Inputs, recipe: Recipe, engine: str = "auto"
     vectors = running.encode(ids, offsets)
     costs: list[TaskCost] = []
     for task, one in recipe.tasks.items():
-        costs.append(
-            task_cost(bundle, inputs.encoder, task, *read_labelled(one.file, one.limit), engine=engine, ngram_weight=float_table(inputs))
-        )
+        texts, labels = read_labelled(one.file, one.limit)
+        costs.append(task_cost(bundle, inputs.encoder, task, texts, labels, engine=engine, ngram_weight=float_table(inputs, task)))
     return {
         "bundle": bundle.id,
         "engine": running.name,
@@ -191,7 +192,8 @@ def _report(job: Job) -> None:
         fallback = most_sensitive(costs, job.recipe.compare.fallback_layers)
         known = calibration.load(job.work / "calibration.safetensors")
         evidence["sensitivity"] = {f"{layer}.{kind}": cost for (layer, kind), cost in costs.items()}
-        evidence["methods"] = compare_methods(bundle, inputs.encoder, known, rows, job.recipe.tasks, fallback, float_table(inputs))
+        tables = {task: float_table(inputs, task) for task in job.recipe.tasks}
+        evidence["methods"] = compare_methods(bundle, inputs.encoder, known, rows, job.recipe.tasks, fallback, tables)
     evidence["gate"] = {**asdict(job.recipe.gate), "failures": gate_failures(job.recipe, evidence)}
     render(evidence, job.work / "report")
 

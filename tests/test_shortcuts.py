@@ -80,3 +80,15 @@ def test_right_answers_are_counted_by_label(tmp_path):
     assert "| version 9 | version 10 |" in text
     assert "| hostname-category | all | 192 | 8 | 8 | 1 |" in text
     assert accuracy_report.by_heart_section({}) == []
+
+
+def test_own_labels_are_shown_by_task_and_rows():
+    def system(accuracy):
+        return {"accuracy": accuracy, "macro_f1": 50.5, "seconds": 7, "bytes": 1_200_000}
+
+    rows = {size: {name: system(60.0 + i) for i, name in enumerate(accuracy_report.OWN_SYSTEMS)} for size in ("1000", "500")}
+    text = accuracy_report.own_labels_section({"tasks": {"t": {"labels": 3, "scored": 1234, "rows": rows}}})
+    lines = [line for line in text if line.startswith("| t ")]
+    assert [line.split(" | ")[2] for line in lines] == ["500", "1,000"]
+    assert lines[0] == "| t | 3 | 500 | 1,234 | 60.00 / 50.50 | 61.00 / 50.50 | 62.00 / 50.50 | 7 | 1.20 |"
+    assert accuracy_report.own_labels_section({}) == []

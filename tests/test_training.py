@@ -293,9 +293,10 @@ def test_a_kept_head_combines_to_the_same_answers():
         ngrams[:, 1 : 1 + columns] += 1.5 * np.eye(classes, dtype=np.float32)[y][:, classes - columns :]
         weight, bias = rng.normal(size=(classes, 8)).astype(np.float32), rng.normal(size=classes).astype(np.float32)
         weight[:, :classes] += 2 * np.eye(classes, dtype=np.float32)
-        first = calibration.combine(weight, bias, place, pooled, ngrams, y)
+        head = calibration.column_map(place, classes, ngrams.shape[1])
+        first = calibration.combine(weight, bias, head, pooled, ngrams, y)
         assert first.encoder_factor > 0 and first.ngram_factor > 0
-        again = calibration.combine(*calibration.encoder_head(first.tensors(), place), place, pooled, ngrams, y)
+        again = calibration.combine(*calibration.encoder_head(first.tensors(), place), head, pooled, ngrams, y)
         ours, theirs = (calibration.softmax(c.logits(pooled, ngrams)) for c in (first, again))
         np.testing.assert_allclose(ours, theirs, atol=5e-3)
 

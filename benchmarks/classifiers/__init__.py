@@ -43,8 +43,11 @@ class Trained:
 
 
 def normalizer_of(task: str) -> str:
-    """The normalizer that peers read a task with: ``www.`` and the slash of a first page stay, which ours leave out at a cost on dev."""
-    name = TASKS[task].normalizer
+    """The normalizer that peers read a task with: ``www.`` and the slash of a first page stay, which ours leave out at a cost on dev.
+
+    Texts of tasks that are not the bundle's are read as they are.
+    """
+    name = TASKS[task].normalizer if task in TASKS else "identity"
     return {"site": "hostname", "owner": "hostname", "registrant": "hostname", "address": "url"}.get(name, name)
 
 

@@ -122,21 +122,23 @@ def encoder_head(tensors: dict[str, Floats], columns: dict[str, Any]) -> tuple[F
     return tensors["weight"].T.copy(), tensors["bias"] - add * tensors["ngram_weight"].max()
 
 
-def combine(weight: Floats, bias: Floats, columns: dict[str, Any], pooled: Floats, ngrams: Floats, y: NDArray[np.int64]) -> Combined:
-    """Weigh the encoder's logits against the n-gram columns by two factors that minimise the negative log-likelihood on dev.
+def combine(
+    weight: Floats, bias: Floats, ngram_head: tuple[Floats, Floats], pooled: Floats, ngrams: Floats, y: NDArray[np.int64]
+) -> Combined:
+    """Weigh the encoder's logits against those of the n-grams by two factors that minimise the negative log-likelihood on dev.
 
     With two labels a third number shifts the second's logit: generated rows make one label more frequent in training than it is.
 
     Args:
         weight: float32 [C, hidden] of the encoder's head.
         bias: float32 [C].
-        columns: ``begin``, ``end`` and ``bias`` of the task in the n-gram table.
+        ngram_head: float32 [dim, C] and float32 [C], from n-gram vectors to logits (``column_map``).
         pooled: float32 [n, hidden].
         ngrams: float32 [n, dim].
         y: int64 [n]; -1 for labels not known.
     """
     classes = len(bias)
-    select, add = column_map(columns, classes, ngrams.shape[1])
+    select, add = ngram_head
     shift = np.arange(classes, dtype=np.float64) if classes == 2 else np.zeros(classes)
     known = y >= 0
     ours, theirs = (pooled @ weight.T + bias)[known], (ngrams @ select + add)[known]

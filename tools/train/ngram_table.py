@@ -24,7 +24,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
 from . import mixtures
 from .data import TASKS, Rows, load_tokenizer, read_labels
@@ -208,9 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         spent = time.monotonic() - started
         print(f"{task} n-grams alone: dev accuracy {np.mean(answer == dev.y):.4f}, {spent:.0f} s", file=sys.stderr, flush=True)
         if not args.dry_run:
-            meta = {k: str(getattr(config, k)) for k in ("buckets", "dim", "min_n", "max_n", "max_bytes")}
-            save_file({"weight": table}, path.with_suffix(".tmp"), metadata=meta)
-            path.with_suffix(".tmp").replace(path)
+            NgramTable(config, table).write(path)
             index.write_text(json.dumps(places, indent=1) + "\n")
     return 0
 

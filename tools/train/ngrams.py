@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch.nn import functional
 
 from .data import Rows
@@ -93,6 +94,12 @@ class NgramTable:
         """Read ``ngrams.safetensors``."""
         with safe_open(path, "pt") as file:
             return cls(NgramConfig(**{k: int(v) for k, v in file.metadata().items()}), file.get_tensor("weight"))
+
+    def write(self, path: Path) -> None:
+        """Write ``ngrams.safetensors``, whole or not at all."""
+        temporary = path.with_suffix(".tmp")
+        save_file({"weight": self.weight.contiguous()}, temporary, metadata={k: str(v) for k, v in dataclasses.asdict(self.config).items()})
+        temporary.replace(path)
 
     def vectors(self, rows: Rows, index: NDArray[np.int64]) -> torch.Tensor:
         """n-gram vectors [n, dim] of the named rows: sum of the rows' buckets over sqrt(count)."""

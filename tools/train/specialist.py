@@ -29,7 +29,7 @@ from torch.nn import functional
 from transformers import BertModel
 
 from . import calibration, mixtures
-from .data import TASKS, Rows, batches, in_order, load_tokenizer, sha256_file
+from .data import TASKS, Rows, Task, batches, in_order, load_tokenizer, sha256_file
 from .network import Network, embed_tokens, mean_pool, padded, run_layers, set_dropout
 from .ngrams import NgramTable
 
@@ -239,8 +239,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.layers = min(args.layers, num_layers)
     args.first_layer = num_layers - args.layers
     mixture = mixtures.Mixture(args.data, args.task, labels, tokenizer, args)
-    layers = "|".join(str(i) for i in range(args.first_layer, num_layers))
-    names = r"query|key|value|attention\.output\.dense|intermediate\.dense|output\.dense"
     columns = json.loads((args.checkpoint / "ngram_columns.json").read_text())[args.task]
     head = nn.Linear(net.encoder.config.hidden_size, len(labels))
     if args.reuse:
@@ -251,14 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             head.weight.copy_(torch.from_numpy(weight))
             head.bias.copy_(torch.from_numpy(bias))
     else:
-        config = peft.LoraConfig(
-            r=args.rank,
-            lora_alpha=args.rank,
-            lora_dropout=0.05,
-            target_modules=rf".*layer\.({layers})\..*({names})",
-            task_type="FEATURE_EXTRACTION",
-        )
-        wrapped = peft.get_peft_model(net.encoder, config)
+        wrapped = peft.get_peft_model(net.encoder, lora_config(args.rank, args.first_layer, num_layers))
         head.load_state_dict(net.heads[args.task].state_dict())
     model = wrapped.base_model.model
     weights = None
@@ -270,7 +261,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ranks = cut_ranks(model, args.energy)
     dev = mixture.dev()
     pooled, ngrams = features(net, table, model, dev, args.first_layer)
-    combined = calibration.combine(head.weight.detach().numpy(), head.bias.detach().numpy(), columns, pooled, ngrams, dev.y)
+    ngram_head = calibration.column_map(columns, len(labels), table.config.dim)
+    combined = calibration.combine(head.weight.detach().numpy(), head.bias.detach().numpy(), ngram_head, pooled, ngrams, dev.y)
     logits = combined.logits(pooled, ngrams)
 
     def features_of(rows: Rows) -> tuple[Floats, Floats]:
@@ -281,45 +273,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     result["held_out"] = mixture.score_held_out(lambda rows: combined.logits(*features_of(rows)).argmax(1))
     result["ranks"] = sum(ranks.values())
     result["share"] = {"encoder": combined.encoder_factor, "ngrams": combined.ngram_factor}
-    write(args, wrapped, combined, domain, labels, result, mixture, seconds)
+    described = {
+        "task": args.task, "labels": labels, **describe(TASKS[args.task]), "temperature": result["temperature"],
+        "thresholds": result["thresholds"], "sources": mixture.sources,
+    }  # fmt: skip
+    record = {
+        "command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "out", "checkpoint", "more")}, "seconds": round(seconds),
+        "checkpoint_sha256": sha256_file(args.checkpoint / "model.safetensors"), "data_sha256": mixture.hashes, "dev": result,
+    }  # fmt: skip
+    if args.reuse:
+        before = json.loads((args.out / args.task / "training.json").read_text())
+        record["trained"] = before.get("trained", {k: before[k] for k in ("command", "seconds")})
+    write(args.out / args.task, wrapped, {**combined.tensors(), **domain.tensors()}, described, record)
     print(json.dumps({"task": args.task, **{k: result[k] for k in ("accuracy", "macro_f1", "ece", "held_out")}}), flush=True)
     return 0
 
 
-def write(
-    args: argparse.Namespace,
-    wrapped: peft.PeftModel,
-    combined: calibration.Combined,
-    domain: calibration.Domain,
-    labels: list[str],
-    result: dict[str, Any],
-    mixture: mixtures.Mixture,
-    seconds: float,
-) -> None:
-    """Write the specialist's folder."""
-    task = TASKS[args.task]
-    folder = args.out / task.name
+def lora_config(rank: int, first: int, end: int) -> peft.LoraConfig:
+    """Adapters on every linear layer of the encoder's layers ``first`` to ``end`` - 1."""
+    layers = "|".join(str(i) for i in range(first, end))
+    names = r"query|key|value|attention\.output\.dense|intermediate\.dense|output\.dense"
+    return peft.LoraConfig(
+        r=rank,
+        lora_alpha=rank,
+        lora_dropout=0.05,
+        target_modules=rf".*layer\.({layers})\..*({names})",
+        task_type="FEATURE_EXTRACTION",
+    )
+
+
+def describe(task: Task) -> dict[str, Any]:
+    """What ``specialist.json`` says of how a task's texts are read and answered."""
+    return {
+        "normalizer": task.normalizer, "max_tokens": task.max_tokens, "kind": task.kind, "positive_labels": list(task.positive_labels),
+    }  # fmt: skip
+
+
+def write(folder: Path, wrapped: peft.PeftModel, head: dict[str, Floats], described: dict[str, Any], record: dict[str, Any]) -> None:
+    """Write a specialist's folder: PEFT adapter, ``head.safetensors``, ``specialist.json``, ``training.json``."""
     wrapped.peft_config["default"].base_model_name_or_path = "edge-demist-base"
     wrapped.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
-    tensors = {
-        **{k: torch.from_numpy(v).contiguous() for k, v in {**combined.tensors(), **domain.tensors()}.items()},
-    }
-    save_file(tensors, folder / "head.safetensors")
-    described = {
-        "task": task.name, "labels": labels, "normalizer": task.normalizer, "max_tokens": task.max_tokens, "kind": task.kind,
-        "positive_labels": list(task.positive_labels), "temperature": result["temperature"], "thresholds": result["thresholds"],
-        "sources": mixture.sources,
-    }  # fmt: skip
+    save_file({k: torch.from_numpy(v).contiguous() for k, v in head.items()}, folder / "head.safetensors")
     (folder / "specialist.json").write_text(json.dumps(described, indent=1) + "\n")
-    record = {
-        "command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "out", "checkpoint", "more")},
-        "seconds": round(seconds),
-        "checkpoint_sha256": sha256_file(args.checkpoint / "model.safetensors"), "data_sha256": mixture.hashes, "dev": result,
-    }  # fmt: skip
-    if args.reuse:
-        before = json.loads((folder / "training.json").read_text())
-        record["trained"] = before.get("trained", {k: before[k] for k in ("command", "seconds")})
     (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
