@@ -72,7 +72,7 @@ def score_fp32(bundle: Bundle, checkpoint: Path, task: str, table: pd.DataFrame)
 
     specialist = load_specialist(bundle, task)
     inputs = read_inputs(checkpoint)
-    weight = inputs.ngrams.weight if inputs.ngrams is not None else None
+    weight = inputs.ngrams.weight if inputs.ngrams is not None and specialist.ngrams is None else None
     texts = list(table["text"].astype(str))
     parts = []
     for begin in range(0, len(texts), 512):

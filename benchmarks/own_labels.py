@@ -3,7 +3,7 @@
     python -m benchmarks.own_labels --data DATA --work WORK
 
 Two tasks that the bundle was never trained on, made of columns that its training did not read: which family made a generated domain
-(29 families), and which technique or list a hostile command line is from (23). Ours is ``tools.train.own_labels`` with its defaults and
+(33 families), and which technique or list a hostile command line is from (23). Ours is ``tools.train.own_labels`` with its defaults and
 ``python -m quantize add``, the int8 answers scored. The others: character n-grams with a linear model (``benchmarks.classifiers``), and the
 usual recipe for few labels, logistic regression on the vectors of all-MiniLM-L6-v2 (its penalty chosen on a tenth of the rows). The rows
 scored were in nobody's training or calibration. Writes ``benchmarks/results/own-labels.json``.

@@ -221,7 +221,8 @@ def test_rows_are_cut_as_the_runtime_cuts_them(texts, limit):
 def test_an_own_table_knows_its_rows(classes):
     from edge_demist.bundle import Bundle
     from tools.train.data import pack
-    from tools.train.own_labels import MOST_COLUMNS, TABLE_BYTES, own_table
+    from tools.train.own_labels import own_table
+    from tools.train.own_table import MOST_COLUMNS, TABLE_BYTES
     from tools.train.shipped import BundleTokenizer
 
     y = np.arange(600) % classes
@@ -236,7 +237,7 @@ def test_an_own_table_knows_its_rows(classes):
 
 
 def test_training_starts_from_the_regression():
-    from tools.train.own_labels import start_at
+    from tools.train.specialist import start_at
 
     rng = np.random.default_rng(0)
     for classes in (2, 4):
@@ -247,3 +248,33 @@ def test_training_starts_from_the_regression():
         with torch.no_grad():
             answers = head(torch.from_numpy(x)).argmax(1).numpy()
         assert (answers == y).mean() > 0.9
+    wide = torch.nn.Linear(6, 5)  # label 4 is in no row
+    start_at(wide, x, y)
+    with torch.no_grad():
+        assert not (wide(torch.from_numpy(x)).argmax(1) == 4).any()
+
+
+def test_rows_are_taken_whole():
+    from edge_demist.bundle import Bundle
+    from tools.train.data import pack
+    from tools.train.shipped import BundleTokenizer
+
+    texts = ["one", "", "three.example", "größe", "x"]
+    tokenizer = BundleTokenizer(Bundle.load())
+    rows = pack(texts, tokenizer, 32, np.arange(5))
+    for index in ([3, 0, 3], [1], []):
+        some, expected = rows.take(np.array(index, np.int64)), pack([texts[i] for i in index], tokenizer, 32, np.array(index, np.int64))
+        assert some.cu.tolist() == expected.cu.tolist() and some.ids.tolist() == expected.ids.tolist()
+        assert some.off.tolist() == expected.off.tolist()
+        assert some.data[: some.off[-1]].tobytes() == "".join(texts[i] for i in index).encode()
+        assert some.y.tolist() == index
+
+
+def test_biases_are_found_again():
+    from tools.train.calibration import fit_biases, softmax
+
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(20_000, 4)).astype(np.float32) * 2
+    bias = np.array([1.0, -0.5, 0.0, -0.5])
+    chosen = (softmax(logits + bias).cumsum(1) < rng.random((20_000, 1))).sum(1)
+    np.testing.assert_allclose(fit_biases(logits, chosen), bias, atol=0.06)

@@ -92,6 +92,65 @@ def test_bundle_answers(run, data):
     assert np.mean([a.label == y for a, y in zip(answers, table["label"], strict=True)]) > 0.9
 
 
+@pytest.mark.parametrize("more", [[], ["--own-table"]], ids=["shared table", "own table"])
+def test_a_specialist_is_trained_again_on_a_bundle_alone(run, data, tmp_path, more):
+    """Without checkpoint: same labels, bound to the same base, put in place of the old one."""
+    from edge_demist import EdgeDemist
+    from edge_demist.bundle import Bundle
+    from quantize.extend import add_specialists
+    from tools.train import specialist
+
+    common = ["--data", str(data), "--bundle", str(run / "bundle"), "--task", "dga", "--out", str(tmp_path), "--tokens", "256"]
+    assert specialist.main([*common, "--epochs", "2", "--generated", "50", "--rank", "4", *more]) == 0
+    bundle = Bundle.load(run / "bundle")
+    record = json.loads((tmp_path / "dga" / "training.json").read_text())
+    assert record["base_sha256"] == bundle.base_sha256
+    assert (tmp_path / "dga" / "ngrams.safetensors").is_file() == bool(more)
+    add_specialists(bundle, [tmp_path / "dga"], tmp_path / "bundle", replace=True)
+    table = pandas.read_parquet(data / "tasks" / "dga" / "dev.parquet")
+    with EdgeDemist.load(tmp_path / "bundle") as model:
+        answers = model.classify(list(table["text"]), task="dga")
+        assert (model.specialist("dga").ngrams is not None) == bool(more)
+    assert np.mean([a.label == y for a, y in zip(answers, table["label"], strict=True)]) > 0.9
+
+
+def test_a_base_goes_on_from_a_bundle(run, data, tmp_path):
+    """With a learning rate of 0 the export is the bundle's encoder, which quantizes to the same integers."""
+    from edge_demist.bundle import Bundle
+    from quantize.convert import convert_checkpoint
+    from tools.train import base
+
+    small = ["--data", str(data), "--tokenizer", str(run / "spm.model"), "--layers", "1", "--tokens", "512", "--dev-rows", "40"]
+    given = ["--start", str(run / "bundle"), "--out", str(tmp_path / "run"), "--steps", "1", "--lr", "0", "--minutes", "30"]
+    assert base.main([*small, *given]) == 0
+    bundle = Bundle.load(run / "bundle")
+    record = json.loads((tmp_path / "run" / "checkpoint" / "training.json").read_text())
+    assert record["start"] == {"bundle": bundle.id, "base_sha256": bundle.base_sha256}
+    convert_checkpoint(tmp_path / "run" / "checkpoint", tmp_path / "again")
+    again = Bundle.load(tmp_path / "again")
+    for name, tensor in again.tensors.items():
+        if tensor.dtype.kind == "i":
+            assert (tensor == bundle.tensors[name]).all(), name
+        else:
+            np.testing.assert_allclose(tensor, bundle.tensors[name], rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+def test_a_base_is_named_once(capsys):
+    from tools.train import specialist
+
+    needed = ["--data", "d", "--task", "cmdline", "--out", "o"]
+    assert specialist.parse([*needed, "--bundle"]).bundle.is_dir()
+    for wrong in (
+        [],
+        ["--checkpoint", "c", "--bundle", "b"],
+        ["--bundle", "b", "--reuse"],
+        ["--checkpoint", "c", "--own-table", "--reuse"],
+    ):
+        with pytest.raises(SystemExit):
+            specialist.parse([*needed, *wrong])
+        assert "--checkpoint" in capsys.readouterr().err
+
+
 def test_records(run):
     record = json.loads((run / "adapters" / "dga" / "training.json").read_text())
     assert record["command"]["seed"] == "1"
@@ -296,7 +355,7 @@ def test_a_kept_head_combines_to_the_same_answers():
         head = calibration.column_map(place, classes, ngrams.shape[1])
         first = calibration.combine(weight, bias, head, pooled, ngrams, y)
         assert first.encoder_factor > 0 and first.ngram_factor > 0
-        again = calibration.combine(*calibration.encoder_head(first.tensors(), place), head, pooled, ngrams, y)
+        again = calibration.combine(*calibration.encoder_head(first.tensors(), head), head, pooled, ngrams, y)
         ours, theirs = (calibration.softmax(c.logits(pooled, ngrams)) for c in (first, again))
         np.testing.assert_allclose(ours, theirs, atol=5e-3)
 

@@ -25,10 +25,13 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch.nn import functional
 
+from edge_demist.bundle import Bundle
+
 from . import checkpoint
 from .data import CORPUS_KINDS, TASKS, Rows, batches, in_order, load_tokenizer, normalized, pack, read_labels, read_table, sha256_file
 from .mixtures import Mixture
 from .network import Network, empty_encoder, padded, shaped, transferred_encoder
+from .shipped import encoder_of
 
 # Share of training batches (each of about --tokens tokens) given to each source.
 SHARES = {
@@ -172,7 +175,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--minutes", type=float, default=60, help="training time; the learning rate falls to zero over it")
     p.add_argument("--steps", type=int, default=10**9, help="optimizer steps, if sooner reached than --minutes")
     p.add_argument("--layers", type=int, default=3)
-    p.add_argument("--start", type=Path, help="run folder whose weights to go on from, instead of MiniLM's, with a new schedule")
+    p.add_argument("--start", type=Path, help="run folder, or bundle, whose weights to go on from, instead of MiniLM's")
     p.add_argument("--from-scratch", action="store_true", help="random weights instead of MiniLM's")
     p.add_argument("--hidden-size", type=int, default=384, help="another width than MiniLM's 384; needs --from-scratch, multiple of 64")
     p.add_argument("--tokens", type=int, default=2048, help="tokens a batch; three batches of different sources make a step")
@@ -193,6 +196,20 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.hidden_size != 384 and not args.from_scratch:
         p.error("MiniLM's weights are 384 wide: another --hidden-size needs --from-scratch")
     return args
+
+
+def start(folder: Path, net: Network) -> dict[str, Any]:
+    """Load the weights of a run (all of them), or of a bundle (its encoder); returns what the record says of it."""
+    if not (folder / "manifest.json").is_file():
+        checkpoint.resume(folder, net, [])
+        found: dict[str, Any] = json.loads((folder / "checkpoint" / "training.json").read_text())
+        return found
+    bundle = Bundle.load(folder)
+    weights = encoder_of(bundle).state_dict()
+    types = "embeddings.token_type_embeddings.weight"  # a bundle has them in its positions
+    weights[types] = torch.zeros_like(net.encoder.state_dict()[types])
+    net.encoder.load_state_dict(weights)
+    return {"bundle": bundle.id, "base_sha256": bundle.base_sha256}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -217,8 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     optimizer = torch.optim.AdamW([{**g, "lr": g["base"]} for g in groups], weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     trainable = [q for g in groups for q in g["params"]]
-    if args.start:
-        checkpoint.resume(args.start, net, [])
+    started = start(args.start, net) if args.start else None
     state = checkpoint.resume(args.out, net, [optimizer]) or {"step": 0, "seconds": 0.0, "streams": {}, "scores": {}}
     for name, (epoch, position) in state["streams"].items():
         sources[name].seek(epoch, position)
@@ -268,7 +284,7 @@ def main(argv: Sequence[str] | None = None) -> int:
               "data_sha256": {str(p.relative_to(args.data)): sha256_file(p) for p in files},
               "tokenizer_sha256": sha256_file(args.tokenizer),
               "agents_sha256": sha256_file(args.agents) if args.agents else None,
-              "start": json.loads((args.start / "checkpoint" / "training.json").read_text()) if args.start else None}  # fmt: skip
+              "start": started}  # fmt: skip
     export(net, args, labels, record)
     return 0
 

@@ -115,11 +115,21 @@ def column_map(columns: dict[str, Any], classes: int, dim: int) -> tuple[Floats,
     return select, add
 
 
-def encoder_head(tensors: dict[str, Floats], columns: dict[str, Any]) -> tuple[Floats, Floats]:
+def encoder_head(tensors: dict[str, Floats], ngram_head: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
     """The encoder's part of a combined head: weight [C, hidden] and bias [C] without the columns' biases."""
-    dim, classes = tensors["ngram_weight"].shape
-    _, add = column_map(columns, classes, dim)
-    return tensors["weight"].T.copy(), tensors["bias"] - add * tensors["ngram_weight"].max()
+    return tensors["weight"].T.copy(), tensors["bias"] - ngram_head[1] * tensors["ngram_weight"].max()
+
+
+def fit_biases(logits: Floats, y: NDArray[np.int64]) -> Floats:
+    """Biases, float32 [C] with mean 0, that minimise the negative log-likelihood of labels ``y`` [n] under logits [n, C]."""
+    truth = np.bincount(y, minlength=logits.shape[1]) / len(y)
+
+    def loss(bias: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        p = softmax(logits + bias)
+        return float(-np.log(np.maximum(p[np.arange(len(y)), y], 1e-12)).mean()), p.mean(0) - truth
+
+    found = optimize.minimize(loss, np.zeros(logits.shape[1]), jac=True, method="L-BFGS-B").x
+    return (found - found.mean()).astype(np.float32)
 
 
 def combine(

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -65,6 +66,26 @@ class Rows:
         """Tokens per row."""
         return np.diff(self.cu)
 
+    def take(self, index: NDArray[np.int64]) -> Rows:
+        """The rows of the given numbers, in that order."""
+
+        def cut(values: NDArray[Any], ends: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+            parts = [values[ends[i] : ends[i + 1]] for i in index]
+            kept = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+            return np.concatenate(parts) if parts else values[:0], kept
+
+        return Rows(*cut(self.ids, self.cu), *cut(self.data, self.off), None if self.y is None else self.y[index])
+
+
+class Tokenizes(Protocol):
+    """What packing needs of a tokenizer: SentencePiece's, or ``shipped.BundleTokenizer``."""
+
+    def bos_id(self) -> int:
+        """Id of the prefix token."""
+
+    def encode(self, texts: list[str], num_threads: int = 1) -> list[list[int]]:
+        """Ids of each text, without the prefix."""
+
 
 def load_tokenizer(path: Path) -> sentencepiece.SentencePieceProcessor:
     """Open a SentencePiece model file."""
@@ -73,7 +94,7 @@ def load_tokenizer(path: Path) -> sentencepiece.SentencePieceProcessor:
 
 def pack(
     texts: Sequence[str],
-    tokenizer: sentencepiece.SentencePieceProcessor,
+    tokenizer: Tokenizes,
     max_tokens: int,
     y: NDArray[np.int64] | NDArray[np.float32] | None = None,
 ) -> Rows:

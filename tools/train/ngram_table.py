@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from . import mixtures
-from .data import TASKS, Rows, load_tokenizer, read_labels
+from .data import TASKS, Rows, Tokenizes, load_tokenizer, read_labels
 from .ngrams import NgramConfig, NgramTable, hash_rows
 
 Floats = NDArray[np.float32]
@@ -145,6 +145,25 @@ def prior_shift(y: NDArray[np.int64], served: NDArray[np.int64], classes: int) -
     return torch.from_numpy((shift - shift.mean()).astype(np.float32))
 
 
+def task_columns(
+    args: argparse.Namespace, task: str, labels: list[str], tokenizer: Tokenizes, config: NgramConfig, settings: Settings
+) -> tuple[torch.Tensor, torch.Tensor, mixtures.Mixture]:
+    """Train one task's columns on its rows: table [buckets, columns], bias [columns]; and the rows' mixture."""
+    given = argparse.Namespace(**{**vars(args), "generated": settings.generated})
+    mixture = mixtures.Mixture(args.data, task, labels, tokenizer, given)
+    if settings.extra_rows:
+        more = extra_rows(read_labels(args.data, args.exclude_source), labels, settings.extra_rows, args.seed)
+        texts, names = mixture.add(*mixture.real(), more)
+        known = mixture.services(random.Random(args.seed), settings.services)
+        rows = mixture.pack(texts + [row[0] for row in known], names + [row[1] for row in known])
+    else:
+        rows = mixture.round(0)
+    columns, bias = train_columns(rows, len(labels), config, settings, args.seed)
+    if settings.extra_rows:
+        bias += prior_shift(rows.y, mixture.train_y, len(labels))
+    return columns, bias, mixture
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Train every task's columns and replace the table."""
     raw = argparse.RawDescriptionHelpFormatter
@@ -185,18 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         started = time.monotonic()
         given = {"epochs": args.epochs, "rate": args.lr, "drop": args.drop}
         settings = dataclasses.replace(SETTINGS.get(task, Settings()), **{k: v for k, v in given.items() if v is not None})
-        args.generated = settings.generated
-        mixture = mixtures.Mixture(args.data, task, labels[task], tokenizer, args)
-        if settings.extra_rows:
-            more = extra_rows(read_labels(args.data, args.exclude_source), labels[task], settings.extra_rows, args.seed)
-            texts, names = mixture.add(*mixture.real(), more)
-            known = mixture.services(random.Random(args.seed), settings.services)
-            rows = mixture.pack(texts + [row[0] for row in known], names + [row[1] for row in known])
-        else:
-            rows = mixture.round(0)
-        columns, bias = train_columns(rows, len(labels[task]), config, settings, args.seed)
-        if settings.extra_rows:
-            bias += prior_shift(rows.y, mixture.train_y, len(labels[task]))
+        columns, bias, mixture = task_columns(args, task, labels[task], tokenizer, config, settings)
         dev = mixture.dev()
         scores = logits_of(columns, bias, dev, config)
         answer = scores.argmax(1) if len(labels[task]) > 2 else (scores[:, 0] > 0).astype(np.int64)

@@ -17,7 +17,6 @@ import json
 import math
 import random
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,8 @@ import numpy as np
 import pandas as pd
 import peft
 import torch
-from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import classification_report
 from sklearn.model_selection import train_test_split
-from torch import nn
 
 from edge_demist.bundle import Bundle
 from edge_demist.errors import EdgeDemistError
@@ -42,10 +37,11 @@ from . import calibration
 from .data import Rows, Task, normalized, pack, sha256_file
 from .mixtures import binary, prose
 from .network import Network
-from .ngram_table import Settings, columns_of, train_columns
-from .ngrams import NgramConfig, NgramTable
+from .ngram_table import Settings, train_columns
+from .ngrams import NgramTable
+from .own_table import folded, shape
 from .shipped import BundleTokenizer, encoder_of
-from .specialist import Floats, cut_ranks, describe, features, lora_config, train, write
+from .specialist import START_ROWS, Floats, cut_ranks, describe, drawn, features, lora_config, start_at, train, write
 
 STEPS = 600
 """Steps of training where ``--epochs`` does not say: small tables are read more often."""
@@ -53,11 +49,7 @@ FEWEST, MOST = 3, 40
 """Rounds over the table where ``--epochs`` does not say."""
 FEWEST_ROWS = 5
 """Rows of a label without which no tenth is drawn."""
-START_ROWS = 20_000
-"""Rows for the head that training starts from, and for the head that tells this kind of string from others."""
 FOREIGN = 2_000
-TABLE_BYTES = 1 << 20
-MOST_COLUMNS = 64
 SMALL = 20_000
 """Rows up to which the n-grams are trained twice as long."""
 READERS = {
@@ -93,7 +85,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--max-tokens", type=int, default=128, help="tokens read of a text (default: %(default)s)")
     p.add_argument("--foreign", type=Path, metavar="FILE", help="strings of other kinds, one a line, beside prose and noise")
     p.add_argument("--source", default="own labels", help="what the card says the rows are from")
-    p.add_argument("--layers", type=int, default=1, help="upper layers that get an adapter; fewer are faster (default: %(default)s)")
+    p.add_argument("--layers", type=int, default=3, help="upper layers that get an adapter; fewer are faster (default: %(default)s)")
     p.add_argument("--epochs", type=int, help=f"rounds over the rows (default: about {STEPS} steps, {FEWEST} to {MOST} rounds)")
     p.add_argument("--rank", type=int, default=16)
     p.add_argument("--energy", type=float, default=0.9, help="share of each adapter's squared norm that is kept")
@@ -143,8 +135,7 @@ def run(args: argparse.Namespace) -> int:
     wrapped = peft.get_peft_model(net.encoder, lora_config(args.rank, args.first_layer, count))
     model, head = wrapped.base_model.model, net.heads[args.task]
     ngrams, ngram_head = own_table(rows, len(labels), args.seed)
-    some = np.sort(np.random.default_rng(args.seed).permutation(len(rows))[:START_ROWS])
-    sample = packed([table["text"][i] for i in some], [table["label"][i] for i in some])
+    sample = drawn(rows, START_ROWS, args.seed)
     start_at(head, features(net, ngrams, model, sample, args.first_layer)[0], sample.y)
     seconds = train(net, model, head, itertools.repeat(rows), args, None)
     ranks = cut_ranks(model, args.energy)
@@ -237,38 +228,10 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def own_table(rows: Rows, classes: int, seed: int) -> tuple[NgramTable, tuple[Floats, Floats]]:
-    """An n-gram table of the task alone, trained as the shared one is; and the head on it, float32 [dim, C] and float32 [C].
-
-    A column a label, up to ``MOST_COLUMNS``; with more labels the columns are the leading singular vectors. Few buckets are enough for
-    small tables of rows (docs/decisions.md).
-    """
-    columns = columns_of(["?"] * classes)
-    dim = min(-(-columns // 16) * 16, MOST_COLUMNS)
-    config = NgramConfig(buckets=1 << (TABLE_BYTES // dim).bit_length() - 1, dim=dim)
-    settings = Settings(epochs=24 if len(rows) < SMALL else 12)
-    weight, bias = (x.numpy() for x in train_columns(rows, classes, config, settings, seed))
-    if columns <= dim:
-        padded = np.pad(weight, ((0, 0), (0, dim - columns)))
-        place = {"begin": 0, "end": columns, "bias": bias.tolist()}
-        return NgramTable(config, torch.from_numpy(padded)), calibration.column_map(place, classes, dim)
-    _, vectors = np.linalg.eigh(weight.T.astype(np.float64) @ weight)  # ascending
-    leading = vectors[:, -dim:].astype(np.float32)
-    return NgramTable(config, torch.from_numpy(weight @ leading)), (leading.T.copy(), bias)
-
-
-def start_at(head: nn.Linear, pooled: Floats, y: NDArray[np.int64] | NDArray[np.float32] | None) -> None:
-    """Let training start from the logistic regression on the base as it is: random heads need more steps than small tables give."""
-    mean, spread = pooled.mean(axis=0), pooled.std(axis=0) + 1e-6
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a start, not a result
-        found = LogisticRegression(C=0.1, max_iter=200).fit((pooled - mean) / spread, y)
-    weight, bias = found.coef_, found.intercept_
-    if len(weight) == 1:  # two labels: the logit of the second against the first
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    weight = weight / spread
-    with torch.no_grad():
-        head.weight.copy_(torch.from_numpy(weight))
-        head.bias.copy_(torch.from_numpy(bias - weight @ mean))
+    """An n-gram table of the task alone, trained as the shared one is; and the head on it, float32 [dim, C] and float32 [C]."""
+    config = shape(classes)
+    weight, bias = train_columns(rows, classes, config, Settings(epochs=24 if len(rows) < SMALL else 12), seed)
+    return folded(weight, bias, classes, config)
 
 
 def foreign_texts(path: Path | None, rng: random.Random) -> list[str]:

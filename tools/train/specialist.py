@@ -1,6 +1,7 @@
 """Train specialists: LoRA on the upper layers of the frozen, quantized base, and a linear head.
 
     python -m tools.train.specialist --data DATA --checkpoint RUN/checkpoint --task dga --out ADAPTERS
+    python -m tools.train.specialist --data DATA --bundle --task dga --out ADAPTERS     # on the installed bundle
 
 The base's weights and n-gram table are rounded to int8 and back first, so the adapter learns on what will be served.
 The layers below the adapter do not change: their output is computed once a round of augmentation and kept.
@@ -12,9 +13,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,16 +27,26 @@ import peft
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertModel
 
-from . import calibration, mixtures
-from .data import TASKS, Rows, Task, batches, in_order, load_tokenizer, sha256_file
+from edge_demist.bundle import Bundle, default_path
+from edge_demist.ngrams import table_of
+from edge_demist.specialists import load_specialist
+
+from . import calibration, mixtures, ngram_table, own_table
+from .data import TASKS, Rows, Task, Tokenizes, batches, in_order, load_tokenizer, sha256_file
 from .network import Network, embed_tokens, mean_pool, padded, run_layers, set_dropout
-from .ngrams import NgramTable
+from .ngrams import NgramConfig, NgramTable
+from .shipped import BundleTokenizer, encoder_of
 
 Floats = NDArray[np.float32]
+
+START_ROWS = 20_000
+"""Rows for the head that training starts from, where a base has none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +78,25 @@ def fake_quantize(weight: Tensor, dim: int) -> Tensor:
     return torch.round(weight / scale).clamp(-127, 127) * scale
 
 
-def load_base(folder: Path) -> tuple[Network, NgramTable, dict[str, list[str]]]:
-    """The frozen base with int8-rounded weights, its n-gram table, rounded too, and the label lists of its heads."""
+@dataclasses.dataclass
+class Base:
+    """What a specialist of one task is trained on.
+
+    ``head`` is where its head starts (None: from a regression); ``ngram_head`` float32 [dim, C] and float32 [C] takes the task's columns
+    from n-gram vectors to logits; ``record`` says which base it is.
+    """
+
+    net: Network
+    table: NgramTable
+    tokenizer: Tokenizes
+    labels: list[str]
+    head: nn.Linear | None
+    ngram_head: tuple[Floats, Floats]
+    record: dict[str, str]
+
+
+def checkpoint_base(folder: Path, task: str) -> Base:
+    """The frozen base of a checkpoint with int8-rounded weights, its n-gram table, rounded too."""
     encoder = BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="eager")
     set_dropout(encoder, 0.0)
     with torch.no_grad():
@@ -85,7 +115,32 @@ def load_base(folder: Path) -> tuple[Network, NgramTable, dict[str, list[str]]]:
     for parameter in net.parameters():
         parameter.requires_grad_(False)
     table = NgramTable.read(folder / "ngrams.safetensors")
-    return net, NgramTable(table.config, fake_quantize(table.weight, 0)), labels
+    table = NgramTable(table.config, fake_quantize(table.weight, 0))
+    columns = json.loads((folder / "ngram_columns.json").read_text())[task]
+    ngram_head = calibration.column_map(columns, len(labels[task]), table.config.dim)
+    record = {"checkpoint_sha256": sha256_file(folder / "model.safetensors")}
+    return Base(net, table, load_tokenizer(folder / "spm.model"), labels[task], net.heads[task], ngram_head, record)
+
+
+def bundle_base(folder: Path | None, task: str) -> Base:
+    """The base of a bundle that has the task already (None: the one in the package).
+
+    The columns' biases stay 0 here: a bundle holds them only inside the head's, together with the encoder's.
+    """
+    bundle = Bundle.load(folder)
+    before = load_specialist(bundle, task)
+    table = before.ngrams or table_of(bundle.ngrams, bundle.tensors)
+    found = table.config
+    config = NgramConfig(found.buckets, found.dim, found.min_n, found.max_n, found.max_bytes)
+    weight = torch.from_numpy(table.weight.astype(np.float32) * table.scale)
+    classes = len(before.labels)
+    select = np.zeros((config.dim, classes), np.float32) if before.ngram_weight is None else before.ngram_weight
+    select = select / max(float(np.abs(select).max()), 1e-12)
+    net = Network(encoder_of(bundle), {})
+    record = {"base_sha256": bundle.base_sha256}
+    return Base(
+        net, NgramTable(config, weight), BundleTokenizer(bundle), list(before.labels), None, (select, np.zeros(classes, np.float32)), record
+    )
 
 
 class Cached:
@@ -163,6 +218,32 @@ def train(
     return time.monotonic() - began
 
 
+def drawn(rows: Rows, count: int, seed: int) -> Rows:
+    """At most ``count`` of the rows."""
+    return rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:count]))
+
+
+def start_at(head: nn.Linear, pooled: Floats, y: NDArray[np.int64]) -> None:
+    """Let a head start from the logistic regression on vectors of the base as it is: random ones need more steps than small tables give.
+
+    Labels that are not in ``y`` get a low bias.
+    """
+    mean, spread = pooled.mean(axis=0), pooled.std(axis=0) + 1e-6
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a start, not a result
+        found = LogisticRegression(C=0.1, max_iter=200).fit((pooled - mean) / spread, y)
+    weight, bias = np.zeros((head.out_features, pooled.shape[1])), np.full(head.out_features, -10.0)
+    if len(found.coef_) == 1:  # two labels: the logit of the second against the first
+        weight[found.classes_] = np.concatenate([-found.coef_, found.coef_]) / 2
+        bias[found.classes_] = np.concatenate([-found.intercept_, found.intercept_]) / 2
+    else:
+        weight[found.classes_], bias[found.classes_] = found.coef_, found.intercept_
+    weight = weight / spread
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(weight))
+        head.bias.copy_(torch.from_numpy(bias - weight @ mean))
+
+
 def cut_ranks(model: nn.Module, energy: float) -> dict[str, int]:
     """Replace each adapter B A by the fewest singular vectors that hold ``energy`` of its squared norm; returns the ranks kept.
 
@@ -195,7 +276,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m tools.train.specialist", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     p.add_argument("--data", type=Path, required=True, help="folder with corpus/ and tasks/")
-    p.add_argument("--checkpoint", type=Path, required=True, help="folder written by tools.train.base")
+    base = p.add_mutually_exclusive_group(required=True)
+    base.add_argument("--checkpoint", type=Path, help="folder written by tools.train.base")
+    base.add_argument(
+        "--bundle", type=Path, nargs="?", const=default_path(), metavar="DIR", help="a bundle instead (default: the packaged one)"
+    )
+    p.add_argument("--own-table", action="store_true", help="train an n-gram table of the specialist's own, in place of the shared columns")
     p.add_argument("--task", required=True, choices=sorted(TASKS))
     p.add_argument("--out", type=Path, required=True, help="folder of adapters; <task>/ is made in it")
     p.add_argument("--epochs", type=int, help="rounds, instead of the task's own number")
@@ -221,6 +307,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     args.layers = own.layers if args.layers is None else args.layers
     if args.energy is None:
         args.energy = 1.0 if args.reuse else own.energy
+    if args.reuse and (args.bundle or args.own_table):
+        p.error("--reuse needs --checkpoint and the shared table: a bundle does not hold the parts of a head")
     if not 0 < args.energy <= 1:
         p.error(f"--energy is a share above 0 and up to 1, not {args.energy}")
     return args
@@ -232,41 +320,53 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     np.random.seed(args.seed)
-    tokenizer = load_tokenizer(args.checkpoint / "spm.model")
-    net, table, all_labels = load_base(args.checkpoint)
-    labels = all_labels[args.task]
+    base = bundle_base(args.bundle, args.task) if args.bundle else checkpoint_base(args.checkpoint, args.task)
+    net, labels = base.net, base.labels
     num_layers = net.encoder.config.num_hidden_layers
     args.layers = min(args.layers, num_layers)
     args.first_layer = num_layers - args.layers
-    mixture = mixtures.Mixture(args.data, args.task, labels, tokenizer, args)
-    columns = json.loads((args.checkpoint / "ngram_columns.json").read_text())[args.task]
+    mixture = mixtures.Mixture(args.data, args.task, labels, base.tokenizer, args)
+    rounds = mixture.rounds()
+    if args.own_table:
+        config = own_table.shape(len(labels))
+        settings = ngram_table.SETTINGS.get(args.task, ngram_table.Settings())
+        columns, bias, _ = ngram_table.task_columns(args, args.task, labels, base.tokenizer, config, settings)
+        base.table, base.ngram_head = own_table.folded(columns, bias, len(labels), config)
     head = nn.Linear(net.encoder.config.hidden_size, len(labels))
     if args.reuse:
         wrapped = peft.PeftModel.from_pretrained(net.encoder, args.out / args.task)
         kept = {k: v.numpy() for k, v in load_file(args.out / args.task / "head.safetensors").items()}
-        weight, bias = calibration.encoder_head(kept, columns)
+        weight, bias = calibration.encoder_head(kept, base.ngram_head)
         with torch.no_grad():
             head.weight.copy_(torch.from_numpy(weight))
             head.bias.copy_(torch.from_numpy(bias))
     else:
         wrapped = peft.get_peft_model(net.encoder, lora_config(args.rank, args.first_layer, num_layers))
-        head.load_state_dict(net.heads[args.task].state_dict())
     model = wrapped.base_model.model
+    if base.head is not None and not args.reuse:
+        head.load_state_dict(base.head.state_dict())
+    elif base.head is None:
+        first = next(rounds)
+        sample = drawn(first, START_ROWS, args.seed)
+        start_at(head, features(net, base.table, model, sample, args.first_layer)[0], sample.y)
+        rounds = itertools.chain([first], rounds)
     weights = None
     if args.balance:
         counts = np.bincount(mixture.train_y, minlength=len(labels))
         inverse = (counts.sum() / np.maximum(counts, 1)) ** args.balance
         weights = torch.tensor(inverse / inverse[mixture.train_y].mean(), dtype=torch.float32)
-    seconds = 0.0 if args.reuse else train(net, model, head, mixture.rounds(), args, weights)
+    seconds = 0.0 if args.reuse else train(net, model, head, rounds, args, weights)
     ranks = cut_ranks(model, args.energy)
     dev = mixture.dev()
-    pooled, ngrams = features(net, table, model, dev, args.first_layer)
-    ngram_head = calibration.column_map(columns, len(labels), table.config.dim)
-    combined = calibration.combine(head.weight.detach().numpy(), head.bias.detach().numpy(), ngram_head, pooled, ngrams, dev.y)
-    logits = combined.logits(pooled, ngrams)
 
     def features_of(rows: Rows) -> tuple[Floats, Floats]:
-        return features(net, table, model, rows, args.first_layer)
+        return features(net, base.table, model, rows, args.first_layer)
+
+    if args.bundle and not args.own_table and len(labels) > 2:
+        base.ngram_head = base.ngram_head[0], column_biases(base, mixture)
+    pooled, ngrams = features_of(dev)
+    combined = calibration.combine(head.weight.detach().numpy(), head.bias.detach().numpy(), base.ngram_head, pooled, ngrams, dev.y)
+    logits = combined.logits(pooled, ngrams)
 
     domain = calibration.fit_domain(*mixture.domain_features(features_of))
     result = calibration.calibrate(TASKS[args.task], labels, logits, dev.y, domain.probability(pooled, ngrams))
@@ -278,15 +378,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         "thresholds": result["thresholds"], "sources": mixture.sources,
     }  # fmt: skip
     record = {
-        "command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "out", "checkpoint", "more")}, "seconds": round(seconds),
-        "checkpoint_sha256": sha256_file(args.checkpoint / "model.safetensors"), "data_sha256": mixture.hashes, "dev": result,
+        "command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "out", "checkpoint", "bundle", "more")},
+        "seconds": round(seconds), **base.record, "data_sha256": mixture.hashes, "dev": result,
     }  # fmt: skip
     if args.reuse:
         before = json.loads((args.out / args.task / "training.json").read_text())
         record["trained"] = before.get("trained", {k: before[k] for k in ("command", "seconds")})
     write(args.out / args.task, wrapped, {**combined.tensors(), **domain.tensors()}, described, record)
+    own = args.out / args.task / "ngrams.safetensors"
+    own.unlink(missing_ok=True)
+    if args.own_table:
+        base.table.write(own)
     print(json.dumps({"task": args.task, **{k: result[k] for k in ("accuracy", "macro_f1", "ece", "held_out")}}), flush=True)
     return 0
+
+
+def column_biases(base: Base, mixture: mixtures.Mixture) -> Floats:
+    """Biases of a task's n-gram columns, fitted anew to the rows that its specialist trains on."""
+    rows = drawn(mixture.round(0), START_ROWS, 0)
+    parts = [base.table.vectors(rows, np.arange(b, min(b + 4096, len(rows)))).numpy() for b in range(0, len(rows), 4096)]
+    known = rows.y >= 0
+    return calibration.fit_biases((np.concatenate(parts) @ base.ngram_head[0])[known], rows.y[known])
 
 
 def lora_config(rank: int, first: int, end: int) -> peft.LoraConfig:
