@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge_demist import safetensors
 from edge_demist.bundle import Bundle
-from edge_demist.signing import Policy
+from edge_demist.signing import MAX_SPECIALIST_BYTES, Policy
 from edge_demist.specialists import read_specialist as read_specialist_file
 
 from .adapters import TASK_NAME, read_specialist
@@ -83,6 +83,8 @@ def _collect(bundle: Bundle, sources: Sequence[Path], place: Path, policy: Polic
             metadata = {**specialist.metadata, "base_sha256": bundle.base_sha256}
             safetensors.write(path, specialist.tensors(), metadata)
         else:
+            if source.stat().st_size > MAX_SPECIALIST_BYTES:
+                raise QuantizeError(f"{source}: larger than {MAX_SPECIALIST_BYTES} bytes")
             copy = place / "copy" / source.name  # checked and used: nobody changes it in between
             copy.parent.mkdir(exist_ok=True)
             for file in (source, source.with_name(source.name + ".sig")):

@@ -168,6 +168,40 @@ def test_bad_arguments(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_alarms_need_both_kinds_to_calibrate_on(tmp_path, capsys):
+    from tools.train import own_labels
+
+    rows(1, 20).to_csv(tmp_path / "rows.csv", index=False)
+    for labels in (("file", "mail"), ("ticket",)):
+        rows(2, 5, labels).to_csv(tmp_path / "dev.csv", index=False)
+        given = ["--labels", str(tmp_path / "rows.csv"), "--dev", str(tmp_path / "dev.csv"), "--out", str(tmp_path / "out")]
+        assert own_labels.main([*given, "--task", "t", "--alarm", "ticket"]) == 1
+        assert "dev.csv: thresholds of alarms need" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_labels_may_be_numbers(tmp_path, suffix):
+    from tools.train.own_labels import read_rows
+
+    table = rows(6, 20, ("file", "mail")).assign(label=[0] * 20 + [1] * 20)
+    path = tmp_path / f"rows{suffix}"
+    writers = {".csv": lambda: table.to_csv(path, index=False), ".parquet": lambda: table.to_parquet(path)}
+    writers.get(suffix, lambda: table.to_json(path, orient="records", lines=True))()
+    train, dev = read_rows(path, None, 1)
+    assert set(train["label"]) == set(dev["label"]) == {"0", "1"}
+
+
+def test_more_tokens_than_the_bundle_reads_are_as_many_as_it_reads(tmp_path):
+    from edge_demist.bundle import Bundle
+    from tools.train import own_labels
+
+    rows(1, 12, ("file", "mail")).to_csv(tmp_path / "rows.csv", index=False)
+    given = ["--labels", str(tmp_path / "rows.csv"), "--task", "t", "--out", str(tmp_path / "out"), "--epochs", "1", "--layers", "1"]
+    assert own_labels.main([*given, "--max-tokens", "100000"]) == 0
+    described = json.loads((tmp_path / "out" / "t" / "specialist.json").read_text())
+    assert described["max_tokens"] == Bundle.load().limits.max_tokens
+
+
 def test_dev_may_lack_a_label_but_not_have_another(tmp_path, capsys):
     from tools.train.own_labels import read_rows
 

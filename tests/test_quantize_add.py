@@ -18,7 +18,7 @@ from edge_demist import EdgeDemist, safetensors
 from edge_demist.bundle import Bundle
 from edge_demist.errors import BundleError, SignatureError
 from edge_demist.ngrams import Ngrams
-from edge_demist.signing import Policy, read_public_key
+from edge_demist.signing import MAX_SPECIALIST_BYTES, Policy, read_public_key
 from edge_demist.specialists import load_specialist
 from quantize import keys
 from quantize.cli import main
@@ -163,6 +163,10 @@ def test_refusals_say_why_and_leave_nothing(made: Path, extended: Path, tmp_path
     safetensors.write(tmp_path / "wrong" / "head.safetensors", {"weight": np.zeros((HIDDEN, 2), np.float32)})
     with pytest.raises(CheckpointError):
         add_specialists(bundle, [tmp_path / "wrong"], out)
+    with (tmp_path / "huge.safetensors").open("wb") as stream:
+        stream.truncate(MAX_SPECIALIST_BYTES + 1)
+    with pytest.raises(QuantizeError, match="larger than"):
+        add_specialists(bundle, [tmp_path / "huge.safetensors"], out)
     assert not out.exists()
     assert not list(tmp_path.glob(".out*"))
 

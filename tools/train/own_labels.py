@@ -117,10 +117,12 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--alarm {unknown[0]}: no row has that label; labels are {', '.join(labels[:20])}")
     if len(args.alarm) == len(labels):
         raise ValueError("--alarm names every label; at least one must be harmless")
-    task = Task(args.task, args.normalizer, "alarm" if args.alarm else "category", args.max_tokens, tuple(sorted(args.alarm)))
+    if args.alarm and dev_table["label"].isin(args.alarm).nunique() != 2:
+        raise ValueError(f"{args.dev}: thresholds of alarms need rows to calibrate on with an alarm's label and with another")
     bundle = Bundle.load(args.bundle)
     tokenizer = BundleTokenizer(bundle)
     args.max_tokens = min(args.max_tokens, bundle.limits.max_tokens)
+    task = Task(args.task, args.normalizer, "alarm" if args.alarm else "category", args.max_tokens, tuple(sorted(args.alarm)))
 
     def packed(texts: Sequence[str], names: Sequence[str] | None = None) -> Rows:
         y = None if names is None else np.array([labels.index(name) for name in names], np.int64)
@@ -220,6 +222,7 @@ def _read(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path}: no column {missing[0]!r}; there are {', '.join(map(str, table.columns)) or 'none'}")
     if not len(table):
         raise ValueError(f"{path}: no rows")
+    table = table.assign(label=[str(x) if isinstance(x, int | np.integer) else x for x in table["label"]])
     for name in ("text", "label"):
         bad = ~table[name].map(lambda value: isinstance(value, str) and value != "")
         if bad.any():

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from edge_demist.bundle import Bundle
-from edge_demist.normalizers import to_bytes
+from edge_demist.normalizers import to_bytes, truncate_utf8
 from edge_demist.tokenizer import Tokenizer
 from quantize.checkpoint import Linear, Norm
 from quantize.unpack import read_encoder
@@ -40,7 +40,7 @@ class BundleTokenizer:
 
     def encode(self, texts: Sequence[str], num_threads: int = 1) -> list[list[int]]:
         """Ids of each text without the prefix; ``num_threads`` is ignored."""
-        ids, offsets = self._tokenizer.encode_batch([to_bytes(text)[: self._limit] for text in texts])
+        ids, offsets = self._tokenizer.encode_batch([truncate_utf8(to_bytes(text), self._limit) for text in texts])
         return [ids[a:b].tolist() for a, b in itertools.pairwise(offsets)]
 
 

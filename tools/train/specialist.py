@@ -129,6 +129,8 @@ def bundle_base(folder: Path | None, task: str) -> Base:
     """
     bundle = Bundle.load(folder)
     before = load_specialist(bundle, task)
+    if before.ngrams is None and bundle.ngrams is None:
+        raise SystemExit(f"bundle {bundle.id[:12]}…: {task} has no n-grams; tools.train.own_labels gives a specialist its own")
     table = before.ngrams or table_of(bundle.ngrams, bundle.tensors)
     found = table.config
     config = NgramConfig(found.buckets, found.dim, found.min_n, found.max_n, found.max_bytes)
