@@ -101,6 +101,23 @@ def facts(model: EdgeDemist) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def kept_fp32(model: EdgeDemist, results: dict[str, Any]) -> dict[str, Any]:
+    """The float32 accuracies of the bundle that this one extends; which label is first does not depend on a domain head.
+
+    Raises:
+        SystemExit: the results are of another bundle.
+    """
+    before = results.get("bundle", {}).get("id")
+    if not before or model.bundle.manifest.get("extends", {}).get("bundle") != before:
+        raise SystemExit(f"--keep-fp32: the results are of bundle {str(before)[:12]}…, which this one does not extend")
+    fields = ("n", "accuracy", "accuracy_interval", "macro_f1", "macro_f1_interval")
+    return {
+        task: {"fp32": {k: entry["fp32"][k] for k in fields if k in entry["fp32"]} | {"measured_on": before}}
+        for task, entry in results["tasks"].items()
+        if "fp32" in entry
+    }
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Command line."""
     raw = argparse.RawDescriptionHelpFormatter
@@ -111,6 +128,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--task", nargs="*", help="tasks (default: all of the bundle)")
     p.add_argument("--bundle", type=Path, help="bundle (default: the shipped one)")
     p.add_argument("--checkpoint", type=Path, help="float32 checkpoint the bundle was made from")
+    p.add_argument("--keep-fp32", action="store_true", help="keep float32 accuracies of the bundle before: only domain heads are new since")
     p.add_argument("--out", type=Path, default=RESULTS)
     p.add_argument("--render", action="store_true", help="only write docs/accuracy.md and its charts from the results")
     return p.parse_args(argv)
@@ -120,7 +138,7 @@ def run(args: argparse.Namespace, results: dict[str, Any]) -> None:
     """Score the tasks asked for and put the entries into ``results``."""
     with EdgeDemist.load(args.bundle) as model:
         if results.get("bundle", {}).get("id") != model.bundle_id:
-            results["tasks"] = {}
+            results["tasks"] = kept_fp32(model, results) if args.keep_fp32 else {}
         results["bundle"] = facts(model)
         for task in args.task or model.tasks:
             folder = args.data / "tasks" / task if args.data else None

@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--out", type=Path, default=RESULTS)
     args = p.parse_args(argv)
     args.work.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = {"bundle_id": Bundle.load().id, "tasks": {}}
+    found: dict[str, Any] = {"base_sha256": Bundle.load().base_sha256, "tasks": {}}
     for task, tables in TABLES.items():
         train, test = tables(args.data)
         test = test[test["label"].isin(set(train["label"]))]

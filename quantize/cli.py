@@ -60,6 +60,7 @@ def _add(args: argparse.Namespace) -> None:
         name=args.name,
         replace=args.replace,
         overwrite=args.overwrite,
+        card=args.card.read_text(encoding="utf-8") if args.card else None,
         policy=Policy(read_public_key(args.require_signature), require_signature=True) if args.require_signature else Policy(),
     )
     if args.key:
@@ -119,6 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder of the new bundle")
     add.add_argument("--name", help="name in the manifest, instead of the old one")
     add.add_argument("--version", type=int, help="version in the manifest, instead of the old one plus one")
+    add.add_argument(
+        "--card", type=Path, metavar="FILE.md", help="model card of the new bundle, instead of the old one with a list of what was added"
+    )
     add.add_argument("--replace", action="store_true", help="replace specialists of the same tasks")
     add.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     add.add_argument("--require-signature", type=Path, metavar="KEY", help="refuse files that this public key has not signed")

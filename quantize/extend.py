@@ -34,6 +34,7 @@ def add_specialists(
     replace: bool = False,
     overwrite: bool = False,
     policy: Policy | None = None,
+    card: str | None = None,
 ) -> str:
     """Write ``bundle`` with the specialists of ``sources`` to the folder ``out`` and return the new bundle's id.
 
@@ -47,6 +48,7 @@ def add_specialists(
         replace: allow tasks that the bundle has.
         overwrite: replace an existing bundle at ``out``.
         policy: what is demanded of files that come without a bundle.
+        card: text of the new bundle's card; None for the old one and a list of what was added.
 
     Returns:
         The SHA-256 of ``manifest.json``, in hexadecimal.
@@ -68,7 +70,7 @@ def add_specialists(
         if taken and not replace:
             raise QuantizeError(f"the bundle has {', '.join(taken)} already; --replace replaces it")
         with whole_folder(out, overwrite) as folder:
-            _write(bundle, added, folder, number, bundle.name if name is None else name)
+            _write(bundle, added, folder, number, bundle.name if name is None else name, card)
     return sha256(out / "manifest.json")
 
 
@@ -114,7 +116,7 @@ def _each(sources: Sequence[Path]) -> Iterator[Path]:
         yield from inside
 
 
-def _write(bundle: Bundle, added: dict[str, Path], folder: Path, version: int, name: str) -> None:
+def _write(bundle: Bundle, added: dict[str, Path], folder: Path, version: int, name: str, text: str | None) -> None:
     (folder / "specialists").mkdir()
     files = {f"specialists/{task}{SUFFIX}": path for task, path in added.items()}
     for file in sorted({*bundle.files, *files}):
@@ -127,8 +129,10 @@ def _write(bundle: Bundle, added: dict[str, Path], folder: Path, version: int, n
     names = sorted({*bundle.files, *files, "encoder.onnx", "MODEL_CARD.md"})
     (folder / "encoder.onnx").write_bytes(build_encoder_graph(architecture_of(bundle), sites))
     card = folder / "MODEL_CARD.md"
-    text = card.read_text(encoding="utf-8") if card.is_file() else f"# {name}\n"
-    card.write_text(f"{text.rstrip()}\n\n{_card(bundle, added)}", encoding="utf-8")
+    if text is None:
+        before = card.read_text(encoding="utf-8") if card.is_file() else f"# {name}\n"
+        text = f"{before.rstrip()}\n\n{_card(bundle, added)}"
+    card.write_text(text, encoding="utf-8")
     manifest = {**bundle.manifest, "name": name, "version": version}
     manifest.pop("created", None)
     if (when := created()) is not None:

@@ -15,6 +15,7 @@ from tools.generators import (
     cmdline_dev,
     cmdline_slots,
     filename,
+    foreign,
     pages,
     service_names,
     templates,
@@ -256,3 +257,22 @@ def test_categories_of_services_are_plain() -> None:
     assert len(rows) == 4 * len(listed)
     assert all(any(text == name or text.endswith("." + name) for name in listed) for text, _, _ in rows[:200])
     assert {label for _, label, _ in rows} == {line.split()[0] for line in templates.lines("well_known_categories.txt")}
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32))
+def test_foreign_strings_come_in_every_kind(seed: int) -> None:
+    rows = foreign.generate(random.Random(seed), 64)
+    assert rows == foreign.generate(random.Random(seed), 64)
+    assert [kind for _, _, kind in rows] == [*foreign.KINDS] * 8
+    for text, label, kind in rows:
+        assert text.strip() and label == "foreign", kind
+        assert "\n" not in text
+
+
+def test_languages_have_words_of_their_own() -> None:
+    found = foreign.languages()
+    assert len(found) >= 25
+    for name, words in found.items():
+        assert len(words) >= 30, name
+        assert all(word == word.strip() != "" for word in words)

@@ -145,3 +145,43 @@ def test_known_wrong_only_shrinks(model):
     for entry in entries:
         (answer,) = model.classify(entry["text"], task=entry["task"])
         assert answer.label != entry["expected"], f"{entry['text']!r} is right now: take it out of {KNOWN_WRONG.name}"
+
+
+@pytest.mark.parametrize("task", sorted(set(TASKS) - {"uri-attack"}))
+def test_foreign_strings_get_low_scores(model, task):
+    """Prose, records, markup and noise that no training has seen; log lines and code are nearest to command lines."""
+    from benchmarks import out_of_domain
+
+    kinds = out_of_domain.strings()
+    for kind in set(kinds) - {"base64", "uuid-and-ids", "syslog", "python-code"}:
+        sure = sum(answer.score >= 0.5 for answer in model.classify(kinds[kind], task=task))
+        assert sure <= max(3, len(kinds[kind]) // 10), (task, kind, sure)
+
+
+@pytest.mark.parametrize("task", sorted(set(TASKS) - {"uri-attack"}))
+def test_own_strings_are_hardly_ever_refused(model, task):
+    """Strings that people know by heart, in no training: answered as before."""
+    pytest.importorskip("pandas")
+    from benchmarks import by_heart
+
+    texts = [text for text, _ in by_heart.strings(task)]
+    totals = [sum(answer.scores.values()) for answer in model.classify(texts, task=task, top_k=0)]
+    assert sum(total < 0.5 for total in totals) <= len(texts) // 25, task
+
+
+def test_kept_float_accuracies_are_of_the_bundle_this_one_extends(model):
+    """``--keep-fp32`` keeps accuracies alone, and only where the manifest names the bundle that they are of."""
+    pytest.importorskip("sklearn")
+    from types import SimpleNamespace
+
+    from benchmarks.accuracy import kept_fp32
+    from benchmarks.accuracy_report import kept_note
+
+    extending = SimpleNamespace(bundle=SimpleNamespace(manifest={"extends": {"bundle": "b" * 64}}))
+    results = {"bundle": {"id": "b" * 64}, "tasks": {"dga": {"fp32": {"n": 5, "accuracy": 0.5, "ece": 0.1}}, "new": {"int8": {}}}}
+    kept = kept_fp32(extending, results)
+    assert kept == {"dga": {"fp32": {"n": 5, "accuracy": 0.5, "measured_on": "b" * 64}}}
+    assert kept_note(kept) == [f"fp32: the float checkpoint, measured with bundle `{'b' * 16}…`, whose labels are the same."]
+    for wrong in ({"bundle": {"id": "c" * 64}, "tasks": {}}, {"tasks": {}}):
+        with pytest.raises(SystemExit, match="does not extend"):
+            kept_fp32(extending, wrong)

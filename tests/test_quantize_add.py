@@ -200,9 +200,12 @@ def test_a_signature_is_demanded_of_files(made: Path, extended: Path, tmp_path: 
 def test_as_a_user_calls_it(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     arguments = ["add", str(made / "new" / "mine"), "--bundle", str(made / "bundle"), "--out", str(out), "--name", "ours", "--version", "9"]
+    (tmp_path / "card.md").write_text("# Größe\n", encoding="utf-8")
+    arguments += ["--card", str(tmp_path / "card.md")]
     assert main(arguments) == 0
     bundle = Bundle.load(out)
     assert (bundle.name, bundle.version) == ("ours", 9)
+    assert (out / "MODEL_CARD.md").read_text(encoding="utf-8") == "# Größe\n"
     assert bundle.id in capsys.readouterr().out
     assert main(arguments) == 1
     assert "already exists" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 pandas = pytest.importorskip("pandas")
 pytest.importorskip("sentencepiece")
 
-from benchmarks import accuracy_report, by_heart, shortcuts  # noqa: E402
+from benchmarks import accuracy_report, by_heart, out_of_domain, shortcuts  # noqa: E402
 
 
 class Habit:
@@ -92,3 +92,35 @@ def test_own_labels_are_shown_by_task_and_rows():
     assert [line.split(" | ")[2] for line in lines] == ["500", "1,000"]
     assert lines[0] == "| t | 3 | 500 | 1,234 | 60.00 / 50.50 | 61.00 / 50.50 | 62.00 / 50.50 | 7 | 1.20 |"
     assert accuracy_report.own_labels_section({}) == []
+
+
+def test_strings_of_other_kinds_are_counted(model):
+    class Sure:
+        bundle_id, tasks = "0", ("dga", "filename")
+
+        def specialist(self, task):
+            return SimpleNamespace(kind="alarm" if task == "dga" else "category", positive_labels=("dga",))
+
+        def classify(self, texts, task, fpr=None):
+            return [SimpleNamespace(score=0.5 if i % 2 else 0.4, label="dga" if fpr else "x") for i, _ in enumerate(texts)]
+
+    found = out_of_domain.measure(Sure())
+    for kind, count in found["strings"].items():
+        assert found["tasks"]["dga"][kind] == {"sure": count // 2, "alarms": count}
+        assert found["tasks"]["filename"][kind] == {"sure": count // 2}
+    text = "\n".join(accuracy_report.out_of_domain_section({"9": found, "10": found}))
+    assert "| german | 10 | 5 → 5 | 5 → 5 |" in text
+    assert "dga 530 → 530" in text
+    assert accuracy_report.out_of_domain_section({}) == []
+
+
+def test_foreign_strings_stand_once_and_training_makes_none_of_them():
+    import random
+
+    from tools.generators import foreign
+
+    kinds = out_of_domain.strings()
+    texts = [text for rows in kinds.values() for text in rows]
+    assert len(texts) == len(set(texts)) == 530
+    made = {row[0] for row in foreign.generate(random.Random(1), 12_000)}
+    assert not made & set(texts)

@@ -408,3 +408,51 @@ def test_more_rows_are_checked_by_name(run, data, tmp_path):
         with pytest.raises(SystemExit, match=said) as stop:
             specialist.main([*common, str(path)])
         assert str(path) in str(stop.value)
+
+
+def test_a_domain_head_lies_between_what_stands_apart():
+    from tools.train import calibration
+
+    rng = np.random.default_rng(0)
+
+    def near(place, n=800):
+        return (rng.normal(place, 1.0, (n, 6)).astype(np.float32), rng.normal(0, 1, (n, 2)).astype(np.float32))
+
+    apart = calibration.fit_domain(near(4.0), near(-4.0))
+    assert (apart.probability(*near(4.0)) > 0.9).all()
+    assert (apart.probability(*near(-4.0)) < 0.1).all()
+    own, foreign = near(0.5, 20_000), near(-0.5, 20_000)
+    mixed = calibration.fit_domain(own, foreign, kin=near(-0.5))
+    assert (mixed.probability(*own) < 0.5).mean() == pytest.approx(0.005, abs=0.001)
+    assert 0.2 < (mixed.probability(*foreign) < 0.5).mean() < 0.9
+
+
+def test_foreign_strings_could_be_no_host_name():
+    from tools.train import domain
+
+    rows = ["two words", "a/b", "größe", "größe.example", "kernel.org", "x|y", "a_b.example", "1,2"]
+    assert domain.told_apart(rows, "owner") == ["two words", "a/b", "größe", "x|y", "1,2"]
+    assert domain.told_apart(rows, "identity") == rows
+    assert set(domain.FOREIGN) == set(TASKS) and set(domain.KIN) < set(TASKS)
+
+
+def test_domain_heads_are_fitted_again_on_a_bundle(run, data, tmp_path):
+    """Labels and their order stay, what is foreign is refused, the file fits the same base."""
+    from edge_demist import EdgeDemist, safetensors
+    from edge_demist.bundle import Bundle
+    from quantize.extend import add_specialists
+    from tools.train import domain
+
+    assert domain.main(["--data", str(data), "--bundle", str(run / "bundle"), "--out", str(tmp_path / "new"), "--task", "dga"]) == 0
+    old = safetensors.read(run / "bundle" / "specialists" / "dga.safetensors")[1]
+    new = safetensors.read(tmp_path / "new" / "dga.safetensors")[1]
+    assert list(old) == list(new)
+    changed = {name for name in old if not np.array_equal(old[name], new[name])}
+    assert changed == {"head.domain_weight", "head.domain_ngram_weight", "head.domain_bias"}
+    record = json.loads((tmp_path / "new" / "dga.json").read_text())
+    assert record["refused"]["own"] <= 0.01 and record["refused"]["foreign"] > 0.9
+    add_specialists(Bundle.load(run / "bundle"), [tmp_path / "new" / "dga.safetensors"], tmp_path / "bundle", replace=True)
+    texts = list(pandas.read_parquet(data / "tasks" / "dga" / "dev.parquet")["text"])
+    with EdgeDemist.load(run / "bundle") as before, EdgeDemist.load(tmp_path / "bundle") as after:
+        labels = [[answer.label for answer in model.classify(texts, task="dga")] for model in (before, after)]
+    assert labels[0] == labels[1]

@@ -17,6 +17,8 @@ Floats = NDArray[np.float32]
 FALSE_POSITIVE_RATES = (0.01, 0.001, 0.0001)
 ACCURACIES = (0.9, 0.94, 0.98)
 BINS = 15
+FOREIGN_REFUSED = 0.98
+"""Share of foreign strings that stand apart from own ones, if they do."""
 PENALTY = 1e-4
 """Keeps the two factors of ``combine`` finite where they separate dev without an error."""
 LOWEST_ALARM = 0.5
@@ -70,17 +72,28 @@ class Domain:
         }
 
 
-def fit_domain(own: tuple[Floats, Floats], foreign: tuple[Floats, Floats], false_refusals: float = 0.002) -> Domain:
-    """Fit the domain head; its bias is then moved so that about ``false_refusals`` of own strings fall below one half."""
-    x = np.concatenate([np.concatenate(own, axis=1), np.concatenate(foreign, axis=1)])
-    y = np.concatenate([np.ones(len(own[0])), np.zeros(len(foreign[0]))])
+def fit_domain(
+    own: tuple[Floats, Floats], foreign: tuple[Floats, Floats], kin: tuple[Floats, Floats] | None = None, false_refusals: float = 0.005
+) -> Domain:
+    """Fit the domain head. One half lies between own and foreign strings where they stand apart, else where few own ones are refused.
+
+    Args:
+        own: pooled and n-gram vectors of the task's rows.
+        foreign: those of strings of other kinds.
+        kin: those of more strings of the task's kind, some of which may not be; the bias does not go by them.
+        false_refusals: share of own strings that may fall below one half.
+    """
+    rows = np.concatenate(own, axis=1)
+    near = rows if kin is None or not len(kin[0]) else np.concatenate([rows, np.concatenate(kin, axis=1)])
+    x = np.concatenate([near, np.concatenate(foreign, axis=1)])
+    y = np.concatenate([np.ones(len(near)), np.zeros(len(foreign[0]))])
     scale = x.std(axis=0) + 1e-6
     model = LogisticRegression(C=0.1, max_iter=300).fit(x / scale, y)
     weight = (model.coef_[0] / scale).astype(np.float32)
     hidden = own[0].shape[1]
-    logit = np.concatenate(own, axis=1) @ weight + model.intercept_[0]
-    shift = max(0.0, float(-np.quantile(logit, false_refusals))) + 2.0
-    return Domain(weight[:hidden], weight[hidden:], float(model.intercept_[0] + shift))
+    low = float(np.quantile(rows @ weight, false_refusals))
+    high = float(np.quantile(np.concatenate(foreign, axis=1) @ weight, FOREIGN_REFUSED))
+    return Domain(weight[:hidden], weight[hidden:], -(low + high) / 2 if low > high else -low)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import collections
-import importlib
 import itertools
-import pkgutil
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -38,7 +36,9 @@ from tools.generators import (
     words,
 )
 
+from . import domain
 from .data import TASKS, Rows, normalized, pack, read_table, sha256_file
+from .domain import UNSEEN_TOOLS
 
 GENERATED = {"dga": 6000, "dns-tunnel": 18_000, "uri-attack": 9600, "cmdline": 12_000, "url-phishing": 4000, "hostname-threat": 5000,
              "hostname-category": 6288, "filename": 6000, "user-agent": 8000}  # fmt: skip
@@ -56,52 +56,7 @@ POPULAR = 4000
 
 ZONES = 3000
 """Real domains a round below which dns-tunnel sees tunnels and ordinary hosts."""
-UNSEEN_TOOLS = ("iodine",)
-"""Tunnel tools never generated, so that a score on them stays a score on a tool not seen."""
-
-HOSTNAME_FOREIGN = ("cmdline", "http_header", "path", "payload", "user_agent", "prose", "binary")
-FOREIGN = {
-    "hostname-category": HOSTNAME_FOREIGN,
-    "hostname-threat": HOSTNAME_FOREIGN,
-    "dga": HOSTNAME_FOREIGN,
-    "dns-tunnel": ("cmdline", "http_header", "user_agent", "prose", "binary"),
-    "url-phishing": ("cmdline", "http_header", "user_agent", "prose", "binary"),
-    "uri-attack": ("user_agent", "binary", "cert"),
-    "user-agent": ("hostname", "cmdline", "path", "uri", "prose", "binary"),
-    "cmdline": ("user_agent", "http_header", "cert", "prose", "binary"),
-    "filename": ("user_agent", "http_header", "cmdline", "prose", "binary"),
-}
-"""Kinds of strings that are foreign to each specialist."""
-
 Features = tuple[NDArray[np.float32], NDArray[np.float32]]
-
-
-def prose(rng: random.Random, count: int) -> list[str]:
-    """English sentences from the docstrings of Python's standard library."""
-    found: list[str] = []
-    for module in sorted(m.name for m in pkgutil.iter_modules() if m.name in _STANDARD):
-        text = importlib.import_module(module).__doc__ or ""
-        for name in dir(importlib.import_module(module)):
-            member = getattr(importlib.import_module(module), name)
-            text += "\n\n" + (member.__doc__ if isinstance(getattr(member, "__doc__", None), str) else "")
-        found += [" ".join(part.split())[:400] for part in text.replace(". ", ".\n\n").split("\n\n")]
-    sentences = sorted({s for s in found if s.count(" ") >= 4})
-    return [rng.choice(sentences) for _ in range(count)]
-
-
-_STANDARD = ("argparse", "collections", "datetime", "decimal", "difflib", "fractions", "inspect", "itertools", "json", "logging", "math",
-             "os", "random", "shutil", "socket", "statistics", "string", "subprocess", "textwrap", "typing", "unittest")  # fmt: skip
-
-
-def binary(rng: random.Random, count: int) -> list[str]:
-    """Random bytes, some printable in part, as text with escaped bytes."""
-    rows = []
-    for _ in range(count):
-        raw = rng.randbytes(rng.randint(4, 120))
-        if rng.random() < 0.3:
-            raw = bytes(b & 0x7F for b in raw)
-        rows.append(raw.decode("utf-8", "replace"))
-    return rows
 
 
 class Mixture:
@@ -168,23 +123,11 @@ class Mixture:
             result[str(family)] = round(float((predict(packed) == packed.y).mean()), 4)
         return result
 
-    def domain_features(self, features: Callable[[Rows], Features], count: int = 6000) -> tuple[Features, Features]:
-        """Features of this task's strings and of foreign strings, for the domain head."""
-        own = self._table["text"].sample(min(count, len(self._table)), random_state=1)
-        rng = random.Random(f"{self._seed} {self.task.name} foreign")
-        kinds = FOREIGN[self.task.name]
-        texts: list[str] = []
-        for kind in kinds:
-            share = count // len(kinds)
-            if kind in ("prose", "binary"):
-                texts += (prose if kind == "prose" else binary)(rng, share)
-                continue
-            column = pd.read_parquet(self.data / "corpus" / f"{kind}.parquet")["text"]
-            column = column[column.str.len() >= 12] if kind in ("path", "payload") else column
-            texts += list(column.sample(min(share, len(column)), random_state=2))
-        if self.task.normalizer in ("hostname", "site", "owner", "registrant"):
-            texts = [t for t in texts if any(c in t for c in " /:;='\"<>\\") or not t.isascii()]
-        return features(self.pack(list(own))), features(self.pack(texts))
+    def domain_features(self, features: Callable[[Rows], Features]) -> tuple[Features, Features, Features]:
+        """Features of this task's rows, of more strings of its kind, and of foreign strings, for the domain head."""
+        found = domain.texts(self.data, self.task, list(self._table["text"]), self._seed)
+        own, kin, foreign = (features(self.pack(part)) for part in found)
+        return own, kin, foreign
 
     def pack(self, texts: list[str], names: list[str] | None = None) -> Rows:
         """Texts, with labels or without, as the model reads them."""

@@ -35,7 +35,7 @@ from quantize.adapters import MAX_LABELS, TASK_NAME
 
 from . import calibration
 from .data import Rows, Task, normalized, pack, sha256_file
-from .mixtures import binary, prose
+from .domain import binary, made_up, prose, told_apart
 from .network import Network
 from .ngram_table import Settings, train_columns
 from .ngrams import NgramTable
@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
 
     pooled, dev_grams = features_of(dev)
     combined = calibration.combine(head.weight.detach().numpy(), head.bias.detach().numpy(), ngram_head, pooled, dev_grams, dev.y)
-    foreign = packed(foreign_texts(args.foreign, random.Random(args.seed)))
+    foreign = packed(told_apart(foreign_texts(args.foreign, random.Random(args.seed)), args.normalizer))
     domain = calibration.fit_domain(features_of(sample), features_of(foreign))
     result = calibration.calibrate(task, labels, combined.logits(pooled, dev_grams), dev.y, domain.probability(pooled, dev_grams))
     answers = combined.logits(pooled, dev_grams).argmax(1)
@@ -238,9 +238,9 @@ def own_table(rows: Rows, classes: int, seed: int) -> tuple[NgramTable, tuple[Fl
 
 
 def foreign_texts(path: Path | None, rng: random.Random) -> list[str]:
-    """Strings that are not of the task's kind: prose, noise, and the lines of a file."""
+    """Strings that are not of the task's kind: prose, noise, what is made up, and the lines of a file."""
     lines: list[Any] = [] if path is None else [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line]
-    return prose(rng, FOREIGN) + binary(rng, FOREIGN) + lines
+    return prose(rng, FOREIGN) + binary(rng, FOREIGN) + made_up(rng, 3 * FOREIGN) + lines
 
 
 if __name__ == "__main__":

@@ -370,7 +370,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     combined = calibration.combine(head.weight.detach().numpy(), head.bias.detach().numpy(), base.ngram_head, pooled, ngrams, dev.y)
     logits = combined.logits(pooled, ngrams)
 
-    domain = calibration.fit_domain(*mixture.domain_features(features_of))
+    own, kin, foreign = mixture.domain_features(features_of)
+    domain = calibration.fit_domain(own, foreign, kin)
     result = calibration.calibrate(TASKS[args.task], labels, logits, dev.y, domain.probability(pooled, ngrams))
     result["held_out"] = mixture.score_held_out(lambda rows: combined.logits(*features_of(rows)).argmax(1))
     result["ranks"] = sum(ranks.values())

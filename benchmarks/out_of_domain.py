@@ -1,0 +1,66 @@
+"""What specialists say to strings that are none of theirs: prose of several languages, code, records, markup, log lines, noise.
+
+    python -m benchmarks.out_of_domain                      # the shipped bundle
+    python -m benchmarks.out_of_domain --bundle OLD_BUNDLE  # another version beside it
+
+``benchmarks/data/foreign.jsonl`` was written before ``tools.generators.foreign``, which makes what domain heads are trained on, and shares
+no sentence with it; forms (JSON, log lines, dumps) are alike. Counted: answers with a score of one half or more, and alarms at a
+false-positive rate of 1e-3. Base64 and identifiers may be a label, a file's name or an agent, so they are foreign to few. Adds
+to ``benchmarks/results/out-of-domain.json``, one entry a bundle version; ``benchmarks.accuracy --render`` shows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import result_file
+from edge_demist import EdgeDemist
+
+RESULTS = result_file.RESULTS / "out-of-domain.json"
+STRINGS = Path(__file__).parent / "data" / "foreign.jsonl"
+SURE = 0.5
+RATE = 1e-3
+
+
+def strings() -> dict[str, list[str]]:
+    """Texts by kind."""
+    found: dict[str, list[str]] = {}
+    for row in map(json.loads, STRINGS.read_text(encoding="utf-8").splitlines()):
+        found.setdefault(row["kind"], []).append(row["text"])
+    return found
+
+
+def measure(model: EdgeDemist) -> dict[str, object]:
+    """By kind, how many strings there are; by task and kind, how many are answered with confidence, and how many alarm."""
+    kinds = strings()
+    tasks: dict[str, dict[str, dict[str, int]]] = {}
+    for task in model.tasks:
+        alarm = model.specialist(task).kind == "alarm"
+        tasks[task] = {}
+        for kind, texts in kinds.items():
+            sure = sum(answer.score >= SURE for answer in model.classify(texts, task=task))
+            tasks[task][kind] = {"sure": sure}
+            if alarm:
+                raised = model.classify(texts, task=task, fpr=RATE)
+                tasks[task][kind]["alarms"] = sum(answer.label in model.specialist(task).positive_labels for answer in raised)
+    return {"bundle_id": model.bundle_id, "strings": {kind: len(texts) for kind, texts in kinds.items()}, "tasks": tasks}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure one bundle."""
+    raw = argparse.RawDescriptionHelpFormatter
+    p = argparse.ArgumentParser(prog="python -m benchmarks.out_of_domain", description=__doc__, formatter_class=raw)
+    p.add_argument("--bundle", type=Path, default=None, help="bundle folder (default: the shipped one)")
+    p.add_argument("--out", type=Path, default=RESULTS)
+    args = p.parse_args(argv)
+    with EdgeDemist.load(args.bundle) as model:
+        found = result_file.read(args.out) | {str(model.bundle.version): measure(model)}
+    result_file.write(args.out, found)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
