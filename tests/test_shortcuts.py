@@ -104,13 +104,15 @@ def test_strings_of_other_kinds_are_counted(model):
         def classify(self, texts, task, fpr=None):
             return [SimpleNamespace(score=0.5 if i % 2 else 0.4, label="dga" if fpr else "x") for i, _ in enumerate(texts)]
 
-    found = out_of_domain.measure(Sure())
+    found = out_of_domain.measure(Sure(), out_of_domain.strings())
+    found["later"] = out_of_domain.measure(Sure(), out_of_domain.strings(out_of_domain.LATER))
     for kind, count in found["strings"].items():
         assert found["tasks"]["dga"][kind] == {"sure": count // 2, "alarms": count}
         assert found["tasks"]["filename"][kind] == {"sure": count // 2}
     text = "\n".join(accuracy_report.out_of_domain_section({"9": found, "10": found}))
     assert "| german | 10 | 5 → 5 | 5 → 5 |" in text
     assert "dga 530 → 530" in text
+    assert "| polish | 8 | 4 → 4 | 4 → 4 |" in text
     assert accuracy_report.out_of_domain_section({}) == []
 
 
