@@ -11,6 +11,7 @@ from edge_demist.errors import EdgeDemistError
 from edge_demist.signing import Policy, read_public_key
 
 from . import keys, pipeline
+from .errors import QuantizeError
 from .extend import add_specialists
 from .recipe import Recipe, read_recipe
 
@@ -60,12 +61,19 @@ def _add(args: argparse.Namespace) -> None:
         name=args.name,
         replace=args.replace,
         overwrite=args.overwrite,
-        card=args.card.read_text(encoding="utf-8") if args.card else None,
+        card=_text(args.card) if args.card else None,
         policy=Policy(read_public_key(args.require_signature), require_signature=True) if args.require_signature else Policy(),
     )
     if args.key:
         keys.sign_bundle(args.out, args.key)
     sys.stdout.write(f"{args.out}: bundle {identity}{', signed' if args.key else ''}\n")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise QuantizeError(f"{path}: not UTF-8 ({error})") from error
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:

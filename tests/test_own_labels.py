@@ -88,6 +88,26 @@ def test_the_record_says_how_it_was_made(trained):
     assert file.stat().st_size < 2_000_000
 
 
+def test_a_folder_not_finished_is_no_specialist(tmp_path, monkeypatch):
+    """Killed while it writes over an older one: quantize finds nothing there to add, rather than parts of two."""
+    from edge_demist.bundle import Bundle
+    from quantize.errors import QuantizeError
+    from quantize.extend import add_specialists
+    from tools.train import own_labels, specialist
+
+    def killed(*_):
+        raise OSError("no space left on device")
+
+    rows(1, 12, ("file", "mail")).to_csv(tmp_path / "rows.csv", index=False)
+    (tmp_path / "out" / "t").mkdir(parents=True)
+    (tmp_path / "out" / "t" / "specialist.json").write_text("{}")
+    monkeypatch.setattr(specialist, "save_file", killed)
+    given = ["--labels", str(tmp_path / "rows.csv"), "--task", "t", "--out", str(tmp_path / "out"), "--epochs", "1", "--layers", "1"]
+    assert own_labels.main(given) == 1
+    with pytest.raises(QuantizeError, match="neither a specialist's folder"):
+        add_specialists(Bundle.load(), [tmp_path / "out" / "t"], tmp_path / "bundle")
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_files_of_rows(tmp_path, suffix):
     from tools.train.own_labels import read_rows
@@ -144,6 +164,31 @@ def test_bad_rows_are_named(tmp_path, capsys, case):
     assert own_labels.main(["--labels", str(tmp_path / "rows.csv"), "--task", "t", "--out", str(tmp_path / "out")]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("latin.csv", "text,label\nGr\xf6\xdfe,a\n".encode("latin-1")),
+    ("cut.jsonl", b'{"text": "a", "label": "x"}\n{"text": "b", "la'),
+    ("cut.parquet", b"PAR1\x00\x00"),
+    ("empty.csv", b""),
+])  # fmt: skip
+def test_files_that_cannot_be_read_are_named(tmp_path, capsys, name, content):
+    from tools.train import own_labels
+
+    (tmp_path / name).write_bytes(content)
+    assert own_labels.main(["--labels", str(tmp_path / name), "--task", "t", "--out", str(tmp_path / "out")]) == 1
+    assert f"{name}: " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_foreign_strings_are_read_before_training(tmp_path, capsys, monkeypatch):
+    from tools.train import own_labels
+
+    monkeypatch.setattr(own_labels, "train", lambda *_: pytest.fail("trained first"))
+    rows(1, 20).to_csv(tmp_path / "rows.csv", index=False)
+    given = ["--labels", str(tmp_path / "rows.csv"), "--task", "t", "--out", str(tmp_path / "out"), "--foreign", str(tmp_path / "none.txt")]
+    assert own_labels.main(given) == 1
+    assert "none.txt" in capsys.readouterr().err
 
 
 def test_bad_arguments(tmp_path, capsys):

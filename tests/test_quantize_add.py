@@ -207,6 +207,9 @@ def test_as_a_user_calls_it(made: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert (bundle.name, bundle.version) == ("ours", 9)
     assert (out / "MODEL_CARD.md").read_text(encoding="utf-8") == "# Größe\n"
     assert bundle.id in capsys.readouterr().out
+    (tmp_path / "latin.md").write_bytes(b"Gr\xf6\xdfe")
+    assert main([*arguments[:-1], str(tmp_path / "latin.md"), "--overwrite"]) == 1
+    assert "latin.md: not UTF-8" in capsys.readouterr().err
     assert main(arguments) == 1
     assert "already exists" in capsys.readouterr().err
     assert main([*arguments, "--overwrite"]) == 0

@@ -128,6 +128,7 @@ def run(args: argparse.Namespace) -> int:
         y = None if names is None else np.array([labels.index(name) for name in names], np.int64)
         return pack(normalized(texts, args.normalizer), tokenizer, args.max_tokens, y)
 
+    foreign = packed(told_apart(foreign_texts(args.foreign, random.Random(args.seed)), args.normalizer))
     rows, dev = packed(table["text"], table["label"]), packed(dev_table["text"], dev_table["label"])
     net = Network(encoder_of(bundle), {args.task: len(labels)})
     count = net.encoder.config.num_hidden_layers
@@ -147,10 +148,10 @@ def run(args: argparse.Namespace) -> int:
 
     pooled, dev_grams = features_of(dev)
     combined = calibration.combine(head.weight.detach().numpy(), head.bias.detach().numpy(), ngram_head, pooled, dev_grams, dev.y)
-    foreign = packed(told_apart(foreign_texts(args.foreign, random.Random(args.seed)), args.normalizer))
     domain = calibration.fit_domain(features_of(sample), features_of(foreign))
-    result = calibration.calibrate(task, labels, combined.logits(pooled, dev_grams), dev.y, domain.probability(pooled, dev_grams))
-    answers = combined.logits(pooled, dev_grams).argmax(1)
+    logits = combined.logits(pooled, dev_grams)
+    result = calibration.calibrate(task, labels, logits, dev.y, domain.probability(pooled, dev_grams))
+    answers = logits.argmax(1)
     names = {"labels": range(len(labels)), "target_names": labels, "zero_division": 0.0}
     sys.stderr.write(classification_report(dev.y, answers, digits=3, **names))
     by_label = classification_report(dev.y, answers, output_dict=True, **names)
@@ -167,9 +168,7 @@ def run(args: argparse.Namespace) -> int:
         "data_sha256": {k: sha256_file(getattr(args, k)) for k in ("labels", "dev", "foreign") if getattr(args, k)},
         "rows": {"train": len(table), "dev": len(dev_table)}, "dev": result,
     }  # fmt: skip
-    args.out.mkdir(parents=True, exist_ok=True)
-    write(args.out / args.task, wrapped, {**combined.tensors(), **domain.tensors()}, described, record)
-    ngrams.write(args.out / args.task / "ngrams.safetensors")
+    write(args.out / args.task, wrapped, {**combined.tensors(), **domain.tensors()}, described, record, ngrams)
     shown = {k: result[k] for k in ("n", "accuracy", "accuracy_interval", "macro_f1", "ece")}
     print(json.dumps({"task": args.task, "rows": len(table), "labels": len(labels), "dev": shown, "folder": str(args.out / args.task)}))
     return 0
@@ -217,7 +216,10 @@ def read_rows(labels: Path, dev: Path | None, seed: int) -> tuple[pd.DataFrame, 
 def _read(path: Path) -> pd.DataFrame:
     if path.suffix not in READERS:
         raise ValueError(f"{path}: files end in {', '.join(READERS)}")
-    table = READERS[path.suffix](path)
+    try:
+        table = READERS[path.suffix](path)
+    except ValueError as error:  # not UTF-8, cut off, not of the form that its name says
+        raise ValueError(f"{path}: cannot be read as {path.suffix}: {error}") from error
     if missing := [name for name in ("text", "label") if name not in table]:
         raise ValueError(f"{path}: no column {missing[0]!r}; there are {', '.join(map(str, table.columns)) or 'none'}")
     if not len(table):
