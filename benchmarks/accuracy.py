@@ -6,7 +6,7 @@
     python -m benchmarks.accuracy --render                                        # docs/accuracy.md and its charts
 
 Each run updates its entries in benchmarks/results/accuracy.json; text and charts are views of that file, of accuracy-peers.json
-(``benchmarks.classifiers``) and of task-times.json (``benchmarks.task_speed``).
+(``benchmarks.baselines.classifiers``) and of task-times.json (``benchmarks.task_speed``).
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from benchmarks import accuracy_report, result_file
 from benchmarks.scores import Answers, leakage, scores
-from edge_demist import EdgeDemist, safetensors
-from edge_demist.bundle import Bundle
+from edge_demist import EdgeDemist
+from edge_demist.format import safetensors
+from edge_demist.format.bundle import Bundle
 from tools.train.calibration import FALSE_POSITIVE_RATES, interval
 
 RESULTS = result_file.RESULTS / "accuracy.json"
@@ -65,7 +66,7 @@ def score_int8(model: EdgeDemist, task: str, table: pd.DataFrame, train: pd.Data
 
 def score_fp32(bundle: Bundle, checkpoint: Path, task: str, table: pd.DataFrame) -> dict[str, Any]:
     """The float32 checkpoint with the same adapter and head, in plain numpy."""
-    from edge_demist.specialists import load_specialist
+    from edge_demist.format.specialist import load_specialist
     from quantize.convert import read_inputs
     from quantize.evaluate import ngram_vectors, tokenize
     from quantize.reference import encode

@@ -241,10 +241,10 @@ def main() -> None:
         f"Families found least (at most {WORST_FAMILIES} a task; all were seen in training):",
         "",
         *family_table(ours, peers),
-        *shortcut_section(result_file.read(result_file.RESULTS / "shortcuts.json")),
-        *by_heart_section(result_file.read(result_file.RESULTS / "by-heart.json")),
-        *out_of_domain_section(result_file.read(result_file.RESULTS / "out-of-domain.json")),
-        *own_labels_section(result_file.read(result_file.RESULTS / "own-labels.json")),
+        *shortcut_section(result_file.read(result_file.RESULTS / "robustness.json")),
+        *by_heart_section(result_file.read(result_file.RESULTS / "sanity.json")),
+        *out_of_domain_section(result_file.read(result_file.RESULTS / "ood.json")),
+        *own_labels_section(result_file.read(result_file.RESULTS / "custom-specialists.json")),
         "## Families and tools held out of training",
         "",
         "Our figures are from the training records of runs with `--hold-out`; peers are trained without the same families.",
@@ -269,7 +269,7 @@ def shortcut_section(versions: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "",
         f"{latest['names']:,} harmless and {latest['generated']:,} generated registered domains of dga's dev split, bare and with what a",
         f"sensor sees around names, and {latest['hosts']} whole hosts of top lists. Public lists hold habits (`www.` before malicious",
-        "names, bare harmless ones) that no dev split shows. Shares in percent by version of the model; `python -m benchmarks.shortcuts`.",
+        "names, bare harmless ones) that no dev split shows. Shares in percent by version of the model; `python -m benchmarks.robustness`.",
         "",
     ]
     ordered = sorted(versions.items(), key=lambda item: int(item[0]))
@@ -297,11 +297,11 @@ def by_heart_section(versions: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "## Strings that people know by heart",
         "",
         "What anybody tries first: everyday strings and classic hostile ones, written from general knowledge for this comparison, without",
-        "a look at tables, lists or errors (`benchmarks/data/by_heart`). Right answers by version of the model; only counts are kept, so",
+        "a look at tables, lists or errors (`benchmarks/data/sanity`). Right answers by version of the model; only counts are kept, so",
         "that the strings stay unseen; those of version 7 said what to work on for version 8. Labels are one author's judgement,",
         "tunnels and most DGA names come from a script that imitates known tools. The last column says how many strings the task's",
         "training table holds.",
-        "`python -m benchmarks.by_heart`.",
+        "`python -m benchmarks.sanity`.",
         "",
         *table(["task", "label", "strings", *(f"version {version}" for version, _ in ordered), "in the training table"], rows),
     ]
@@ -341,7 +341,7 @@ def out_of_domain_section(versions: Mapping[str, Mapping[str, Any]]) -> list[str
         "by the same author, in the same kinds, and their counts were seen while settings were chosen: kinds that nobody thought of will",
         "pass more often.",
         f"Alarms at a false-positive rate of 1e-3 among all {sum(last['strings'].values())}: {raised}.",
-        "`python -m benchmarks.out_of_domain`.",
+        "`python -m benchmarks.ood`.",
         "",
         *table(["kind", "strings", *last["tasks"]], rows(parts[""])),
         "Others, written when version 9 was done and counted once: kinds that nobody had thought of, and sentences of four more languages",
@@ -366,9 +366,9 @@ def own_labels_section(found: Mapping[str, Any]) -> list[str]:
         "## A specialist on your own labels",
         "",
         "Two tasks that the bundle was never trained on: the family of a generated domain, and the technique or list that a hostile",
-        "command line is from. Ours: `tools.train.own_labels` with its defaults and `quantize add` ([training.md](training.md)), int8.",
+        "command line is from. Ours: `tools.train.custom` with its defaults and `quantize add` ([training.md](training.md)), int8.",
         "Accuracy / macro-F1 on rows that were in nobody's training of these labels; the base has seen most of the strings to learn from,",
-        "and the command lines scored, with other labels. `python -m benchmarks.own_labels`.",
+        "and the command lines scored, with other labels. `python -m benchmarks.custom_specialists`.",
         "",
         *table(
             ["task", "labels", "rows to learn from", "scored", *OWN_SYSTEMS, "our training, s of one core", "our file, MB"],
@@ -399,12 +399,12 @@ AGAIN = """## Make the files again
 ```sh
 scripts/scoreboard DATA CHECKPOINT WORK                  # all that belongs to the shipped bundle: scores, times, embeddings, documents
 for peer in ngrams fasttext minilm; do                   # accuracy-peers.json, once: no bundle in it
-  python -m benchmarks.classifiers $peer --data DATA --work WORK/classifiers
+  python -m benchmarks.baselines.classifiers $peer --data DATA --work WORK/classifiers
 done
 for peer in ngrams fasttext minilm; do                   # the same, families and a tool held out of training
-  python -m benchmarks.classifiers $peer --data DATA --work WORK/classifiers --task dga \\
+  python -m benchmarks.baselines.classifiers $peer --data DATA --work WORK/classifiers --task dga \\
     --hold-out suppobox pykspa qadars ramdo charbot
-  python -m benchmarks.classifiers $peer --data DATA --work WORK/classifiers --task dns-tunnel --hold-out dns2tcp
+  python -m benchmarks.baselines.classifiers $peer --data DATA --work WORK/classifiers --task dns-tunnel --hold-out dns2tcp
 done
 python -m benchmarks.accuracy --render
 ```""".splitlines()

@@ -30,7 +30,7 @@ import pandas as pd
 from benchmarks import result_file
 from benchmarks.accuracy_report import DOCS, percent, table
 from edge_demist import EdgeDemist
-from edge_demist.bench import machine
+from edge_demist.diagnostics import machine
 from tools.train.data import TASKS
 
 RESULTS = result_file.RESULTS / "depth.json"

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks import embeddings_report, result_file
 from edge_demist import EdgeDemist
-from tools.generators import well_known
+from tools.synth import well_known
 from tools.train.calibration import interval
 from tools.train.data import in_order, normalized, read_table
 
@@ -89,7 +89,7 @@ def minilm_vectors(texts: Sequence[str], keep: Path, normalizer: str = "hostname
         return kept
     import torch
 
-    from benchmarks.classifiers.minilm import load, pack, pooled
+    from benchmarks.baselines.classifiers.minilm import load, pack, pooled
 
     rows = pack(normalized(texts, normalizer), max_tokens)
     encoder, _ = load(rows)

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.worker import CLOCKS
-from benchmarks.turns import row
-from edge_demist import EdgeDemist, engines, native
-from edge_demist.engines.base import Adapter
-from edge_demist.tokenizer import Tokenizer
+from benchmarks.baselines.engines.worker import CLOCKS
+from benchmarks.interleaved import row
+from edge_demist import EdgeDemist, engines
+from edge_demist.format.adapter import Adapter
+from edge_demist.native import library as native
+from edge_demist.text.tokenizer import Tokenizer
 
 RANK = 8
 """Rank of the random adapters that stand in where a bundle has fewer than 8 specialists."""

@@ -24,13 +24,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from bundles import random_bundle  # noqa: E402
-
-from edge_demist import native  # noqa: E402
-from edge_demist.engines.base import LORA_TARGETS, Adapter  # noqa: E402
 from edge_demist.engines.native import NativeEngine  # noqa: E402
-from edge_demist.ngrams import Ngrams  # noqa: E402
-from edge_demist.tokenizer import Tokenizer  # noqa: E402
+from edge_demist.format.adapter import LORA_TARGETS, Adapter  # noqa: E402
+from edge_demist.native import library as native  # noqa: E402
+from edge_demist.text.ngrams import Ngrams  # noqa: E402
+from edge_demist.text.tokenizer import Tokenizer  # noqa: E402
+from tests.support.bundles import random_bundle  # noqa: E402
 
 Call = Callable[[], object]
 SHAPES = {"3x384": (3, 384, 12, 1536), "6x384": (6, 384, 12, 1536), "4x256": (4, 256, 8, 1024)}

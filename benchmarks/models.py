@@ -28,7 +28,7 @@ def checkpoint_folder(name: str) -> Path:
     """Folder of a checkpoint by name or path."""
     if name != "minilm":
         return Path(name)
-    from benchmarks.peers.padded import weights_folder
+    from benchmarks.baselines.engines.padded import weights_folder
 
     return weights_folder()
 
@@ -128,7 +128,7 @@ def make_ctranslate2(models: Path) -> None:
 def make_openvino(models: Path, python: str) -> None:
     """NNCF in its own interpreter."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([python, "-m", "benchmarks.peers.ov_convert", str(models)], check=True, env=environment, cwd=ROOT)
+    subprocess.run([python, "-m", "benchmarks.baselines.engines.ov_convert", str(models)], check=True, env=environment, cwd=ROOT)
 
 
 def prepare(name: str, models: Path, bundle: Path | None = None, pythons: dict[str, str] | None = None) -> list[str]:
@@ -169,7 +169,7 @@ def _link(target: Path, link: Path) -> None:
 def _calibration(models: Path) -> None:
     """Ids of the shipped sample strings, as the bundle's tokenizer gives them."""
     from edge_demist import EdgeDemist
-    from edge_demist.bench.samples import shipped
+    from edge_demist.diagnostics.samples import shipped
 
     texts = [text.encode() for kind in ("hostname", "url", "uri") for text in shipped(kind)]
     ids, offsets = EdgeDemist.load(models / "bundle").tokenizer.encode_batch(texts, max_tokens=64, add_special_tokens=True)

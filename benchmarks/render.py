@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import REGISTRY
+from benchmarks.baselines.engines import REGISTRY
 from benchmarks.targets import Target, targets
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import models, turns
+from benchmarks import interleaved, models
 from benchmarks.speed import Results, model_facts
-from edge_demist.bench import machine
+from edge_demist.diagnostics import machine
 
 COUNTS = (100, 1_000, 10_000, 100_000, 1_000_000)
 LENGTHS = (4, 8, 16, 32, 64, 128, 256, 512)
@@ -53,7 +53,7 @@ def grow_strings(bundle: Path, mode: str, count: int, cpu: int | None, clock: st
     command = [sys.executable, "-c", PROGRAM, str(bundle), str(count), mode, clock]
     if cpu is not None:
         command = ["taskset", "-c", str(cpu), *command]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(turns.ROOT)})
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(interleaved.ROOT)})
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -104,12 +104,14 @@ def main() -> None:
         folder = Path(name)
         cases = length_cases(folder, config["vocab_size"], min(config["max_position_embeddings"], LENGTHS[-1]))
         names, log = args.variants.split(","), folder / "workers.log"
-        peers, results.data["left_out"] = turns.open_peers(
+        peers, results.data["left_out"] = interleaved.open_peers(
             names, args.models, folder / "cases.npz", models.pythons(args.python), args.cpu, log
         )
         for case, batch in cases:
             results.part(
-                "tokens", case, lambda case=case, batch=batch: turns.measure(peers, case, batch, args.rounds, args.seconds, args.clock)
+                "tokens",
+                case,
+                lambda case=case, batch=batch: interleaved.measure(peers, case, batch, args.rounds, args.seconds, args.clock),
             )
         results.part("tokens", "memory", lambda: {peer.name: peer.ask(do="memory") for peer in peers})
         for peer in peers:

@@ -11,14 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tools.train.calibration import (
-    accuracy_thresholds,
-    alarm_thresholds,
-    expected_calibration_error,
-    fit_temperature,
-    interval,
-    softmax,
-)
+from tools.train.calibration import accuracy_thresholds, alarm_thresholds, expected_calibration_error, fit_temperature, interval, softmax
 from tools.train.data import TASKS
 
 DRAWS = 1000

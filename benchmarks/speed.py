@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import in_process, models, turns
+from benchmarks import in_process, interleaved, models
 from edge_demist import EdgeDemist
-from edge_demist.bench import cold, machine
-from edge_demist.bench import statistics as stability
+from edge_demist.diagnostics import cold_start, machine
+from edge_demist.diagnostics import statistics as stability
 
 IDS_VARIANTS = (
     "native", "native-avx512vnni", "native-avx2", "ort-best", "ort-stock", "ort-fp32", "engine-onnxruntime", "ctranslate2",
@@ -102,10 +102,10 @@ class Results:
     def write(self) -> None:
         """Write the file."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text(cold.dumps(self.data), encoding="utf-8")
+        self._path.write_text(cold_start.dumps(self.data), encoding="utf-8")
 
 
-def quality(peers: list[turns.Peer], folder: Path) -> dict[str, dict[str, float]]:
+def quality(peers: list[interleaved.Peer], folder: Path) -> dict[str, dict[str, float]]:
     """Cosine of each variant's vectors to PyTorch fp32, over the strings of the batch-32 case."""
     vectors = {}
     for peer in peers:
@@ -128,23 +128,25 @@ def run_peers(section: str, names: list[str], args: argparse.Namespace, results:
     if not args.redo and all(case in results.data.get(section, {}) for case in [*cases, "peers"]):
         return
     log = folder / "workers.log"
-    peers, missing = turns.open_peers(names, args.models, folder / "cases.npz", models.pythons(args.python), args.cpu, log)
+    peers, missing = interleaved.open_peers(names, args.models, folder / "cases.npz", models.pythons(args.python), args.cpu, log)
     results.data.setdefault("left_out", {})[section] = missing
     for line in missing:
         sys.stderr.write(f"left out: {line}\n")
     for case in cases:
         size = int(case.split("-")[1])
-        results.part(section, case, lambda case=case, size=size: turns.measure(peers, case, size, args.rounds, args.seconds, args.clock))
+        results.part(
+            section, case, lambda case=case, size=size: interleaved.measure(peers, case, size, args.rounds, args.seconds, args.clock)
+        )
     results.part(section, "peers", lambda: facts_of(peers, quality(peers, folder) if section == "ids" else {}))
     for peer in peers:
         peer.close()
 
 
-def facts_of(peers: list[turns.Peer], cosines: dict[str, dict[str, float]]) -> dict[str, Any]:
+def facts_of(peers: list[interleaved.Peer], cosines: dict[str, dict[str, float]]) -> dict[str, Any]:
     """Memory after the run, start, versions and quality of each variant."""
     return {
         peer.name: {
-            "title": turns.REGISTRY[peer.name].title,
+            "title": interleaved.REGISTRY[peer.name].title,
             **peer.facts,
             "start_seconds": peer.start_seconds,
             "start_rss_bytes": peer.start_memory["rss_bytes"],
@@ -158,7 +160,7 @@ def facts_of(peers: list[turns.Peer], cosines: dict[str, dict[str, float]]) -> d
 def run_starts(args: argparse.Namespace, results: Results, text: str) -> None:
     """Process start to first vector; numpy alone in turns with it."""
     path = str(args.models / "bundle")
-    results.part("start", "native", lambda: cold.measure(path, "native", 1, text, args.starts))
+    results.part("start", "native", lambda: cold_start.measure(path, "native", 1, text, args.starts))
 
 
 def main() -> None:

@@ -21,9 +21,9 @@ import onnxruntime as ort
 import pandas as pd
 
 from benchmarks import models, result_file
-from benchmarks.peers.padded import weights_folder
+from benchmarks.baselines.engines.padded import weights_folder
 from edge_demist import EdgeDemist
-from edge_demist.bench import machine
+from edge_demist.diagnostics import machine
 from edge_demist.normalizers import NORMALIZERS
 from tools.train.data import TASKS
 
@@ -36,7 +36,7 @@ def minilm(folder: Path, graph: str, task: str, classes: int) -> Classify:
     """Tokenizer, graph, linear head."""
     from tokenizers import Tokenizer
 
-    from benchmarks.peers.ort import OnnxRuntime
+    from benchmarks.baselines.engines.ort import OnnxRuntime
 
     tokenizer = Tokenizer.from_file(str(weights_folder() / "tokenizer.json"))
     tokenizer.no_padding()

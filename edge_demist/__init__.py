@@ -8,13 +8,13 @@ __version__ = "0.1.0"
 __all__ = ["EdgeDemist", "Prediction", "__version__"]
 
 if TYPE_CHECKING:
-    from .model import EdgeDemist, Prediction
+    from edge_demist.model import EdgeDemist, Prediction
 
 
 def __getattr__(name: str) -> object:
     """Import the model on first use, so that ``import edge_demist`` stays light."""
     if name in ("EdgeDemist", "Prediction"):
-        from . import model
+        from edge_demist import model
 
         return getattr(model, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

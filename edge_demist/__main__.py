@@ -1,6 +1,6 @@
 """``python -m edge_demist``: the command line."""
 
-from .cli import main
+from edge_demist.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,7 +1,7 @@
 """``EdgeDemist``: texts in, vectors and predictions out.
 
-Does de-duplication, length sorting, chunking and the choice of adapters; leaves packed rows to :mod:`edge_demist.batching`,
-arithmetic to an engine, the meaning of a head to :mod:`edge_demist.specialists` and thresholds to :mod:`edge_demist.predictions`.
+Does de-duplication, length sorting, chunking and the choice of adapters; leaves packed rows to :mod:`edge_demist.engines.batching`,
+arithmetic to an engine, the meaning of a head to :mod:`edge_demist.format.specialist` and thresholds to :mod:`edge_demist.predictions`.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from . import engines
-from .batching import Text, cut, normalized_bytes, reorder
-from .bundle import Bundle
-from .engines.base import Adapter, Engine
-from .engines.native import NativeEngine
-from .errors import InputError, UnknownTaskError
-from .heads import Heads
-from .native import Kernels
-from .ngrams import Ngrams
-from .normalizers import NORMALIZERS, from_bytes, truncate_utf8
-from .predictions import UNKNOWN, Prediction, Rule
-from .specialists import Specialist, load_specialist
-from .tokenizer import Tokenizer
+from edge_demist import engines
+from edge_demist.engines.base import Engine
+from edge_demist.engines.batching import Text, cut, normalized_bytes, reorder
+from edge_demist.engines.heads import Heads
+from edge_demist.engines.native import NativeEngine
+from edge_demist.errors import InputError, UnknownTaskError
+from edge_demist.format.adapter import Adapter
+from edge_demist.format.bundle import Bundle
+from edge_demist.format.specialist import Specialist, load_specialist
+from edge_demist.native.library import Kernels
+from edge_demist.normalizers import NORMALIZERS, from_bytes, truncate_utf8
+from edge_demist.predictions import UNKNOWN, Prediction, Rule
+from edge_demist.text.ngrams import Ngrams
+from edge_demist.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from .wordpiece import WordPieceTokenizer
+    from edge_demist.text.wordpiece import WordPieceTokenizer
 
 CHUNK = 2048
 """Distinct texts computed at a time; bounds the memory of one call."""
@@ -385,7 +386,7 @@ class EdgeDemist:
 def _tokenizer(bundle: Bundle, kernels: Kernels | None) -> Tokenizer | WordPieceTokenizer:
     """The tokenizer of the manifest's type."""
     if bundle.tokenizer.type == "wordpiece":
-        from .wordpiece import WordPieceTokenizer
+        from edge_demist.text.wordpiece import WordPieceTokenizer
 
         return WordPieceTokenizer(bundle)
     return Tokenizer(bundle, kernels)

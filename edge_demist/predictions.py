@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from .errors import InputError
-from .specialists import Specialist
+from edge_demist.errors import InputError
+from edge_demist.format.specialist import Specialist
 
 UNKNOWN = "unknown"
 """Label of an answer held back by ``min_accuracy``."""

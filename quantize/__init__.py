@@ -6,10 +6,10 @@ Nothing here is needed on the sensor; ``edge_demist`` never imports it. The comm
 
 from typing import TYPE_CHECKING
 
-from .errors import CheckpointError, GateError, QuantizeError, UnsupportedOperatorError
+from quantize.errors import CheckpointError, GateError, QuantizeError, UnsupportedOperatorError
 
 if TYPE_CHECKING:
-    from .convert import convert_checkpoint
+    from quantize.convert import convert_checkpoint
 
 __all__ = [
     "CheckpointError",
@@ -23,7 +23,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Import the converter, and with it onnx and safetensors, on first use: the tables of a tokenizer need neither."""
     if name == "convert_checkpoint":
-        from .convert import convert_checkpoint
+        from quantize.convert import convert_checkpoint
 
         return convert_checkpoint
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_demist.normalizers import NORMALIZERS
-
-from .checkpoint import Architecture
-from .errors import CheckpointError
-from .ngrams import NgramTable, read_ngrams
-from .tensors import Tensors, expect, read_json, read_tensors, refuse_pickles
+from quantize.checkpoint import Architecture
+from quantize.errors import CheckpointError
+from quantize.ngrams import NgramTable, read_ngrams
+from quantize.tensors import Tensors, expect, read_json, read_tensors, refuse_pickles
 
 MAX_RANK = 256  # of one linear layer, q, k and v together
 MAX_LABELS = 1024

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_demist.bundle import Bundle
 from edge_demist.engines.onnx import lora_inputs
-from edge_demist.specialists import load_specialist
-
-from .bundle_writer import write_json
-from .errors import QuantizeError
-from .onnx_export import check_graph, export_float
+from edge_demist.format.bundle import Bundle
+from edge_demist.format.specialist import load_specialist
+from quantize.bundle_writer import write_json
+from quantize.errors import QuantizeError
+from quantize.onnx_export import check_graph, export_float
 
 if TYPE_CHECKING:
     from onnxruntime.quantization import CalibrationDataReader

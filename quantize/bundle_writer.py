@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import QuantizeError
+from quantize.errors import QuantizeError
 
 
 def sha256(path: Path) -> str:

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_demist import safetensors
-
-from .checkpoint import Encoder
-from .errors import QuantizeError
-from .reference import FloatRule, encode
+from edge_demist.format import safetensors
+from quantize.checkpoint import Encoder
+from quantize.errors import QuantizeError
+from quantize.reference import FloatRule, encode
 
 BINS = 2048
 PERCENTILE = 99.99

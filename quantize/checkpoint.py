@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CheckpointError
-from .tensors import Tensors, expect, read_json, read_tensors, refuse_pickles
+from quantize.errors import CheckpointError
+from quantize.tensors import Tensors, expect, read_json, read_tensors, refuse_pickles
 
 MAX_LAYERS = 48
 MAX_HIDDEN_SIZE = 4096

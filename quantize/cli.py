@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edge_demist.bundle import Bundle
 from edge_demist.errors import EdgeDemistError
-from edge_demist.signing import Policy, read_public_key
-
-from . import keys, pipeline
-from .errors import QuantizeError
-from .extend import add_specialists
-from .recipe import Recipe, read_recipe
+from edge_demist.format import keys
+from edge_demist.format.bundle import Bundle
+from edge_demist.format.extend import add_specialists
+from edge_demist.format.signing import Policy, read_public_key
+from quantize import pipeline
+from quantize.errors import QuantizeError
+from quantize.recipe import Recipe, read_recipe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

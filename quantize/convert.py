@@ -11,17 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_demist import safetensors
-
-from .adapters import Specialist, read_specialists
-from .bundle_writer import created, describe_files, sha256, whole_folder, write_json
-from .checkpoint import Encoder, Linear, Norm, read_encoder
-from .errors import CheckpointError
-from .graph import build_encoder_graph
-from .int8 import quantize_columns, quantize_rows, to_panels
-from .ngrams import NgramTable, read_ngrams
-from .tokenizer_tables import TokenizerTables, unigram_tables
-from .wordpiece_tables import wordpiece_tables
+from edge_demist.format import safetensors
+from quantize.adapters import Specialist, read_specialists
+from quantize.bundle_writer import created, describe_files, sha256, whole_folder, write_json
+from quantize.checkpoint import Encoder, Linear, Norm, read_encoder
+from quantize.errors import CheckpointError
+from quantize.graph import build_encoder_graph
+from quantize.int8 import quantize_columns, quantize_rows, to_panels
+from quantize.ngrams import NgramTable, read_ngrams
+from quantize.tokenizer_tables import TokenizerTables, unigram_tables
+from quantize.wordpiece_tables import wordpiece_tables
 
 FORMAT = 1
 MAX_BYTES = 8192

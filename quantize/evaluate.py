@@ -15,14 +15,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_demist.bundle import Bundle
-from edge_demist.ngrams import table_of
+from edge_demist.format.bundle import Bundle
+from edge_demist.format.ngram_table import table_of
+from edge_demist.format.specialist import Specialist, load_specialist
 from edge_demist.normalizers import NORMALIZERS, to_bytes, truncate_utf8
-from edge_demist.specialists import Specialist, load_specialist
-
-from .checkpoint import Encoder
-from .errors import QuantizeError
-from .reference import encode, normalize
+from quantize.checkpoint import Encoder
+from quantize.errors import QuantizeError
+from quantize.reference import encode, normalize
 
 MAX_TEXTS_BYTES = 1 << 28
 
@@ -74,10 +73,10 @@ class TaskCost:
 def tokenizer_of(bundle: Bundle) -> Tokenizes:
     """Return the runtime's tokenizer for a bundle."""
     if bundle.tokenizer.type == "wordpiece":
-        from edge_demist.wordpiece import WordPieceTokenizer
+        from edge_demist.text.wordpiece import WordPieceTokenizer
 
         return WordPieceTokenizer(bundle)
-    from edge_demist.tokenizer import Tokenizer
+    from edge_demist.text.tokenizer import Tokenizer
 
     return Tokenizer(bundle)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CheckpointError
-from .int8 import QuantizedMatrix, quantize_columns
-from .tensors import expect, read_tensors
+from quantize.errors import CheckpointError
+from quantize.int8 import QuantizedMatrix, quantize_columns
+from quantize.tensors import expect, read_tensors
 
 MAX_BUCKETS = 1 << 22
 MAX_DIM = 1024

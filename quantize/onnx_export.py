@@ -10,9 +10,9 @@ from pathlib import Path
 
 import onnx
 
-from .bundle_writer import write_json
-from .checkpoint import read_encoder
-from .errors import QuantizeError, UnsupportedOperatorError
+from quantize.bundle_writer import write_json
+from quantize.checkpoint import read_encoder
+from quantize.errors import QuantizeError, UnsupportedOperatorError
 
 MAX_GRAPH_BYTES = 2 << 30
 KNOWN_DOMAINS = ("", "ai.onnx", "com.microsoft")

@@ -18,17 +18,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.quantization.compare import bundle_megabytes, compare_methods, most_sensitive, sensitivity
 from edge_demist import engines
-from edge_demist.bundle import Bundle
-
-from . import calibration
-from .bundle_writer import sha256, whole_folder, write_json
-from .compare import bundle_megabytes, compare_methods, most_sensitive, sensitivity
-from .convert import Inputs, read_inputs, write_bundle
-from .errors import GateError
-from .evaluate import Cosine, TaskCost, float_vectors, pack, read_texts, task_cost, tokenize
-from .recipe import Recipe
-from .report import render
+from edge_demist.format.bundle import Bundle
+from quantize import calibration
+from quantize.bundle_writer import sha256, whole_folder, write_json
+from quantize.convert import Inputs, read_inputs, write_bundle
+from quantize.errors import GateError
+from quantize.evaluate import Cosine, TaskCost, float_vectors, pack, read_texts, task_cost, tokenize
+from quantize.recipe import Recipe
+from quantize.report import render
 
 STEPS = ("convert", "calibrate", "verify", "report", "export")
 CHECKPOINT_FILES = ("config.json", "model.safetensors", "spm.model", "tokenizer.json", "ngrams.safetensors", "MODEL_CARD.md")
@@ -159,7 +158,7 @@ def float_table(inputs: Inputs, task: str) -> NDArray[np.float32] | None:
 
 def measure(bundle: Bundle, inputs: Inputs, recipe: Recipe, engine: str = "auto") -> dict[str, object]:
     """Return the evidence of ``verify``: cosine over the verification strings, cost by task, size, engine."""
-    from .evaluate import read_labelled
+    from quantize.evaluate import read_labelled
 
     rows = tokenize(bundle, read_texts(recipe.texts.verification))
     ids, offsets = pack(rows)
@@ -201,7 +200,7 @@ def _report(job: Job) -> None:
 def _export(job: Job) -> None:
     shutil.rmtree(job.work / "export", ignore_errors=True)
     if job.recipe.artefacts:
-        from .artefacts import export_artefacts
+        from quantize.artefacts import export_artefacts
 
         rows = tokenize(Bundle.load(job.draft), read_texts(job.recipe.texts.calibration))
         export_artefacts(job.checkpoint, job.adapters, job.draft, job.work / "export", job.recipe.artefacts, rows)

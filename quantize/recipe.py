@@ -31,7 +31,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar
 
-from .errors import QuantizeError
+from quantize.errors import QuantizeError
 
 ARTEFACTS = ("qdq", "sentence-transformers", "peft", "onnx-adapter")
 MAX_RECIPE_BYTES = 1 << 20

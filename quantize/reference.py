@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .checkpoint import Encoder, Linear, Norm
+from quantize.checkpoint import Encoder, Linear, Norm
 
 Float = NDArray[np.float32]
 Pairs = Mapping[tuple[int, str], tuple[Float, Float]]

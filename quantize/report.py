@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .bundle_writer import write_json
+from quantize.bundle_writer import write_json
 
 Record = Mapping[str, object]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 
-from .errors import CheckpointError
+from quantize.errors import CheckpointError
 
 MAX_FILE_BYTES = 4 << 30
 MAX_JSON_BYTES = 16 << 20

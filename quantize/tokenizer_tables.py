@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CheckpointError
+from quantize.errors import CheckpointError
 
 UNKNOWN_PENALTY = 10.0  # kUnkPenalty of SentencePiece's unigram_model.cc
 MAX_MODEL_BYTES = 64 << 20

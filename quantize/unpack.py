@@ -5,11 +5,10 @@ What the kernels multiply by is values · scale; that is what is returned, so tr
 
 import numpy as np
 
-from edge_demist.bundle import Bundle
-
-from .checkpoint import Architecture, Encoder, Float, Layer, Linear, Norm
-from .convert import LINEARS
-from .int8 import QuantizedMatrix, from_panels
+from edge_demist.format.bundle import Bundle
+from quantize.checkpoint import Architecture, Encoder, Float, Layer, Linear, Norm
+from quantize.convert import LINEARS
+from quantize.int8 import QuantizedMatrix, from_panels
 
 
 def architecture_of(bundle: Bundle) -> Architecture:

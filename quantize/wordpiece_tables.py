@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CheckpointError
-from .tensors import read_json
-from .tokenizer_tables import TokenizerTables
+from quantize.errors import CheckpointError
+from quantize.tensors import read_json
+from quantize.tokenizer_tables import TokenizerTables
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer  # type: ignore[import-untyped]

@@ -43,7 +43,7 @@ def model():
 @pytest.fixture
 def bundle_copy(tmp_path):
     """A copy of the shipped bundle that a test may damage."""
-    from edge_demist.bundle import default_path
+    from edge_demist.format.bundle import default_path
 
     folder = tmp_path / "bundle"
     shutil.copytree(default_path(), folder)

@@ -7,13 +7,13 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edge_demist.bench import machine
+from edge_demist.diagnostics import machine
 
 ROOT = Path(__file__).parents[1]
 
 
 def head(tool: str) -> dict[str, object]:
-    """``tool`` is the command's module, such as ``tools.soak``."""
+    """``tool`` is the command's module, such as ``tools.sensor.soak``."""
     found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     facts = machine.facts()
     return {

@@ -12,8 +12,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .. import __version__
-from ..errors import EdgeDemistError
+from edge_demist import __version__
+from edge_demist.errors import EdgeDemistError
 
 COMMANDS = (
     "classify",

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import EdgeDemistError, InputError
-from ..normalizers import from_bytes, to_bytes
-from ..sensor.anonymize import MAX_TEXT_CHARS, Anonymizer
+from edge_demist.anonymize import MAX_TEXT_CHARS, Anonymizer
+from edge_demist.errors import EdgeDemistError, InputError
+from edge_demist.normalizers import from_bytes, to_bytes
 
 MAX_LINE_BYTES = 1 << 20
 

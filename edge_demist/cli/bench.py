@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..bench import cold, machine, report, samples, suite
-from ..errors import InputError
+from edge_demist.diagnostics import cold_start, machine, report, samples, suite
+from edge_demist.errors import InputError
 
 EXAMPLES = """examples:
   edge-demist bench
@@ -124,9 +124,9 @@ def run(args: argparse.Namespace) -> int:
         bar.close()
     to_stdout = args.json is not None and str(args.json) == "-"
     if to_stdout:
-        sys.stdout.write(cold.dumps(result))
+        sys.stdout.write(cold_start.dumps(result))
     elif args.json is not None:
-        args.json.write_text(cold.dumps(result), encoding="utf-8")
+        args.json.write_text(cold_start.dumps(result), encoding="utf-8")
     if not to_stdout:
         sys.stdout.write(report.table(result) + "\n")
     if old is None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..errors import InputError
-from ..model import EdgeDemist, Prediction
-from .lines import Line, Progress, add_input, dump, merged, read_batches, write_lines
-from .models import add_model, load_model
+from edge_demist.cli.lines import Line, Progress, add_input, dump, merged, read_batches, write_lines
+from edge_demist.cli.models import add_model, load_model
+from edge_demist.errors import InputError
+from edge_demist.model import EdgeDemist, Prediction
 
 EXAMPLES = """examples:
   edge-demist classify --task hostname-category names.txt

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..bench import machine
-from ..doctor import bits, system
-from ..doctor.result import Check
+from edge_demist import __version__
+from edge_demist.diagnostics import bit_exactness, checks, machine
+from edge_demist.diagnostics.result import Check
 
 EXAMPLES = """examples:
   edge-demist doctor
@@ -35,24 +34,24 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--bundle", type=Path, default=None, metavar="DIR", help="bundle folder (default: the one in the package)")
 
 
-def checks(path: Path | None) -> Iterator[Check]:
+def all_checks(path: Path | None) -> Iterator[Check]:
     """All checks, in order."""
-    yield system.check_cpu()
-    yield system.check_libraries()
-    bundle, opened = system.open_bundle(path)
+    yield checks.check_cpu()
+    yield checks.check_libraries()
+    bundle, opened = checks.open_bundle(path)
     yield opened
-    yield system.check_engine(bundle)
-    yield from bits.check_levels(bundle)
-    yield system.check_permissions(system.package_folders(bundle))
-    yield system.check_writing()
-    yield system.check_clock(str(bundle.manifest.get("created", "")) if bundle else None)
-    yield system.check_memory(bundle)
+    yield checks.check_engine(bundle)
+    yield from bit_exactness.check_levels(bundle)
+    yield checks.check_permissions(checks.package_folders(bundle))
+    yield checks.check_writing()
+    yield checks.check_clock(str(bundle.manifest.get("created", "")) if bundle else None)
+    yield checks.check_memory(bundle)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run all checks and print them; 1 if one failed."""
     found = []
-    for check in checks(args.bundle):
+    for check in all_checks(args.bundle):
         found.append(check)
         if not args.json:
             print(f"{MARKS[check.state]}  {check.name}: {check.text}", flush=True)

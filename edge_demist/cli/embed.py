@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..model import EdgeDemist
-from ..normalizers import NORMALIZERS
-from .lines import Line, Progress, add_input, dump, merged, read_batches, write_lines
-from .models import add_model, load_model
+from edge_demist.cli.lines import Line, Progress, add_input, dump, merged, read_batches, write_lines
+from edge_demist.cli.models import add_model, load_model
+from edge_demist.errors import InputError
+from edge_demist.model import EdgeDemist
+from edge_demist.normalizers import NORMALIZERS
 
 Floats = NDArray[np.float32]
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__, native
-from ..bundle import Bundle
-from ..model import EdgeDemist
-from .models import add_model, load_model
+from edge_demist import __version__
+from edge_demist.cli.models import add_model, load_model
+from edge_demist.format.bundle import Bundle
+from edge_demist.model import EdgeDemist
+from edge_demist.native import library as native
 
 
 def add_parser(subparsers: Any) -> None:

@@ -7,8 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from ..errors import InputError
-from ..sensor.service import UnitOptions, install_unit, render_unit
+from edge_demist.errors import InputError
+from edge_demist.sensor.service import UnitOptions, install_unit, render_unit
 
 _DEFAULT = UnitOptions()
 

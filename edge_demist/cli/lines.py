@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from ..errors import InputError
-from ..normalizers import from_bytes
+from edge_demist.errors import InputError
+from edge_demist.normalizers import from_bytes
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """A longer line is cut here and the rest of it skipped (16 MiB)."""
@@ -113,7 +113,7 @@ def _parser(form: str, field: str | None) -> Any:
     if form == "jsonl":
         key = field or "text"
         return lambda number, raw, cut: parse_json(number, raw, key, cut=cut)
-    from .zeek_lines import ZeekLines
+    from edge_demist.cli.zeek_lines import ZeekLines
 
     return ZeekLines(field or "query")
 

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..bundle import Bundle, default_path
-from ..errors import SignatureError
+from edge_demist.errors import SignatureError
+from edge_demist.format.bundle import Bundle, default_path
 
 if TYPE_CHECKING:
-    from ..model import EdgeDemist
+    from edge_demist.model import EdgeDemist
 
 SIGNATURE_VARIABLE = "EDGE_DEMIST_REQUIRE_SIGNATURE"
 """Environment variable that names a public key, as ``--require-signature`` does."""
@@ -47,11 +47,11 @@ def load_model(args: argparse.Namespace) -> EdgeDemist:
         BundleError: missing, damaged or hostile bundle.
         EngineUnavailableError: the engine cannot run here.
     """
-    from .. import EdgeDemist
+    from edge_demist import EdgeDemist
 
     if args.require_signature is None:
         return EdgeDemist.load(args.bundle, engine=args.engine, threads=args.threads)
-    from ..signing import Policy, read_public_key
+    from edge_demist.format.signing import Policy, read_public_key
 
     folder = args.bundle or default_path()
     signed = Policy(read_public_key(args.require_signature), require_signature=True).check_manifest(folder)

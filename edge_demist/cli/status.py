@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from ..errors import EdgeDemistError
-from ..sensor.status import read_status, render_status
+from edge_demist.errors import EdgeDemistError
+from edge_demist.sensor.status import read_status, render_status
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..bundle import Bundle
-from ..specialists import load_specialist
+from edge_demist.format.bundle import Bundle
+from edge_demist.format.specialist import load_specialist
 
 
 def add_parser(subparsers: Any) -> None:

@@ -6,9 +6,9 @@ import argparse
 import itertools
 from typing import Any
 
-from ..normalizers import to_bytes
-from .lines import add_input, dump, merged, read_batches, write_lines
-from .models import add_model, load_model
+from edge_demist.cli.lines import add_input, dump, merged, read_batches, write_lines
+from edge_demist.cli.models import add_model, load_model
+from edge_demist.normalizers import to_bytes
 
 EXAMPLES = """examples:
   echo www.example.com | edge-demist tokenize -

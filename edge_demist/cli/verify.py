@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..bundle import Bundle, default_path
-from ..errors import BundleError, InputError
-from ..specialists import load_specialist
-from .models import SIGNATURE_VARIABLE, required_key
+from edge_demist.cli.models import SIGNATURE_VARIABLE, required_key
+from edge_demist.errors import BundleError, InputError
+from edge_demist.format.bundle import Bundle, default_path
+from edge_demist.format.specialist import load_specialist
 
 EXAMPLES = """examples:
   edge-demist verify
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     folder = args.path or args.bundle or default_path()
     try:
         if args.key is not None:
-            from ..signing import read_public_key, verify_manifest
+            from edge_demist.format.signing import read_public_key, verify_manifest
 
             try:
                 key = read_public_key(args.key)

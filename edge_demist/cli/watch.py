@@ -7,16 +7,16 @@ import os
 import sys
 from pathlib import Path
 
-from ..errors import EdgeDemistError
-from ..sensor.alarms import Budget
-from ..sensor.cache import DEFAULT_ENTRIES
-from ..sensor.config import WatchConfig
-from ..sensor.control import Control, Log
-from ..sensor.lines import MAX_LINE_BYTES
-from ..sensor.patience import Stopped
-from ..sensor.scoring import DEFAULT_FPR
-from ..sensor.watcher import Watcher, exit_code
-from .models import add_model, load_model
+from edge_demist.cli.models import add_model, load_model
+from edge_demist.errors import EdgeDemistError
+from edge_demist.sensor.config import WatchConfig
+from edge_demist.sensor.control import Control, Log
+from edge_demist.sensor.detect.alarms import Budget
+from edge_demist.sensor.detect.answer_cache import DEFAULT_ENTRIES
+from edge_demist.sensor.detect.scoring import DEFAULT_FPR
+from edge_demist.sensor.retry import Stopped
+from edge_demist.sensor.runner import Runner, exit_code
+from edge_demist.sensor.sources.lines import MAX_LINE_BYTES
 
 EXAMPLES = """examples:
   edge-demist watch /var/log/zeek --once -o events.jsonl --summary summary.json
@@ -118,14 +118,14 @@ def run(args: argparse.Namespace) -> int:
     control.install()  # before the model is loaded: a stop that comes early is an orderly one
     try:
         config = config_of(args)
-        watcher = Watcher(config, lambda: load_model(args), control=control, log=log)
+        runner = Runner(config, lambda: load_model(args), control=control, log=log)
     except (EdgeDemistError, OSError) as error:
         control.close()
         sys.stderr.write(f"edge-demist watch: {error}\n")
         return 2
     try:
-        watcher.run()
-        return exit_code(watcher.summary(), control)
+        runner.run()
+        return exit_code(runner.summary(), control)
     except Stopped:
         return 1
     except BrokenPipeError:
@@ -135,5 +135,5 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"edge-demist watch: {error}\n")
         return 1
     finally:
-        watcher.close()
+        runner.close()
         control.close()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..sensor.zeek import ZeekParser
-from .lines import Line, parse_json
+from edge_demist.cli.lines import Line, parse_json
+from edge_demist.sensor.sources.zeek import ZeekParser
 
 REASONS = {
     "no-header": "no #fields header before this line; is it a Zeek log?",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from edge_demist.engines.base import LORA_TARGETS, Adapter, Engine
+from edge_demist.engines.base import Engine
 from edge_demist.errors import EngineUnavailableError, InputError
+from edge_demist.format.adapter import LORA_TARGETS, Adapter
 
 if TYPE_CHECKING:
-    from edge_demist.bundle import Bundle
-    from edge_demist.native import Kernels
+    from edge_demist.format.bundle import Bundle
+    from edge_demist.native.library import Kernels
 
 ENGINE_VARIABLE = "EDGE_DEMIST_ENGINE"
 ENGINES = ("native", "jit", "onnxruntime")
@@ -25,7 +26,7 @@ def kernels() -> Kernels:
     Raises:
         EngineUnavailableError: neither can be had.
     """
-    from edge_demist import native
+    from edge_demist.native import library as native
 
     try:
         return native.load()

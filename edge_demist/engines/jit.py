@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_demist import cache, native
 from edge_demist.engines.native import NativeEngine
 from edge_demist.errors import EngineUnavailableError
+from edge_demist.format import verified
+from edge_demist.native import library as native
 
 if TYPE_CHECKING:
-    from edge_demist.bundle import Bundle
+    from edge_demist.format.bundle import Bundle
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,7 @@ def _key(level: str, versions: str) -> str:
 
 def _cached(name: str, make: Callable[[], bytes]) -> bytes:
     """The entry ``name``, made and kept if it is not there; a folder that cannot be used is no error."""
-    where = cache.folder()
+    where = verified.folder()
     if where is None:
         return make()
     folder = Path(where)

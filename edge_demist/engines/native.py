@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from edge_demist import abi, native
 from edge_demist.engines import tables
-from edge_demist.engines.base import Adapter
 from edge_demist.errors import InputError
+from edge_demist.format.adapter import Adapter
+from edge_demist.native import abi
+from edge_demist.native import library as native
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_demist.bundle import Bundle
     from edge_demist.engines.tables import PackedAdapter, Table
-    from edge_demist.native import Kernels
-    from edge_demist.ngrams import Ngrams
-    from edge_demist.tokenizer import Tokenizer
+    from edge_demist.format.bundle import Bundle
+    from edge_demist.native.library import Kernels
+    from edge_demist.text.ngrams import Ngrams
+    from edge_demist.text.tokenizer import Tokenizer
 
 BLOCK_TOKENS = 128
 """Tokens of one block of rows: its activations stay in the second-level cache."""

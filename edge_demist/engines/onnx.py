@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_demist.engines.base import Adapter
 from edge_demist.errors import BundleError, EngineUnavailableError, InputError
+from edge_demist.format.adapter import Adapter
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-    from edge_demist.bundle import Bundle
+    from edge_demist.format.bundle import Bundle
 
 GRAPH = "encoder.onnx"
 MAX_GRAPH_BYTES = 16 << 20

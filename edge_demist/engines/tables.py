@@ -1,4 +1,4 @@
-"""Fills the int64 tables that the compiled kernels read (layouts in ``edge_demist.abi``)."""
+"""Fills the int64 tables that the compiled kernels read (layouts in ``edge_demist.native.abi``)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_demist import abi
-from edge_demist.engines.base import Adapter
 from edge_demist.errors import BundleError, InputError
-from edge_demist.native import address
+from edge_demist.format.adapter import Adapter
+from edge_demist.native import abi
+from edge_demist.native.library import address
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_demist.manifest import Architecture
+    from edge_demist.format.manifest import Architecture
 
     Array = NDArray[np.generic]
 

@@ -1,7 +1,7 @@
 """Numba sources of everything that is compiled: encoder, LoRA, attention, tokenizer, n-grams.
 
-Nothing here runs on a sensor.  ``tools/build_kernels.py`` compiles these modules ahead of time into
-``edge_demist/lib/*.so``; ``edge_demist.engines.jit`` compiles the same sources for the host.  All of it needs
+Nothing here runs on a sensor.  ``tools/kernels/build.py`` compiles these modules ahead of time into
+``edge_demist/native/lib/*.so``; ``edge_demist.engines.jit`` compiles the same sources for the host.  All of it needs
 Numba, so the default install never imports this package.
 
 ``simd``       16-lane values and raw memory for Numba

@@ -13,7 +13,6 @@ Memory comes from the caller (``scratch_bytes``); nothing is allocated, nothing 
 import numpy as np
 from numba import njit
 
-from edge_demist import abi
 from edge_demist.kernels.attention import attention
 from edge_demist.kernels.linear import Linear, Work, linear_gelu, linear_heads, linear_residual
 from edge_demist.kernels.simd import (
@@ -33,6 +32,7 @@ from edge_demist.kernels.simd import (
     to_float,
 )
 from edge_demist.kernels.vectors import F32, OPTIONS, normalize_rows, quantize_row, quantize_rows
+from edge_demist.native import abi
 
 SPARE_ROWS = 32  # AMX tiles read and write up to 31 rows past the last
 HEADER_BYTES, LAYER_BYTES, LINEAR_BYTES = 8 * abi.MODEL_HEADER, 8 * abi.LAYER_STRIDE, 8 * abi.LINEAR_STRIDE

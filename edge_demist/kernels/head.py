@@ -12,10 +12,10 @@ whatever stands beside it in a batch.
 
 from numba import njit
 
-from edge_demist import abi
 from edge_demist.kernels.attention import LOG2_E, softmax_of_one
 from edge_demist.kernels.simd import broadcast, load, load_f32, load_i64, store, store_f32, sum_lanes
 from edge_demist.kernels.vectors import F32, OPTIONS, exp2
+from edge_demist.native import abi
 
 WEIGHT_AT, BIAS_AT, LABELS_AT, HIDDEN_AT, DIM_AT, DOMAIN_AT = (
     8 * abi.HEAD_WEIGHT,

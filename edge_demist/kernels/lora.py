@@ -14,7 +14,6 @@ read from the second-level cache once for all of them.  Every sum is added up in
 
 from numba import njit
 
-from edge_demist import abi
 from edge_demist.kernels.simd import (
     adapter_rows,
     broadcast,
@@ -32,6 +31,7 @@ from edge_demist.kernels.simd import (
     sum_four,
 )
 from edge_demist.kernels.vectors import F32, OPTIONS
+from edge_demist.native import abi
 
 A_AT = 8 * abi.ADAPTER_A
 RANK_AT = 8 * abi.ADAPTER_RANK

@@ -17,7 +17,6 @@ larger than the second-level cache and the time goes into waiting for it.  Sums 
 import numpy as np
 from numba import njit
 
-from edge_demist import abi
 from edge_demist.kernels.simd import (
     broadcast,
     load,
@@ -38,6 +37,7 @@ from edge_demist.kernels.simd import (
     zeros_int,
 )
 from edge_demist.kernels.vectors import F32, OPTIONS
+from edge_demist.native import abi
 
 FNV_START = 0x811C9DC5
 FNV_PRIME = 0x01000193

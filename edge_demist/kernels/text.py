@@ -36,7 +36,7 @@ def classify_text(model, tokenizer, ngram_table, head, text, length, max_tokens,
     """P(label) of one string under one specialist, float32 [labels]; the number of tokens, or a status as in ``encode``.
 
     ``ngram_table``: 0 where the head takes no n-grams.  Scratch: pooled vector, n-gram vector, logits, the n-grams' scratch,
-    then that of ``encode_text``, in this order; ``HEAD_SCRATCH`` of ``edge_demist.abi`` holds what does not depend on the sizes.
+    then that of ``encode_text``, in this order; ``HEAD_SCRATCH`` of ``edge_demist.native.abi`` holds what does not depend on the sizes.
     """
     pooled = (scratch + 63) & ~63
     features = pooled + 4 * load_i64(model + HIDDEN_AT)

@@ -15,19 +15,9 @@ A character no piece covers costs ``unk_score`` and becomes one id a byte.
 
 from numba import njit
 
-from edge_demist import abi
-from edge_demist.kernels.simd import (
-    bits_to_f32,
-    load_f32,
-    load_i32,
-    load_i64,
-    load_u8,
-    load_word,
-    store_f32,
-    store_i32,
-    store_u8,
-)
+from edge_demist.kernels.simd import bits_to_f32, load_f32, load_i32, load_i64, load_u8, load_word, store_f32, store_i32, store_u8
 from edge_demist.kernels.vectors import F32, OPTIONS
+from edge_demist.native import abi
 
 BASE_AT, CHECK_AT, VALUE_AT = 8 * abi.TRIE_BASE, 8 * abi.TRIE_CHECK, 8 * abi.TRIE_VALUE
 SCORES_AT, UNK_AT, BYTES_AT = 8 * abi.SCORES, 8 * abi.UNK_SCORE, 8 * abi.BYTE_IDS_START

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import InputError
-from .alarms import Budget
-from .cache import DEFAULT_ENTRIES
-from .lines import MAX_LINE_BYTES
-from .scoring import DEFAULT_FPR
+from edge_demist.errors import InputError
+from edge_demist.sensor.detect.alarms import Budget
+from edge_demist.sensor.detect.answer_cache import DEFAULT_ENTRIES
+from edge_demist.sensor.detect.scoring import DEFAULT_FPR
+from edge_demist.sensor.sources.lines import MAX_LINE_BYTES
 
 
 @dataclass(frozen=True, slots=True)

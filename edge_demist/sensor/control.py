@@ -11,7 +11,7 @@ import sys
 import time
 from types import FrameType
 
-from .timestamps import format_time
+from edge_demist.sensor.sources.timestamps import format_time
 
 
 class Control:

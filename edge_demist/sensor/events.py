@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..normalizers import to_bytes
-from .parse import Record
-from .timestamps import format_time
+from edge_demist.normalizers import to_bytes
+from edge_demist.sensor.sources.parser import Record
+from edge_demist.sensor.sources.timestamps import format_time
 
 MAX_TEXT_BYTES = 8192
 MAX_ID_CHARS = 256

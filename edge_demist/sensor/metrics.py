@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import InputError
-from .accounting import Counts
+from edge_demist.errors import InputError
+from edge_demist.sensor.counters import Counts
 
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 _PREFIX = "edge_demist_"
@@ -38,7 +38,7 @@ class Histogram:
 
 @dataclass(slots=True)
 class Gauges:
-    """What is measured beside the books."""
+    """What is measured beside the counters."""
 
     lag_bytes: int = 0
     lag_seconds: float = 0.0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
+from edge_demist.errors import InputError
 
 UNIT_NAME = "edge-demist.service"
 _SAFE_PATH = re.compile(r"/[\w./:+@=-]*\Z", re.ASCII)

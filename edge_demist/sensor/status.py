@@ -1,4 +1,4 @@
-"""What ``edge-demist status`` shows: how far the checkpoint is behind the files, without disturbing the watcher."""
+"""What ``edge-demist status`` shows: how far the checkpoint is behind the files, without disturbing the runner."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from .checkpoint import CheckpointStore, FileState
-from .timestamps import format_time
+from edge_demist.sensor.sources.checkpoint import CheckpointStore, FileState
+from edge_demist.sensor.sources.timestamps import format_time
 
 
 def read_status(folder: Path) -> dict[str, object]:

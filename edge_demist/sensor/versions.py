@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import SignatureError
-from ..signing import accept_version
-from .scoring import ModelLike
+from edge_demist.errors import SignatureError
+from edge_demist.format.signing import accept_version
+from edge_demist.sensor.detect.scoring import ModelLike
 
 
 class VersionGuard:

@@ -9,11 +9,12 @@ import pickle
 import numpy as np
 import pytest
 
-from edge_demist import EdgeDemist, safetensors
-from edge_demist.bundle import Bundle
+from edge_demist import EdgeDemist
 from edge_demist.cli import main
 from edge_demist.errors import BundleError, IntegrityError
-from edge_demist.specialists import load_specialist
+from edge_demist.format import safetensors
+from edge_demist.format.bundle import Bundle
+from edge_demist.format.specialist import load_specialist
 
 TASK = "dga"
 SPECIALIST = f"specialists/{TASK}.safetensors"

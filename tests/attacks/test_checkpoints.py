@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_demist import safetensors
+from edge_demist.format import safetensors
 
 pytest.importorskip("onnx", reason="needs the extra 'quantize'")
 pytest.importorskip("sentencepiece", reason="needs the extra 'quantize'")
 
 from quantize.convert import convert_checkpoint
 from quantize.errors import CheckpointError, QuantizeError, UnsupportedOperatorError
-from tests.quantize_checkpoints import HIDDEN, bert_tensors, vocab_size, write_checkpoint
+from tests.support.checkpoints import HIDDEN, bert_tensors, vocab_size, write_checkpoint
 
 Attack = Callable[[Path], None]
 VOCAB = vocab_size()

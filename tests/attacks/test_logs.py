@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sensor_fakes import DATA, balanced, read_log, watch_once, zeek_log
 
 from edge_demist.normalizers import from_bytes, to_bytes
-from edge_demist.sensor.alarms import AlarmPolicy
+from edge_demist.sensor.detect.alarms import AlarmPolicy
+from edge_demist.sensor.detect.mapping import FieldMapping, load_rules
 from edge_demist.sensor.events import Event, Origin, origin_of, text_fields
-from edge_demist.sensor.formats import FORMATS, ZEEK_FIELDS, lines, syslog
-from edge_demist.sensor.jsonlog import JsonRecord
-from edge_demist.sensor.mapping import FieldMapping, load_rules
-from edge_demist.sensor.parse import LineParser
-from edge_demist.sensor.sinks import _identity
-from tools.fake_model import ALARM_TASKS, CATEGORY_TASKS
+from edge_demist.sensor.sinks.file import _identity
+from edge_demist.sensor.sinks.formats import FORMATS, ZEEK_FIELDS, lines, syslog
+from edge_demist.sensor.sources.json_logs import JsonRecord
+from edge_demist.sensor.sources.parser import LineParser
+from tests.support.sensor_fakes import DATA, balanced, read_log, watch_once, zeek_log
+from tools.sensor.fake_model import ALARM_TASKS, CATEGORY_TASKS
 
 MAPPING = FieldMapping(load_rules(), ALARM_TASKS + CATEGORY_TASKS, embeddings=True)
 SEEDS = [line for path in sorted((DATA / "logs").glob("*[gn]")) for line in read_log(path).split(b"\n") if line]
@@ -225,7 +225,7 @@ def test_atheris_finds_nothing_in_a_short_run() -> None:
     import subprocess
 
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "tools.fuzz_logs", "-runs=20000", "-seed=1", "-max_len=400", "-timeout=5", "-rss_limit_mb=1500"]
+    command = [sys.executable, "-m", "tools.sensor.fuzz_logs", "-runs=20000", "-seed=1", "-max_len=400", "-timeout=5", "-rss_limit_mb=1500"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Done 20000 runs" in done.stderr

@@ -8,18 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sensor_fakes import read_events, zeek_log
-from tiny_bundle import write_tiny_bundle
 
 from edge_demist.cli import main, watch
 from edge_demist.cli.models import SIGNATURE_VARIABLE, load_model
 from edge_demist.errors import SignatureError
 from edge_demist.sensor.control import Control
-from edge_demist.sensor.watcher import Watcher
+from edge_demist.sensor.runner import Runner
+from tests.support.sensor_fakes import read_events, zeek_log
+from tests.support.tiny_bundle import write_tiny_bundle
 
 pytest.importorskip("cryptography", reason="signing needs the package cryptography")
 
-from quantize import keys
+from edge_demist.format import keys
 
 
 class Shop:
@@ -126,7 +126,7 @@ def test_the_environment_refuses_too(shop: Shop, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_bundle_swapped_between_check_and_load_is_refused(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edge_demist.bundle import Bundle
+    from edge_demist.format.bundle import Bundle
 
     load = Bundle.load
 
@@ -177,7 +177,7 @@ def run_with_reloads(shop: Shop, *steps: Callable[[], None], more: tuple[str, ..
         if event == "reload-refused":
             refused.append(str(facts["error"]))
 
-    watcher = Watcher(watch.config_of(args), lambda: load_model(args), control=Reloads(list(steps)), log=log)
+    watcher = Runner(watch.config_of(args), lambda: load_model(args), control=Reloads(list(steps)), log=log)
     try:
         watcher.run()
     finally:
@@ -206,7 +206,7 @@ def test_without_a_required_signature_a_reload_still_does_not_go_back(shop: Shop
     shop.release(3, None)
     args = arguments(shop)
     args.require_signature = None
-    watcher = Watcher(watch.config_of(args), lambda: load_model(args), control=Reloads([lambda: shop.release(2, None)]))
+    watcher = Runner(watch.config_of(args), lambda: load_model(args), control=Reloads([lambda: shop.release(2, None)]))
     watcher.run()
     watcher.close()
     assert watcher.model.bundle.version == 3 and watcher.gauges().reloads == {"refused": 1}
@@ -233,7 +233,7 @@ def test_a_version_that_fails_its_self_test_is_not_remembered(shop: Shop, monkey
     def fails(_model: object) -> None:
         raise SignatureError("self-test: odd")
 
-    monkeypatch.setattr("edge_demist.sensor.watcher.self_test", fails)
+    monkeypatch.setattr("edge_demist.sensor.runner.self_test", fails)
     versions, refused = run_with_reloads(shop, lambda: shop.release(9), more=("--state", str(shop.folder / "state")))
     assert versions == [1] and "self-test" in refused[0]
     assert json.loads((shop.folder / "state" / "bundle-versions.json").read_text()) == {"tiny": 1}

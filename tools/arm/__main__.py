@@ -21,20 +21,20 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from edge_demist import native
-from edge_demist.bench import cold, machine
-from edge_demist.bundle import Bundle
+from edge_demist.diagnostics import cold_start, machine
+from edge_demist.format.bundle import Bundle
+from edge_demist.native import library as native
 from tools.arm import boards, count, estimate, guest, root
-from tools.make_samples import mixed
+from tools.synth.samples import mixed
 
 FAST_TESTS = (
-    "tests/test_native.py",
-    "tests/test_tokenizer.py",
-    "tests/test_ngrams.py",
-    "tests/test_heads.py",
-    "tests/test_doctor.py",
-    "tests/test_safetensors.py",
-    "tests/test_normalizers.py",
+    "tests/runtime/test_native.py",
+    "tests/runtime/test_tokenizer.py",
+    "tests/runtime/test_ngrams.py",
+    "tests/runtime/test_heads.py",
+    "tests/runtime/test_doctor.py",
+    "tests/runtime/test_safetensors.py",
+    "tests/runtime/test_normalizers.py",
 )
 """Single-process tests that need numpy, pytest, hypothesis and sentencepiece only; those that exist are run."""
 STRINGS = 10_000
@@ -104,7 +104,7 @@ def write(out: Path, result: dict[str, Any]) -> None:
     """Put ``result`` into the file; the title and the other commands' results in it stay."""
     known = count.read(out) if out.is_file() else {}
     kept = {name: value for name, value in known.items() if name == "title" or name.startswith("bits of") or "boards" not in result}
-    out.write_text(cold.dumps(kept | result), encoding="utf-8")
+    out.write_text(cold_start.dumps(kept | result), encoding="utf-8")
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edge_demist import EdgeDemist
-from edge_demist.bench import samples
+from edge_demist.diagnostics import samples
 from tools.arm import boards
 
 STRINGS = 16

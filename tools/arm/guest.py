@@ -26,7 +26,7 @@ ADAPTED = 10
 def native_calls(bundle: str, rows: list[np.ndarray]) -> Callable[[], object]:
     """One pass over the rows, batch 1, with the engine."""
     from edge_demist import engines
-    from edge_demist.bundle import Bundle
+    from edge_demist.format.bundle import Bundle
 
     engine = engines.create(Bundle.load(bundle), "native")
     batches = [(row, np.array([0, len(row)], np.int32)) for row in rows]
@@ -67,12 +67,12 @@ def count(kind: str, model: str, ids: str, repeats: int) -> None:
 
 def digest(bundle: str, strings: str, out: str, levels: str = "all") -> None:
     """SHA-256 of ids, vectors and n-grams, a digest for every ``DIGEST_ROWS`` strings, at the CPU levels that run here."""
-    from edge_demist import native
-    from edge_demist.bundle import Bundle
-    from edge_demist.doctor import reference, tiny
+    from edge_demist.diagnostics import reference, tiny_model
+    from edge_demist.format.bundle import Bundle
+    from edge_demist.native import library as native
 
     texts = [text.encode() for text in json.loads(Path(strings).read_text(encoding="utf-8"))]
-    opened = tiny.bundle() if bundle == "tiny" else Bundle.load(bundle)
+    opened = tiny_model.bundle() if bundle == "tiny" else Bundle.load(bundle)
     found = {}
     for name in native.available_levels()[: 1 if levels == "best" else None]:
         digests = []

@@ -25,13 +25,24 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from edge_demist.bundle import Bundle
-
-from . import checkpoint
-from .data import CORPUS_KINDS, TASKS, Rows, batches, in_order, load_tokenizer, normalized, pack, read_labels, read_table, sha256_file
-from .mixtures import Mixture
-from .network import Network, empty_encoder, padded, shaped, transferred_encoder
-from .shipped import encoder_of
+from edge_demist.format.bundle import Bundle
+from tools.train import checkpoint
+from tools.train.data import (
+    CORPUS_KINDS,
+    TASKS,
+    Rows,
+    batches,
+    in_order,
+    load_tokenizer,
+    normalized,
+    pack,
+    read_labels,
+    read_table,
+    sha256_file,
+)
+from tools.train.mixtures import Mixture
+from tools.train.network import Network, empty_encoder, padded, shaped, transferred_encoder
+from tools.train.shipped import encoder_of
 
 # Share of training batches (each of about --tokens tokens) given to each source.
 SHARES = {

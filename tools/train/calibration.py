@@ -11,7 +11,7 @@ from scipy import optimize, stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 
-from .data import Task
+from tools.train.data import Task
 
 Floats = NDArray[np.float32]
 FALSE_POSITIVE_RATES = (0.01, 0.001, 0.0001)

@@ -13,15 +13,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import BertModel
 
-from edge_demist.bundle import Bundle
-from edge_demist.ngrams import table_of
-from edge_demist.specialists import load_specialist
-
-from . import calibration
-from .data import Tokenizes, load_tokenizer, sha256_file
-from .network import Network, set_dropout
-from .ngrams import NgramConfig, NgramTable
-from .shipped import BundleTokenizer, encoder_of
+from edge_demist.format.bundle import Bundle
+from edge_demist.format.ngram_table import table_of
+from edge_demist.format.specialist import load_specialist
+from tools.train import calibration
+from tools.train.data import Tokenizes, load_tokenizer, sha256_file
+from tools.train.network import Network, set_dropout
+from tools.train.ngrams import NgramConfig, NgramTable
+from tools.train.shipped import BundleTokenizer, encoder_of
 
 Floats = NDArray[np.float32]
 
@@ -84,7 +83,7 @@ def bundle_base(folder: Path | None, task: str) -> Base:
     bundle = Bundle.load(folder)
     before = load_specialist(bundle, task)
     if before.ngrams is None and bundle.ngrams is None:
-        raise SystemExit(f"bundle {bundle.id[:12]}…: {task} has no n-grams; tools.train.own_labels gives a specialist its own")
+        raise SystemExit(f"bundle {bundle.id[:12]}…: {task} has no n-grams; tools.train.custom gives a specialist its own")
     table = before.ngrams or table_of(bundle.ngrams, bundle.tensors)
     found = table.config
     config = NgramConfig(found.buckets, found.dim, found.min_n, found.max_n, found.max_bytes)

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from .data import read_table, sha256_file
+from tools.train.data import read_table, sha256_file
 
 MOBILE = frozenset({"smartphone", "tablet", "phablet", "feature phone"})
 TELEVISION = frozenset(

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tools.generators import (
+from tools.synth import (
     cmdline,
     cmdline_admin,
     cmdline_attack,
@@ -35,10 +35,9 @@ from tools.generators import (
     well_known,
     words,
 )
-
-from . import domain
-from .data import TASKS, Rows, normalized, pack, read_table, sha256_file
-from .domain import UNSEEN_TOOLS
+from tools.train import ood
+from tools.train.data import TASKS, Rows, normalized, pack, read_table, sha256_file
+from tools.train.ood import UNSEEN_TOOLS
 
 GENERATED = {"dga": 6000, "dns-tunnel": 18_000, "uri-attack": 9600, "cmdline": 12_000, "url-phishing": 4000, "hostname-threat": 5000,
              "hostname-category": 6288, "filename": 6000, "user-agent": 8000}  # fmt: skip
@@ -125,7 +124,7 @@ class Mixture:
 
     def domain_features(self, features: Callable[[Rows], Features]) -> tuple[Features, Features, Features]:
         """Features of this task's rows, of more strings of its kind, and of foreign strings, for the domain head."""
-        found = domain.texts(self.data, self.task, list(self._table["text"]), self._seed)
+        found = ood.texts(self.data, self.task, list(self._table["text"]), self._seed)
         own, kin, foreign = (features(self.pack(part)) for part in found)
         return own, kin, foreign
 

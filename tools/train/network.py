@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertConfig, BertModel
 
-from .data import Rows, width_of
+from tools.train.data import Rows, width_of
 
 
 class Network(nn.Module):

@@ -25,9 +25,9 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from . import mixtures
-from .data import TASKS, Rows, Tokenizes, load_tokenizer, read_labels
-from .ngrams import NgramConfig, NgramTable, hash_rows
+from tools.train import mixtures
+from tools.train.data import TASKS, Rows, Tokenizes, load_tokenizer, read_labels
+from tools.train.ngrams import NgramConfig, NgramTable, hash_rows
 
 Floats = NDArray[np.float32]
 

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from .data import Rows
+from tools.train.data import Rows
 
 FNV_OFFSET = 2166136261
 FNV_PRIME = 16777619

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from . import calibration
-from .ngram_table import columns_of
-from .ngrams import NgramConfig, NgramTable
+from tools.train import calibration
+from tools.train.ngram_table import columns_of
+from tools.train.ngrams import NgramConfig, NgramTable
 
 Floats = NDArray[np.float32]
 

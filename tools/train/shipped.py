@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
-from edge_demist.bundle import Bundle
+from edge_demist.format.bundle import Bundle
 from edge_demist.normalizers import to_bytes, truncate_utf8
-from edge_demist.tokenizer import Tokenizer
+from edge_demist.text.tokenizer import Tokenizer
 from quantize.checkpoint import Linear, Norm
 from quantize.unpack import read_encoder
-
-from .network import empty_encoder
+from tools.train.network import empty_encoder
 
 
 class BundleTokenizer:

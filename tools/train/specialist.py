@@ -33,13 +33,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertModel
 
-from edge_demist.bundle import default_path
-
-from . import calibration, mixtures, ngram_table, own_table
-from .data import TASKS, Rows, Task, batches, in_order
-from .frozen import Base, bundle_base, checkpoint_base
-from .network import Network, embed_tokens, mean_pool, padded, run_layers
-from .ngrams import NgramTable
+from edge_demist.format.bundle import default_path
+from tools.train import calibration, mixtures, ngram_table, own_table
+from tools.train.data import TASKS, Rows, Task, batches, in_order
+from tools.train.frozen import Base, bundle_base, checkpoint_base
+from tools.train.network import Network, embed_tokens, mean_pool, padded, run_layers
+from tools.train.ngrams import NgramTable
 
 Floats = NDArray[np.float32]
 

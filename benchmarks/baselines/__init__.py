@@ -1,0 +1,1 @@
+"""Other engines and classifiers that are measured beside ours."""

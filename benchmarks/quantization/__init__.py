@@ -1,0 +1,1 @@
+"""The study of quantization methods; writes the result files of docs/quantization.md."""

@@ -1,0 +1,165 @@
+"""A bounded reader and a deterministic writer of the safetensors format, with numpy alone.
+
+Format: 8 bytes little-endian header length, JSON header, data
+(https://github.com/huggingface/safetensors, section "Format"). Files are mapped read-only, never copied.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from edge_demist.errors import BundleError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+MAX_HEADER_BYTES = 1_000_000
+MAX_TENSORS = 4096
+MAX_DIMENSIONS = 8
+ALIGNMENT = 64
+
+Tensor: TypeAlias = "NDArray[np.generic]"
+
+_DTYPES: Mapping[str, np.dtype[np.generic]] = MappingProxyType(
+    {
+        "I8": np.dtype("<i1"),
+        "U8": np.dtype("u1"),
+        "I16": np.dtype("<i2"),
+        "I32": np.dtype("<i4"),
+        "I64": np.dtype("<i8"),
+        "F16": np.dtype("<f2"),
+        "F32": np.dtype("<f4"),
+    }
+)
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse JSON objects that name a key twice."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key appears twice")
+    return found
+
+
+def _header(path: str, size: int) -> tuple[dict[str, object], int]:
+    """Parse the JSON header; returns it with the offset of the data."""
+    if size < 8:
+        raise BundleError(f"{os.path.basename(path)}: {size} bytes is too short for a safetensors file")
+    with open(path, "rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if length > MAX_HEADER_BYTES or length > size - 8:
+            raise BundleError(f"{os.path.basename(path)}: header of {length} bytes exceeds the file or the limit of {MAX_HEADER_BYTES}")
+        raw = stream.read(length)
+    try:
+        header = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{os.path.basename(path)}: the header is not valid JSON ({error})") from None
+    if not isinstance(header, dict) or len(header) > MAX_TENSORS + 1:
+        raise BundleError(f"{os.path.basename(path)}: the header must be an object of at most {MAX_TENSORS} tensors")
+    return header, 8 + length
+
+
+def _metadata(path: str, header: dict[str, object]) -> dict[str, str]:
+    """Take ``__metadata__`` out of the header: strings only."""
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise BundleError(f"{os.path.basename(path)}: __metadata__ must map strings to strings")
+    return metadata
+
+
+def _entry(path: str, name: str, entry: object, room: int) -> tuple[np.dtype[np.generic], tuple[int, ...], int, int]:
+    """Check one tensor's description: dtype, shape, begin, end."""
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise BundleError(f"{os.path.basename(path)}: tensor {name!r} must have exactly dtype, shape and data_offsets")
+    dtype, shape, offsets = _DTYPES.get(str(entry["dtype"])), entry["shape"], entry["data_offsets"]
+    if dtype is None:
+        raise BundleError(f"{os.path.basename(path)}: tensor {name!r} has unsupported dtype {entry['dtype']!r}")
+    limit = max(room, 1 << 20)
+    if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(type(d) is int and 0 <= d <= limit for d in shape):
+        raise BundleError(f"{os.path.basename(path)}: tensor {name!r} has a bad shape {str(shape)[:80]}")
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(o) is int for o in offsets):
+        raise BundleError(f"{os.path.basename(path)}: tensor {name!r} has bad data_offsets")
+    begin, end = offsets
+    count = 1
+    for dimension in shape:
+        count *= dimension
+    if not 0 <= begin <= end <= room or end - begin != count * dtype.itemsize:
+        raise BundleError(f"{os.path.basename(path)}: tensor {name!r} does not fit its data range [{begin}, {end}) of {room} bytes")
+    return dtype, tuple(shape), begin, end
+
+
+def read(path: Path | str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Map a file.
+
+    Args:
+        path: the file; its header may have at most ``MAX_HEADER_BYTES`` (1,000,000) bytes.
+
+    Returns:
+        ``(metadata, {name: read-only array})``.
+
+    Raises:
+        BundleError: the file is missing, truncated or not a well-formed safetensors file. Gaps and overlaps of data are refused.
+    """
+    path = os.fspath(path)
+    try:
+        size = os.stat(path).st_size
+        header, start = _header(path, size)
+    except OSError as error:
+        raise BundleError(f"{os.path.basename(path)}: cannot be read ({error.strerror})") from None
+    metadata = _metadata(path, header)
+    entries = {name: _entry(path, name, entry, size - start) for name, entry in header.items()}
+    expected = 0
+    for name, (_, _, begin, end) in sorted(entries.items(), key=lambda item: item[1][2:]):
+        if begin != expected:
+            raise BundleError(f"{os.path.basename(path)}: data of tensor {name!r} overlaps or leaves a gap")
+        expected = end
+    if expected != size - start:
+        raise BundleError(f"{os.path.basename(path)}: {size - start - expected} bytes follow the last tensor")
+    if size == start:
+        return metadata, {name: np.empty(shape, dtype) for name, (dtype, shape, _, _) in entries.items()}
+    mapped = np.memmap(path, np.uint8, "r")
+    tensors: dict[str, Tensor] = {}
+    for name, (dtype, shape, begin, end) in entries.items():
+        raw = mapped[start + begin : start + end]
+        aligned = raw if (start + begin) % dtype.itemsize == 0 else raw.copy()
+        tensor = aligned.view(np.ndarray).view(dtype).reshape(shape)
+        tensor.flags.writeable = False
+        tensors[name] = tensor
+    return metadata, tensors
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a file whole or not at all, with the same bytes for the same input.
+
+    Tensors are stored in the order given; the header is padded with blanks so that data starts on a 64-byte boundary.
+    """
+    header: dict[str, object] = {}
+    if metadata:
+        header["__metadata__"] = dict(sorted(metadata.items()))
+    offset = 0
+    arrays = []
+    for name, tensor in tensors.items():
+        array = np.ascontiguousarray(tensor)
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        header[name] = {"dtype": _NAMES[array.dtype], "shape": list(tensor.shape), "data_offsets": [offset, offset + array.nbytes]}
+        offset += array.nbytes
+        arrays.append(array)
+    raw = json.dumps(header, separators=(",", ":"), ensure_ascii=True).encode()
+    raw += b" " * (-(8 + len(raw)) % ALIGNMENT)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as stream:
+        stream.write(len(raw).to_bytes(8, "little") + raw)
+        for array in arrays:
+            stream.write(array.tobytes())
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)

@@ -1,0 +1,286 @@
+"""Specialists: a LoRA adapter on the shared base, a linear head, calibration and thresholds.
+
+Formula of the head, for pooled vector p [H] and n-gram vector g [dim]::
+
+    logits        = p · W + g · Wn + b
+    P(label)      = softmax(logits / temperature) · P(in domain)
+    P(in domain)  = sigmoid(p · w + g · wn + b')          (1 where the file has no domain head)
+
+``g`` comes from the bundle's n-gram table, or from the specialist's own where its file holds one.
+
+The domain head was trained to tell this specialist's kind of string from prose, binary data and other kinds of
+strings, so that a foreign string gets a low probability instead of a confident label.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from edge_demist.errors import BundleError, UnknownTaskError
+from edge_demist.format import safetensors
+from edge_demist.format.adapter import LORA_TARGETS, Adapter
+from edge_demist.format.bundle import Bundle, check_finite
+from edge_demist.format.manifest import NgramConfig, section
+from edge_demist.format.ngram_table import NgramTable, table_of
+from edge_demist.normalizers import NORMALIZERS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+MAX_LABELS = 1024
+MAX_RANK = 256
+
+Floats: TypeAlias = "NDArray[np.float32]"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Specialist:
+    """One task's adapter, head and calibration.
+
+    ``thresholds`` holds, for alarms, ``{"fpr": {"0.01": score, …}}`` (alarm score at that false-positive rate) and, for all,
+    ``{"accuracy": {"0.94": score, …}}`` (label probability above which answers reach that accuracy on the dev set).
+    """
+
+    task: str
+    labels: tuple[str, ...]
+    kind: str
+    positive_labels: tuple[str, ...]
+    normalizer: str
+    max_tokens: int
+    temperature: float
+    thresholds: Mapping[str, Mapping[str, float]]
+    adapter: Adapter
+    weight: Floats
+    ngram_weight: Floats | None
+    bias: Floats
+    domain_weight: Floats | None
+    domain_ngram_weight: Floats | None
+    domain_bias: float
+    sources: tuple[str, ...]
+    ngrams: NgramTable | None = None
+
+    def __post_init__(self) -> None:
+        """Check what later code relies on."""
+        where = f"specialist {self.task!r}"
+        if not 1 <= len(self.labels) <= MAX_LABELS or len(set(self.labels)) != len(self.labels):
+            raise BundleError(f"{where}: labels must be 1 to {MAX_LABELS} distinct names")
+        if self.kind not in ("category", "alarm") or not set(self.positive_labels) <= set(self.labels):
+            raise BundleError(f"{where}: kind must be category or alarm, positive labels must be labels")
+        if self.kind == "alarm" and not self.positive_labels:
+            raise BundleError(f"{where}: an alarm needs positive labels")
+        if self.normalizer not in NORMALIZERS:
+            raise BundleError(f"{where}: unknown normalizer {self.normalizer!r}")
+        if not 0.01 <= self.temperature <= 100.0:
+            raise BundleError(f"{where}: temperature {self.temperature} is out of range")
+
+    @functools.cached_property
+    def rows(self) -> tuple[Floats, Floats, int]:
+        """The head as the kernels read it: float32 [labels + 1, H + dim], float32 [labels + 1], dim.
+
+        A row a label, divided by the temperature, and the domain as one more row; ``dim`` is 0 where no n-grams are taken.
+        """
+        count, hidden = len(self.labels), len(self.weight)
+        parts = (self.ngram_weight, self.domain_ngram_weight)
+        dim = next((len(part) for part in parts if part is not None), 0)
+        weight, bias = np.zeros((count + 1, hidden + dim), np.float32), np.zeros(count + 1, np.float32)
+        temperature = np.float32(self.temperature)
+        weight[:count, :hidden], bias[:count] = (self.weight / temperature).T, self.bias / temperature
+        if self.ngram_weight is not None:
+            weight[:count, hidden:] = (self.ngram_weight / temperature).T
+        if self.domain_weight is not None:
+            weight[count, :hidden], bias[count] = self.domain_weight, self.domain_bias
+        if self.domain_ngram_weight is not None:
+            weight[count, hidden:] = self.domain_ngram_weight
+        return weight, bias, dim
+
+    @functools.cached_property
+    def positive(self) -> tuple[int, ...]:
+        """Numbers of the positive labels."""
+        return tuple(i for i, label in enumerate(self.labels) if label in self.positive_labels)
+
+    def probabilities(self, pooled: Floats, ngrams: Floats | None) -> Floats:
+        """P(label), float32 [n, labels], from pooled float32 [n, H] and n-gram vectors float32 [n, dim].
+
+        The softmax of the logits over the temperature, times P(in domain) where the specialist has a domain head. The native
+        engine computes the same in ``kernels.head``.
+        """
+        weight, bias, dim = self.rows
+        logits = pooled @ weight[:, : len(self.weight)].T
+        if dim and ngrams is not None:
+            logits += ngrams @ weight[:, len(self.weight) :].T
+        logits += bias
+        scores, domain = logits[:, :-1], logits[:, -1:]
+        scores -= scores.max(axis=1, keepdims=True)
+        np.exp(scores, out=scores)
+        total = scores.sum(axis=1, keepdims=True)
+        if self.domain_weight is not None:
+            total *= 1.0 + np.exp(-np.clip(domain, -30.0, 30.0))
+        scores /= total
+        return scores
+
+    def alarm_score(self, scores: Sequence[float]) -> float:
+        """Probability that the answer is one of the positive labels, from P(label) [labels]."""
+        return sum([scores[i] for i in self.positive])
+
+    def threshold(self, kind: str, level: float) -> float:
+        """Score for a level of ``accuracy`` or ``fpr``; the next stricter one where the level is not in the table.
+
+        Raises:
+            BundleError: the table has no level that strict.
+        """
+        table = {float(k): v for k, v in self.thresholds.get(kind, {}).items()}
+        usable = [k for k in table if (k >= level - 1e-9 if kind == "accuracy" else k <= level + 1e-9)]
+        if not usable:
+            raise BundleError(f"specialist {self.task!r} has no threshold for {kind} {level}; known: {sorted(table) or 'none'}")
+        return table[min(usable) if kind == "accuracy" else max(usable)]
+
+
+def _strings(where: str, raw: str) -> tuple[str, ...]:
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, list) or not all(isinstance(v, str) and 0 < len(v) <= 200 for v in value):
+        raise BundleError(f"{where} must be a JSON list of strings")
+    return tuple(value)
+
+
+def _number(where: str, raw: str, kind: type[int] | type[float], low: float, high: float) -> float:
+    try:
+        value = kind(raw)
+    except ValueError:
+        raise BundleError(f"{where} is not a number: {raw[:40]!r}") from None
+    if not low <= value <= high:
+        raise BundleError(f"{where} is out of range: {value}")
+    return value
+
+
+def _thresholds(where: str, raw: str) -> Mapping[str, Mapping[str, float]]:
+    try:
+        value = json.loads(raw)
+        table = {str(k): MappingProxyType({str(float(a)): float(b) for a, b in v.items()}) for k, v in value.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise BundleError(f"{where} must be a JSON object of objects of numbers") from None
+    return MappingProxyType(table)
+
+
+def _adapter(bundle: Bundle, file: str, task: str, tensors: Mapping[str, safetensors.Tensor]) -> Adapter:
+    """Collect and check the LoRA pairs of a specialist file."""
+    arch = bundle.architecture
+    h, f = arch.hidden_size, arch.intermediate_size
+    sizes = {"q": (h, h), "k": (h, h), "v": (h, h), "attn_out": (h, h), "ffn_up": (h, f), "ffn_down": (f, h)}
+    layers = {}
+    for name in [n for n in tensors if n.startswith("lora.") and n.endswith(".A")]:
+        parts = name.split(".")
+        if len(parts) != 4 or not parts[1].isascii() or not parts[1].isdigit() or parts[2] not in LORA_TARGETS:
+            raise BundleError(f"{file}: unexpected tensor {name!r}")
+        layer, target = int(parts[1]), parts[2]
+        if layer >= arch.num_layers:
+            raise BundleError(f"{file}: {name} is for layer {layer}, the base has {arch.num_layers}")
+        a, b = tensors[name], tensors.get(name[:-1] + "B")
+        k, n = sizes[target]
+        rank = a.shape[1] if a.ndim == 2 else 0
+        if b is None or not 1 <= rank <= MAX_RANK or a.shape != (k, rank) or b.shape != (rank, n):
+            raise BundleError(f"{file}: {name[:-2]}: A and B must be [{k}, r] and [r, {n}] with 1 ≤ r ≤ {MAX_RANK}")
+        layers[layer, target] = (_float32(a), _float32(b))
+    return Adapter(name=task, layers=layers)
+
+
+def _own_table(file: str, metadata: Mapping[str, str], tensors: Mapping[str, safetensors.Tensor]) -> NgramTable | None:
+    """The file's own n-gram table; None if its metadata names none."""
+    if "ngrams" not in metadata:
+        return None
+    try:
+        found = json.loads(metadata["ngrams"])
+    except (ValueError, RecursionError):
+        raise BundleError(f"{file}: ngrams must be a JSON object") from None
+    try:
+        config: NgramConfig = section({"ngrams": found}, "ngrams", NgramConfig)
+    except BundleError as error:
+        raise BundleError(f"{file}: {str(error).removeprefix('manifest: ')}") from None
+    return table_of(config, tensors, f"{file}: ")
+
+
+def _float32(tensor: safetensors.Tensor) -> Floats:
+    return np.ascontiguousarray(tensor, dtype=np.float32)
+
+
+def load_specialist(bundle: Bundle, task: str) -> Specialist:
+    """Read one specialist of a verified bundle.
+
+    Raises:
+        UnknownTaskError: the bundle has no such task.
+        BundleError: the file is malformed or made for another base.
+    """
+    if task not in bundle.tasks:
+        raise UnknownTaskError(task, bundle.tasks)
+    return read_specialist(bundle, os.path.join(bundle.folder, "specialists", f"{task}.safetensors"), task)
+
+
+def read_specialist(bundle: Bundle, path: Path | str, task: str) -> Specialist:
+    """Parse and check one specialist file against the bundle's base."""
+    file = os.path.basename(path)
+    metadata, tensors = safetensors.read(path)
+    if metadata.get("base_sha256") != bundle.base_sha256:
+        raise BundleError(f"{file}: made for another base ({metadata.get('base_sha256', 'none')[:12]}…, here {bundle.base_sha256[:12]}…)")
+    if metadata.get("task") != task:
+        raise BundleError(f"{file}: holds task {metadata.get('task')!r}, not {task!r}")
+    own = _own_table(file, metadata, tensors)
+    for name, tensor in tensors.items():
+        if own is not None and name == "ngrams.weight":
+            continue
+        if not name.startswith(("lora.", "head.")) and (own is None or name != "ngrams.scale"):
+            raise BundleError(f"{file}: unexpected tensor {name!r}")
+        if tensor.dtype.kind != "f":
+            raise BundleError(f"{file}: {name} must hold floats")
+        check_finite(file, name, tensor)
+    labels = _strings(f"{file}: labels", metadata.get("labels", ""))
+    h, c = bundle.architecture.hidden_size, len(labels)
+    config = own.config if own else bundle.ngrams
+    dim = config.dim if config else 0
+    expected = {
+        "head.weight": (h, c),
+        "head.bias": (c,),
+        "head.ngram_weight": (dim, c),
+        "head.domain_weight": (h,),
+        "head.domain_bias": (1,),
+        "head.domain_ngram_weight": (dim,),
+    }
+    head: dict[str, Floats] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("head."):
+            if expected.get(name) != tensor.shape:
+                raise BundleError(f"{file}: {name} has shape {list(tensor.shape)}, expected {list(expected.get(name, ()))}")
+            head[name[5:]] = _float32(tensor)
+    if not {"weight", "bias"} <= set(head) or ("domain_weight" in head) != ("domain_bias" in head):
+        raise BundleError(f"{file}: head.weight and head.bias are needed, domain weight and bias only together")
+    limit = bundle.limits.max_tokens
+    return Specialist(
+        task=task,
+        labels=labels,
+        kind=metadata.get("kind", ""),
+        positive_labels=_strings(f"{file}: positive_labels", metadata.get("positive_labels", "[]")),
+        normalizer=metadata.get("normalizer", ""),
+        max_tokens=int(_number(f"{file}: max_tokens", metadata.get("max_tokens", str(limit)), int, 4, limit)),
+        temperature=_number(f"{file}: temperature", metadata.get("temperature", "1.0"), float, 0.01, 100.0),
+        thresholds=_thresholds(f"{file}: thresholds", metadata.get("thresholds", "{}")),
+        adapter=_adapter(bundle, file, task, tensors),
+        weight=head["weight"],
+        ngram_weight=head.get("ngram_weight"),
+        bias=head["bias"],
+        domain_weight=head.get("domain_weight"),
+        domain_ngram_weight=head.get("domain_ngram_weight"),
+        domain_bias=float(head["domain_bias"][0]) if "domain_bias" in head else 0.0,
+        sources=_strings(f"{file}: sources", metadata.get("sources", "[]")),
+        ngrams=own,
+    )

@@ -1,0 +1,1 @@
+"""The compiled kernels: their binary interface and the library for this CPU."""

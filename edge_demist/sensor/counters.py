@@ -1,0 +1,83 @@
+"""The counters: what came in, what went out, what was skipped and why, per file and in all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+MAX_FILES = 2000
+MAX_MESSAGES = 20
+SUMS = ("lines", "records", "records_out", "strings", "predictions", "events", "alarms", "errors")
+"""The numbers of :class:`Counts`, as the summary and the metrics name them."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """Counts of one file. ``records == records_out + sum(skipped.values())`` at all times."""
+
+    lines: int = 0
+    records: int = 0
+    records_out: int = 0
+    strings: int = 0
+    predictions: int = 0
+    events: int = 0
+    alarms: int = 0
+    errors: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    messages: list[str] = field(default_factory=list)
+
+    def skip(self, reason: str) -> None:
+        """Count a record that gives no event."""
+        self.skipped[reason] += 1
+
+    def error(self, message: str) -> None:
+        """Count an error; the first 20 messages are kept."""
+        self.errors += 1
+        if len(self.messages) < MAX_MESSAGES:
+            self.messages.append(message)
+
+    def add(self, other: Counts) -> None:
+        """Add another file's counts."""
+        for name in SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.skipped.update(other.skipped)
+        self.messages = (self.messages + other.messages)[:MAX_MESSAGES]
+
+    def to_json(self) -> dict[str, object]:
+        """The counts as the summary writes them."""
+        sums = {name: getattr(self, name) for name in SUMS}
+        return sums | {"skipped": dict(sorted(self.skipped.items())), "messages": self.messages}
+
+
+class Counters:
+    """Counts of all files; beyond 2000 files the oldest are kept as one sum."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._files: dict[str, Counts] = {}
+        self._earlier = Counts()
+
+    def open(self, path: str) -> Counts:
+        """The counts of a file."""
+        counts = self._files.get(path)
+        if counts is None:
+            counts = self._files[path] = Counts()
+            while len(self._files) > MAX_FILES:
+                self._earlier.add(self._files.pop(next(iter(self._files))))
+        return counts
+
+    def total(self) -> Counts:
+        """All files together."""
+        total = Counts()
+        total.add(self._earlier)
+        for counts in self._files.values():
+            total.add(counts)
+        return total
+
+    def to_json(self) -> dict[str, object]:
+        """The summary: totals at the top, ``files`` by path."""
+        summary = self.total().to_json()
+        summary["files"] = {path: counts.to_json() for path, counts in self._files.items()}
+        if self._earlier.lines:
+            summary["earlier_files"] = self._earlier.to_json()
+        return summary

@@ -1,0 +1,1 @@
+"""Records to verdicts: which field goes to which specialist, scores, alarms, explanations."""

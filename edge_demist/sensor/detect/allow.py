@@ -1,0 +1,125 @@
+"""Allow-lists: strings that never alarm, each with the reason why."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_demist.errors import InputError
+from edge_demist.normalizers import hostname
+
+MAX_REGEX_CHARS = 2048
+_KINDS = ("exact", "suffix", "regex")
+_ADDRESS = re.compile(r"[\d.]+\Z", re.ASCII)
+_SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*://")
+
+
+@dataclass(frozen=True, slots=True)
+class AllowRule:
+    """One rule. ``suffix`` matches a host name and everything below it, also as the host of a URL."""
+
+    kind: str
+    value: str
+    reason: str
+    task: str = "*"
+    pattern: re.Pattern[str] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse unknown kinds, empty values and missing reasons; compile the pattern."""
+        if self.kind not in _KINDS:
+            raise InputError(f"allow rule: kind {self.kind!r} is none of {', '.join(_KINDS)}")
+        if not self.value.strip(".") or not self.reason.strip():
+            raise InputError(f"allow rule {self.value!r}: value and reason must not be empty")
+        if self.kind == "regex":
+            try:
+                object.__setattr__(self, "pattern", re.compile(self.value))
+            except re.error as error:
+                raise InputError(f"allow rule {self.value!r}: {error}") from error
+
+    def matches(self, text: str, task: str) -> bool:
+        """Whether the rule silences this string for this specialist. Patterns must match the whole string."""
+        if self.task not in ("*", task):
+            return False
+        if self.kind == "exact":
+            return text == self.value or hostname(text) == self.value
+        if self.kind == "suffix":
+            host, suffix = host_of(text), hostname(self.value).lstrip(".")
+            return host == suffix or host.endswith("." + suffix)
+        return self.pattern is not None and len(text) <= MAX_REGEX_CHARS and self.pattern.fullmatch(text) is not None
+
+    def __str__(self) -> str:
+        """For the event that the rule silenced."""
+        return f"allow-list: {self.reason}"
+
+
+def host_of(text: str) -> str:
+    """The host name of a host name or URL."""
+    host = re.split(r"[/?#\\]", _SCHEME.sub("", text), maxsplit=1)[0].rpartition("@")[2]
+    return hostname(re.sub(r":\d*\Z", "", host))
+
+
+class AllowList:
+    """All rules; exact ones are looked up, the others tried in order."""
+
+    def __init__(self, rules: Iterable[AllowRule] = ()) -> None:
+        """Index the rules."""
+        self.rules = tuple(rules)
+        self._exact: dict[str, list[AllowRule]] = {}
+        for rule in self.rules:
+            if rule.kind == "exact":
+                self._exact.setdefault(rule.value, []).append(rule)
+        self._tried = tuple(rule for rule in self.rules if rule.kind != "exact")
+
+    def find(self, text: str, task: str) -> AllowRule | None:
+        """The first rule that silences the string."""
+        candidates: list[AllowRule] = [*self._exact.get(text, []), *self._exact.get(hostname(text), []), *self._tried]
+        return next((rule for rule in candidates if rule.matches(text, task)), None)
+
+
+def load_allow_lists(paths: Iterable[Path]) -> AllowList:
+    """Read TOML files of ``[[allow]]`` tables with ``kind``, ``value``, ``reason`` and optionally ``task``.
+
+    Raises:
+        InputError: a file cannot be read or a rule is wrong.
+    """
+    rules: list[AllowRule] = []
+    for path in paths:
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
+            raise InputError(f"allow-list {path}: {error}") from error
+        tables = data.get("allow", [])
+        if set(data) - {"allow"} or not isinstance(tables, list):
+            raise InputError(f"allow-list {path}: expected [[allow]] tables and nothing else")
+        rules.extend(_rule(path, table) for table in tables)
+    return AllowList(rules)
+
+
+def _rule(path: Path, table: object) -> AllowRule:
+    if not isinstance(table, dict) or set(table) - {"kind", "value", "reason", "task"}:
+        raise InputError(f"allow-list {path}: a rule has kind, value, reason and task, nothing else: {table!r}")
+    if not all(isinstance(value, str) for value in table.values()):
+        raise InputError(f"allow-list {path}: all values of a rule are strings: {table!r}")
+    try:
+        return AllowRule(table.get("kind", ""), table.get("value", ""), table.get("reason", ""), table.get("task", "*"))
+    except InputError as error:
+        raise InputError(f"allow-list {path}: {error}") from error
+
+
+def suggest(text: str, task: str) -> dict[str, str]:
+    """The narrowest useful rule that would silence an alarm: the site for host names and URLs, the address, else the string.
+
+    Without a public-suffix list the site is a guess: two labels, three below a short second level (``co.uk``).
+    """
+    host_tasks = ("dga", "hostname", "dns-tunnel", "url-phishing")
+    host = host_of(text)
+    labels = host.split(".")
+    if task.startswith(host_tasks) and _ADDRESS.match(host):
+        return {"task": task, "kind": "suffix", "value": host}
+    if task.startswith(host_tasks) and len(labels) >= 2 and all(labels):
+        short = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3
+        return {"task": task, "kind": "suffix", "value": ".".join(labels[-3:] if short else labels[-2:])}
+    return {"task": task, "kind": "exact", "value": text[:MAX_REGEX_CHARS]}

@@ -1,0 +1,178 @@
+"""From lines to events: parse, map, score in one mixed batch, decide about alarms, keep the counters."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_demist.sensor.counters import Counts
+from edge_demist.sensor.detect.alarms import AlarmPolicy
+from edge_demist.sensor.detect.allow import suggest
+from edge_demist.sensor.detect.explain import explain
+from edge_demist.sensor.detect.mapping import EMBEDDING, FieldMapping, MappedString
+from edge_demist.sensor.detect.scoring import Answer, Scorer
+from edge_demist.sensor.events import Event, Hash, Origin, event_id, finish_id, origin_of
+from edge_demist.sensor.sources.lines import RawLine
+from edge_demist.sensor.sources.log_file import LogFile
+from edge_demist.sensor.sources.parser import Record
+
+MAX_EXPLAINED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to write: ``emit`` is ``all`` or ``alarms``; ``embeddings`` is ``none``, ``int8`` or ``float32``."""
+
+    emit: str = "all"
+    embeddings: str = "none"
+    explain: bool = True
+
+
+@dataclass(slots=True)
+class _Line:
+    """A record with its strings, waiting for the batch. What only events need is made when the first one is."""
+
+    counts: Counts
+    record: Record
+    time_us: int | None
+    path: str
+    key: str
+    start: int
+    data: bytes
+    mapped: list[MappedString]
+    _origin: Origin | None = None
+    _identity: Hash | None = None
+
+    def event(self, item: MappedString, task: str, model: str, **verdict: object) -> Event:
+        """An event of this record."""
+        if self._origin is None or self._identity is None:
+            self._origin = origin_of(self.record, self.path, self.start)
+            self._identity = event_id(self.key, self.start, self.data)
+        identity = finish_id(self._identity, item.field, item.index, task)
+        return Event(self._origin, identity, item.field, item.text, task, model, **verdict)  # type: ignore[arg-type]
+
+
+class Pipeline:
+    """Turns batches of lines into events. All state that a restart needs is in ``policy``."""
+
+    def __init__(self, scorer: Scorer, mapping: FieldMapping, policy: AlarmPolicy, options: Options | None = None) -> None:
+        """Put the parts together."""
+        self.scorer, self.mapping, self.policy = scorer, mapping, policy
+        self.options = options or Options()
+        self._lines: list[_Line] = []
+        self.pending_strings = 0
+
+    def add(self, source: LogFile, lines: Sequence[RawLine]) -> None:
+        """Parse lines and queue their strings."""
+        for line in lines:
+            self._add_line(source, line)
+
+    def _add_line(self, source: LogFile, line: RawLine) -> None:
+        counts = source.counts
+        counts.lines += 1
+        if line.data is None:
+            counts.records += 1
+            counts.skip("line-too-long")
+            return
+        record = source.parser.parse(line.data)
+        if record is None:
+            return
+        counts.records += 1
+        if isinstance(record, str):
+            counts.skip(record if line.terminated else "partial-line")
+            return
+        time_us = record.time_us
+        source.state.clock_us = time_us or source.state.clock_us
+        mapped = self.mapping.apply(record)
+        if isinstance(mapped, str):
+            counts.skip(mapped)
+            return
+        counts.strings += len(mapped)
+        self.pending_strings += len(mapped)
+        self._lines.append(_Line(counts, record, time_us, source.state.path, source.key, line.start, line.data, mapped))
+
+    def flush(self) -> list[Event]:
+        """Score everything queued; events in the order of the lines."""
+        lines, self._lines, self.pending_strings = self._lines, [], 0
+        pairs = [(m.text, task) for line in lines for m in line.mapped for task in m.tasks]
+        answers = iter(self.scorer.answer([pair for pair in pairs if pair[1] != EMBEDDING]))
+        vectors = iter(self._vectors([text for text, task in pairs if task == EMBEDDING]))
+        events: list[Event] = []
+        for line in lines:
+            before = len(events)
+            for item in line.mapped:
+                for task in item.tasks:
+                    if task == EMBEDDING:
+                        event = self._embedded(line, item, next(vectors))
+                    else:
+                        event = self._judged(line, item, task, next(answers))
+                    if event is not None:
+                        events.append(event)
+                line.counts.predictions += len(item.tasks)
+            if len(events) > before:
+                line.counts.records_out += 1
+                line.counts.events += len(events) - before
+            else:
+                line.counts.skip("no-alarm")
+        return self._explained(events)
+
+    def _embedded(self, line: _Line, item: MappedString, vector: Mapping[str, object]) -> Event | None:
+        if self.options.emit != "all":
+            return None
+        return line.event(item, EMBEDDING, self.scorer.bundle_id, embedding=vector)
+
+    def _judged(self, line: _Line, item: MappedString, task: str, answer: Answer) -> Event | None:
+        """The event of an answer; None where only alarms are wanted and this is none."""
+        model, everything = self.scorer.bundle_id, self.options.emit == "all"
+        if answer.error:
+            line.counts.error(f"{task}: {answer.error}")
+            return line.event(item, task, model, error=answer.error, truncated=answer.truncated)
+        if answer.alarm_score is None:
+            if not everything:
+                return None
+            return line.event(item, task, model, label=answer.label, score=answer.score, truncated=answer.truncated)
+        decision = self.policy.decide(task, answer.text, answer.alarm_score, line.time_us)
+        line.counts.alarms += decision.alarm
+        if not (everything or decision.alarm):
+            return None
+        return line.event(
+            item,
+            task,
+            model,
+            label=answer.label,
+            score=answer.score,
+            alarm_score=answer.alarm_score,
+            threshold=decision.threshold,
+            alarm=decision.alarm,
+            suppressed=decision.suppressed,
+            truncated=answer.truncated,
+        )
+
+    def _explained(self, events: list[Event]) -> list[Event]:
+        where = [i for i, event in enumerate(events) if event.alarm]
+        chosen = where[:MAX_EXPLAINED] if self.options.explain else []
+        reasons = explain([(events[i].text, events[i].task, events[i].alarm_score or 0.0) for i in chosen], self.scorer.uncached)
+        for i, why in zip(chosen, reasons, strict=True):
+            events[i] = replace(events[i], why=why)
+        for i in where:
+            events[i] = replace(events[i], allow_rule=suggest(events[i].text, events[i].task))
+        return events
+
+    def _vectors(self, texts: list[str]) -> list[Mapping[str, object]]:
+        if not texts:
+            return []
+        return [encode_vector(vector, self.options.embeddings) for vector in self.scorer.embed(texts)]
+
+
+def encode_vector(vector: NDArray[np.float32], dtype: str) -> dict[str, object]:
+    """A vector as JSON: base64 of little-endian values; for int8, value = stored · scale."""
+    if dtype == "float32":
+        data = np.ascontiguousarray(vector, dtype="<f4").tobytes()
+        return {"dtype": "float32", "dim": len(vector), "data": base64.b64encode(data).decode("ascii")}
+    scale = float(np.abs(vector).max()) / 127.0 or 1.0
+    data = np.rint(vector / scale).astype(np.int8).tobytes()
+    return {"dtype": "int8", "dim": len(vector), "scale": scale, "data": base64.b64encode(data).decode("ascii")}

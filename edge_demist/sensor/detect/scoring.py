@@ -1,0 +1,196 @@
+"""From (string, specialist) pairs to answers: one mixed batch for the model, a cache before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_demist.errors import BundleError
+from edge_demist.normalizers import NORMALIZERS, from_bytes, to_bytes, truncate_utf8
+from edge_demist.sensor.detect.answer_cache import DEFAULT_ENTRIES, AnswerCache
+
+DEFAULT_FPR = 0.001
+MAX_MODEL_BYTES = 8192
+SELF_TEST_TEXTS = ("example.com", "xjw8k2qpz7v1.info", "/index.php?id=1'+OR+1=1--", "Mozilla/5.0", "", "\u00fc\ud800")
+
+
+class PredictionLike(Protocol):
+    """What the sensor reads of an answer."""
+
+    @property
+    def label(self) -> str:
+        """The most probable label."""
+
+    @property
+    def score(self) -> float:
+        """Its probability."""
+
+    @property
+    def alarm_score(self) -> float | None:
+        """The probability of all positive labels."""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the string was cut."""
+
+    @property
+    def error(self) -> str | None:
+        """Why there is no answer."""
+
+
+class SpecialistLike(Protocol):
+    """What the sensor reads of a specialist."""
+
+    @property
+    def kind(self) -> str:
+        """``alarm`` or ``category``."""
+
+    @property
+    def normalizer(self) -> str:
+        """The name of its normalizer."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Its labels."""
+
+    @property
+    def thresholds(self) -> Mapping[str, object]:
+        """``{"fpr": {"0.001": score, …}}``."""
+
+
+class BundleLike(Protocol):
+    """What the sensor reads of a bundle."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def version(self) -> int:
+        """Its version; later ones are higher."""
+
+
+class ModelLike(Protocol):
+    """The part of ``EdgeDemist`` that the sensor uses."""
+
+    @property
+    def tasks(self) -> Sequence[str]:
+        """The specialists' names."""
+
+    @property
+    def bundle_id(self) -> str:
+        """SHA-256 of the bundle's manifest."""
+
+    @property
+    def bundle(self) -> BundleLike:
+        """The bundle."""
+
+    def classify(self, texts: Sequence[str], task: Sequence[str]) -> Sequence[PredictionLike]:
+        """Answers, in order."""
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors [n, dim]."""
+
+    def specialist(self, task: str) -> SpecialistLike:
+        """A specialist's facts."""
+
+    def close(self) -> None:
+        """Free it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the cache holds. ``text`` is the string as the specialist saw it, by which repeats are recognised."""
+
+    label: str
+    score: float
+    alarm_score: float | None
+    truncated: bool
+    error: str = ""
+    text: str = ""
+
+
+class Scorer:
+    """Asks the model what the cache does not know."""
+
+    def __init__(self, model: ModelLike, cache_entries: int = DEFAULT_ENTRIES) -> None:
+        """Read the specialists' facts once."""
+        self.model = model
+        self.bundle_id = model.bundle_id
+        self.cache: AnswerCache[Answer] = AnswerCache(cache_entries)
+        facts = {task: model.specialist(task) for task in model.tasks}
+        self._normalize = {task: NORMALIZERS.get(fact.normalizer, NORMALIZERS["identity"]) for task, fact in facts.items()}
+        self.alarm_tasks = frozenset(task for task, fact in facts.items() if fact.kind == "alarm")
+        self._thresholds = {task: facts[task].thresholds for task in self.alarm_tasks}
+
+    def calibrated(self, fpr: float = DEFAULT_FPR) -> dict[str, float]:
+        """The alarm score of each alarm specialist at the calibrated false-positive rate nearest to ``fpr``."""
+        return {task: _threshold(table, fpr) for task, table in self._thresholds.items()}
+
+    def answer(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
+        """Answers to (string, specialist) pairs, in order; equal pairs are asked once."""
+        keys = [(self._normalize[task](text), task) for text, task in pairs]
+        answers: dict[tuple[str, str], Answer] = {}
+        missing: dict[tuple[str, str], str] = {}
+        for key, (text, _) in zip(keys, pairs, strict=True):
+            if key in answers or key in missing:
+                self.cache.duplicates += 1
+                continue
+            held = self.cache.get(*key)
+            if held is None:
+                missing[key] = text
+            else:
+                answers[key] = held
+        for key, fresh in zip(missing, self._ask(list(missing.values()), [task for _, task in missing]), strict=True):
+            answers[key] = replace(fresh, text=key[0])
+            if not fresh.error:
+                self.cache.put(*key, answers[key])
+        return [answers[key] for key in keys]
+
+    def _ask(self, texts: list[str], tasks: list[str]) -> list[Answer]:
+        if not texts:
+            return []
+        return [self._to_answer(p, task) for p, task in zip(self.model.classify(texts, task=tasks), tasks, strict=True)]
+
+    def _to_answer(self, prediction: PredictionLike, task: str) -> Answer:
+        if prediction.error:
+            return Answer("", 0.0, None, prediction.truncated, prediction.error)
+        score = prediction.alarm_score if task in self.alarm_tasks else None
+        return Answer(prediction.label, float(prediction.score), None if score is None else float(score), prediction.truncated)
+
+    def uncached(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
+        """Answers without touching the cache (strings that occur in no log)."""
+        return self._ask([text for text, _ in pairs], [task for _, task in pairs])
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors [n, dim] of strings as they stand, cut to 8192 bytes."""
+        return self.model.encode([from_bytes(truncate_utf8(to_bytes(text), MAX_MODEL_BYTES)) for text in texts])
+
+
+def _threshold(table: Mapping[str, object], fpr: float) -> float:
+    rates = table.get("fpr")
+    if not isinstance(rates, Mapping):
+        return 0.5
+    known = {float(rate): float(str(score)) for rate, score in rates.items() if isinstance(score, (int, float))}
+    return known[min(known, key=lambda rate: (abs(rate - fpr), rate))] if known else 0.5
+
+
+def self_test(model: ModelLike) -> None:
+    """Ask every specialist about a few strings, hostile ones included.
+
+    Raises:
+        BundleError: an answer is missing, unknown or no probability.
+    """
+    for task in model.tasks:
+        labels = set(model.specialist(task).labels)
+        answers = model.classify(list(SELF_TEST_TEXTS), task=[task] * len(SELF_TEST_TEXTS))
+        for text, answer in zip(SELF_TEST_TEXTS, answers, strict=True):
+            if text and (answer.error or answer.label not in labels or not 0.0 <= answer.score <= 1.0):
+                raise BundleError(f"self-test: {task} answers {text!r} with {answer.label!r}, {answer.score}, {answer.error}")
+    vectors = model.encode(list(SELF_TEST_TEXTS[:2]))
+    if not np.isfinite(vectors).all():
+        raise BundleError("self-test: encode gives values that are not finite")

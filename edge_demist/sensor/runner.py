@@ -1,0 +1,393 @@
+"""The loop of ``watch``: read, score, write, fsync, and only then move the checkpoint.
+
+One thread, so backpressure is the order of the steps: while the sink cannot take events nothing more is read. Memory
+is bounded by the batch, the cache and the output not yet synced.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from edge_demist.errors import EdgeDemistError, InputError
+from edge_demist.sensor.config import WatchConfig
+from edge_demist.sensor.control import Control, Log, ServiceManager
+from edge_demist.sensor.counters import Counters
+from edge_demist.sensor.detect.alarms import AlarmPolicy
+from edge_demist.sensor.detect.allow import load_allow_lists
+from edge_demist.sensor.detect.mapping import FieldMapping, load_rules
+from edge_demist.sensor.detect.pipeline import Options, Pipeline
+from edge_demist.sensor.detect.scoring import ModelLike, Scorer, self_test
+from edge_demist.sensor.events import Event
+from edge_demist.sensor.metrics import Gauges, Histogram, render, serve_local, write_textfile
+from edge_demist.sensor.retry import Retry, Stopped
+from edge_demist.sensor.sinks.base import Sink
+from edge_demist.sensor.sinks.file import FileSink
+from edge_demist.sensor.sinks.make import make_file_sink
+from edge_demist.sensor.sinks.syslog import SyslogSink
+from edge_demist.sensor.sources.checkpoint import Checkpoint, CheckpointStore, is_disk_trouble
+from edge_demist.sensor.sources.tail import Tailer
+from edge_demist.sensor.storage import Disk
+from edge_demist.sensor.versions import VersionGuard
+
+MAX_UNSYNCED_BYTES = 4 << 20
+METRICS_EVERY_S = 10.0
+SUMMARY_FORMAT = 1
+
+
+class Runner:
+    """One run of ``watch``."""
+
+    def __init__(
+        self,
+        config: WatchConfig,
+        load_model: Callable[[], ModelLike],
+        *,
+        control: Control | None = None,
+        disk: Disk | None = None,
+        log: Callable[[str, dict[str, object]], None] | None = None,
+    ) -> None:
+        """Open everything.
+
+        Raises:
+            EdgeDemistError: a file of settings, the state folder or the bundle cannot be used.
+            OSError: the output cannot be opened.
+        """
+        self.config, self._load_model = config, load_model
+        self.control, self._disk, self.log = control or Control(), disk or Disk(), log or Log("off")
+        self._manager = ServiceManager()
+        self._retry = Retry(self.control, self._manager, self.log, self._write_metrics)
+        self.counters, self.latency = Counters(), Histogram()
+        self._alarms: Counter[str] = Counter()
+        self._reloads: Counter[str] = Counter()
+        self._commits = 0
+        self._pending_since = self._last_commit = self._last_scan = self._last_metrics = 0.0
+        self._scan_every = config.scan_s
+        self._dirty = self._ended = False
+        self._started = time.monotonic()
+        for path in (config.output, config.summary, config.metrics):
+            if path is not None and not path.parent.is_dir():
+                raise InputError(f"{path}: there is no folder {path.parent}")
+        self._store = CheckpointStore(config.state, self._disk) if config.state else None
+        try:
+            self._open_parts()
+        except BaseException:
+            if self._store:
+                self._store.close()
+            raise
+
+    def _open_parts(self) -> None:
+        checkpoint, problems = self._store.load() if self._store else (Checkpoint(), [])
+        for problem in problems:
+            self.log("state-damaged", {"error": problem})
+        self.model = self._load_model()
+        self._guard = VersionGuard(self.config.versions)
+        self._guard.accept(self.model)
+        self.pipeline = self._make_pipeline(checkpoint)
+        self.sinks = self._make_sinks(checkpoint)
+        self.tailer = self._make_follower(checkpoint)
+        port = self.config.metrics_port
+        self._close_endpoint = serve_local(port, self.render_metrics) if port else lambda: None
+
+    # --- parts -------------------------------------------------------------------------------------------------
+
+    def _make_pipeline(self, checkpoint: Checkpoint) -> Pipeline:
+        config = self.config
+        scorer = Scorer(self.model, config.cache_entries)
+        mapping = self._make_mapping()
+        calibrated = {task: score for task, score in scorer.calibrated(config.fpr).items() if task in mapping.tasks}
+        policy = AlarmPolicy(calibrated, config.budget, load_allow_lists(config.allow))
+        if checkpoint.alarms:
+            try:
+                policy.restore(checkpoint.alarms, same_model=checkpoint.bundle_id == scorer.bundle_id)
+            except ValueError as error:
+                self.log("state-damaged", {"error": str(error)})
+        return Pipeline(scorer, mapping, policy, Options(config.emit, config.embeddings, config.explain))
+
+    def _make_mapping(self) -> FieldMapping:
+        mapping = FieldMapping(load_rules(self.config.mapping), self.model.tasks, embeddings=self.config.embeddings != "none")
+        if mapping.unavailable:
+            self.log("specialists-missing", {"tasks": list(mapping.unavailable)})
+        return mapping
+
+    def _make_sinks(self, checkpoint: Checkpoint) -> list[Sink]:
+        config = self.config
+        sinks: list[Sink] = []
+        if config.output or not config.syslog:
+            sinks.append(
+                make_file_sink(
+                    config.form,
+                    config.output,
+                    disk=self._disk,
+                    append=config.state is not None,
+                    committed=checkpoint.output,
+                    rotate_bytes=config.rotate_bytes,
+                    keep=config.keep,
+                    notify=self.log,
+                )
+            )
+        if config.syslog:
+            sinks.append(SyslogSink(config.syslog))
+        return sinks
+
+    def _make_follower(self, checkpoint: Checkpoint) -> Tailer:
+        own = [p for p in (self.config.output, self.config.state, self.config.summary, self.config.metrics) if p]
+        return Tailer(
+            self.config.paths,
+            self.counters,
+            once=self.config.once,
+            exclude=own,
+            checkpoint=checkpoint,
+            max_line_bytes=self.config.max_line_bytes,
+            notify=self.log,
+        )
+
+    # --- the loop ----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until everything is read (``once``) or a stop is asked for; then drain, commit, write the summary."""
+        self.log("started", {"bundle_id": self.pipeline.scorer.bundle_id, "tasks": list(self.pipeline.mapping.tasks)})
+        self._manager.tell("READY=1")
+        try:
+            while not self.control.stop:
+                if self.control.reload:
+                    self.reload()
+                busy = self._turn()
+                self._housekeeping()
+                if not busy and self.config.once and not self.tailer.sources:
+                    break
+                if not busy and not self.config.once:
+                    self.control.wait(self._pause())
+            self._manager.tell("STOPPING=1")
+            self._flush()
+            self._commit()
+        except Stopped:
+            self.log("stopped-without-commit", {"unsynced_bytes": sum(s.backlog_bytes for s in self.sinks)})
+            raise
+        finally:
+            self._write_metrics(force=True)
+        self._end()
+
+    def _turn(self) -> bool:
+        """Read one portion of lines; True if there was one."""
+        self._scan_if_due()
+        portion = self.tailer.next_lines(self.config.batch_strings)
+        if portion is None:
+            self._flush_if_due(waiting=True)
+            self.tailer.close_finished()
+            return False
+        source, lines = portion
+        if not self._pending_since:
+            self._pending_since = time.monotonic()
+        self.pipeline.add(source, lines)
+        self._dirty = True
+        self._flush_if_due(waiting=False)
+        return True
+
+    def _scan_if_due(self) -> None:
+        now = time.monotonic()
+        if self._last_scan and (self.config.once or now - self._last_scan < self._scan_every):
+            self.tailer.poll()
+            return
+        self.tailer.scan()
+        self._last_scan = time.monotonic()
+        # A folder with very many files must not cost more than a twentieth of the time.
+        self._scan_every = max(self.config.scan_s, self.config.scan_share * (self._last_scan - now))
+        if self.tailer.finished_changed:
+            self._flush()
+            self._commit()  # a file's identity is durable before its first event is
+
+    def _pause(self) -> float:
+        if not self._pending_since:
+            return self.config.poll_s
+        return max(0.0, min(self.config.poll_s, self._pending_since + self.config.max_latency_s - time.monotonic()))
+
+    def _flush_if_due(self, *, waiting: bool) -> None:
+        late = self._pending_since and time.monotonic() - self._pending_since >= self.config.max_latency_s
+        if self.pipeline.pending_strings >= self.config.batch_strings or late or (waiting and self.config.once):
+            self._flush()
+
+    def _flush(self) -> None:
+        events = self.pipeline.flush()
+        if events:
+            self._emit(events)
+            self.latency.observe(time.monotonic() - (self._pending_since or time.monotonic()), len(events))
+        self._pending_since = 0.0
+        if sum(sink.backlog_bytes for sink in self.sinks) > MAX_UNSYNCED_BYTES:
+            self._patiently(self._sync_sinks)
+
+    def _emit(self, events: Sequence[Event]) -> None:
+        self._alarms.update(event.task for event in events if event.alarm)
+        for sink in self.sinks:
+            sink.write(events)
+        self._patiently(self._sync_streams)
+
+    def _sync_streams(self) -> None:
+        for sink in self.sinks:
+            if not isinstance(sink, FileSink):
+                sink.sync()
+
+    def _sync_sinks(self) -> None:
+        for sink in self.sinks:
+            sink.sync()
+
+    def _housekeeping(self) -> None:
+        self._manager.ping()
+        now = time.monotonic()
+        if now - self._last_commit >= self.config.commit_s and (self._dirty or self.tailer.finished_changed):
+            self._flush()
+            self._commit()
+        self._write_metrics()
+
+    def _commit(self) -> None:
+        """Sync the output, then move the checkpoint; in that order, always."""
+        self._patiently(self._sync_sinks)
+        if self._store is not None:
+            checkpoint = self.tailer.snapshot()
+            checkpoint.output = next((s.position() for s in self.sinks if s.position()), {})
+            checkpoint.alarms = self.pipeline.policy.state()
+            checkpoint.bundle_id = self.pipeline.scorer.bundle_id
+            checkpoint.committed_at = time.time()
+            store, changed = self._store, self.tailer.finished_changed
+            self._patiently(lambda: store.commit(checkpoint, finished_changed=changed))
+            self._commits += 1
+            for sink in self.sinks:
+                sink.after_commit()
+        self.tailer.committed()
+        self._dirty = False
+        self._last_commit = time.monotonic()
+
+    def _patiently(self, action: Callable[[], None]) -> None:
+        self._retry.until_done(action, self._worth_waiting)
+
+    def _worth_waiting(self, error: OSError) -> bool:
+        socket_gone = any(isinstance(s, SyslogSink) and s.backlog_bytes for s in self.sinks)
+        return is_disk_trouble(error) or socket_gone or isinstance(error, TimeoutError)
+
+    # --- reload ------------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """SIGHUP: mapping, allow-lists and bundle anew; whatever is wrong with them, the old ones stay."""
+        self.control.reload = False
+        self._manager.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._flush()
+        try:
+            allow = load_allow_lists(self.config.allow)
+            load_rules(self.config.mapping)  # before anything is swapped
+            self._reload_model()
+            self.pipeline.mapping = self._make_mapping()
+            self.pipeline.policy.allow = allow
+            self._reloads["ok"] += 1
+            self.log("reloaded", {"bundle_id": self.pipeline.scorer.bundle_id, "allow_rules": len(allow.rules)})
+        except (EdgeDemistError, OSError) as error:
+            self._reloads["refused"] += 1
+            self.log("reload-refused", {"error": str(error)})
+        self._manager.tell("READY=1")
+
+    def _reload_model(self) -> None:
+        fresh = self._load_model()
+        if fresh.bundle_id == self.pipeline.scorer.bundle_id:
+            fresh.close()
+            return
+        try:
+            self._guard.check(fresh)
+            self_test(fresh)
+            scorer = Scorer(fresh, self.config.cache_entries)
+            self._guard.accept(fresh)
+        except (EdgeDemistError, OSError):
+            fresh.close()
+            raise
+        old, self.model = self.model, fresh
+        self.pipeline.scorer = scorer
+        tasks = self._make_mapping().tasks
+        self.pipeline.policy.recalibrate({t: s for t, s in scorer.calibrated(self.config.fpr).items() if t in tasks})
+        old.close()
+
+    # --- what others read --------------------------------------------------------------------------------------
+
+    def gauges(self) -> Gauges:
+        """What is measured beside the counters."""
+        cache = self.pipeline.scorer.cache
+        sources = self.tailer.sources.values()
+        behind = [s.state.clock_us for s in sources if s.lag_bytes and s.state.clock_us]
+        return Gauges(
+            lag_bytes=self.tailer.lag_bytes,
+            lag_seconds=max(0.0, time.time() - min(behind) / 1e6) if behind else 0.0,
+            cache_hits=cache.hits + cache.duplicates,
+            cache_misses=cache.misses,
+            cache_entries=len(cache),
+            open_files=sum(s.is_open for s in sources),
+            commits=self._commits,
+            repeats_dropped=sum(s.repeats_dropped for s in self.sinks if isinstance(s, FileSink)),
+            disk_trouble=self._retry.waits,
+            reloads=self._reloads,
+            alarms=self._alarms,
+            thresholds=self.pipeline.policy.thresholds,
+            bundle_id=self.pipeline.scorer.bundle_id,
+        )
+
+    def render_metrics(self) -> str:
+        """The metrics as text."""
+        return render(self.counters.total(), self.gauges(), self.latency)
+
+    def _write_metrics(self, *, force: bool = False) -> None:
+        now = time.monotonic()
+        if self.config.metrics is None or (not force and now - self._last_metrics < METRICS_EVERY_S):
+            return
+        self._last_metrics = now
+        try:
+            write_textfile(self.config.metrics, self.render_metrics())
+        except OSError as error:
+            self.log("metrics-not-written", {"error": error.strerror or str(error)})
+
+    def summary(self) -> dict[str, object]:
+        """The summary that ``--summary`` writes."""
+        gauges, cache = self.gauges(), self.pipeline.scorer.cache
+        return {
+            "format": SUMMARY_FORMAT,
+            "bundle_id": self.pipeline.scorer.bundle_id,
+            **self.counters.to_json(),
+            "alarms_by_task": dict(self._alarms),
+            "thresholds": dict(self.pipeline.policy.thresholds),
+            "cache": {
+                "hits": cache.hits,
+                "duplicates_in_batch": cache.duplicates,
+                "misses": cache.misses,
+                "hit_rate": round(cache.hit_rate, 6),
+                "entries": len(cache),
+            },
+            "repeats_dropped": gauges.repeats_dropped,
+            "unavailable_tasks": list(self.pipeline.mapping.unavailable),
+            "ignored_files": self.tailer.ignored[:1000],
+            "seconds": round(time.monotonic() - self._started, 3),
+        }
+
+    def _end(self) -> None:
+        for sink in self.sinks:
+            sink.close()
+        self._ended = True
+        total = self.counters.total()
+        self.log("finished", {"records": total.records, "events": total.events, "alarms": total.alarms, "errors": total.errors})
+        if self.config.summary is not None:
+            text = json.dumps(self.summary(), indent=2) + "\n"
+            self._disk.replace_file(self.config.summary, text.encode("ascii"))
+
+    def close(self) -> None:
+        """Free files, state folder and model."""
+        self._close_endpoint()
+        for sink in () if self._ended else self.sinks:
+            sink.abandon()
+        self._ended = True
+        self.tailer.close()
+        if self._store is not None:
+            self._store.close()
+        self.model.close()
+
+
+def exit_code(summary: Mapping[str, object], control: Control) -> int:
+    """130 after Ctrl-C, 1 if some items failed, else 0."""
+    if control.interrupted:
+        return 130
+    return 1 if summary.get("errors") else 0

@@ -1,0 +1,173 @@
+r"""How events are written: JSON lines, EVE JSON, Zeek's ASCII format, RFC 5424.
+
+Log content is attacker-chosen. JSON is written in ASCII only, so no control character, escape sequence or newline
+reaches a line or a terminal; the Zeek form escapes as Zeek does (``\xHH``); syslog carries the JSON as its message.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Sequence
+
+from edge_demist.sensor.events import Event, text_fields, to_json, verdict
+from edge_demist.sensor.sources.timestamps import format_time
+
+_JSON = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+_HEX = [f"\\x{i:02x}" if i < 0x20 or i == 0x7F else chr(i) for i in range(128)]
+_HEX[ord("\\")] = "\\\\"
+_ESCAPES = {i: text for i, text in enumerate(_HEX) if text != chr(i)}
+ZEEK_FIELDS: tuple[tuple[str, str], ...] = (
+    ("ts", "time"),
+    ("event_id", "string"),
+    ("uid", "string"),
+    ("flow_id", "count"),
+    ("id.orig_h", "addr"),
+    ("id.orig_p", "port"),
+    ("id.resp_h", "addr"),
+    ("id.resp_p", "port"),
+    ("proto", "string"),
+    ("source_log", "string"),
+    ("source_file", "string"),
+    ("source_offset", "count"),
+    ("field", "string"),
+    ("text", "string"),
+    ("task", "string"),
+    ("label", "string"),
+    ("score", "double"),
+    ("alarm_score", "double"),
+    ("alarm", "bool"),
+    ("suppressed", "string"),
+    ("model", "string"),
+)
+FACILITY_LOCAL0 = 16
+SEVERITY_WARNING, SEVERITY_INFO = 4, 6
+MAX_SYSLOG_BYTES = 8192
+
+
+def encode(value: object) -> str:
+    """JSON in ASCII, without blanks and without NaN."""
+    return _JSON.encode(value)
+
+
+def jsonl(event: Event) -> str:
+    """One flat object."""
+    return encode(to_json(event))
+
+
+def eve(event: Event) -> str:
+    """An object as Suricata writes them, ``event_type`` "ml" (Suricata user guide, EVE JSON Format)."""
+    origin = event.origin
+    head: dict[str, object] = {
+        "timestamp": None if origin.time_us is None else format_time(origin.time_us)[:-1] + "+0000",
+        **{k: v for k, v in origin.ids.items() if k in ("flow_id", "tx_id", "community_id")},
+        "event_type": "ml",
+        **origin.endpoints,
+    }
+    others = {k: v for k, v in origin.ids.items() if k not in head}
+    head["ml"] = {"file": origin.path, "offset": origin.offset, **verdict(event), **others}
+    return encode(head)
+
+
+def zeek_header() -> str:
+    """The header lines of our Zeek-style log."""
+    names = "\t".join(name for name, _ in ZEEK_FIELDS)
+    types = "\t".join(kind for _, kind in ZEEK_FIELDS)
+    first = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tedge_demist\n"
+    return f"{first}#fields\t{names}\n#types\t{types}"
+
+
+def zeek(event: Event) -> str:
+    """One line of Zeek's ASCII format."""
+    origin, ends = event.origin, event.origin.endpoints
+    values: tuple[object, ...] = (
+        None if origin.time_us is None else f"{origin.time_us // 1_000_000}.{origin.time_us % 1_000_000:06d}",
+        event.event_id,
+        origin.ids.get("uid"),
+        origin.ids.get("flow_id"),
+        ends.get("src_ip"),
+        ends.get("src_port"),
+        ends.get("dest_ip"),
+        ends.get("dest_port"),
+        ends.get("proto"),
+        origin.log,
+        origin.path,
+        origin.offset,
+        event.field,
+        text_fields(event.text)["text"],
+        event.task,
+        event.label,
+        event.score,
+        event.alarm_score,
+        None if event.alarm_score is None else event.alarm,
+        event.suppressed or event.error or None,
+        event.model,
+    )
+    return "\t".join(_zeek_value(value) for value in values)
+
+
+def _zeek_value(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "T" if value else "F"
+    if isinstance(value, float):
+        return f"{value:.6f}"
+    if isinstance(value, int):
+        return str(value)
+    text = str(value)
+    if not text:
+        return "(empty)"
+    shown = text.translate(_ESCAPES)
+    if text in ("-", "(empty)") or text.startswith("#"):
+        shown = f"\\x{ord(text[0]):02x}" + text[1:].translate(_ESCAPES)
+    return shown if shown.isascii() else shown.encode("ascii", "zeekhex").decode("ascii")
+
+
+def _zeek_hex(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    raw = error.object[error.start : error.end].encode("utf-8", "backslashreplace")
+    return "".join(f"\\x{byte:02x}" for byte in raw), error.end
+
+
+def syslog(event: Event) -> bytes:
+    """An RFC 5424 message: local0, warning for alarms, the event as structured data and as JSON in the message."""
+    severity = SEVERITY_WARNING if event.alarm else SEVERITY_INFO
+    time = "-" if event.origin.time_us is None else format_time(event.origin.time_us)
+    data = {"id": event.event_id, "task": event.task, "label": event.label or "-", "score": f"{event.score or 0:.6f}"}
+    elements = " ".join(f'{name}="{_parameter(value)}"' for name, value in data.items())
+    header = f"<{FACILITY_LOCAL0 * 8 + severity}>1 {time} {_host()} edge-demist {os.getpid()} {'alarm' if event.alarm else 'verdict'}"
+    message = f"{header} [ml@32473 {elements}] {jsonl(event)}"
+    return message.encode("ascii")[:MAX_SYSLOG_BYTES]
+
+
+def _parameter(value: str) -> str:
+    """RFC 5424, section 6.3.3: backslash, quote and bracket are escaped; the rest is kept to printable ASCII."""
+    ascii_text = value.encode("ascii", "backslashreplace").decode("ascii")
+    shown = "".join(c if c.isprintable() else "?" for c in ascii_text)
+    return shown.replace("\\", "\\\\").replace('"', '\\"').replace("]", "\\]")
+
+
+def _host() -> str:
+    name = socket.gethostname().encode("ascii", "ignore").decode("ascii")
+    return "".join(c for c in name if c.isprintable() and c != " ")[:255] or "-"
+
+
+FORMATS: dict[str, Callable[[Event], str]] = {"jsonl": jsonl, "eve": eve, "zeek": zeek}
+
+
+def lines(events: Sequence[Event], name: str) -> list[tuple[str, bytes]]:
+    """Events as (id, line with newline)."""
+    form = FORMATS[name]
+    return [(event.event_id, form(event).encode("ascii") + b"\n") for event in events]
+
+
+def _register() -> None:
+    import codecs
+
+    codecs.register_error("zeekhex", _zeek_hex)
+
+
+_register()

@@ -1,0 +1,187 @@
+"""What survives a crash: per file, how far its events are durable, and the state that goes with that place.
+
+Two files in the state folder, each replaced as a whole: ``checkpoint.json`` (files being read, output position, alarm
+state) at every commit, ``finished.json`` (files read to their end) only when one more is finished. Losing the folder
+loses nothing but the place: everything is read again, under the same event ids.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from edge_demist.errors import EdgeDemistError
+from edge_demist.sensor.storage import Disk
+
+FORMAT = 1
+MAX_STATE_BYTES = 256 << 20
+
+
+class StateError(EdgeDemistError):
+    """The state folder cannot be used."""
+
+
+@dataclass(slots=True)
+class FileState:
+    """The place in one file. Sizes and offsets are bytes (offsets: uncompressed), times nanoseconds."""
+
+    path: str
+    device: int
+    inode: int
+    fingerprint: str
+    head_bytes: int
+    occurrence: int = 0
+    offset: int = 0
+    size: int = 0
+    mtime_ns: int = 0
+    unterminated: bool = False
+    clock_us: int = 0
+    parser: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The identity that event ids are made from: content, not name, so that it outlives rotation."""
+        return hashlib.sha256(f"{self.fingerprint}:{self.occurrence}".encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """Everything a restart needs."""
+
+    active: list[FileState] = field(default_factory=list)
+    finished: list[FileState] = field(default_factory=list)
+    output: dict[str, object] = field(default_factory=dict)
+    alarms: dict[str, object] = field(default_factory=dict)
+    occurrences: dict[str, int] = field(default_factory=dict)
+    bundle_id: str = ""
+    committed_at: float = 0.0
+
+
+class CheckpointStore:
+    """Reads and writes checkpoints in a folder that one process at a time may hold."""
+
+    def __init__(self, folder: Path, disk: Disk | None = None, *, read_only: bool = False) -> None:
+        """Take the folder (made if absent) and its lock.
+
+        Raises:
+            StateError: another process holds it, or it cannot be made.
+        """
+        self.folder = folder
+        self._disk = disk or Disk()
+        self._lock = -1
+        if not read_only:
+            self._acquire()
+
+    def _acquire(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._lock)
+            raise StateError(f"{self.folder}: another edge-demist watch uses this state folder; stop it or give another --state") from error
+        except OSError as error:
+            raise StateError(f"{self.folder}: cannot use it as state folder: {error.strerror}") from error
+
+    def load(self) -> tuple[Checkpoint, list[str]]:
+        """The last checkpoint (a fresh one if none), and what was wrong with a file that had to be set aside."""
+        problems: list[str] = []
+        main = self._read("checkpoint.json", problems)
+        done = self._read("finished.json", problems)
+        try:
+            return _from_json(main, done), problems
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            self._set_aside("checkpoint.json", f"unexpected content ({error})", problems)
+            return Checkpoint(), problems
+
+    def _read(self, name: str, problems: list[str]) -> Mapping[str, object]:
+        path = self.folder / name
+        try:
+            if path.stat().st_size > MAX_STATE_BYTES:
+                raise ValueError(f"over {MAX_STATE_BYTES} bytes")
+            value = json.loads(path.read_bytes())
+            if not isinstance(value, dict) or value.get("format") != FORMAT:
+                raise ValueError(f"not of format {FORMAT}")
+            if value.get("sum") != _sum(value["body"]):
+                raise ValueError("checksum does not match")
+        except FileNotFoundError:
+            return {}
+        except (ValueError, KeyError, RecursionError) as error:
+            self._set_aside(name, str(error), problems)
+            return {}
+        body = value["body"]
+        return body if isinstance(body, dict) else {}
+
+    def _set_aside(self, name: str, why: str, problems: list[str]) -> None:
+        problems.append(f"{self.folder / name}: {why}; kept as {name}.bad, reading starts again from the beginning")
+        if self._lock >= 0:
+            (self.folder / name).rename(self.folder / f"{name}.bad")
+
+    def commit(self, checkpoint: Checkpoint, *, finished_changed: bool = True) -> None:
+        """Write durably. Finished files first: a file found in both places counts as active.
+
+        Raises:
+            OSError: the disk would not take it; the old checkpoint still stands.
+        """
+        if finished_changed:
+            done = {"files": [asdict(f) for f in checkpoint.finished], "occurrences": checkpoint.occurrences}
+            self._disk.replace_file(self.folder / "finished.json", _encode(done))
+        body = {
+            "files": [asdict(f) for f in checkpoint.active],
+            "output": checkpoint.output,
+            "alarms": checkpoint.alarms,
+            "bundle_id": checkpoint.bundle_id,
+            "committed_at": checkpoint.committed_at,
+        }
+        self._disk.replace_file(self.folder / "checkpoint.json", _encode(body))
+
+    def close(self) -> None:
+        """Give the folder back."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _sum(body: object) -> str:
+    return hashlib.sha256(json.dumps(body, separators=(",", ":"), sort_keys=True).encode()).hexdigest()
+
+
+def _encode(body: object) -> bytes:
+    return json.dumps({"format": FORMAT, "sum": _sum(body), "body": body}, separators=(",", ":")).encode() + b"\n"
+
+
+def _from_json(main: Mapping[str, object], done: Mapping[str, object]) -> Checkpoint:
+    def files(source: Mapping[str, object]) -> list[FileState]:
+        items = source.get("files", [])
+        if not isinstance(items, list):
+            raise TypeError("files is not a list")
+        return [FileState(**item) for item in items]
+
+    def table(source: Mapping[str, object], name: str) -> dict[str, object]:
+        value = source.get(name, {})
+        if not isinstance(value, dict):
+            raise TypeError(f"{name} is not an object")
+        return value
+
+    active = files(main)
+    live = {f.key for f in active}
+    return Checkpoint(
+        active=active,
+        finished=[f for f in files(done) if f.key not in live],
+        output=table(main, "output"),
+        alarms=table(main, "alarms"),
+        occurrences={name: int(str(count)) for name, count in table(done, "occurrences").items()},
+        bundle_id=str(main.get("bundle_id", "")),
+        committed_at=float(str(main.get("committed_at", 0.0))),
+    )
+
+
+def is_disk_trouble(error: OSError) -> bool:
+    """Whether waiting may help: no space, over quota, read-only or failing device."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOBUFS, errno.EAGAIN)

@@ -1,0 +1,246 @@
+"""One log file being read: its identity, its place, its lines in order."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_demist.sensor.counters import Counts
+from edge_demist.sensor.sources.checkpoint import FileState
+from edge_demist.sensor.sources.lines import MAX_LINE_BYTES, READ_BYTES, ByteStream, FileId, LineSplitter, Moved, RawLine
+from edge_demist.sensor.sources.parser import LineParser
+
+HEAD_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The beginning of a file, up to its first record: what tells one log file from another."""
+
+    fingerprint: str
+    size: int
+    complete: bool
+    clock_us: int
+    problem: str = ""
+
+
+def read_fingerprint(path: Path, file_id: FileId | None = None) -> Fingerprint:
+    """Read and hash a file's first lines, at most 64 KiB.
+
+    Raises:
+        Moved: the name no longer stands for ``file_id``.
+        OSError: the file cannot be read.
+    """
+    stream = ByteStream(path, 0, file_id)
+    try:
+        data = b""
+        while len(data) < HEAD_BYTES and not _end_of_first_record(data):
+            more = stream.read(min(4096, HEAD_BYTES - len(data)))
+            if not more:
+                break
+            data += more
+        problem = stream.problem
+    finally:
+        stream.close()
+    end = _end_of_first_record(data)
+    complete = end > 0 or len(data) >= HEAD_BYTES
+    head = data[: end or HEAD_BYTES]
+    return Fingerprint(hashlib.sha256(head).hexdigest(), len(head), complete, _clock(path.name, head), problem)
+
+
+def hash_start(path: Path, size: int, file_id: FileId | None = None) -> tuple[str, bool]:
+    """SHA-256 of the first ``size`` uncompressed bytes, and whether the file is gzip.
+
+    Raises:
+        Moved: the name no longer stands for ``file_id``.
+        OSError: the file cannot be read.
+    """
+    stream = ByteStream(path, 0, file_id)
+    try:
+        data = b""
+        while len(data) < size and (more := stream.read(size - len(data))):
+            data += more
+        return hashlib.sha256(data).hexdigest(), stream.is_gzip
+    finally:
+        stream.close()
+
+
+def _end_of_first_record(data: bytes) -> int:
+    begin = 0
+    while (end := data.find(b"\n", begin)) >= 0:
+        if data[begin:end].strip() and not data.startswith(b"#", begin):
+            return end + 1
+        begin = end + 1
+    return 0
+
+
+def _clock(name: str, head: bytes) -> int:
+    parser, clock = LineParser(name), 0
+    for line in head.split(b"\n"):
+        record = parser.parse(line)
+        if record is not None and not isinstance(record, str):
+            clock = record.time_us or 0
+    return clock
+
+
+class LogFile:
+    """A log file with its parser; hands out lines and remembers the end of the last one handed out."""
+
+    def __init__(self, state: FileState, counts: Counts, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+        """Continue at ``state``; the file is opened at the first read."""
+        self.state, self.counts = state, counts
+        self.key = state.key
+        self.parser = LineParser(Path(state.path).name)
+        self.at_end = False
+        self.present = True
+        self.final = False
+        self.failed = False
+        self.problem = ""
+        self._max_line_bytes = max_line_bytes
+        self._stream: ByteStream | None = None
+        self._splitter = LineSplitter()
+        self._ready: deque[RawLine] = deque()
+
+    @property
+    def path(self) -> Path:
+        """Where the file is, or was last."""
+        return Path(self.state.path)
+
+    @property
+    def file_id(self) -> FileId:
+        """Device and inode."""
+        return self.state.device, self.state.inode
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a descriptor is held."""
+        return self._stream is not None
+
+    @property
+    def is_gzip(self) -> bool:
+        """Whether the file is compressed (known once open)."""
+        return self._stream is not None and self._stream.is_gzip
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether the file is a gzip that ended before its trailer."""
+        return self._stream is not None and self._stream.incomplete
+
+    def open(self) -> None:
+        """Open and go to the remembered place.
+
+        Raises:
+            Moved: the name stands for another file by now; also one that has got the same inode.
+            OSError: the file cannot be opened.
+        """
+        if self._stream is not None:
+            return
+        stream = ByteStream(self.path, self.state.offset, self.file_id)
+        try:  # the descriptor is held, so that the inode cannot become another file's between here and there
+            if hash_start(self.path, self.state.head_bytes, self.file_id)[0] != self.state.fingerprint:
+                raise Moved(self.path)
+            if self.state.parser:
+                self.parser.restore(self.state.parser)
+            elif self.state.offset:
+                self._recover_header()
+        except OSError:
+            stream.close()
+            raise
+        self._stream = stream
+        self._splitter = LineSplitter(self.state.offset, self._max_line_bytes, self.state.unterminated)
+
+    def _recover_header(self) -> None:
+        stream, splitter = ByteStream(self.path, 0, self.file_id), LineSplitter(0, self._max_line_bytes)
+        try:
+            while splitter.offset < self.state.offset:
+                chunk = stream.read(min(READ_BYTES, self.state.offset - splitter.offset))
+                if not chunk:
+                    break
+                for line in splitter.feed(chunk):
+                    if line.data is not None and not line.data.startswith(b"{"):
+                        self.parser.parse(line.data)
+        finally:
+            stream.close()
+
+    def head_matches(self) -> bool:
+        """Whether the open file still begins as it did (it does not after copy-and-truncate)."""
+        if self._stream is None or self._stream.is_gzip:
+            return True
+        head = os.pread(self._stream.fd, self.state.head_bytes, 0)
+        return hashlib.sha256(head).hexdigest() == self.state.fingerprint
+
+    def poll_growth(self) -> bool:
+        """Note new data behind the end; False if the file shrank or was overwritten."""
+        if self._stream is None:
+            return True
+        info = os.fstat(self._stream.fd)
+        changed = (info.st_size, info.st_mtime_ns) != (self.state.size, self.state.mtime_ns)
+        if changed and not self._stream.is_gzip:
+            if info.st_size < self._stream.offset or not self.head_matches():
+                return False
+            self.at_end = False
+        elif changed:
+            self.at_end = False
+        self.state.size, self.state.mtime_ns = info.st_size, info.st_mtime_ns
+        return True
+
+    def read_lines(self, limit: int) -> list[RawLine]:
+        """Up to ``limit`` lines; none at the end. The place moves to the end of the last one.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        self.open()
+        assert self._stream is not None
+        while len(self._ready) < limit and not self.at_end:
+            chunk = self._stream.read()
+            if not chunk:
+                self.at_end = True
+                self._note_end()
+                break
+            self._ready.extend(self._splitter.feed(chunk))
+        lines = [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+        if lines:
+            self.state.offset = lines[-1].end
+            self.state.unterminated = not lines[-1].terminated
+        return lines
+
+    def _note_end(self) -> None:
+        assert self._stream is not None
+        self.problem = self._stream.problem or ("truncated-gzip" if self._stream.incomplete and self.final else "")
+        if self.final or self._stream.problem:
+            rest = self._splitter.finish()
+            if rest is not None:
+                self._ready.append(rest)
+
+    @property
+    def drained(self) -> bool:
+        """Whether everything there is has been handed out."""
+        return self.at_end and not self._ready
+
+    def finalize(self) -> None:
+        """The file will not grow: hand out an unterminated last line too."""
+        if not self.final:
+            self.final = True
+            self.at_end = False
+
+    @property
+    def lag_bytes(self) -> int:
+        """Bytes of a plain file not yet read."""
+        return 0 if self.is_gzip else max(0, self.state.size - self.state.offset)
+
+    def snapshot(self) -> FileState:
+        """The state to commit."""
+        self.state.parser = self.parser.state()
+        return self.state
+
+    def close(self) -> None:
+        """Give the descriptor back; the state stays."""
+        if self._stream is not None:
+            self.state.parser = self.parser.state()
+            self._stream.close()
+            self._stream = None
+            self._ready.clear()

@@ -1,0 +1,158 @@
+r"""Zeek's ASCII log format: header lines, escapes, sets and vectors.
+
+Follows Zeek's own writer (``src/logging/writers/ascii/Ascii.cc`` and ``src/threading/formatters/Ascii.cc``): header
+lines start with ``#``; ``#separator`` is followed by one blank, all others by the separator itself; bytes that would
+be misread are written ``\xHH``, a backslash is doubled. Which string goes where is the mapping's business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edge_demist.normalizers import from_bytes
+from edge_demist.sensor.sources.timestamps import parse_time
+
+MAX_FIELDS = 4096
+_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|\\)")
+_SEPARATOR_LINE = re.compile(rb"(#|[^\w\s\\{]{1,8})separator (\S{1,64})\Z")
+_CONTAINERS = (b"set[", b"vector[", b"table[")
+_STATE_KEYS = (b"separator", b"set_separator", b"empty_field", b"unset_field", b"path", b"fields", b"types")
+
+
+def unescape(raw: bytes) -> bytes:
+    r"""Undo ``\xHH`` and ``\\``; every other backslash stands for itself."""
+    if b"\\" not in raw:
+        return raw
+    return _ESCAPE.sub(lambda m: bytes([int(m[1], 16)]) if m[1] else b"\\", raw)
+
+
+@dataclass(frozen=True, slots=True)
+class ZeekHeader:
+    """What the header lines said."""
+
+    prefix: bytes = b"#"
+    separator: bytes = b"\t"
+    set_separator: bytes = b","
+    empty_field: bytes = b"(empty)"
+    unset_field: bytes = b"-"
+    path: str = ""
+    fields: tuple[str, ...] = ()
+    types: tuple[bytes, ...] = ()
+    index: Mapping[str, int] = field(default_factory=dict)
+
+    def is_container(self, column: int) -> bool:
+        """Whether a column holds a set, a vector or a table."""
+        return column < len(self.types) and self.types[column].startswith(_CONTAINERS)
+
+
+class ZeekRecord:
+    """One data line; values are unescaped when asked for."""
+
+    __slots__ = ("_columns", "header", "log")
+
+    def __init__(self, header: ZeekHeader, columns: list[bytes], log: str) -> None:
+        """Keep the raw columns."""
+        self.header, self._columns, self.log = header, columns, log
+
+    def values(self, name: str) -> list[str]:
+        """Strings of a field: none if unset or empty, several for a set or vector."""
+        name = name.removesuffix("[]")
+        column = self.header.index.get(name)
+        if column is None:
+            return []
+        raw, header = self._columns[column], self.header
+        if not raw or raw in (header.unset_field, header.empty_field):
+            return []
+        if not header.is_container(column):
+            return [from_bytes(unescape(raw))]
+        parts = raw.split(header.set_separator)
+        return [from_bytes(unescape(part)) for part in parts if part not in (header.unset_field, header.empty_field, b"")]
+
+    def scalar(self, name: str) -> str | int | None:
+        """The first string of a field, or None."""
+        values = self.values(name)
+        return values[0] if values else None
+
+    def has(self, name: str) -> bool:
+        """Whether the log has such a field at all."""
+        return name.removesuffix("[]") in self.header.index
+
+    @property
+    def time_us(self) -> int | None:
+        """The record's ``ts``."""
+        return parse_time(self.scalar("ts"))
+
+
+class ZeekParser:
+    """Keeps the header while lines go by; a new header in mid-file replaces the old one."""
+
+    def __init__(self) -> None:
+        """Start without a header."""
+        self._meta: dict[bytes, bytes] = {}
+        self.header: ZeekHeader | None = None
+
+    def is_meta(self, line: bytes) -> bool:
+        """Whether the line is a header line (also under another ``LogAscii::meta_prefix``)."""
+        prefix = self.header.prefix if self.header else b"#"
+        return line.startswith(prefix) or _SEPARATOR_LINE.match(line) is not None
+
+    def feed_meta(self, line: bytes) -> None:
+        """Take one header line."""
+        match = _SEPARATOR_LINE.match(line)
+        if match:
+            self._meta = {b"prefix": match[1], b"separator": match[2]}
+        else:
+            prefix = self._meta.get(b"prefix", b"#")
+            separator = unescape(self._meta.get(b"separator", b"\t"))
+            name, _, value = line.removeprefix(prefix).partition(separator)
+            if name not in _STATE_KEYS[1:]:
+                return
+            if name == b"fields":
+                self._meta.pop(b"types", None)
+            self._meta[name] = value
+        self._build()
+
+    def feed_bare_names(self, line: bytes) -> None:
+        """Take the one line of names that the writer gives under its ``tsv`` option."""
+        self._meta = {b"fields": line}
+        self._build()
+
+    def _build(self) -> None:
+        meta, plain = self._meta, ZeekHeader()
+        separator = unescape(meta.get(b"separator", b"")) or plain.separator
+        names = tuple(from_bytes(unescape(n)) for n in meta[b"fields"].split(separator)) if b"fields" in meta else ()
+        self.header = ZeekHeader(
+            prefix=meta.get(b"prefix", b"#"),
+            separator=separator,
+            set_separator=unescape(meta.get(b"set_separator", b"")) or plain.set_separator,
+            empty_field=unescape(meta.get(b"empty_field", plain.empty_field)),
+            unset_field=unescape(meta.get(b"unset_field", plain.unset_field)),
+            path=from_bytes(unescape(meta.get(b"path", b""))),
+            fields=names[:MAX_FIELDS],
+            types=tuple(meta[b"types"].split(separator)) if b"types" in meta else (),
+            index={name: i for i, name in reversed(list(enumerate(names[:MAX_FIELDS])))},
+        )
+
+    def parse(self, line: bytes, log: str) -> ZeekRecord | str:
+        """Read a data line; a string is the reason why it cannot be read."""
+        header = self.header
+        if header is None or not header.fields:
+            return "no-header"
+        if b"\0" in line:
+            return "corrupt"
+        columns = line.split(header.separator, len(header.fields))
+        if len(columns) != len(header.fields):
+            return "field-count"
+        return ZeekRecord(header, columns, f"zeek.{header.path}" if header.path else log)
+
+    def state(self) -> dict[str, str]:
+        """The header lines, for the checkpoint."""
+        return {key.decode("ascii"): value.decode("latin-1") for key, value in self._meta.items()}
+
+    def restore(self, state: Mapping[str, str]) -> None:
+        """Continue under the header of a checkpoint."""
+        self._meta = {key.encode("ascii"): value.encode("latin-1") for key, value in state.items()}
+        if self._meta:
+            self._build()

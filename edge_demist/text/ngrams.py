@@ -1,0 +1,85 @@
+"""Hashed character n-gram features of text bytes (definition in docs/architecture.md)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_demist.errors import BundleError, InputError
+from edge_demist.format.ngram_table import NgramTable, table_of
+from edge_demist.native import abi
+from edge_demist.native import library as native
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge_demist.format.bundle import Bundle
+    from edge_demist.native.library import Kernels
+
+MAX_N = 8
+STRETCH = 256  # rows summed at a time in the kernel
+
+
+class Ngrams:
+    """An n-gram table at work.  Thread-safe."""
+
+    def __init__(self, source: Bundle | NgramTable, kernels: Kernels | None = None) -> None:
+        """Bind the mapped table of a bundle, or of a specialist that has its own.
+
+        Raises:
+            BundleError: the bundle has no n-gram table, or one of another shape.
+            EngineUnavailableError: no library runs here.
+        """
+        if not isinstance(source, NgramTable):
+            if source.ngrams is None:
+                raise BundleError("this bundle has no n-gram table")
+            source = table_of(source.ngrams, source.tensors)
+        config, weight, scale = source
+        self.kernels: Kernels = kernels if kernels is not None else native.load()
+        if config.buckets & (config.buckets - 1) or config.dim % 16 or not 1 <= config.min_n <= config.max_n <= MAX_N:
+            raise BundleError("ngrams: buckets must be a power of two, dim a multiple of 16, n at most 8")
+        self.dim, self.max_bytes = config.dim, config.max_bytes
+        self._kept = weight, scale
+        table = np.zeros(abi.NGRAM_TABLE, np.int64)
+        table[: abi.NGRAM_MAX_BYTES + 1] = (
+            native.address(weight), native.address(scale), config.buckets, config.dim, config.min_n, config.max_n,
+            config.max_bytes,
+        )  # fmt: skip
+        self._table = table
+        self.table_address = native.address(table)
+        self._local = threading.local()
+
+    def encode_batch(self, texts: Sequence[bytes]) -> NDArray[np.float32]:
+        """Features of many strings, float32 [n, dim]; bytes past ``max_bytes`` are left out."""
+        count = len(texts)
+        text_offsets = np.zeros(count + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, texts), np.int64, count), out=text_offsets[1:])
+        return self.encode_packed(b"".join(texts), text_offsets)
+
+    def encode_packed(self, text: bytes, text_offsets: NDArray[np.int64]) -> NDArray[np.float32]:
+        """``encode_batch`` of strings that lie in one piece of memory; ``text_offsets`` int64 [n + 1]."""
+        count = len(text_offsets) - 1
+        if count and (int(text_offsets[-1]) != len(text) or int((text_offsets[1:] - text_offsets[:-1]).min()) < 0):
+            raise InputError("text offsets must never fall and must end at the length of the text")
+        out = np.empty((count, self.dim), np.float32)
+        status = self.kernels.ngrams(
+            self.table_address,
+            native.address(np.frombuffer(text or b"\0", np.uint8)),
+            native.address(text_offsets),
+            count,
+            self._scratch(),
+            native.address(out),
+        )
+        if status != 0:
+            raise InputError(f"row {-status >> abi.STATUS_BITS}: {abi.STATUS_TEXT[abi.STATUS_OFFSETS]}")
+        return out
+
+    def _scratch(self) -> int:
+        """Address of this thread's scratch memory."""
+        if not hasattr(self._local, "address"):
+            self._local.memory = native.aligned(4 * self.dim + 4 * STRETCH + self.max_bytes + 64)
+            self._local.address = native.address(self._local.memory)
+        return int(self._local.address)

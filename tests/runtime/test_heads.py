@@ -1,0 +1,94 @@
+"""The compiled head against the formula of ``Specialist.probabilities``, and one text against the same text in company."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_demist.engines import tables
+from edge_demist.engines.heads import Heads
+from edge_demist.engines.native import NativeEngine
+from edge_demist.errors import InputError
+from edge_demist.format.adapter import Adapter
+from edge_demist.format.specialist import Specialist
+from edge_demist.native import library as native
+from tests.support.bundles import random_bundle
+
+LEVELS = native.available_levels()
+HIDDEN = 64
+
+
+def specialist(labels, dim, seed=0, *, domain=True, scale=1.0):
+    """A specialist with random numbers."""
+    random = np.random.default_rng(seed)
+
+    def normal(*shape):
+        return (scale * random.standard_normal(shape)).astype(np.float32)
+
+    return Specialist(
+        task=f"t{labels}-{dim}-{domain}", labels=tuple(f"l{i}" for i in range(labels)), kind="category", positive_labels=(),
+        normalizer="identity", max_tokens=16, temperature=1.3, thresholds={}, adapter=Adapter("t"), weight=normal(HIDDEN, labels),
+        ngram_weight=normal(dim, labels) if dim else None, bias=normal(labels), domain_weight=normal(HIDDEN) if domain else None,
+        domain_ngram_weight=normal(dim) if dim and domain else None, domain_bias=0.3, sources=(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dim", [0, 16, 64])
+@pytest.mark.parametrize("domain", [True, False])
+@pytest.mark.parametrize("labels", [1, 2, 15, 16, 17, 26, 33])
+def test_probabilities(labels, domain, dim):
+    random = np.random.default_rng(1)
+    pooled, ngrams = (random.standard_normal((9, n)).astype(np.float32) for n in (HIDDEN, max(dim, 1)))
+    one = specialist(labels, dim, domain=domain, scale=0.3)
+    expected = one.probabilities(pooled, ngrams if dim else None)
+    results = [Heads(native.load(level)).probabilities(one, pooled, ngrams if dim else None) for level in LEVELS]
+    assert all(result == results[0] for result in results)
+    np.testing.assert_allclose(results[0], expected, atol=2e-6)
+    np.testing.assert_array_equal(Heads(None).probabilities(one, pooled, ngrams if dim else None), expected)
+    alone = [Heads(native.load()).probabilities(one, pooled[i : i + 1], ngrams[i : i + 1] if dim else None)[0] for i in range(9)]
+    assert alone == results[0]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(0, 1e6), st.integers(0, 1000))
+def test_extreme_logits_stay_probabilities(scale, seed):
+    one = specialist(5, 0, seed, scale=scale)
+    one = dataclasses.replace(one, task=f"extreme {scale} {seed}")
+    rows = np.array(Heads(native.load()).probabilities(one, np.ones((2, HIDDEN), np.float32), None))
+    assert np.isfinite(rows).all()
+    assert (rows >= 0).all()
+    assert (rows.sum(1) <= 1 + 1e-5).all()
+
+
+def test_a_head_for_other_vectors_is_refused():
+    heads, one = Heads(native.load()), specialist(3, 16)
+    for pooled, ngrams in ((HIDDEN, None), (HIDDEN, 32), (HIDDEN + 16, 16)):
+        with pytest.raises(InputError, match="does not take vectors"):
+            heads.probabilities(one, np.zeros((1, pooled), np.float32), None if ngrams is None else np.zeros((1, ngrams), np.float32))
+    bundle = random_bundle(1, layers=1, hidden=128, heads=2, wide=128, ngrams=(256, 16, 2, 3, 64))
+    engine = NativeEngine(bundle)
+    for hidden, dim in ((64, 0), (128, 16)):
+        head = tables.head_table(np.zeros((3, hidden + dim), np.float32), np.zeros(3, np.float32), dim, domain=False)
+        with pytest.raises(InputError, match="does not fit"):
+            engine.classify_text(None, None, head, b"a", 16, Adapter("a"))
+
+
+TEXTS = ["kernel.org", b"\xff\xfe", "münchen.example", "a" * 5000, "", "  ", "x" * 511, "/index.php?id=1' or 1=1 -- " * 9, "ab " * 200]
+
+
+@pytest.mark.parametrize("task", ["hostname-category", "uri-attack", "user-agent"])
+def test_one_text_has_the_answer_it_has_in_company(model, task):
+    together = model.classify([*TEXTS, *TEXTS[:2]], task=task, top_k=0)
+    assert [model.classify(text, task=task, top_k=0)[0] for text in TEXTS] == together[: len(TEXTS)]
+
+
+def test_truncation_is_said_of_one_text_as_of_many(model):
+    cap = model.specialist("hostname-category").max_tokens
+    texts = [".".join(["q"] * n) for n in range(cap // 2 - 4, cap + 4)]
+    many = [answer.truncated for answer in model.classify(texts, task="hostname-category")]
+    assert [model.classify(text, task="hostname-category")[0].truncated for text in texts] == many
+    assert {True, False} == set(many)

@@ -1,0 +1,1 @@
+"""Compiles the kernels and makes their reference outputs."""

@@ -1,0 +1,1 @@
+"""The offline kit: builds it, installs it."""

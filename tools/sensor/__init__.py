@@ -1,0 +1,1 @@
+"""Proves the sensor: generated logs, faults, crashes, soak and throughput."""

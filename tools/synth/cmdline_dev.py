@@ -1,0 +1,20 @@
+"""Ordinary command lines of developers, administrators, build jobs and manual pages, for Linux, macOS, Windows and the cloud.
+
+The counterpart of :mod:`cmdline_attack`: the same programs, paths and security words in their ordinary use, so that none of them
+tells the class alone.
+"""
+
+from __future__ import annotations
+
+import random
+
+from tools.synth.cmdline_slots import Row, draw
+
+FILES = ("benign_unix.txt", "benign_windows.txt")
+EVERYDAY = ("everyday.txt",)
+
+
+def generate(rng: random.Random, n: int) -> list[Row]:
+    """Make ``n`` rows ``(text, "benign", "dev-<kind>")``."""
+    everyday = n // 3
+    return draw(rng, n - everyday, FILES, "benign", "dev-") + draw(rng, everyday, EVERYDAY, "benign", "everyday-")

@@ -1,0 +1,222 @@
+"""The domain head: does a string belong to a specialist's kind at all?
+
+    python -m tools.train.ood --data DATA --out FILES          # anew for every specialist of the installed bundle
+    python -m quantize add FILES --replace --out BUNDLE
+
+A logistic regression on what the head reads (pooled and n-gram vectors). Strings of the kind are the task's rows, generated ones and
+unlabelled ones of the corpus; foreign ones are other kinds of the corpus, prose, records, markup, code, log lines and noise
+(``tools.synth.ood``).
+The order of labels does not change; thresholds and temperature are fitted again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import pkgutil
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from edge_demist import EdgeDemist
+from edge_demist.format import safetensors
+from edge_demist.normalizers import NORMALIZERS
+from edge_demist.text.ngrams import Ngrams
+from tools.synth import GENERATORS, ood
+from tools.train import calibration
+from tools.train.data import TASKS, Rows, Task, normalized, pack, read_table, sha256_file
+
+if TYPE_CHECKING:
+    from edge_demist.format.specialist import Specialist
+
+Floats = NDArray[np.float32]
+
+OF_HOSTS = ("cmdline", "http_header", "path", "payload", "user_agent", "prose", "binary", "made-up")
+FOREIGN = {
+    "hostname-category": OF_HOSTS,
+    "hostname-threat": OF_HOSTS,
+    "dga": OF_HOSTS,
+    "dns-tunnel": ("cmdline", "http_header", "user_agent", "prose", "binary", "made-up"),
+    "url-phishing": ("cmdline", "http_header", "user_agent", "prose", "binary", "made-up"),
+    "uri-attack": ("user_agent", "binary", "cert"),
+    "user-agent": ("hostname", "cmdline", "path", "uri", "prose", "binary", "made-up"),
+    "cmdline": ("user_agent", "http_header", "cert", "prose", "binary", "made-up"),
+    "filename": ("user_agent", "http_header", "cmdline", "prose", "binary", "made-up"),
+}
+"""Kinds of strings that are foreign to each specialist. To uri-attack prose and records are not: people put them into forms."""
+KIN = {
+    "hostname-category": ("hostname",),
+    "hostname-threat": ("hostname",),
+    "dga": ("hostname",),
+    "dns-tunnel": ("hostname", "dns_query"),
+    "user-agent": ("user_agent",),
+    "cmdline": ("cmdline",),
+    "filename": ("path",),
+}
+"""Kinds of the corpus that are a specialist's own."""
+MADE = {
+    "hostname-category": ("service-names",),
+    "hostname-threat": ("service-names", "infrastructure", "dns-legit"),
+    "dga": ("service-names", "dga", "dns-legit"),
+    "dns-tunnel": ("dns-legit", "tunnel", "service-names"),
+    "url-phishing": ("pages", "well-known"),
+    "uri-attack": ("uri", "uri-commands"),
+    "user-agent": ("user-agent",),
+    "cmdline": ("cmdline-attack", "cmdline-dev", "cmdline-admin"),
+    "filename": ("filename",),
+}
+"""Generators whose rows are a specialist's own."""
+HOSTS = ("hostname", "site", "owner", "registrant")
+"""Normalizers of host names."""
+UNSEEN_TOOLS = ("iodine",)
+"""Tunnel tools never trained on, so that a score on them stays a score on a tool not seen."""
+ROWS, SHARE, MADE_UP = 8000, 1500, 12_000
+"""Rows of the table, of each kind of the corpus, and made up."""
+
+
+def texts(data: Path, task: Task, table: Sequence[str], seed: int) -> tuple[list[str], list[str], list[str]]:
+    """Rows of the table and generated ones, more strings of the task's kind, foreign ones; none is empty once it is normalized."""
+    rng = random.Random(f"{seed} {task.name} foreign")
+
+    def drawn(kind: str, count: int, state: int) -> list[str]:
+        column = pd.read_parquet(data / "corpus" / f"{kind}.parquet")["text"]
+        column = column[column.str.len() >= 12] if kind in ("path", "payload") and kind not in KIN.get(task.name, ()) else column
+        return list(column.sample(min(count, len(column)), random_state=state))
+
+    own = random.Random(seed).sample(list(table), min(ROWS, len(table)))
+    own += [row[0] for name in MADE[task.name] for row in GENERATORS[name](rng, SHARE) if row[2] not in UNSEEN_TOOLS]
+    kin = [text for kind in KIN.get(task.name, ()) for text in drawn(kind, 2 * SHARE, 3)]
+    strange: list[str] = []
+    for kind in FOREIGN[task.name]:
+        if kind in MAKERS:
+            strange += MAKERS[kind](rng, MADE_UP if kind == "made-up" else SHARE)
+        else:
+            strange += drawn(kind, SHARE, 2)
+    normalizer = NORMALIZERS[task.normalizer]
+    parts = (own, kin, told_apart(strange, task.normalizer))
+    kept = tuple([text for text in part if normalizer(text)] for part in parts)
+    return kept[0], kept[1], kept[2]
+
+
+def told_apart(strange: Sequence[str], normalizer: str) -> list[str]:
+    """Foreign strings that could not be of the kind by chance: in a host name a blank or a bracket, or other letters and no dot."""
+    if normalizer not in HOSTS:
+        return list(strange)
+    return [t for t in strange if any(c in t for c in " /:;='\"<>\\,|()[]{}") or (not t.isascii() and "." not in t)]
+
+
+def prose(rng: random.Random, count: int) -> list[str]:
+    """English sentences from the docstrings of Python's standard library."""
+    found: list[str] = []
+    for module in sorted(m.name for m in pkgutil.iter_modules() if m.name in _STANDARD):
+        loaded = importlib.import_module(module)
+        text = loaded.__doc__ or ""
+        for name in sorted(vars(loaded)):
+            member = vars(loaded)[name]
+            text += "\n\n" + (member.__doc__ if isinstance(getattr(member, "__doc__", None), str) else "")
+        found += [" ".join(part.split())[:400] for part in text.replace(". ", ".\n\n").split("\n\n")]
+    sentences = sorted({s for s in found if s.count(" ") >= 4})
+    return [rng.choice(sentences) for _ in range(count)]
+
+
+_STANDARD = ("argparse", "collections", "datetime", "decimal", "difflib", "fractions", "inspect", "itertools", "json", "logging", "math",
+             "os", "random", "shutil", "socket", "statistics", "string", "subprocess", "textwrap", "typing", "unittest")  # fmt: skip
+
+
+def binary(rng: random.Random, count: int) -> list[str]:
+    """Random bytes, some printable in part, as text with escaped bytes."""
+    rows = []
+    for _ in range(count):
+        raw = rng.randbytes(rng.randint(4, 120))
+        if rng.random() < 0.3:
+            raw = bytes(b & 0x7F for b in raw)
+        rows.append(raw.decode("utf-8", "replace"))
+    return rows
+
+
+def made_up(rng: random.Random, count: int) -> list[str]:
+    """Texts of ``tools.synth.ood``."""
+    return [row[0] for row in ood.generate(rng, count)]
+
+
+MAKERS = {"prose": prose, "binary": binary, "made-up": made_up}
+
+
+class Served:
+    """Features as a bundle computes them."""
+
+    def __init__(self, model: EdgeDemist, specialist: Specialist) -> None:
+        from tools.train.shipped import BundleTokenizer
+
+        self.specialist = specialist
+        self._model = model
+        self._ngrams = Ngrams(specialist.ngrams or model.bundle)
+        self._tokenizer = BundleTokenizer(model.bundle)
+
+    def __call__(self, given: Sequence[str]) -> tuple[Floats, Floats]:
+        """Pooled [n, H] and n-gram [n, dim] vectors."""
+        rows = pack(normalized(given, self.specialist.normalizer), self._tokenizer, self.specialist.max_tokens)
+        return self.pooled(rows), self._ngrams.encode_packed(rows.data[: rows.off[-1]].tobytes(), rows.off)
+
+    def pooled(self, rows: Rows) -> Floats:
+        """Vectors under the specialist's adapter, float32 [n, H]."""
+        order = np.argsort(rows.lengths, kind="stable")
+        some = rows.take(order)
+        out = np.empty((len(rows), self._model.dim), np.float32)
+        out[order] = self._model.engine.encode(some.ids, some.cu.astype(np.int32), [self.specialist.adapter], normalize=False)
+        return out
+
+
+def again(model: EdgeDemist, data: Path, task: Task, seed: int) -> tuple[dict[str, Floats], dict[str, Any], dict[str, Any]]:
+    """A task's new domain tensors, the calibration that follows, and what both heads refuse."""
+    specialist = model.specialist(task.name)
+    served = Served(model, specialist)
+    own, kin, strange = (served(part) for part in texts(data, task, list(read_table(data, task.name, "train")["text"]), seed))
+    head = calibration.fit_domain(own, strange, kin)
+    dev = read_table(data, task.name, "dev")
+    pooled, grams = served(list(dev["text"]))
+    assert specialist.ngram_weight is not None
+    logits = pooled @ specialist.weight + grams @ specialist.ngram_weight + specialist.bias
+    labels = list(specialist.labels)
+    y = np.array([labels.index(name) if name in labels else -1 for name in dev["label"]], np.int64)
+    result = calibration.calibrate(task, labels, logits, y, head.probability(pooled, grams))
+    shares = {"own": own, "kin": kin, "foreign": strange, "dev": (pooled, grams)}
+    refused = {name: round(float((head.probability(*part) < 0.5).mean()), 4) for name, part in shares.items() if len(part[0])}
+    return head.tensors(), result, refused
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Fit the domain heads of a bundle's specialists again and write their files."""
+    p = argparse.ArgumentParser(prog="python -m tools.train.ood", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--data", type=Path, required=True, help="folder with corpus/ and tasks/")
+    p.add_argument("--bundle", type=Path, metavar="DIR", help="bundle (default: the packaged one)")
+    p.add_argument("--out", type=Path, required=True, help="folder for <task>/<task>.safetensors and <task>/domain.json")
+    p.add_argument("--task", nargs="*", default=sorted(TASKS), choices=sorted(TASKS), help="specialists (default: all)")
+    p.add_argument("--seed", type=int, default=1)
+    args = p.parse_args(argv)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with EdgeDemist.load(args.bundle) as model:
+        for task in (TASKS[name] for name in args.task):
+            tensors, result, refused = again(model, args.data, task, args.seed)
+            metadata, old = safetensors.read(model.bundle.path / "specialists" / f"{task.name}.safetensors")
+            metadata |= {"temperature": repr(result["temperature"]), "thresholds": json.dumps(result["thresholds"], sort_keys=True)}
+            new = {name: tensors.get(name.removeprefix("head."), tensor) for name, tensor in old.items()}
+            safetensors.write(args.out / f"{task.name}.safetensors", new, metadata)
+            record = {
+                "command": {"task": task.name, "seed": str(args.seed)}, "bundle": model.bundle_id, "refused": refused, "dev": result,
+                "data_sha256": {split: sha256_file(args.data / "tasks" / task.name / f"{split}.parquet") for split in ("train", "dev")},
+            }  # fmt: skip
+            (args.out / f"{task.name}.json").write_text(json.dumps(record, indent=1) + "\n")
+            sys.stderr.write(f"{task.name}: refused {refused}, accuracy {result['accuracy']}, ece {result['ece']}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
