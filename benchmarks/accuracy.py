@@ -3,7 +3,6 @@
     python -m benchmarks.accuracy --data DATA                     # int8, every task of the bundle
     python -m benchmarks.accuracy --data DATA --split-file F.parquet --task dga   # any labelled file
     python -m benchmarks.accuracy --data DATA --checkpoint CHECKPOINT             # also fp32, from the checkpoint
-    python -m benchmarks.accuracy --render                                        # docs/accuracy.md and its charts
 
 Each run updates its entries in benchmarks/results/accuracy.json; text and charts are views of that file, of accuracy-peers.json
 (``benchmarks.baselines.classifiers``) and of task-times.json (``benchmarks.task_speed``).
@@ -22,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks import accuracy_report, result_file
+from benchmarks import result_file
 from benchmarks.scores import Answers, leakage, scores
 from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
@@ -131,7 +130,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--checkpoint", type=Path, help="float32 checkpoint the bundle was made from")
     p.add_argument("--keep-fp32", action="store_true", help="keep float32 accuracies of the bundle before: only domain heads are new since")
     p.add_argument("--out", type=Path, default=RESULTS)
-    p.add_argument("--render", action="store_true", help="only write docs/accuracy.md and its charts from the results")
     return p.parse_args(argv)
 
 
@@ -159,9 +157,6 @@ def run(args: argparse.Namespace, results: dict[str, Any]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Score and write."""
     args = parse(argv)
-    if args.render:
-        accuracy_report.main()
-        return 0
     if args.data is None and args.split_file is None:
         print("give --data DIR or --split-file FILE", file=sys.stderr)
         return 2

@@ -1,7 +1,6 @@
 """Depth and width against time: bases of several shapes, each trained on the same number of tokens, scored and timed.
 
     python -m benchmarks.depth --data DATA --tokenizer spm.model --work WORK --steps 4000     # hours a shape on a CPU core
-    python -m benchmarks.depth --render                                                      # only docs/depth.md and its picture
 
 A shape is LAYERSxHIDDEN; with ``-scratch`` it starts from random weights instead of MiniLM's first layers, as other widths
 must. Every base gets ``--steps`` steps of three batches of ``--tokens`` tokens from tools.train.base, seed and data alike;
@@ -28,7 +27,6 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import result_file
-from benchmarks.accuracy_report import DOCS, percent, table
 from edge_demist import EdgeDemist
 from edge_demist.diagnostics import machine
 from tools.train.data import TASKS
@@ -102,59 +100,6 @@ def facts(shape: str, checkpoint: Path, bundle: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def draw(shapes: dict[str, Any], path: Path) -> None:
-    """Mean accuracy against time a string at batch 1 and 32."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, grid = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
-    for axes, size in zip(grid, ("batch-1", "batch-32"), strict=True):
-        for shape, entry in shapes.items():
-            color = "#c8553d" if entry["from_scratch"] == "True" else "#1b6ca8"
-            at = entry["microseconds"][size], 100 * (1 - entry["mean_accuracy"])
-            axes.plot(*at, "o", color=color)
-            axes.annotate(shape, at, xytext=(5, 4), textcoords="offset points", fontsize=8)
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.25)
-        axes.set_xlabel(f"µs a string, {size.replace('-', ' ')}")
-    grid[0].set_ylabel("errors, % (mean of the tasks)")
-    figure.suptitle("blue: starts from MiniLM's layers; red: from random weights", fontsize=9)
-    figure.tight_layout()
-    figure.savefig(path, dpi=100, metadata={"Software": None})
-    plt.close(figure)
-
-
-def render() -> None:
-    """Write ``docs/depth.md`` and ``docs/depth.png``."""
-    result = result_file.read(RESULTS)
-    shapes = dict(sorted(result["shapes"].items(), key=lambda item: item[1]["microseconds"]["batch-1"]))
-    draw(shapes, DOCS / "depth.png")
-    rows = []
-    for shape, e in shapes.items():
-        times = [f"{e['microseconds'][b]:,.0f}" for b in ("batch-1", "batch-32")]
-        start = "random" if e["from_scratch"] == "True" else "MiniLM"
-        rows.append(
-            [shape, start, f"{e['layers_bytes'] / 1e6:.1f}", *times, percent(e["mean_accuracy"]), *map(percent, e["accuracy"].values())]
-        )
-    tasks = list(next(iter(shapes.values()))["accuracy"])
-    header = ["layers × hidden", "start", "MB of layers, int8", "µs, batch 1", "µs, batch 32", "mean accuracy", *tasks]
-    lines = [
-        "# Depth and width",
-        "",
-        f"Every shape was trained for {result['steps']:,} steps of three batches of {result['tokens']:,} tokens (padding included), seed",
-        f"{result['seed']}. Accuracy: task heads of the base in float32, before any specialist, on the training's dev sample; time: int8",
-        "engine, one thread, processor time, strings of all tasks, the shapes in turns. Written by `python -m benchmarks.depth --render`.",
-        "",
-        "![errors against time](depth.png)",
-        "",
-        *table(header, rows),
-    ]
-    (DOCS / "depth.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, score, time, write."""
     p = argparse.ArgumentParser(
@@ -171,13 +116,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--dev-rows", type=int, default=3000, help="dev rows a task")
     p.add_argument("--out", type=Path, default=RESULTS)
     p.add_argument("--train-only", dest="measure", action="store_false", help="train the shapes; time them later, on a quiet machine")
-    p.add_argument("--render", action="store_true")
     args = p.parse_args(argv)
-    if args.render:
-        render()
-        return 0
     if None in (args.data, args.tokenizer, args.work):
-        p.error("give --data, --tokenizer and --work, or --render")
+        p.error("give --data, --tokenizer and --work")
     checkpoints = {shape: train(shape, args) for shape in args.shapes}
     if not args.measure:
         return 0

@@ -1,7 +1,6 @@
 """What the vectors mean: nearest names, k-nearest-neighbour accuracy, clusters and a map of host names, beside MiniLM's vectors.
 
-    python -m benchmarks.embeddings --data DATA --work WORK      # measure the shipped bundle, then write docs/embeddings.md
-    python -m benchmarks.embeddings --render                     # only the document and its picture
+    python -m benchmarks.embeddings --data DATA --work WORK      # measure the shipped bundle
 
 Three views of a host name: ``encode`` without a task, ``encode`` with task hostname-category, and stock all-MiniLM-L6-v2 (mean
 pooling), whose vectors WORK keeps. Index: a seeded sample of hostname-category train; questions: all of its dev. Writes
@@ -20,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks import embeddings_report, result_file
+from benchmarks import result_file
 from edge_demist import EdgeDemist
 from tools.synth import well_known
 from tools.train.calibration import interval
@@ -174,13 +173,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--bundle", type=Path, help="bundle (default: the shipped one)")
     p.add_argument("--index", type=int, default=60_000, help="rows of train in the index")
     p.add_argument("--out", type=Path, default=RESULTS)
-    p.add_argument("--render", action="store_true", help="only write docs/embeddings.md and its picture")
     args = p.parse_args(argv)
-    if not args.render:
-        if args.data is None or args.work is None:
-            p.error("give --data DIR and --work DIR, or --render")
-        measure(args)
-    embeddings_report.main()
+    if args.data is None or args.work is None:
+        p.error("give --data DIR and --work DIR")
+    measure(args)
     return 0
 
 

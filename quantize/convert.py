@@ -1,4 +1,4 @@
-"""Float checkpoint → int8 bundle, exactly as docs/architecture.md describes it.
+"""Float checkpoint → int8 bundle, exactly as docs/explanation/architecture.md describes it.
 
 Needs numpy, onnx and, for our own tokenizer, sentencepiece; neither torch nor transformers. All inputs are read and
 checked before anything is written. What int8 costs is measured elsewhere (``verify``).

@@ -1,6 +1,6 @@
 """Builds ``encoder.onnx``: the encoder of a bundle as a graph without weights.
 
-The graph computes what docs/architecture.md says, as far as ONNX operators allow: one symmetric int8 scale a token
+The graph computes what docs/explanation/architecture.md says, as far as ONNX operators allow: one symmetric int8 scale a token
 (``QuantizeLinear`` along axis 0 of the packed [T, K] activations, stored as uint8 around 128, because ONNX Runtime's
 integer products are fast for unsigned by signed only), integer products, float32 for the rest, GELU in
 its erf form. Its initializers are named like the bundle's tensors, but linear weights are plain [K, N]; they are

@@ -7,7 +7,7 @@
     python benchmarks/quantization/__main__.py --render
 
 Each part writes ``benchmarks/results/quantization-<part>.json`` with the machine's facts; ``--render`` fills the tables of
-docs/quantization.md and draws its plots from these files alone. Needs the extra ``quantize``.
+docs/explanation/quantization.md and draws its plots from these files alone. Needs the extra ``quantize``.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from quantize.ngrams import read_ngrams  # noqa: E402
 from quantize.recipe import LabelledTexts  # noqa: E402
 
 RESULTS = ROOT / "benchmarks/results"
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs" / "explanation"
 HOSTNAMES = 1000
 SPEED_ROUNDS = 60
 
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--compare-limit", type=int, default=300, help="labelled strings a task for the comparison of methods")
     parser.add_argument("--artefacts", action="store_true", help="ONNX Runtime's and optimum's quantizers on the exported model")
     parser.add_argument("--speed", action="store_true", help="interleaved timing; only on a quiet machine")
-    parser.add_argument("--render", action="store_true", help="fill docs/quantization.md from the result files")
+    parser.add_argument("--render", action="store_true", help="fill docs/explanation/quantization.md from the result files")
     args = parser.parse_args()
     if args.minilm:
         save("minilm", minilm(args.minilm, hostnames(args.hostnames)))
@@ -278,80 +278,10 @@ def timed(calls: Mapping[str, Callable[[Rows], object]], groups: Sequence[Rows])
 
 
 def render() -> None:
-    """Replace what stands between the markers of docs/quantization.md by tables of the result files; draw its plots."""
-    page = DOCS / "quantization.md"
-    text = page.read_text(encoding="utf-8")
-    for part, table in (("minilm", minilm_table), ("methods", methods_text), ("artefacts", artefacts_table), ("speed", speed_table)):
-        path = RESULTS / f"quantization-{part}.json"
-        if path.is_file():
-            start, end = f"<!-- {part} -->\n", f"<!-- /{part} -->"
-            head, rest = text.split(start)
-            text = head + start + "\n".join(table(json.loads(path.read_text()))) + "\n" + end + rest.split(end)[1]
-    page.write_text(text, encoding="utf-8")
-    path = RESULTS / "quantization-methods.json"
-    if path.is_file():
-        with tempfile.TemporaryDirectory() as folder:
-            for name in report.draw(json.loads(path.read_text()), Path(folder)):
-                shutil.copy(Path(folder) / name, DOCS / f"quantization-{name}")
-
-
-def minilm_table(result: Mapping[str, object]) -> list[str]:
-    """Return the table of MiniLM's bundle."""
-    found = result["engines"]
-    assert isinstance(found, dict)
-    lines = [
-        f"Float file {result['float_megabytes']:.1f} MB, bundle {result['bundle_megabytes']:.1f} MB; {result['pairs']} sentence pairs, "
-        f"Spearman of the float model {result['spearman_float']:.4f}.",
-        "",
-        "| engine | strings | cosine mean | cosine min | Spearman | ratio to float |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, one in found.items():
-        cosine = one["cosine"]
-        cells = [f"{value:.4f}" for value in (cosine["mean"], cosine["minimum"], one["spearman"], one["spearman_ratio"])]
-        lines.append(f"| {name} | {cosine['count']} | {' | '.join(cells)} |")
-    return lines
-
-
-def methods_text(result: Mapping[str, object]) -> list[str]:
-    """Return the tables of methods, of tasks and of sensitivity."""
-    tasks, records, costs = result["tasks"], result["methods"], result["sensitivity"]
-    assert isinstance(tasks, list) and isinstance(records, list) and isinstance(costs, dict)
-    sizes = f"Float file {result['float_megabytes']:.1f} MB, bundle {result['megabytes']:.1f} MB."
-    lines = [f"{sizes} Cosine over {result['strings']} strings of all tasks' dev sets.", ""]
-    lines += report.methods_table(records)
-    lines[1] = f"Drops and changed labels over up to {result['compare_limit']} dev strings a task, against the float checkpoint.\n"
-    lines += [f"The bundle itself, run by its engine, on up to {result['limit']} dev strings a task:", ""]
-    lines += report.tasks_table(tasks)
-    return [*lines, *report.sensitivity_table(costs)]
-
-
-def artefacts_table(result: Mapping[str, object]) -> list[str]:
-    """Return the table of standard artefacts."""
-    found = result["artefacts"]
-    assert isinstance(found, dict)
-    lines = ["| file, run by plain onnxruntime | MB | cosine mean | cosine min |", "|---|---|---|---|"]
-    for name, one in found.items():
-        lines.append(f"| {name} | {one['megabytes']:.1f} | {one['cosine']['mean']:.4f} | {one['cosine']['minimum']:.4f} |")
-    return lines
-
-
-def speed_table(result: Mapping[str, object]) -> list[str]:
-    """Return the table of times."""
-    batches, machine_ = result["batches"], result["machine"]
-    assert isinstance(batches, dict) and isinstance(machine_, dict)
-    lines = [
-        f"{machine_['cpu']['model']}, one thread; {result['tasks']} specialists; host names of {result['mean_tokens']:.1f} tokens; "
-        f"CPU µs a string, median (quartiles); load average {result['load_average']:.1f} of {machine_['cpu']['processors']} processors.",
-        "",
-        "| | batch 1 | batch 32 |",
-        "|---|---|---|",
-    ]
-    for name in batches["1"]:
-        times = [batches[size][name] for size in ("1", "32")]
-        cells = [f"{one['p50']:.0f} ({one['p25']:.0f}–{one['p75']:.0f})" for one in times]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return lines
+    """Draw the plots of docs/explanation/quantization.md; ``benchmarks.documents`` fills its tables."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in report.draw(json.loads((RESULTS / "quantization-methods.json").read_text()), Path(folder)):
+            shutil.copy(Path(folder) / name, DOCS / f"quantization-{name}")
 
 
 if __name__ == "__main__":

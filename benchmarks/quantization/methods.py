@@ -120,7 +120,7 @@ class FourBit(_Rule):
 
 
 def round_per_token(x: Float) -> Float:
-    """Return x rounded to symmetric int8 with one scale a row, as docs/architecture.md defines it, back in float32."""
+    """Return x rounded to symmetric int8 with one scale a row, as docs/explanation/architecture.md defines it, back in float32."""
     largest = np.maximum(np.abs(x).max(axis=1, keepdims=True), MIN_ACTIVATION)
     rounded: Float = np.rint(x * (np.float32(LIMIT) / largest)) * (largest * np.float32(1 / LIMIT))
     return rounded

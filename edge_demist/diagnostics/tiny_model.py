@@ -42,7 +42,7 @@ def _floats(seed: int, shape: tuple[int, ...], step: float, offset: float = 0.0)
 
 
 def tensors() -> dict[str, Tensor]:
-    """``weights.safetensors`` as docs/architecture.md lays it out."""
+    """``weights.safetensors`` as docs/explanation/architecture.md lays it out."""
     found: dict[str, Tensor] = {
         "embeddings.word.weight": _int8(1, VOCAB, HIDDEN),
         "embeddings.word.scale": _floats(2, (VOCAB,), 2.0**-18, 2.0**-6),

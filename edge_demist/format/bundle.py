@@ -195,7 +195,7 @@ def _compare_hash(folder: str, name: str, entry: FileEntry) -> None:
 
 
 def weight_shapes(arch: Architecture, ngrams: NgramConfig | None) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
-    """Expected dtype and shape of every tensor of ``weights.safetensors`` (see docs/architecture.md)."""
+    """Expected dtype and shape of every tensor of ``weights.safetensors`` (see docs/explanation/architecture.md)."""
     h, f, vocab = arch.hidden_size, arch.intermediate_size, -(-arch.vocab_size // 16) * 16
     shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
         "embeddings.word.weight": (np.int8, (vocab, h)),

@@ -1,4 +1,4 @@
-"""Hashed character n-gram features of text bytes (definition in docs/architecture.md)."""
+"""Hashed character n-gram features of text bytes (definition in docs/explanation/architecture.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hashed n-grams against the definition in docs/architecture.md, written out in Python."""
+"""Hashed n-grams against the definition in docs/explanation/architecture.md, written out in Python."""
 
 from __future__ import annotations
 

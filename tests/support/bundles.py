@@ -1,6 +1,6 @@
 """Random-weight bundles in memory, and the encoder's forward pass in plain numpy: an oracle that shares no code.
 
-``random_bundle`` makes the tensors of docs/architecture.md from a seed; ``reference_encode`` computes, in float64 but
+``random_bundle`` makes the tensors of docs/explanation/architecture.md from a seed; ``reference_encode`` computes, in float64 but
 with the same int8 activations, what engines must give to within rounding.
 """
 

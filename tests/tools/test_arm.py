@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 
-from benchmarks import targets
 from tools.arm import boards, count, estimate
 from tools.synth.samples import hosts, mixed
 
@@ -106,61 +103,3 @@ def test_mixed_strings_are_distinct_and_mostly_host_names():
     assert len(set(strings)) == 1000
     assert strings == mixed(1000)
     assert strings[:900] == hosts(900)
-
-
-# ---- targets ----------------------------------------------------------------------------------------------
-
-
-def case(**medians):
-    return {name: {"slices_us_per_string": values} for name, values in medians.items()}
-
-
-def test_ratio_is_the_median_of_the_rounds():
-    assert targets.ratio(case(ours=[1.0, 2.0, 1.0], theirs=[2.0, 2.0, 3.0]), "ours", "theirs") == 2.0
-    assert targets.ratio(case(ours=[1.0]), "ours", "theirs") is None
-
-
-@pytest.mark.parametrize(
-    ("measured", "smaller", "verdict"),
-    [
-        (2.0, False, "aim"),
-        (1.6, False, "floor"),
-        (1.4, False, "**below the floor**"),
-        (None, False, "not measured"),
-        (1.4, True, "aim"),
-        (1.6, True, "floor"),
-    ],
-)
-def test_verdicts(measured, smaller, verdict):
-    floor, aim = (2.0, 1.5) if smaller else (1.5, 2.0)
-    assert targets.Target("x", floor, aim, measured, "file", smaller).verdict == verdict
-
-
-def test_the_best_peer_counts():
-    rounds = {
-        "native": [1.0],
-        "native-avx512vnni": [1.0],
-        "native-avx2": [1.0],
-        "ort-best": [1.5],
-        "engine-onnxruntime": [1.3],
-        "ort-stock": [9.0],
-    }
-    result = {"model": {"name": "m", "tasks": []}, "ids": {"batch-1": case(**rounds), "batch-32": case(**rounds)}}
-    found = {t.what: t for t in targets.targets({"m": result}, {})}
-    assert found["m: AVX-512 VNNI, batch 32, against ONNX Runtime's best graph"].measured == pytest.approx(1.3)
-    assert found["m: batch 1 against CTranslate2 int8"].measured is None
-    board = {"title": "B", "rows": {"native": {"instructions": 6.0}, "best": {"instructions": 10.0}, "stock": {"instructions": 12.0}}}
-    arm = {"m": {"boards": {"pi4": board, "pi5": copy.deepcopy(board)}}}
-    assert [t.measured for t in targets.targets({}, arm)] == [0.6, 0.6]
-    assert [t.verdict for t in targets.targets({}, arm)] == ["aim", "floor"]
-
-
-# ---- rendering --------------------------------------------------------------------------------------------
-
-
-def test_document_is_a_view_of_the_files():
-    from benchmarks import render
-
-    if not render.read("speed"):
-        pytest.skip("no result file yet")
-    assert render.DOCUMENT.read_text(encoding="utf-8") == render.document()

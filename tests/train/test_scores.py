@@ -6,13 +6,11 @@ import json
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("scipy")
 pytest.importorskip("sklearn")
-from benchmarks import accuracy_report, embeddings, result_file, scores  # noqa: E402
-from benchmarks.accuracy_charts import Point, panels  # noqa: E402
+from benchmarks import embeddings, result_file, scores  # noqa: E402
 from benchmarks.baselines import classifiers  # noqa: E402
 from tools.train.data import TASKS  # noqa: E402
 
@@ -147,46 +145,6 @@ def test_result_files_are_replaced_whole(tmp_path):
     with pytest.raises(TypeError):
         result_file.write(target, {"c": object()})
     assert result_file.read(target) == {"a": [2], "b": 1}
-
-
-def test_document_is_what_the_result_files_say(tmp_path, monkeypatch):
-    drawn = {}
-    records = ROOT / "docs" / "training-records"
-    (tmp_path / "training-records").symlink_to(records)
-    monkeypatch.setattr(accuracy_report, "DOCS", tmp_path)
-    monkeypatch.setattr(accuracy_report, "panels", lambda points, label, path: drawn.update({path.name: points}))
-    accuracy_report.main()
-    expected = (ROOT / "docs" / "accuracy.md").read_text()
-    assert (tmp_path / "accuracy.md").read_text() == expected, "run python -m benchmarks.accuracy --render"
-    assert set(drawn) == {"accuracy.png", "accuracy-time.png"}
-    published = [p for p in drawn["accuracy.png"]["hostname-threat"] if p.hollow]
-    assert [p.error for p in published] == [pytest.approx(11.44)]
-
-
-def test_panels_draw(tmp_path):
-    pytest.importorskip("matplotlib")
-    points = {t: [Point("fastText", 1e6, 5.0, 4.0, 6.0), Point("edge-demist int8", 1e7, 3.0, 2.0, 4.0, hollow=True)] for t in "abcd"}
-    panels(points, "parameters", tmp_path / "chart.png")
-    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_depth_renders(tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib")
-    from benchmarks import depth
-
-    shape = {
-        "layers_bytes": 1_769_472, "microseconds": {"batch-1": 600.0, "batch-32": 180.0}, "accuracy": {"dga": 0.9, "cmdline": 0.8},
-        "mean_accuracy": 0.85, "steps": 2, "training_seconds": 22, "from_scratch": "False",
-    }  # fmt: skip
-    scratch = {**shape, "from_scratch": "True", "mean_accuracy": 0.75}
-    shapes = {"1x384": shape, "1x384-scratch": scratch}
-    result_file.write(tmp_path / "depth.json", {"steps": 2, "tokens": 256, "seed": 1, "shapes": shapes})
-    monkeypatch.setattr(depth, "RESULTS", tmp_path / "depth.json")
-    monkeypatch.setattr(depth, "DOCS", tmp_path)
-    depth.render()
-    text = (tmp_path / "depth.md").read_text()
-    assert "| 1x384 | MiniLM | 1.8 | 600 | 180 | 85.00 | 80.00 | 90.00 |" in text
-    assert "| 1x384-scratch | random | 1.8 | 600 | 180 | 75.00 |" in text
 
 
 def test_peers_read_what_ours_leave_out():

@@ -293,7 +293,7 @@ def test_defaults_are_those_of_the_shipped_specialists(task):
     """The record of a specialist holds what it was trained with; without options the same command does it again."""
     from tools.train import specialist
 
-    record = json.loads((ROOT / "docs" / "training-records" / f"{task}.json").read_text())
+    record = json.loads((ROOT / "docs" / "history" / "training-records" / f"{task}.json").read_text())
     command = record.get("trained", record)["command"]
     args = specialist.parse(["--data", "d", "--checkpoint", "c", "--task", task, "--out", "o"])
     assert {k: command[k] for k in ("epochs", "layers", "energy", "rank", "lr", "seed")} == {

@@ -26,7 +26,7 @@ Floats = NDArray[np.float32]
 
 
 def fake_quantize(weight: Tensor, dim: int) -> Tensor:
-    """Round to symmetric int8 with one scale along ``dim`` and back (docs/architecture.md)."""
+    """Round to symmetric int8 with one scale along ``dim`` and back (docs/explanation/architecture.md)."""
     scale = weight.abs().amax(dim=dim, keepdim=True).clamp_min(1e-12) / 127
     return torch.round(weight / scale).clamp(-127, 127) * scale
 

@@ -1,4 +1,4 @@
-"""Hashed character n-grams for training: the definition of docs/architecture.md, in Numba over packed bytes."""
+"""Hashed character n-grams for training: the definition of docs/explanation/architecture.md, in Numba over packed bytes."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ SETTINGS = {
     "cmdline": Settings(epochs=2),
     "filename": Settings(epochs=4, layers=3),
 }
-"""Of the shipped specialists (docs/decisions.md)."""
+"""Of the shipped specialists (docs/decisions/)."""
 
 
 class Cached:

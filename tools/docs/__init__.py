@@ -1,0 +1,1 @@
+"""Keeps the documents true: runs their commands, writes what they print."""
