@@ -86,7 +86,7 @@ class Rule:
                 score = scores[best]
             score = min(score / inside, 1.0) if alarm else score
         label = specialist.labels[best]
-        says_much = alarm is None or best in specialist.positive  # ordinary strings of odd spelling stay ordinary
+        says_much = not inside or alarm is None or best in specialist.positive  # ordinary strings of odd spelling stay ordinary
         if (inside < LEAST_IN_DISTRIBUTION and says_much and not alarm) or (self._floor is not None and score < self._floor):
             label = UNKNOWN
         return Prediction(
