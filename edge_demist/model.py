@@ -29,6 +29,7 @@ from edge_demist.format.specialist import Specialist, load_specialist
 from edge_demist.native.library import Kernels
 from edge_demist.normalizers import NORMALIZERS, from_bytes, truncate_utf8
 from edge_demist.predictions import UNKNOWN, Prediction, Rule
+from edge_demist.text import windows
 from edge_demist.text.ngrams import Ngrams
 from edge_demist.text.tokenizer import Tokenizer
 
@@ -52,6 +53,18 @@ class _Item(NamedTuple):
 
     raw: bytes
     task: str | None
+
+
+class _Judged(NamedTuple):
+    """P(label) of a piece of work, whether it was truncated, and the window that they are of (None: the whole)."""
+
+    scores: Sequence[float]
+    truncated: bool
+    window: windows.Window | None = None
+
+    def prediction(self, rule: Rule, text: Text, top_k: int) -> Prediction:
+        """The answer about ``text`` under a rule."""
+        return rule.answer(_shown(text), self.scores, truncated=self.truncated, top_k=top_k, window=self.window)
 
 
 class EdgeDemist:
@@ -259,14 +272,16 @@ class EdgeDemist:
             return Prediction(_shown(text), specialist.task, "", 0.0, error=reason or EMPTY)
         tools = self._short(raw)
         if tools is None:
-            scores, truncated = self._scores([_Item(raw, specialist.task)], {specialist.task: rule})
-            return rule.answer(_shown(text), scores[0], truncated=truncated[0], top_k=top_k)
+            return self._judged([_Item(raw, specialist.task)], {specialist.task: rule})[0].prediction(rule, text, top_k)
         engine, tokenizer = tools
         cap = specialist.max_tokens
         ngrams = self._ngrams_of(specialist)
         row, tokens = engine.classify_text(tokenizer, ngrams, self._heads.table(specialist), raw, cap, specialist.adapter)
         over = tokens == cap and len(tokenizer.encode(raw, cap + 1, add_special_tokens=True)) > cap
-        return rule.answer(_shown(text), row, truncated=over, top_k=top_k)
+        found = _Judged(row, over)
+        if specialist.kind == "alarm" and windows.is_long(raw, specialist.normalizer, overflow=over):
+            found = self._through_windows([_Item(raw, specialist.task)], [found], {specialist.task: rule})[0]
+        return found.prediction(rule, text, top_k)
 
     def _classify_chunk(self, texts: Sequence[Text], names: list[str], rules: Mapping[str, Rule], top_k: int) -> list[Prediction]:
         """Predictions for at most ``CHUNK`` texts."""
@@ -278,7 +293,7 @@ class EdgeDemist:
             else:
                 asked.append((text, name, rules[name].specialist.normalizer))
         items, where = self._distinct(asked, 0)
-        scores, truncated = self._scores(items, rules)
+        judged = self._judged(items, rules)
         answers: list[Prediction] = []
         place = iter(where)
         for i, (text, name) in enumerate(zip(texts, names, strict=True)):
@@ -290,8 +305,53 @@ class EdgeDemist:
             if not items[k].raw:
                 answers.append(Prediction(shown, name, "", 0.0, error=EMPTY))
                 continue
-            answers.append(rules[name].answer(shown, scores[k], truncated=bool(truncated[k]), top_k=top_k))
+            answers.append(judged[k].prediction(rules[name], shown, top_k))
         return answers
+
+    def _judged(self, items: Sequence[_Item], rules: Mapping[str, Rule]) -> list[_Judged]:
+        """Scores of every item; of alarm specialists, of long items through windows."""
+        scores, truncated = self._scores(items, rules)
+        found = [_Judged(row, over) for row, over in zip(scores, truncated, strict=True)]
+        specialists = {name: rule.specialist for name, rule in rules.items() if rule.specialist.kind == "alarm"}
+        long = [
+            k
+            for k, item in enumerate(items)
+            if (one := specialists.get(str(item.task))) and windows.is_long(item.raw, one.normalizer, overflow=truncated[k])
+        ]
+        for k, better in zip(long, self._through_windows([items[k] for k in long], [found[k] for k in long], rules), strict=True):
+            found[k] = better
+        return found
+
+    def _through_windows(self, items: Sequence[_Item], whole: Sequence[_Judged], rules: Mapping[str, Rule]) -> list[_Judged]:
+        """The worst answer about each item: about the whole, or about one of its windows.  At most some ``CHUNK`` windows at a time."""
+        result: list[_Judged] = []
+        begin = 0
+        while begin < len(items):
+            parts: dict[_Item, int] = {}
+            spans: list[list[windows.Window]] = []
+            while begin + len(spans) < len(items) and len(parts) < CHUNK:
+                item = items[begin + len(spans)]
+                spans.append(self._windows_of(item, rules[str(item.task)].specialist))
+                for window in spans[-1]:
+                    parts.setdefault(_Item(window.raw, item.task), len(parts))
+            scores, truncated = self._scores(list(parts), rules)
+            for item, first, cut_up in zip(items[begin : begin + len(spans)], whole[begin:], spans, strict=False):
+                numbers = [parts[_Item(window.raw, item.task)] for window in cut_up]
+                rows = [first.scores, *(scores[n] for n in numbers)]
+                worst = windows.worst([rules[str(item.task)].specialist.alarm_score(row) / (sum(row) or 1.0) for row in rows])
+                over = len(item.raw) > windows.MOST_BYTES or any(truncated[n] for n in numbers)
+                result.append(_Judged(rows[worst], over, cut_up[worst - 1] if worst else None))
+            begin += len(spans)
+        return result
+
+    def _windows_of(self, item: _Item, specialist: Specialist) -> list[windows.Window]:
+        """Windows over an item, each of at most the specialist's tokens."""
+        cap = specialist.max_tokens
+
+        def fits(raw: bytes) -> bool:
+            return len(raw) < cap or len(self._tokenizer.encode(raw, cap + 1, add_special_tokens=True)) <= cap
+
+        return windows.expand(item.raw, specialist.normalizer, fits)
 
     def _scores(self, items: Sequence[_Item], rules: Mapping[str, Rule]) -> tuple[list[list[float]], list[bool]]:
         """P(label) of every item, and whether it was truncated."""

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from edge_demist import decoding
+
 _SCHEME = re.compile(r"^https?://", re.IGNORECASE)
 _HOST_END = re.compile(r"[/?#]")
 _MACHINES = "api|cdn|static|assets|img|images|ns|mx|smtp|imap|pop|autodiscover|autoconfig"
@@ -100,8 +102,108 @@ def address(text: str) -> str:
     return full[:end] if end > 0 and full[end] == "/" and not _HOST_END.search(full, 0, end) else full
 
 
+_USER_PART = re.compile(r"^[^/?#@]{0,255}@")
+_DEFAULT_PORT = re.compile(r":(?:80|443)$")
+
+
+def page(text: str) -> str:
+    """:func:`address` as it is understood: without user part and default port, path decoded, numbers for addresses with dots."""
+    bare = _USER_PART.sub("", _SCHEME.sub("", text.strip(), count=1), count=1)
+    full = decoding.percent(address(decoding.dotted_addresses("//" + bare).removeprefix("//")))
+    end = _HOST_END.search(full)
+    cut = end.start() if end else len(full)
+    return decoding.short_repeats(decoding.one_blank(_DEFAULT_PORT.sub("", full[:cut]).lower() + full[cut:]))
+
+
+_SQL_COMMENT = re.compile(r"/\*!?\d{0,6}|\*/")
+_EMPTY_QUOTES = re.compile(r"(?<=[a-z])(?:''|\"\"|\$[@*]|``)(?=[a-z])")
+_FIELD_SEPARATOR = re.compile(r"\$(?:\{ifs[^}]{0,12}\}|ifs(?:\$\d)?)(?![a-z0-9_])", re.IGNORECASE)
+_SELF_SEGMENTS = re.compile(r"(?<=/)(?:\./)+")
+ROUNDS = 3
+"""How often a request is decoded: servers and applications behind them decode twice at most; one more costs little."""
+
+
+def request(text: str) -> str:
+    """Request targets and argument values as an application reads them: decoded, in lower case, blanks and comments as one blank.
+
+    Undoes, up to ``ROUNDS`` times, percent-encoding (``%u``, overlong and full-width forms included), HTML and script escapes and
+    base64 of whole words; then SQL comments, ``$IFS``, quotes inside words, ``/./``, numbers for addresses and long repeats.
+    """
+    form = plain = text
+    for _ in range(ROUNDS):
+        form = decoding.percent(plain)
+        form = decoding.base64_words(decoding.script_escapes(decoding.entities(form)))
+        if form == plain:
+            break
+        plain = form
+    start = max(plain.find("?"), plain.find("="))
+    if start >= 0 and "+" in plain:
+        plain = plain[:start] + plain[start:].replace("+", " ")
+    plain = decoding.dotted_addresses(decoding.plain_width(plain)).lower()
+    plain = _FIELD_SEPARATOR.sub(" ", _SQL_COMMENT.sub(" ", plain)) if "$" in plain or "*" in plain else plain
+    plain = _SELF_SEGMENTS.sub("", _EMPTY_QUOTES.sub("", plain))
+    return decoding.short_repeats(decoding.one_blank(plain))
+
+
+_CARETS = re.compile(r"(?<!\[)\^(?=[\^\w\"/\\.:-])")
+_TICKS = re.compile(r"(?<=[\w.-])`(?=[\w.-])")
+_QUOTED_PART = re.compile(r"(?<=\w)([\"'])(\w{0,12})\1(?=\w)")
+_JOINED = re.compile(r"(?<=\w)([\"'])\s{0,4}\+\s{0,4}\1(?=[\w.:/-])")
+_VARIABLES = {"%comspec%": "cmd.exe", "%systemroot%": r"c:\windows", "%windir%": r"c:\windows"}
+_VARIABLE = re.compile("|".join(_VARIABLES))
+
+
+def command(text: str) -> str:
+    """Command lines as the shell runs them: in lower case, one blank between words, nothing inside words that shells drop.
+
+    Undoes carets, backticks and quotes inside words, joined strings, ``$IFS``, script escapes, base64 of whole words
+    (``-EncodedCommand`` among them), numbers for addresses, and the variables that name the system's folder and shell.
+    """
+    plain = decoding.plain_width(text)
+    plain = _CARETS.sub("", plain) if "^" in plain else plain
+    for _ in range(2):
+        form = decoding.base64_words(decoding.script_escapes(plain))
+        if form == plain:
+            break
+        plain = form
+    plain = decoding.dotted_addresses(plain).lower()
+    if "$" in plain:
+        plain = _FIELD_SEPARATOR.sub(" ", plain)
+    plain = _TICKS.sub("", plain) if "`" in plain else plain
+    plain = _EMPTY_QUOTES.sub("", _QUOTED_PART.sub(r"\2", _JOINED.sub("", plain)))
+    if "%" in plain:
+        plain = _VARIABLE.sub(lambda m: _VARIABLES[m[0]], plain)
+    return decoding.short_repeats(decoding.one_blank(plain))
+
+
+_NO_HOST = re.compile(r"[\x00-\x20\x7f\"'()<>\[\]{}\\|;,=&?%@!$^`]")
+_NO_QUERY = re.compile(r"[ \"'()<>\[\]{}|;,?%@!$^`]")
+_NO_ADDRESS = re.compile(r"^\s*(?:https?://)?[^/?#@\s\"'<>(){},;|^`]{0,300}[\s\"'<>(){},;|^`]+[^\s]", re.IGNORECASE)
+REFUSED: Mapping[str, re.Pattern[str]] = MappingProxyType(
+    {
+        **dict.fromkeys(("site", "owner", "registrant"), _NO_HOST),
+        "hostname": _NO_QUERY,
+        **dict.fromkeys(("url", "address", "page"), _NO_ADDRESS),
+    }
+)
+"""By normalizer, what a text of its kind cannot hold: a host that can be registered, a name that is asked for, the host of an address.
+
+Names that are asked for may hold bytes and escapes, as tunnels send them.
+"""
+
 NORMALIZERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
-    {"identity": identity, "hostname": hostname, "site": site, "owner": owner, "registrant": registrant, "url": url, "address": address}
+    {
+        "identity": identity,
+        "hostname": hostname,
+        "site": site,
+        "owner": owner,
+        "registrant": registrant,
+        "url": url,
+        "address": address,
+        "page": page,
+        "request": request,
+        "command": command,
+    }
 )
 
 

@@ -1,4 +1,8 @@
-"""What an answer is, and how probabilities become one under the caller's thresholds."""
+"""What an answer is, and how probabilities become one under the caller's thresholds.
+
+The out-of-distribution (OOD) detector lowers the confidence of a label, or leaves ``unknown``; it never lowers an alarm.  Heads give
+P(label) · P(in distribution), so that P(in distribution) is their sum and P(label) what is left after division by it.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,19 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from edge_demist.errors import InputError
+from edge_demist.errors import BundleError, InputError
 from edge_demist.format.specialist import Specialist
+from edge_demist.normalizers import REFUSED
+from edge_demist.text.windows import Window
 
 UNKNOWN = "unknown"
-"""Label of an answer held back by ``min_accuracy``."""
+"""Label of an answer held back, by ``min_accuracy`` or because the string is not of the specialist's kind."""
+DEFAULT_FPR = 0.001
+"""False-positive rate whose threshold decides ``alarm`` where the caller names none."""
+LEAST_ALARM = 0.5
+"""Threshold of a specialist that has none for ``DEFAULT_FPR``."""
+LEAST_IN_DISTRIBUTION = 0.1
+"""Below this P(in distribution) a label says nothing."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,11 +33,15 @@ class Prediction:
         text: the text as given (bytes are decoded with ``surrogateescape``).
         task: the specialist asked.
         label: the most probable label; ``unknown`` when held back; empty when ``error`` is set.
-        score: calibrated probability of the most probable label, 0 to 1.
-        alarm_score: probability that the answer is one of the task's positive labels; 0 for categories.
+        score: calibrated probability of the most probable label, 0 to 1; that the string is of the specialist's kind counts in,
+            unless ``alarm`` is set.
+        alarm_score: probability that the answer is one of the task's positive labels, whatever the string's kind; 0 for categories.
         scores: the ``top_k`` most probable labels and their probabilities, best first; None for ``top_k=1``.
         truncated: only the beginning of the text was read (limits in the bundle's manifest and the specialist).
         error: what was wrong with this text; None for an answer.
+        alarm: whether ``alarm_score`` reaches ``threshold``; None for categories.
+        threshold: alarm score of the false-positive rate asked for (``DEFAULT_FPR``); None for categories.
+        window: the part of a long text that the answer is about, in bytes of the normalized text; None for the whole.
     """
 
     text: str
@@ -36,6 +52,9 @@ class Prediction:
     scores: Mapping[str, float] | None = None
     truncated: bool = False
     error: str | None = None
+    alarm: bool | None = None
+    threshold: float | None = None
+    window: Window | None = None
 
 
 class Rule:
@@ -44,28 +63,53 @@ class Rule:
     def __init__(self, specialist: Specialist, min_accuracy: float | None, fpr: float | None) -> None:
         self.specialist = specialist
         self._floor = specialist.threshold("accuracy", min_accuracy) if min_accuracy is not None else None
-        self._alarm = specialist.threshold("fpr", fpr) if fpr is not None and specialist.kind == "alarm" else None
         if fpr is not None and specialist.kind != "alarm":
             raise InputError(f"fpr applies to alarm tasks; {specialist.task!r} is a category task (use min_accuracy)")
+        self._strict = fpr is not None
+        self._threshold = _alarm_threshold(specialist, fpr) if specialist.kind == "alarm" else None
+        self._refused = REFUSED.get(specialist.normalizer)
 
-    def answer(self, text: str, scores: Sequence[float], *, truncated: bool, top_k: int) -> Prediction:
-        """The prediction for P(label) ``scores``."""
-        specialist = self.specialist
-        alarm, best = 0.0, scores.index(max(scores))
-        if specialist.kind == "alarm":
-            positive, alarm = specialist.positive, specialist.alarm_score(scores)
-            if self._alarm is not None and (best in positive) != (alarm >= self._alarm):
-                allowed = [i for i in range(len(scores)) if (i in positive) == (alarm >= self._alarm)]
-                best = max(allowed, key=scores.__getitem__, default=best)
+    def answer(self, text: str, scores: Sequence[float], *, truncated: bool, top_k: int, window: Window | None = None) -> Prediction:
+        """The prediction for P(label) · P(in distribution) ``scores``."""
+        specialist, threshold = self.specialist, self._threshold
+        if self._refused is not None and self._refused.search(text):
+            scores = [0.0] * len(scores)
+        inside, alarm, alarm_score = sum(scores), None, 0.0
+        best = scores.index(max(scores))
         score = scores[best]
+        if threshold is not None:
+            alarm_score = specialist.alarm_score(scores) / inside if inside else 0.0
+            alarm = alarm_score >= threshold
+            if (alarm or self._strict) and (best in specialist.positive) != alarm:
+                allowed = [i for i in range(len(scores)) if (i in specialist.positive) == alarm]
+                best = max(allowed, key=scores.__getitem__, default=best)
+                score = scores[best]
+            score = min(score / inside, 1.0) if alarm else score
         label = specialist.labels[best]
-        if self._floor is not None and score < self._floor:
+        says_much = not inside or alarm is None or best in specialist.positive  # ordinary strings of odd spelling stay ordinary
+        if (inside < LEAST_IN_DISTRIBUTION and says_much and not alarm) or (self._floor is not None and score < self._floor):
             label = UNKNOWN
-        ranked = None
-        if top_k != 1:
-            order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[: top_k or None]
-            ranked = MappingProxyType({specialist.labels[j]: scores[j] for j in order})
-        return Prediction(text, specialist.task, label, score, alarm, ranked, truncated)
+        return Prediction(
+            text, specialist.task, label, score, min(alarm_score, 1.0), self._ranked(scores, top_k), truncated,
+            alarm=alarm, threshold=threshold, window=window,
+        )  # fmt: skip
+
+    def _ranked(self, scores: Sequence[float], top_k: int) -> Mapping[str, float] | None:
+        """The ``top_k`` best labels; None for one."""
+        if top_k == 1:
+            return None
+        order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[: top_k or None]
+        return MappingProxyType({self.specialist.labels[j]: scores[j] for j in order})
 
 
-__all__ = ["UNKNOWN", "Prediction", "Rule"]
+def _alarm_threshold(specialist: Specialist, fpr: float | None) -> float:
+    """Alarm score for a false-positive rate; of ``DEFAULT_FPR``, where the specialist has it, for None."""
+    try:
+        return specialist.threshold("fpr", DEFAULT_FPR if fpr is None else fpr)
+    except BundleError:
+        if fpr is None:
+            return LEAST_ALARM
+        raise
+
+
+__all__ = ["DEFAULT_FPR", "UNKNOWN", "Prediction", "Rule"]

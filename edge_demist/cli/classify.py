@@ -17,7 +17,8 @@ EXAMPLES = """examples:
   edge-demist classify --task dga --input-format zeek --field query dns.log
   echo '{"text": "curl/8.5", "id": 7}' | edge-demist classify --task user-agent --top-k 3 --input-format jsonl -
 
-output: {"text", "task", "label", "score"}, for alarm tasks "alarm_score", with --top-k "scores"; "truncated": true
+output: {"text", "task", "label", "score"}; for alarm tasks "alarm" (true or false), "alarm_score" and the "threshold" it
+reaches, at --fpr or at 1e-3; "window" where a part of a long string decides; with --top-k "scores"; "truncated": true
 where only the beginning of a string was read; {"line", "error"} for a line that cannot be processed.
 """
 
@@ -108,8 +109,14 @@ def _object(line: Line, prediction: Prediction, *, own_task: bool) -> dict[str, 
         "label": prediction.label,
         "score": round(prediction.score, 6),
     }
-    if prediction.alarm_score:
-        result["alarm_score"] = round(prediction.alarm_score, 6)
+    if prediction.alarm is not None and prediction.threshold is not None:
+        result |= {
+            "alarm": prediction.alarm,
+            "alarm_score": round(prediction.alarm_score, 6),
+            "threshold": round(prediction.threshold, 6),
+        }
+    if prediction.window is not None:
+        result["window"] = prediction.window.shown()
     if prediction.scores is not None:
         result["scores"] = {k: round(v, 6) for k, v in prediction.scores.items()}
     if prediction.truncated or line.cut:

@@ -14,6 +14,7 @@ from typing import Protocol
 from edge_demist.normalizers import to_bytes
 from edge_demist.sensor.sources.parser import Record
 from edge_demist.sensor.sources.timestamps import format_time
+from edge_demist.text.windows import Window
 
 MAX_TEXT_BYTES = 8192
 MAX_ID_CHARS = 256
@@ -82,6 +83,7 @@ class Event:
     embedding: Mapping[str, object] = dataclasses.field(default_factory=dict)
     truncated: bool = False
     error: str = ""
+    window: Window | None = None
 
 
 def event_id(file_key: str, offset: int, line: bytes) -> Hash:
@@ -175,6 +177,8 @@ def verdict(event: Event) -> dict[str, object]:
         body |= {"label": event.label, "score": _rounded(event.score)}
     if event.alarm_score is not None:
         body |= {"alarm_score": _rounded(event.alarm_score), "threshold": _rounded(event.threshold), "alarm": event.alarm}
+    if event.window is not None:
+        body["window"] = event.window.shown()
     if event.suppressed:
         body["suppressed"] = printable(event.suppressed)
     if event.alarm:

@@ -1,1 +1,1 @@
-"""Text to token ids and to n-gram vectors."""
+"""Text to token ids, to n-gram vectors, and to windows over long strings."""

@@ -240,6 +240,7 @@ def calibrate(task: Task, labels: list[str], logits: Floats, y: NDArray[np.int64
     logits, y, in_domain = logits[known], y[known], in_domain[known]
     temperature = fit_temperature(logits, y)
     probabilities = softmax(logits / temperature) * in_domain[:, None]
+    alarming = softmax(logits / temperature)
     confidence, answer = probabilities.max(1), probabilities.argmax(1)
     right = answer == y
     half = np.random.default_rng(0).random(len(y)) < 0.5
@@ -256,6 +257,6 @@ def calibrate(task: Task, labels: list[str], logits: Floats, y: NDArray[np.int64
     }  # fmt: skip
     if task.kind == "alarm":
         positive_class = np.array([label in task.positive_labels for label in labels])
-        thresholds["fpr"], result["alarms"] = alarm_thresholds(probabilities[:, positive_class].sum(1), positive_class[y])
+        thresholds["fpr"], result["alarms"] = alarm_thresholds(alarming[:, positive_class].sum(1), positive_class[y])
     result["thresholds"] = thresholds
     return result

@@ -37,9 +37,9 @@ TASKS = {
         Task("dga", "registrant", "alarm", 64, ("dga",)),
         Task("url-phishing", "address", "alarm", 128, ("malicious",)),
         Task("dns-tunnel", "hostname", "alarm", 128, ("tunnel",)),
-        Task("uri-attack", "identity", "alarm", 128, ("xss", "path-traversal", "sqli", "cmd-injection", "open-redirect")),
+        Task("uri-attack", "request", "alarm", 128, ("xss", "path-traversal", "sqli", "cmd-injection", "open-redirect")),
         Task("user-agent", "identity", "category", 128),
-        Task("cmdline", "identity", "alarm", 128, ("malicious",)),
+        Task("cmdline", "command", "alarm", 128, ("malicious",)),
         Task("filename", "identity", "category", 64),
     )
 }

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from edge_demist.normalizers import NORMALIZERS
 from tools.synth import (
     cmdline,
     cmdline_admin,
@@ -23,6 +24,7 @@ from tools.synth import (
     dga,
     dns_legit,
     drop_known,
+    evasion,
     filename,
     infrastructure,
     pages,
@@ -31,6 +33,7 @@ from tools.synth import (
     uri,
     uri_commands,
     uri_payloads,
+    uri_server_side,
     user_agent,
     well_known,
     words,
@@ -55,6 +58,12 @@ POPULAR = 4000
 
 ZONES = 3000
 """Real domains a round below which dns-tunnel sees tunnels and ordinary hosts."""
+SERVER_SIDE = 5000
+"""Attacks on what runs behind a request and their harmless kin, a round of uri-attack."""
+EVADED = 0.35
+"""Share of the changed command lines that get a change of ``evasion`` as well."""
+WINDOW = 192
+"""Characters of a window over a long string (``edge_demist.text.windows``): changes that need more leave the payload to another window."""
 Features = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
@@ -207,11 +216,29 @@ def _tunnel_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]
     return m.add(texts, names, tunnels + hosts + dns_legit.generate(rng, m._generated // 3))
 
 
+def _evaded(m: Mixture, rng: random.Random, text: str) -> str:
+    """A text under one change of ``evasion``, where what is then read still fits one window."""
+    found = evasion.changed(rng, m.task.name, text)
+    return found if len(NORMALIZERS[m.task.normalizer](found)) <= WINDOW else text
+
+
+def _changed_target(m: Mixture, rng: random.Random, text: str, name: str) -> str:
+    """A row of uri-attack, augmented, in company, evaded, or as it is."""
+    roll = rng.random()
+    if roll < 0.25:
+        return uri.augment(rng, text, name)
+    if roll < 0.45:
+        return evasion.company(rng, text) if text.startswith("/") else _evaded(m, rng, text)
+    return text
+
+
 def _uri_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
+    """The table, a quarter augmented, of the rest a quarter under a change of ``evasion`` or among harmless parameters."""
     texts, names = m.real()
-    changed = [uri.augment(rng, t, n) if rng.random() < 0.25 else t for t, n in zip(texts, names, strict=True)]
+    changed = [_changed_target(m, rng, text, name) for text, name in zip(texts, names, strict=True)]
     short = uri_commands.generate(rng, m._generated * 3 // 4)  # each name some twice a round
-    return m.add(changed, names, uri_payloads.generate(rng, m._generated - len(short)) + short)
+    behind = uri_server_side.generate(rng, SERVER_SIDE)
+    return m.add(changed, names, uri_payloads.generate(rng, m._generated - len(short)) + short + behind)
 
 
 _WORD = re.compile(r"[a-z]{2,}|\d+")
@@ -248,6 +275,7 @@ def _cmdline_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]
     attacks = cmdline_attack.generate(rng, m._generated * 15 // 38)
     benign = cmdline_dev.generate(rng, m._generated * 15 // 38) + cmdline_admin.generate(rng, m._generated * 8 // 38)
     near = Near(m._dev["text"])
+    changed = [_evaded(m, rng, text) if rng.random() < EVADED else text for text in changed]
     return m.add(texts + changed, names + names, [row for row in attacks + benign if row[0] not in near])
 
 

@@ -150,6 +150,7 @@ class Pipeline:
             alarm=decision.alarm,
             suppressed=decision.suppressed,
             truncated=answer.truncated,
+            window=answer.window,
         )
 
     def _explained(self, events: list[Event]) -> list[Event]:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from edge_demist.errors import BundleError
 from edge_demist.normalizers import NORMALIZERS, from_bytes, to_bytes, truncate_utf8
+from edge_demist.predictions import UNKNOWN
 from edge_demist.sensor.detect.answer_cache import DEFAULT_ENTRIES, AnswerCache
+from edge_demist.text.windows import Window
 
 DEFAULT_FPR = 0.001
 MAX_MODEL_BYTES = 8192
@@ -112,6 +114,7 @@ class Answer:
     truncated: bool
     error: str = ""
     text: str = ""
+    window: Window | None = None
 
 
 class Scorer:
@@ -160,7 +163,13 @@ class Scorer:
         if prediction.error:
             return Answer("", 0.0, None, prediction.truncated, prediction.error)
         score = prediction.alarm_score if task in self.alarm_tasks else None
-        return Answer(prediction.label, float(prediction.score), None if score is None else float(score), prediction.truncated)
+        return Answer(
+            prediction.label,
+            float(prediction.score),
+            None if score is None else float(score),
+            prediction.truncated,
+            window=getattr(prediction, "window", None),
+        )
 
     def uncached(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
         """Answers without touching the cache (strings that occur in no log)."""
@@ -189,7 +198,7 @@ def self_test(model: ModelLike) -> None:
         labels = set(model.specialist(task).labels)
         answers = model.classify(list(SELF_TEST_TEXTS), task=[task] * len(SELF_TEST_TEXTS))
         for text, answer in zip(SELF_TEST_TEXTS, answers, strict=True):
-            if text and (answer.error or answer.label not in labels or not 0.0 <= answer.score <= 1.0):
+            if text and (answer.error or answer.label not in {*labels, UNKNOWN} or not 0.0 <= answer.score <= 1.0):
                 raise BundleError(f"self-test: {task} answers {text!r} with {answer.label!r}, {answer.score}, {answer.error}")
     vectors = model.encode(list(SELF_TEST_TEXTS[:2]))
     if not np.isfinite(vectors).all():

@@ -1,0 +1,122 @@
+"""Undoes encodings that a server or a shell undoes as well: one function an encoding, each linear in the length of its text.
+
+Nothing is ever dropped that a target could run: a text is decoded or shortened inside a word, never cut out.  Leaves to
+:mod:`edge_demist.normalizers` which of them belong to which kind of text, and in what order.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+_ESCAPES = re.compile(r"(?:%[0-9a-fA-F]{2})+")
+_WIDE_ESCAPE = re.compile(r"%u([0-9a-fA-F]{4})")
+_SCRIPT_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{0{0,8}([0-9a-fA-F]{1,5})\})")
+_ENTITY = re.compile(
+    r"&(?:#0{0,9}(\d{1,6});?|#[xX]0{0,9}([0-9a-fA-F]{1,5});?|(lt|gt|quot|apos|amp|colon|tab|newline|lpar|rpar|sol|nbsp);)", re.IGNORECASE
+)
+_ENTITIES = {"lt": "<", "gt": ">", "quot": '"', "apos": "'", "amp": "&", "colon": ":", "tab": " ", "newline": " ", "lpar": "(", "rpar": ")"}
+_ENTITIES |= {"sol": "/", "nbsp": " "}
+_OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0\x80[\x80-\x9f][\x80-\xbf]")
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_%-])([A-Za-z0-9+/_-]{12,})(={0,2})(?![A-Za-z0-9+/_=%-])")
+_WHOLE_NUMBER = re.compile(r"(?<=//)(?:(\d{8,10})|0[xX]([0-9a-fA-F]{8}))(?=[/:?#\s\"')]|$)")
+_REPEATED = re.compile(r"(.)\1{31,}", re.DOTALL)
+_BLANKS = re.compile(r"[\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff\udca0]+")
+_FULLWIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+_FULLWIDTH |= dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2013, 0x2014, 0x2015, 0x2212), 0x2D)
+_FULLWIDTH |= dict.fromkeys((0x2018, 0x2019, 0x02BC), 0x27) | dict.fromkeys((0x201C, 0x201D), 0x22)
+
+KEPT_REPEATS = 8
+"""Characters that stay of 32 or more equal ones in a row."""
+LEAST_TEXT = 0.95
+"""Share of printable ASCII in a decoded base64 word that is taken for text."""
+
+
+def percent(text: str) -> str:
+    """Decode ``%XX`` as UTF-8, overlong forms and stray bytes included, and ``%uXXXX`` (RFC 3986, section 2.1; RFC 3629, section 10)."""
+    if "%" not in text:
+        return text
+    return _WIDE_ESCAPE.sub(lambda m: _char(int(m[1], 16)), _ESCAPES.sub(_percent_run, text))
+
+
+def _percent_run(match: re.Match[str]) -> str:
+    raw = bytes.fromhex(match[0].replace("%", ""))
+    if not raw.isascii():
+        raw = _OVERLONG.sub(_overlong, raw)
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _overlong(match: re.Match[bytes]) -> bytes:
+    """The character of an overlong UTF-8 sequence, as servers decoded it that did not check (CVE-2000-0884)."""
+    raw = match[0]
+    code = raw[0] & (0x1F if len(raw) == 2 else 0x0F if len(raw) == 3 else 0x07)
+    for byte in raw[1:]:
+        code = code << 6 | byte & 0x3F
+    return chr(code).encode("utf-8", "surrogatepass")
+
+
+def _char(code: int) -> str:
+    """A character by its number; a blank for what is no character."""
+    return chr(code) if 0 < code < 0x110000 and not 0xD800 <= code < 0xE000 else " "
+
+
+def script_escapes(text: str) -> str:
+    r"""Decode ``\xHH``, ``\uHHHH`` and ``\u{H…}`` of JavaScript, JSON, ``printf`` and ``$'…'``."""
+    if "\\x" not in text and "\\u" not in text:
+        return text
+    return _SCRIPT_ESCAPE.sub(lambda m: _char(int(m[1] or m[2] or m[3], 16)), text)
+
+
+def entities(text: str) -> str:
+    """Decode character references of HTML: numbers, and the names that spell markup; a name needs its semicolon."""
+    if "&" not in text:
+        return text
+    return _ENTITY.sub(lambda m: _ENTITIES[m[3].lower()] if m[3] else _char(int(m[1]) if m[1] else int(m[2], 16)), text)
+
+
+def plain_width(text: str) -> str:
+    """Write full-width letters, typographic quotes and dashes as ASCII: Windows and many servers map them (best fit)."""
+    return text if text.isascii() else text.translate(_FULLWIDTH)
+
+
+def base64_words(text: str) -> str:
+    """Write each whole word of base64 (RFC 4648, sections 4 and 5) that holds text as that text; UTF-16LE as well."""
+    return _BASE64.sub(_base64_word, text)
+
+
+def _base64_word(match: re.Match[str]) -> str:
+    word = match[1].replace("-", "+").replace("_", "/")
+    if len(word) % 4 == 1:
+        return match[0]
+    try:
+        raw = base64.b64decode(word + "=" * (-len(word) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return match[0]
+    if len(raw) >= 8 and len(raw) % 2 == 0 and raw.count(0) * 2 >= len(raw) - 2:
+        raw = raw.decode("utf-16-le", "replace").encode("utf-8")
+    printable = len(raw.translate(None, _PRINTABLE))
+    return raw.decode("utf-8", "replace") if printable <= (1 - LEAST_TEXT) * len(raw) else match[0]
+
+
+_PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
+
+
+def dotted_addresses(text: str) -> str:
+    """Write an IPv4 address given as one number after ``//`` with dots (``inet_aton``)."""
+    return _WHOLE_NUMBER.sub(_dotted, text) if "//" in text else text
+
+
+def _dotted(match: re.Match[str]) -> str:
+    value = int(match[1]) if match[1] else int(match[2], 16)
+    return ".".join(str(value >> shift & 255) for shift in (24, 16, 8, 0)) if value < 1 << 32 else match[0]
+
+
+def one_blank(text: str) -> str:
+    """Write each run of blanks, tabs, line ends, other control characters and invisible ones as one blank."""
+    return _BLANKS.sub(" ", text).strip(" ")
+
+
+def short_repeats(text: str) -> str:
+    """Keep ``KEPT_REPEATS`` of 32 or more equal characters in a row."""
+    return _REPEATED.sub(lambda m: m[1] * KEPT_REPEATS, text)

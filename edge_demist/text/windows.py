@@ -1,0 +1,154 @@
+"""Windows over strings that are longer than a specialist reads at once, and the worst of their answers.
+
+An alarm must not be switched off by length: an overlong string is cut into windows that together hold every byte of it up to
+``MOST_BYTES``, request targets by parameter and path segment, addresses with their host before each window.  Leaves tokens and
+scores to :mod:`edge_demist.model`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+MOST_BYTES = 8192
+"""Bytes of a normalized string that windows cover; what stands behind them is not read, and the answer says so."""
+LEAST_ROOM = 16
+"""A window is never halved below twice so many bytes."""
+
+
+class Window(NamedTuple):
+    """A part of a normalized string: bytes ``begin`` to ``end``, and what a specialist reads of it (of an address, its host as well)."""
+
+    begin: int
+    end: int
+    raw: bytes
+
+    def shown(self) -> dict[str, int | str]:
+        """As answers and events show it: ``start`` and ``end`` in bytes of the normalized string, and the text read."""
+        return {"start": self.begin, "end": self.end, "text": self.raw.decode("utf-8", "backslashreplace")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """How strings of one normalizer are cut.
+
+    Attributes:
+        room: bytes of a window.
+        overlap: bytes that a window shares with the next where a part is longer than a window.
+        whole: up to so many bytes a string is one window if its tokens fit; None: however long it is.
+        parts: bytes at which parts begin; parts are cut only where one is longer than a window.
+        places: bytes after which a longer part is cut.
+    """
+
+    room: int
+    overlap: int
+    whole: int | None = None
+    parts: bytes = b""
+    places: bytes = b" ;|&,/"
+
+    def __post_init__(self) -> None:
+        """Check that windows move on."""
+        if not 0 <= self.overlap < self.room // 2 or self.room < 2 * LEAST_ROOM:
+            raise ValueError(f"windows of {self.room} bytes that share {self.overlap} do not move on")
+
+
+TEXT = Shape(192, 64)
+HOST = Shape(64, 16, places=b".")
+SHAPES: Mapping[str, Shape] = MappingProxyType(
+    {
+        "request": Shape(128, 32, whole=128, parts=b"?&"),
+        "url": Shape(128, 32, whole=256, parts=b"?&#"),
+        "address": Shape(128, 32, whole=256, parts=b"?&#"),
+        "page": Shape(128, 32, whole=256, parts=b"?&#"),
+        **dict.fromkeys(("hostname", "site", "owner", "registrant"), HOST),
+    }
+)
+"""Shapes by normalizer; ``TEXT`` for the others."""
+ADDRESSES = ("url", "address", "page")
+"""Normalizers whose windows begin with the host."""
+
+
+def is_long(raw: bytes, normalizer: str, *, overflow: bool) -> bool:
+    """Whether a string needs windows: its tokens overflow, or it is longer than its kind is read at once."""
+    whole = SHAPES.get(normalizer, TEXT).whole
+    return overflow or (whole is not None and len(raw) > whole)
+
+
+def expand(raw: bytes, normalizer: str, fits: Callable[[bytes], bool]) -> list[Window]:
+    """Windows over a string, in order; each fits, and together they hold its first ``MOST_BYTES`` bytes.
+
+    Args:
+        raw: normalized bytes.
+        normalizer: the name of the normalizer that made them.
+        fits: whether a specialist reads such bytes whole.
+    """
+    raw, shape, head = raw[:MOST_BYTES], SHAPES.get(normalizer, TEXT), b""
+    if normalizer in ADDRESSES:
+        head = raw[: min((k for k in (raw.find(b) for b in (b"/", b"?", b"#")) if k >= 0), default=0)][: shape.room // 2]
+    spans = _packed(raw, shape)
+    found: list[Window] = []
+    while spans:
+        begin, end = spans.pop(0)
+        text = raw[begin:end]
+        text = text if begin < len(head) or not head else head + b"/" + text.lstrip(b"/")
+        if end - begin > 2 * LEAST_ROOM and not fits(text):
+            middle = _before(raw, begin + LEAST_ROOM, (begin + end) // 2, shape.places)
+            spans[:0] = [(begin, middle), (middle, end)]
+        else:
+            found.append(Window(begin, end, text))
+    return found
+
+
+def _packed(raw: bytes, shape: Shape) -> list[tuple[int, int]]:
+    """Parts joined as far as a window has room, longer ones cut with an overlap."""
+    spans: list[tuple[int, int]] = []
+    begin = end = 0
+    for part in _ends(raw, shape.parts):
+        if part - begin <= shape.room:
+            end = part
+            continue
+        if end > begin:
+            spans.append((begin, end))
+        if part - end > shape.room:
+            *cut, (begin, end) = _cut(raw, end, part, shape)
+            spans += cut
+        else:
+            begin, end = end, part
+    return [*spans, (begin, end)] if end > begin else spans
+
+
+def _ends(raw: bytes, marks: bytes) -> Iterator[int]:
+    """Where the parts of a string end."""
+    for place in range(1, len(raw)) if marks else ():
+        if raw[place] in marks:
+            yield place
+    if raw:
+        yield len(raw)
+
+
+def _cut(raw: bytes, begin: int, end: int, shape: Shape) -> list[tuple[int, int]]:
+    """Overlapping windows over one long part."""
+    spans = []
+    while end - begin > shape.room:
+        stop = _before(raw, begin + shape.room // 2, begin + shape.room, shape.places)
+        spans.append((begin, stop))
+        begin = _before(raw, stop - shape.overlap, stop - shape.overlap // 2, shape.places)
+    return [*spans, (begin, end)]
+
+
+def _before(raw: bytes, low: int, high: int, places: bytes) -> int:
+    """The last place to cut from ``low`` to ``high``: behind one of ``places``, else before a character, else ``high``."""
+    for place in range(high, low, -1):
+        if raw[place - 1] in places:
+            return place
+    for place in range(high, max(low, high - 3), -1):
+        if raw[place] & 0xC0 != 0x80:
+            return place
+    return high
+
+
+def worst(scores: Sequence[float]) -> int:
+    """The number of the highest score; the first of equal ones."""
+    return max(range(len(scores)), key=scores.__getitem__)

@@ -1,0 +1,81 @@
+"""Alarms and labels: the OOD detector lowers no alarm, label and score agree, what is no host is no alarm."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_demist import EdgeDemist
+from edge_demist.predictions import DEFAULT_FPR, UNKNOWN, Rule
+
+
+@pytest.fixture(scope="module")
+def model():
+    with EdgeDemist.load() as loaded:
+        yield loaded
+
+
+def rule_and_labels(model, task, fpr=None):
+    specialist = model.specialist(task)
+    return Rule(specialist, None, fpr), specialist
+
+
+@given(st.floats(0.001, 0.999), st.floats(1e-6, 1.0))
+def test_the_ood_detector_never_lowers_an_alarm(model, attack, inside):
+    rule, specialist = rule_and_labels(model, "cmdline")
+    rows = [[(1 - attack) * share, attack * share] for share in (1.0, inside)]
+    plain, odd = (rule.answer("a line", row, truncated=False, top_k=1) for row in rows)
+    assert odd.alarm_score == pytest.approx(plain.alarm_score, abs=1e-9)
+    if abs(plain.alarm_score - plain.threshold) > 1e-9:
+        assert odd.alarm == plain.alarm
+    assert odd.score <= plain.score + 1e-9
+    assert specialist.labels == ("benign", "malicious")
+
+
+@given(st.lists(st.floats(0, 1), min_size=6, max_size=6), st.floats(0, 1), st.sampled_from([None, 0.01, 0.001]))
+def test_label_and_score_agree(model, weights, inside, fpr):
+    rule, specialist = rule_and_labels(model, "uri-attack", fpr)
+    total = sum(weights) or 1.0
+    answer = rule.answer("/a", [w / total * inside for w in weights], truncated=False, top_k=1)
+    assert 0.0 <= answer.score <= 1.0
+    assert answer.alarm == (answer.alarm_score >= answer.threshold)
+    positive = answer.label in specialist.positive_labels
+    if answer.alarm or fpr is not None:
+        assert positive == answer.alarm or answer.label == UNKNOWN
+    if positive and not answer.alarm:
+        assert inside >= 0.09
+
+
+def test_every_alarm_specialist_says_its_threshold(model):
+    for task in model.tasks:
+        (answer,) = model.classify("example.com", task=task)
+        specialist = model.specialist(task)
+        if specialist.kind == "alarm":
+            assert answer.alarm is (answer.alarm_score >= answer.threshold)
+            assert answer.threshold == specialist.threshold("fpr", DEFAULT_FPR)
+        else:
+            assert answer.alarm is None
+            assert answer.threshold is None
+
+
+@pytest.mark.parametrize(
+    ("task", "text"),
+    [
+        *itertools.product(("dga", "hostname-threat"), ("*\0\0\0", "[2001:db8::1]:8080", "two words.com", "<b>x</b>", "a,b.com")),
+        ("url-phishing", "828.876,-11.474,93.0"),
+        ("dns-tunnel", "12.3, 4.5 6.7"),
+    ],
+)
+def test_what_is_no_host_is_no_alarm(model, task, text):
+    (answer,) = model.classify(text, task=task)
+    assert answer.label == UNKNOWN
+    assert answer.alarm is False
+    assert answer.alarm_score == 0.0
+
+
+@pytest.mark.parametrize("text", ["a_b-c.example.com", "münchen.de", "xn--mnchen-3ya.de", "*.example.com", "EXAMPLE.com."])
+def test_hosts_are_answered(model, text):
+    assert model.classify(text, task="dga")[0].alarm_score > 0.0
