@@ -13,6 +13,8 @@ from types import MappingProxyType
 
 from edge_demist import decoding
 
+MAX_HOSTNAME = 253
+"""Characters of a host name (RFC 1035, section 2.3.4: 255 octets with the lengths of labels and the root)."""
 _SCHEME = re.compile(r"^https?://", re.IGNORECASE)
 _HOST_END = re.compile(r"[/?#]")
 _MACHINES = "api|cdn|static|assets|img|images|ns|mx|smtp|imap|pop|autodiscover|autoconfig"
@@ -38,12 +40,13 @@ def identity(text: str) -> str:
 def hostname(text: str) -> str:
     """Lower-case a host name, drop surrounding blanks and one trailing dot; U-labels become A-labels (RFC 5891).
 
-    Names that the IDNA codec refuses (empty or overlong labels, forbidden characters) are kept as they are.
+    Names that the IDNA codec refuses (empty or overlong labels, forbidden characters) are kept as they are, and so are those of
+    more than ``MAX_HOSTNAME`` characters: an A-label is no shorter than its U-label, and the codec's time grows with the square.
     """
     name = text.strip().lower()
     if name.endswith("."):
         name = name[:-1]
-    if name.isascii():
+    if name.isascii() or len(name) > MAX_HOSTNAME:
         return name
     try:
         return name.encode("idna").decode("ascii")

@@ -23,7 +23,7 @@ from quantize.tensors import Tensors, expect, read_json, read_tensors, refuse_pi
 
 MAX_RANK = 256  # of one linear layer, q, k and v together
 MAX_LABELS = 1024
-TASK_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+TASK_NAME = re.compile(r"(?!.*[.][.])[a-z0-9][a-z0-9._-]{0,63}")
 TARGETS = ("q", "k", "v", "attn_out", "ffn_up", "ffn_down")
 KINDS = ("category", "alarm")
 HEAD_TENSORS = ("weight", "ngram_weight", "bias", "domain_weight", "domain_ngram_weight", "domain_bias")

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from edge_demist import __version__
 from edge_demist.errors import EdgeDemistError
+from edge_demist.io import printable
 
 COMMANDS = (
     "classify",
@@ -64,13 +65,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = int(importlib.import_module(f".{module}", __package__).run(args))
         sys.stdout.flush()
     except EdgeDemistError as error:
-        print(f"edge-demist: {error}", file=sys.stderr)
+        print(f"edge-demist: {printable(error)}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         _silence_stdout()
         return 0
     except OSError as error:  # a full disk, a device that fails
-        print(f"edge-demist: {error.filename or 'output'}: {error.strerror or error}; the output is not complete", file=sys.stderr)
+        print(
+            f"edge-demist: {printable(error.filename or 'output')}: {error.strerror or printable(error)}; the output is not complete",
+            file=sys.stderr,
+        )
         _silence_stdout()
         return 1
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from edge_demist.anonymize import MAX_TEXT_CHARS, Anonymizer
 from edge_demist.errors import EdgeDemistError, InputError
+from edge_demist.io import printable
 from edge_demist.normalizers import from_bytes, to_bytes
 
 MAX_LINE_BYTES = 1 << 20
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except (OSError, EdgeDemistError) as error:
-        sys.stderr.write(f"edge-demist anonymize: {error}\n")
+        sys.stderr.write(f"edge-demist anonymize: {printable(error)}\n")
         return 2
     if args.stats:
         args.stats.write_text(json.dumps(dict(sorted(anonymizer.counts.items())), indent=2) + "\n", encoding="ascii")

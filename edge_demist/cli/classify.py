@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from edge_demist.cli.lines import Line, Progress, add_input, dump, merged, read_batches, write_lines
+from edge_demist.cli.lines import Line, Progress, add_input, decoded, dump, merged, read_batches, write_lines
 from edge_demist.cli.models import add_model, load_model
 from edge_demist.errors import InputError
+from edge_demist.io import brief, shown
 from edge_demist.model import EdgeDemist, Prediction
 
 EXAMPLES = """examples:
@@ -74,9 +75,9 @@ def _answer(model: EdgeDemist, batch: list[Line], args: argparse.Namespace) -> l
     asked: list[tuple[int, str]] = []
     out: list[dict[str, Any]] = [{}] * len(batch)
     for i, line in enumerate(batch):
-        task = args.task or line.carried.get("task")
-        if line.error or task not in model.tasks:
-            out[i] = {"line": line.number, "error": line.error or f"unknown task {task!r}; known: {', '.join(model.tasks)}"}
+        task = args.task or decoded(line.carried.get("task"))
+        if line.error or not isinstance(task, str) or task not in model.tasks:
+            out[i] = {"line": line.number, "error": line.error or f"unknown task {brief(task)}; known: {', '.join(model.tasks)}"}
         else:
             asked.append((i, task))
     predictions = model.classify(
@@ -94,9 +95,8 @@ def _answer(model: EdgeDemist, batch: list[Line], args: argparse.Namespace) -> l
 def table_row(answer: dict[str, Any]) -> str:
     """One answer as columns: probability, label, text; control and non-ASCII characters escaped."""
     if "error" in answer:
-        return f"{'error':>6}  {'line ' + str(answer['line']):<24}{answer['error']}"
-    text = answer["text"].encode("unicode_escape").decode("ascii")
-    return f"{answer['score']:>6.2f}  {answer['label']:<24}{text[:120]}"
+        return f"{'error':>6}  {'line ' + str(answer['line']):<24}{shown(answer['error'])}"
+    return f"{answer['score']:>6.2f}  {shown(answer['label']):<24}{shown(answer['text'], 120)}"
 
 
 def _object(line: Line, prediction: Prediction, *, own_task: bool) -> dict[str, Any]:

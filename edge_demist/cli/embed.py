@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edge_demist.cli.lines import Line, Progress, add_input, dump, merged, read_batches, write_lines
 from edge_demist.cli.models import add_model, load_model
 from edge_demist.errors import InputError
+from edge_demist.io import printable
 from edge_demist.model import EdgeDemist
 from edge_demist.normalizers import NORMALIZERS
 
@@ -182,7 +183,7 @@ def _run(args: argparse.Namespace, model: EdgeDemist, sink: Sink) -> int:
         for line in lines:
             if line.error:
                 failed += 1
-                print(f"edge-demist: line {line.number}: {line.error}", file=sys.stderr)
+                print(f"edge-demist: line {line.number}: {printable(line.error)}", file=sys.stderr)
         sink.write(lines, vectors)
         progress.add(len(lines))
     sink.commit()

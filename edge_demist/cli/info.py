@@ -15,6 +15,7 @@ import numpy as np
 from edge_demist import __version__
 from edge_demist.cli.models import add_model, load_model
 from edge_demist.format.bundle import Bundle
+from edge_demist.io import printable
 from edge_demist.model import EdgeDemist
 from edge_demist.native import library as native
 
@@ -100,8 +101,8 @@ def run(args: argparse.Namespace) -> int:
     size = sum(e.bytes for e in model.bundle.files.values()) / 1e6
     print(f"edge-demist {facts['edge_demist']}, Python {facts['python']}, numpy {facts['packages']['numpy']}, {facts['machine']}")
     print(f"engine      {engine['name']}: {engine['why']}; threads {engine['threads']}")
-    print(f"bundle      {bundle['name']} version {bundle['version']}, {size:.1f} MB, id {bundle['id'][:16]}…")
-    print(f"            {Path(bundle['path'])}")
+    print(f"bundle      {printable(bundle['name'])} version {bundle['version']}, {size:.1f} MB, id {bundle['id'][:16]}…")
+    print(f"            {printable(Path(bundle['path']))}")
     print(f"parameters  {', '.join(f'{k} {v}' for k, v in millions.items())}")
     print(f"tasks       {', '.join(facts['tasks'])}")
     return 0

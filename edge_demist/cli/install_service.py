@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from edge_demist.errors import InputError
+from edge_demist.io import printable
 from edge_demist.sensor.service import UnitOptions, install_unit, render_unit
 
 _DEFAULT = UnitOptions()
@@ -39,6 +40,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the command: 0, 1 if the unit cannot be written, 2 for wrong usage."""
     named = (("--bundle", args.bundle), ("--require-signature", args.require_signature))
     executable = args.executable or shutil.which("edge-demist") or _DEFAULT.executable
+    for option, value in named:
+        if value and not value.startswith("/"):
+            sys.stderr.write(f"edge-demist install-service: {option} {printable(value)}: an absolute path is needed in a unit file\n")
+            return 2
     try:
         options = UnitOptions(
             paths=tuple(args.paths) or _DEFAULT.paths,
@@ -49,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             extra=("--emit", "alarms", "--alarms-per-day", str(args.alarms_per_day), *(x for pair in named if pair[1] for x in pair)),
         )
     except InputError as error:
-        sys.stderr.write(f"edge-demist install-service: {error}\n")
+        sys.stderr.write(f"edge-demist install-service: {printable(error)}\n")
         return 2
     if args.print_only:
         sys.stdout.write(render_unit(options))
@@ -57,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         path = install_unit(options, args.folder)
     except OSError as error:
-        sys.stderr.write(f"edge-demist install-service: {error.filename}: {error.strerror}; run as root, or use --print\n")
+        sys.stderr.write(f"edge-demist install-service: {printable(error.filename)}: {error.strerror}; run as root, or use --print\n")
         return 1
     sys.stdout.write(f"wrote {path}; now: systemctl daemon-reload && systemctl enable --now {path.name}\n")
     return 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -118,20 +119,99 @@ def _parser(form: str, field: str | None) -> Any:
     return ZeekLines(field or "query")
 
 
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
 def parse_json(number: int, raw: bytes, key: str, *, cut: bool) -> Line:
     """One JSON object a line; ``key`` holds the string, the others are carried through."""
     if cut:
         return Line(number, "", {}, f"the line is longer than {MAX_LINE_BYTES} bytes")
     try:
-        value = json.loads(raw.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        value = members(raw.decode("utf-8"))
+        text = json.loads(value.pop(key)) if value is not None and key in value else None
+    except RecursionError:
+        return Line(number, "", {}, "not readable: the JSON is nested too deeply")
+    except ValueError as error:
         return Line(number, "", {}, f"not valid JSON: {str(error)[:200]}")
-    if not isinstance(value, dict):
+    if value is None:
         return Line(number, "", {}, "not a JSON object")
-    text = value.pop(key, None)
     if not isinstance(text, str):
         return Line(number, "", value, f"key {key!r} is missing or not a string")
     return Line(number, text, value)
+
+
+class RawJson(str):
+    """A JSON value as it was written: ASCII, in one line. Numbers keep their digits, nothing is nested too deeply to write."""
+
+    __slots__ = ()
+
+
+_SCAN: Callable[[str, int], tuple[object, int]] = json.JSONDecoder(parse_constant=_no_constant).scan_once  # type: ignore[attr-defined]
+_BLANKS = re.compile(r"[ \t\n\r]*")
+_OUTSIDE = str.maketrans("\t\n\r", "   ")
+"""JSON has none of these inside strings, so where they stand they are blanks."""
+
+
+def members(text: str) -> dict[str, RawJson] | None:
+    """The members of a JSON object (RFC 8259), each value as it was written; None for another JSON value.
+
+    Raises:
+        ValueError: it is no JSON; ``NaN`` and ``Infinity`` are none.
+        RecursionError: it is nested too deeply.
+    """
+    at = _blanks(text, 0)
+    if not text.startswith("{", at):
+        json.loads(text, parse_constant=_no_constant)
+        return None
+    found: dict[str, RawJson] = {}
+    at = _blanks(text, at + 1)
+    closed = text.startswith("}", at)
+    while not closed:
+        if not text.startswith('"', at):
+            raise ValueError(f"a name in quotes is expected at character {at}")
+        name, at = json.decoder.scanstring(text, at + 1, True)  # type: ignore[attr-defined]
+        at = _blanks(text, at)
+        if not text.startswith(":", at):
+            raise ValueError(f"a colon is expected at character {at}")
+        begin = _blanks(text, at + 1)
+        try:
+            _, end = _SCAN(text, begin)
+        except StopIteration:
+            raise ValueError(f"a value is expected at character {begin}") from None
+        found[name] = RawJson(_ascii(text[begin:end]).translate(_OUTSIDE))
+        at = _blanks(text, end)
+        closed = text.startswith("}", at)
+        if not closed and not text.startswith(",", at):
+            raise ValueError(f"a comma is expected at character {at}")
+        at = _blanks(text, at + 1)
+    if closed and _blanks(text, at if found else at + 1) != len(text):
+        raise ValueError("something follows the object")
+    return found
+
+
+def _blanks(text: str, at: int) -> int:
+    found = _BLANKS.match(text, at)
+    return found.end() if found else at
+
+
+def _ascii(raw: str) -> str:
+    """Escape what is not ASCII, which JSON has inside strings alone."""
+    if raw.isascii():
+        return raw.replace("\x7f", "\\u007f")
+    units = raw.encode("utf-16-be", "surrogatepass")
+    codes = (int.from_bytes(units[i : i + 2], "big") for i in range(0, len(units), 2))
+    return "".join(chr(code) if code < 0x7F else f"\\u{code:04x}" for code in codes)
+
+
+def decoded(value: Any) -> Any:
+    """A carried value as Python has it; None where it cannot be read."""
+    if type(value) is not RawJson:
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return None
 
 
 def merged(carried: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,7 +221,10 @@ def merged(carried: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, A
 
 def dump(value: Mapping[str, Any]) -> str:
     """One JSON line. ASCII only: no control, bidi or escape character of an input reaches a terminal."""
-    return json.dumps(value, ensure_ascii=True, separators=(", ", ": "))
+    if not any(type(v) is RawJson for v in value.values()):
+        return json.dumps(value, ensure_ascii=True, separators=(", ", ": "), allow_nan=False)
+    parts = (f"{json.dumps(k)}: {v if type(v) is RawJson else json.dumps(v, allow_nan=False)}" for k, v in value.items())
+    return "{" + ", ".join(parts) + "}"
 
 
 class Progress:

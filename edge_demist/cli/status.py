@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from edge_demist.errors import EdgeDemistError
+from edge_demist.io import printable
 from edge_demist.sensor.status import read_status, render_status
 
 
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         status = read_status(args.state)
     except (OSError, EdgeDemistError) as error:
-        sys.stderr.write(f"edge-demist status: {error}\n")
+        sys.stderr.write(f"edge-demist status: {printable(error)}\n")
         return 2
     sys.stdout.write(json.dumps(status, indent=2) + "\n" if args.json else render_status(status))
     return 1 if status["problems"] else 0

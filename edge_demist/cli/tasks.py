@@ -9,6 +9,7 @@ from typing import Any
 
 from edge_demist.format.bundle import Bundle
 from edge_demist.format.specialist import load_specialist
+from edge_demist.io import shown
 
 
 def add_parser(subparsers: Any) -> None:
@@ -34,6 +35,6 @@ def run(args: argparse.Namespace) -> int:
             record = {"task": task, "kind": s.kind, "labels": s.labels, "positive_labels": s.positive_labels, "normalizer": s.normalizer}
             print(json.dumps({**record, "max_tokens": s.max_tokens, "thresholds": thresholds}))
         else:
-            shown = ", ".join(s.labels[:6]) + (f", … ({len(s.labels)} labels)" if len(s.labels) > 6 else "")
-            print(f"{task:<20}{s.kind:<10}{shown}")
+            names = ", ".join(shown(label, 60) for label in s.labels[:6]) + (f", … ({len(s.labels)} labels)" if len(s.labels) > 6 else "")
+            print(f"{task:<20}{s.kind:<10}{names}")
     return 0

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from edge_demist.cli.models import SIGNATURE_VARIABLE, required_key
-from edge_demist.errors import BundleError, InputError
+from edge_demist.errors import BundleError, EngineUnavailableError, InputError, SignatureError
 from edge_demist.format.bundle import Bundle, default_path
 from edge_demist.format.specialist import load_specialist
+from edge_demist.io import printable
 
 EXAMPLES = """examples:
   edge-demist verify
@@ -52,15 +53,33 @@ def run(args: argparse.Namespace) -> int:
                 key = read_public_key(args.key)
             except OSError as error:
                 raise InputError(f"{args.key}: {error.strerror}") from None
-            verify_manifest(folder, key)
+            verified = verify_manifest(folder, key)
         bundle = Bundle.load(folder, hash_all=True)
+        if args.key is not None and bundle.id != verified:
+            raise SignatureError("manifest.json changed while it was read; verify it again")
         for task in bundle.tasks:
             load_specialist(bundle, task)
+        tested = _self_test(bundle)
     except BundleError as error:
-        print(f"edge-demist: {folder}: {error}", file=sys.stderr)
+        print(f"edge-demist: {printable(folder)}: {printable(error)}", file=sys.stderr)
         return 1
     for name, entry in sorted(bundle.files.items()):
         print(f"ok  {entry.sha256}  {entry.bytes:>10}  {name}")
     signed = " (signature verified)" if args.key is not None else ""
-    print(f"{bundle.name} version {bundle.version}: {len(bundle.files)} files, {len(bundle.tasks)} specialists, id {bundle.id}{signed}")
+    what = f"{len(bundle.files)} files, {len(bundle.tasks)} specialists{tested}"
+    print(f"{printable(bundle.name)} version {bundle.version}: {what}, id {bundle.id}{signed}")
     return 0
+
+
+def _self_test(bundle: Bundle) -> str:
+    """Ask every specialist about strings, hostile ones included; BundleError if an answer is no probability."""
+    from edge_demist.model import EdgeDemist
+    from edge_demist.sensor.detect.scoring import self_test
+
+    try:
+        model = EdgeDemist(bundle)
+    except EngineUnavailableError:
+        return " (not tried: no engine runs here)"
+    self_test(model)
+    model.close()
+    return ", each tried"

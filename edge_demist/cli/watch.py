@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge_demist.cli.models import add_model, load_model
 from edge_demist.errors import EdgeDemistError
+from edge_demist.io import printable
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.control import Control, Log
 from edge_demist.sensor.detect.alarms import Budget
@@ -109,6 +110,7 @@ def config_of(args: argparse.Namespace) -> WatchConfig:
         metrics=args.metrics,
         metrics_port=args.metrics_port,
         require_signature=args.require_signature is not None,
+        public_key=args.require_signature,
     )
 
 
@@ -121,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         runner = Runner(config, lambda: load_model(args), control=control, log=log)
     except (EdgeDemistError, OSError) as error:
         control.close()
-        sys.stderr.write(f"edge-demist watch: {error}\n")
+        sys.stderr.write(f"edge-demist watch: {printable(error)}\n")
         return 2
     try:
         runner.run()
@@ -132,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except OSError as error:
-        sys.stderr.write(f"edge-demist watch: {error}\n")
+        sys.stderr.write(f"edge-demist watch: {printable(error)}\n")
         return 1
     finally:
         runner.close()

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_demist.engines import tables
-from edge_demist.errors import InputError
-from edge_demist.native import abi
+from edge_demist.native import abi, arrays
 from edge_demist.native import library as native
 
 if TYPE_CHECKING:
@@ -25,17 +24,17 @@ class Heads:
 
     def __init__(self, kernels: Kernels | None) -> None:
         self.kernels = kernels
-        self._tables: dict[str, Table] = {}
+        self._tables: dict[str, tuple[Specialist, Table]] = {}
         self._local = threading.local()
 
     def table(self, specialist: Specialist) -> Table:
         """The specialist's head as the kernels read it."""
-        found = self._tables.get(specialist.task)
-        if found is None:
+        held = self._tables.get(specialist.task)
+        if held is None or held[0] is not specialist:
             weight, bias, dim = specialist.rows
-            found = tables.head_table(weight, bias, dim, domain=specialist.domain_weight is not None)
-            self._tables[specialist.task] = found
-        return found
+            held = specialist, tables.head_table(weight, bias, dim, domain=specialist.domain_weight is not None)
+            self._tables[specialist.task] = held
+        return held[1]
 
     def probabilities(self, specialist: Specialist, pooled: NDArray[np.float32], ngrams: NDArray[np.float32] | None) -> list[list[float]]:
         """P(label) of each row; see :meth:`Specialist.probabilities`.
@@ -46,13 +45,11 @@ class Heads:
         if self.kernels is None:
             numbers: list[list[float]] = specialist.probabilities(pooled, ngrams).tolist()
             return numbers
-        pooled = np.ascontiguousarray(pooled, np.float32)
-        ngrams = None if ngrams is None else np.ascontiguousarray(ngrams, np.float32)
         table, count = self.table(specialist), len(specialist.labels)
-        sizes = pooled.shape[1], 0 if ngrams is None else ngrams.shape[1]
         dim = int(table.numbers[abi.HEAD_DIM])
-        if sizes[0] != table.numbers[abi.HEAD_HIDDEN] or dim not in (0, sizes[1]):
-            raise InputError(f"{specialist.task}: the head does not take vectors of {sizes[0]} and n-grams of {sizes[1]} numbers")
+        pooled = arrays.matrix(pooled, f"{specialist.task}: pooled", int(table.numbers[abi.HEAD_HIDDEN]))
+        if dim:
+            ngrams = arrays.matrix(ngrams, f"{specialist.task}: ngrams", dim, len(pooled))
         if getattr(self._local, "room", 0) < count:
             self._local.room, self._local.memory = count, native.aligned(4 * count + 256)
         out = np.empty((len(pooled), count), np.float32)

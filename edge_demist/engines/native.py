@@ -13,7 +13,7 @@ import numpy as np
 from edge_demist.engines import tables
 from edge_demist.errors import InputError
 from edge_demist.format.adapter import Adapter
-from edge_demist.native import abi
+from edge_demist.native import abi, arrays
 from edge_demist.native import library as native
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 BLOCK_TOKENS = 128
 """Tokens of one block of rows: its activations stay in the second-level cache."""
 MAX_PACKED_ADAPTERS = 256
+MAX_TEXT_BYTES = 1 << 20
+"""Upper limit of the text of one ``encode_text`` or ``classify_text``: what a bundle may allow."""
 
 
 class _Call(NamedTuple):
@@ -97,10 +99,8 @@ class NativeEngine:
         normalize: bool = True,
     ) -> NDArray[np.float32]:
         """See ``Engine.encode``."""
-        ids = np.ascontiguousarray(token_ids, np.int32)
-        offsets = np.ascontiguousarray(offsets, np.int32)
-        if ids.ndim != 1 or offsets.ndim != 1 or len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(ids):
-            raise InputError("offsets must be int32 [n + 1], start at 0 and end at the number of token ids")
+        ids = arrays.whole(token_ids, np.int32, "token_ids")
+        offsets = arrays.row_offsets(offsets, np.int32, len(ids))
         rows = len(offsets) - 1
         out = np.empty((rows, self.architecture.hidden_size), np.float32)
         table, index = self._adapters(adapters, adapter_index, rows)
@@ -137,8 +137,8 @@ class NativeEngine:
         Raises:
             InputError: the text has no token at all (an empty string without special ids).
         """
-        limit = self.architecture.max_positions
-        limit = limit if max_tokens is None else min(max_tokens, limit)
+        text = self._text(text)
+        limit = arrays.limit_of(max_tokens, self.architecture.max_positions)
         table = None if adapter is None or not adapter.layers else self._table((adapter,))
         rank = 0 if table is None else int(table.numbers[abi.ADAPTER_MAX_RANK])
         out = np.empty(self.architecture.hidden_size, np.float32)
@@ -149,7 +149,7 @@ class NativeEngine:
             len(text),
             limit,
             int(normalize),
-            self._text_scratch(len(text), limit, rank),
+            self._text_scratch(len(text), max(limit, tokenizer.special_count), rank),
             native.address(out),
             0 if table is None else table.address,
         )
@@ -176,7 +176,8 @@ class NativeEngine:
         Raises:
             InputError: the text has no token at all, or the head is made for other vectors.
         """
-        hidden, limit = self.architecture.hidden_size, min(max_tokens, self.architecture.max_positions)
+        text = self._text(text)
+        hidden, limit = self.architecture.hidden_size, arrays.limit_of(max_tokens, self.architecture.max_positions)
         table = self._table((adapter,)) if adapter.layers else None
         rank = 0 if table is None else int(table.numbers[abi.ADAPTER_MAX_RANK])
         labels, dim = int(head.numbers[abi.HEAD_LABELS]), int(head.numbers[abi.HEAD_DIM])
@@ -193,7 +194,7 @@ class NativeEngine:
             native.address(np.frombuffer(text or b"\0", np.uint8)),
             len(text),
             limit,
-            self._text_scratch(len(text) + own // 64 + 1, limit, rank),
+            self._text_scratch(len(text) + own // 64 + 1, max(limit, tokenizer.special_count), rank),
             native.address(out),
             0 if table is None else table.address,
         )
@@ -201,6 +202,13 @@ class NativeEngine:
             self.fail(tokens)
         numbers: list[float] = out.tolist()
         return numbers, tokens
+
+    def _text(self, text: bytes) -> bytes:
+        """The text of a single call, whose scratch memory grows with it."""
+        text = arrays.text_bytes(text)
+        if len(text) > MAX_TEXT_BYTES:
+            raise InputError(f"a text of {len(text)} bytes; at most {MAX_TEXT_BYTES} in one call: cut it, or encode its tokens")
+        return text
 
     def _text_scratch(self, length: int, tokens: int, rank: int) -> int:
         """Address of this thread's scratch memory for ``encode_text``; see ``kernels.text`` for its layout."""
@@ -264,9 +272,7 @@ class NativeEngine:
     ) -> tuple[Table | None, NDArray[np.int32] | None]:
         """The adapter table of a call and each row's index in it (-1: the base)."""
         if index is not None:
-            index = np.ascontiguousarray(index, np.int32)
-            if index.shape != (rows,):
-                raise InputError(f"adapter_index must be int32 [{rows}], one a row, not {list(index.shape)}")
+            index = arrays.whole(index, np.int32, "adapter_index", rows)
             if rows and int(index.max()) >= len(adapters):
                 row = int(np.argmax(index >= len(adapters)))
                 raise InputError(f"row {row}: adapter {int(index[row])} of {len(adapters)}")
@@ -325,9 +331,6 @@ class NativeEngine:
             rows_index = None if index is None else index[a:b]
             self._run(_Call(ids[offsets[a] : offsets[b]], own, table, rows_index, normalize, out[a:b]), a)
 
-        if int(np.diff(offsets).min()) < 0:
-            row = int(np.argmax(np.diff(offsets) < 0))
-            raise InputError(f"row {row}: {abi.STATUS_TEXT[abi.STATUS_OFFSETS]}")
         list(self._executor().map(work, parts))
 
     def _executor(self) -> ThreadPoolExecutor:

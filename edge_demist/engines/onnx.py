@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge_demist.errors import BundleError, EngineUnavailableError, InputError
 from edge_demist.format.adapter import Adapter
+from edge_demist.native import arrays
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -77,7 +78,8 @@ class OnnxEngine:
             # A forked child has no worker threads; destroying the parent's session would wait for them for ever.
             self._abandoned.append(self._session)
             self._open()
-        token_ids, offsets = np.asarray(token_ids, np.int32), np.asarray(offsets, np.int32)
+        token_ids = arrays.whole(token_ids, np.int32, "token_ids")
+        offsets = arrays.row_offsets(offsets, np.int32, len(token_ids))
         lengths = self._check(token_ids, offsets)
         count = len(lengths)
         index = _adapter_index(count, adapters, adapter_index)
@@ -95,8 +97,6 @@ class OnnxEngine:
 
     def _check(self, token_ids: Ints, offsets: Ints) -> Ints:
         """Return the rows' lengths; InputError names the first row that is out of range."""
-        if offsets.ndim != 1 or len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(token_ids):
-            raise InputError("offsets must start at 0, never fall, and end at the number of items")
         lengths = np.diff(offsets)
         limit, vocab = self.bundle.architecture.max_positions, self.bundle.architecture.vocab_size
         wrong = np.flatnonzero((lengths < 1) | (lengths > limit))
@@ -131,8 +131,7 @@ def _session(bundle: Bundle, threads: int) -> ort.InferenceSession:
         raise EngineUnavailableError(f"onnxruntime cannot be imported ({error})") from None
     if GRAPH not in bundle.files:
         raise BundleError(f"manifest: {GRAPH} is not listed, so the onnxruntime engine cannot run this bundle")
-    if bundle.files[GRAPH].bytes > MAX_GRAPH_BYTES:
-        raise BundleError(f"{GRAPH}: larger than {MAX_GRAPH_BYTES} bytes")
+    graph = bundle.read_bytes(GRAPH, MAX_GRAPH_BYTES)
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -143,7 +142,7 @@ def _session(bundle: Bundle, threads: int) -> ort.InferenceSession:
     values = {name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in _initializers(bundle)}
     options.add_external_initializers(list(values), list(values.values()))
     try:
-        return ort.InferenceSession((bundle.path / GRAPH).read_bytes(), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions share no base class but Exception
         raise BundleError(f"{GRAPH}: ONNX Runtime refuses it ({str(error)[:300]})") from None
 
@@ -164,9 +163,7 @@ def _adapter_index(count: int, adapters: Sequence[Adapter | None], given: Ints |
     """Return int32 [n], −1 for the base; InputError for an index outside ``adapters``."""
     if given is None:
         return np.full(count, 0 if len(adapters) == 1 else -1, np.int32)
-    index = np.array(given, np.int32)
-    if index.shape != (count,):
-        raise InputError(f"adapter_index must have one entry a row: {count}, not {list(index.shape)}")
+    index = arrays.whole(given, np.int32, "adapter_index", count)
     wrong = np.flatnonzero((index < -1) | (index >= len(adapters)))
     if len(wrong):
         raise InputError(f"row {wrong[0]}: the adapter index is not among the adapters given")

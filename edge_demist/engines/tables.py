@@ -123,7 +123,7 @@ def pack_adapter(adapter: Adapter, arch: Architecture) -> PackedAdapter:
     sizes = {"qkv": (hidden, hidden), "attn_out": (hidden, hidden), "ffn_up": (hidden, wide), "ffn_down": (wide, hidden)}
     for (layer, target), (a, b) in adapter.layers.items():
         k, n = sizes["qkv" if target in SECTIONS["qkv"] else target]
-        if layer >= arch.num_layers or a.shape[0] != k or b.shape[1] != n:
+        if not 0 <= layer < arch.num_layers or a.shape[0] != k or b.shape != (a.shape[1], n):
             raise InputError(
                 f"adapter {adapter.name!r}, layer {layer}, {target}: A {list(a.shape)}, B {list(b.shape)} do not fit "
                 f"a model of {arch.num_layers} layers with K = {k}, N = {n} there"
@@ -146,7 +146,7 @@ def pack_adapter(adapter: Adapter, arch: Architecture) -> PackedAdapter:
                 a, b = part
                 rank = a.shape[1]
                 rows[first : first + rank] = a.T
-                columns = np.ascontiguousarray(b)
+                columns = np.ascontiguousarray(b, np.float32)
                 kept.append(columns)
                 at = abi.ADAPTER_SECTIONS + 3 * section
                 entry[at : at + 3] = first, rank, address(columns)
@@ -172,6 +172,10 @@ def head_table(weight: NDArray[np.float32], bias: NDArray[np.float32], dim: int,
         dim: numbers of the n-gram vector that the head takes; 0 for none.
         domain: whether the last row counts.
     """
+    rows, columns = weight.shape if weight.ndim == 2 else (0, 0)
+    if rows < 2 or bias.shape != (rows,) or not 0 <= dim < columns or dim % 16 or (columns - dim) % 16:
+        raise InputError(f"a head must be [labels + 1, H + dim] with a bias a row, not {list(weight.shape)} and {list(bias.shape)}")
+    weight, bias = np.ascontiguousarray(weight, np.float32), np.ascontiguousarray(bias, np.float32)
     numbers = np.zeros(abi.HEAD_TABLE, np.int64)
     numbers[: abi.HEAD_DOMAIN + 1] = address(weight), address(bias), len(bias) - 1, weight.shape[1] - dim, dim, domain
     return _table(numbers, (weight, bias))

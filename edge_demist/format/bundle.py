@@ -7,6 +7,7 @@ milliseconds.
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from edge_demist.errors import BundleError, IntegrityError
-from edge_demist.format import safetensors, verified
+from edge_demist.format import bounds, safetensors, verified
 from edge_demist.format.manifest import (
     Architecture,
     FileEntry,
@@ -24,11 +25,14 @@ from edge_demist.format.manifest import (
     NgramConfig,
     TokenizerConfig,
     bounded,
+    bundle_name,
+    check_special_ids,
     file_entries,
     read_manifest,
     section,
 )
 from edge_demist.format.safetensors import Tensor
+from edge_demist.io import open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +54,7 @@ def default_path() -> Path:
 
 
 class Bundle(NamedTuple):
-    """A verified bundle; tensors are read-only maps of the files."""
+    """A verified bundle; tensors are read-only maps of the files, or copies where the bundle is ``hashed`` (see :meth:`load`)."""
 
     folder: str
     manifest_bytes: bytes
@@ -65,6 +69,11 @@ class Bundle(NamedTuple):
     tensors: Mapping[str, Tensor]
     tokenizer_tensors: Mapping[str, Tensor]
     tokenizer_metadata: Mapping[str, str]
+    marks: Mapping[str, str] = MappingProxyType({})
+    """The version of each file that was checked (``verified.mark``); empty where every read is to hash again."""
+    hashed: bool = False
+    magnitudes: Mapping[str, float] = MappingProxyType({})
+    """The largest magnitude of each float tensor."""
 
     @property
     def path(self) -> Path:
@@ -91,13 +100,40 @@ class Bundle(NamedTuple):
         """Hash that specialists are bound to: of ``weights.safetensors``."""
         return self.files["weights.safetensors"].sha256
 
+    def read(self, name: str, *, copy: bool) -> tuple[dict[str, str], dict[str, Tensor]]:
+        """Metadata and tensors of one of the bundle's files: of the very bytes that the manifest names.
+
+        Raises:
+            BundleError: the file is not listed, or malformed.
+            IntegrityError: it was changed since the bundle was loaded.
+        """
+        return _read(self.folder, self.files, self.marks, name, copy=copy or self.hashed)
+
+    def read_bytes(self, name: str, limit: int) -> bytes:
+        """The bytes of one of the bundle's files, hashed.
+
+        Raises:
+            BundleError: not listed, or larger than ``limit``.
+            IntegrityError: changed since.
+        """
+        import hashlib
+
+        entry = self.files.get(name)
+        if entry is None or entry.bytes > limit:
+            raise BundleError(f"{name}: {'is not listed in the manifest' if entry is None else f'larger than {limit} bytes'}")
+        raw = _bytes(self.folder, name, entry.bytes)
+        if hashlib.sha256(raw).hexdigest() != entry.sha256:
+            raise IntegrityError(f"{name}: SHA-256 differs from the manifest; it was changed after it was checked")
+        return raw
+
     @classmethod
     def load(cls, path: Path | str | None = None, *, hash_all: bool = False) -> Bundle:
         """Open and verify a bundle.
 
         Args:
             path: folder of the bundle; None for :func:`default_folder`.
-            hash_all: hash every file, also one that is known to be unchanged since it was hashed before.
+            hash_all: hash every file, also one that is known to be unchanged since it was hashed before, and use copies of the
+                bytes that were hashed: for bundles whose signature matters.
 
         Raises:
             BundleError: missing, malformed, of another format, or with tensors of a wrong shape.
@@ -106,7 +142,7 @@ class Bundle(NamedTuple):
         folder = os.fspath(path) if path is not None else default_folder()
         raw, manifest = read_manifest(folder)
         files = file_entries(manifest)
-        verifyfile_entries(folder, files, hash_all=hash_all)
+        marks = verifyfile_entries(folder, files, hash_all=hash_all)
         for needed in ("weights.safetensors", "tokenizer.safetensors"):
             if needed not in files:
                 raise BundleError(f"manifest: {needed} is not listed")
@@ -116,13 +152,14 @@ class Bundle(NamedTuple):
         limits = section(manifest, "limits", Limits)
         if limits.max_tokens > architecture.max_positions:
             raise BundleError("manifest: limits.max_tokens exceeds architecture.max_positions")
-        _, tensors = safetensors.read(os.path.join(folder, "weights.safetensors"))
-        check_weights(tensors, architecture, ngrams)
-        metadata, tables = safetensors.read(os.path.join(folder, "tokenizer.safetensors"))
+        check_special_ids(tokenizer, limits, architecture.vocab_size)
+        _, tensors = _read(folder, files, marks, "weights.safetensors", copy=hash_all)
+        magnitudes = check_weights(tensors, architecture, ngrams)
+        metadata, tables = _read(folder, files, marks, "tokenizer.safetensors", copy=hash_all)
         return cls(
             folder=folder,
             manifest_bytes=raw,
-            name=str(manifest.get("name", ""))[:200],
+            name=bundle_name(manifest),
             version=bounded("version", manifest.get("version"), 0, 1 << 31),
             architecture=architecture,
             tokenizer=tokenizer,
@@ -133,24 +170,61 @@ class Bundle(NamedTuple):
             tensors=MappingProxyType(tensors),
             tokenizer_tensors=MappingProxyType(tables),
             tokenizer_metadata=MappingProxyType(metadata),
+            marks=MappingProxyType(marks),
+            hashed=hash_all,
+            magnitudes=MappingProxyType(magnitudes),
         )
 
 
-def verifyfile_entries(folder: str, files: Mapping[str, FileEntry], *, hash_all: bool) -> None:
-    """Check every file; unless ``hash_all``, those that :mod:`edge_demist.format.verified` knows are not hashed again."""
-    known = {} if hash_all else verified.read_verified(folder)
+COPIED = ("weights.safetensors", "tokenizer.safetensors")
+"""Hashed while they are read where every file is to be hashed, so not before."""
+
+
+def _read(
+    folder: str, files: Mapping[str, FileEntry], marks: Mapping[str, str], name: str, *, copy: bool
+) -> tuple[dict[str, str], dict[str, Tensor]]:
+    if name not in files:
+        raise BundleError(f"manifest: {name} is not listed")
+    return safetensors.read(os.path.join(folder, name), sha256=files[name].sha256, mark=marks.get(name), copy=copy)
+
+
+def _bytes(folder: str, name: str, size: int) -> bytes:
+    try:
+        with open(open_regular(os.path.join(folder, name)), "rb") as stream:
+            return stream.read(size + 1)
+    except OSError as error:
+        raise IntegrityError(f"{name}: cannot be read ({error.strerror})") from None
+
+
+def verifyfile_entries(folder: str, files: Mapping[str, FileEntry], *, hash_all: bool) -> dict[str, str]:
+    """Check every file; unless ``hash_all``, those that :mod:`edge_demist.format.verified` knows are not hashed again.
+
+    Returns:
+        The marks of the versions that were hashed; none with ``hash_all``: whoever reads a file hashes what he reads.
+    """
+    if hash_all:
+        for name, entry in files.items():
+            _inside(folder, name, entry)
+            if name not in COPIED:
+                _compare_hash(folder, name, entry)
+        return {}
+    known = verified.read_verified(folder)
     found: dict[str, str] = {}
+    marks: dict[str, str] = {}
     for name, entry in files.items():
         info = _inside(folder, name, entry)
         note = f"{verified.mark(info)} {entry.sha256}"
         if known.get(name) != note:
             settled = verified.settled(info)
             _compare_hash(folder, name, entry)
-            if not settled or verified.mark(_inside(folder, name, entry)) != verified.mark(info):
+            if verified.mark(_inside(folder, name, entry)) != verified.mark(info):
                 continue
-        found[name] = note
+            if not settled:
+                continue
+        found[name], marks[name] = note, verified.mark(info)
     if found.items() - known.items():
         verified.write_verified(folder, found)
+    return marks
 
 
 def verify_file(folder: Path | str, name: str, entry: FileEntry) -> None:
@@ -186,7 +260,7 @@ def _compare_hash(folder: str, name: str, entry: FileEntry) -> None:
     import hashlib
 
     try:
-        with open(os.path.join(folder, name), "rb") as stream:
+        with open(open_regular(os.path.join(folder, name)), "rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise IntegrityError(f"{name}: cannot be read ({error.strerror})") from None
@@ -218,8 +292,8 @@ def weight_shapes(arch: Architecture, ngrams: NgramConfig | None) -> dict[str, t
     return shapes
 
 
-def check_weights(tensors: Mapping[str, Tensor], arch: Architecture, ngrams: NgramConfig | None) -> None:
-    """Refuse missing, foreign, misshapen or non-finite tensors.
+def check_weights(tensors: Mapping[str, Tensor], arch: Architecture, ngrams: NgramConfig | None) -> dict[str, float]:
+    """Refuse missing, foreign, misshapen or non-finite tensors, and such as would overflow; returns their largest magnitudes.
 
     Raises:
         BundleError: names the tensor and what is wrong.
@@ -228,18 +302,23 @@ def check_weights(tensors: Mapping[str, Tensor], arch: Architecture, ngrams: Ngr
     if set(tensors) != set(expected):
         odd = sorted(set(tensors) ^ set(expected))
         raise BundleError(f"weights.safetensors: missing or foreign tensors: {', '.join(odd[:5])}")
+    magnitudes: dict[str, float] = {}
     for name, (dtype, shape) in expected.items():
         tensor = tensors[name]
         if tensor.dtype != dtype or tensor.shape != shape:
             raise BundleError(f"weights.safetensors: {name} is {tensor.dtype}{list(tensor.shape)}, expected {np.dtype(dtype)}{list(shape)}")
-        check_finite("weights.safetensors", name, tensor)
+        magnitudes[name] = check_finite("weights.safetensors", name, tensor)
+    bounds.largest_vector(arch, magnitudes)
+    return magnitudes
 
 
-def check_finite(file: str, name: str, tensor: Tensor) -> None:
-    """Refuse NaN and infinities in float tensors, and scales that are not positive."""
-    if tensor.dtype.kind != "f":
-        return
-    if not np.isfinite(tensor).all():
+def check_finite(file: str, name: str, tensor: Tensor) -> float:
+    """Refuse NaN and infinities in float tensors, and scales that are not positive; returns the largest magnitude."""
+    if tensor.dtype.kind != "f" or tensor.size == 0:
+        return 0.0
+    low, high = float(tensor.min()), float(tensor.max())  # NaN goes through both
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise BundleError(f"{file}: {name} holds NaN or infinite values")
-    if name.endswith(".scale") and not bool(np.all(np.asarray(tensor, np.float32) > 0)):
+    if name.endswith(".scale") and low <= 0:
         raise BundleError(f"{file}: {name} holds a scale that is not positive")
+    return max(-low, high)

@@ -1,7 +1,8 @@
 """Verification of Ed25519 signatures (RFC 8032, section 5.1.7) in plain Python; about 5 ms a signature.
 
 Only public data passes through here, so nothing needs constant time. Signing is left to the offline side.
-Encodings that are not canonical (y ≥ p, S ≥ L) are refused.
+Encodings that are not canonical (y ≥ p, S ≥ L) are refused, and so are keys of small order: one signature would do for
+every message.
 """
 
 from __future__ import annotations
@@ -26,13 +27,23 @@ def verify(public_key: bytes, signature: bytes, message: bytes) -> bool:
         return False
     key = _decode(public_key)
     scalar = int.from_bytes(signature[32:], "little")
-    if key is None or scalar >= L:
+    if key is None or scalar >= L or is_weak(public_key):
         return False
     digest = hashlib.sha512(signature[:32] + public_key + message).digest()
     challenge = int.from_bytes(digest, "little") % L
     x, y, z, t = key
     expected = _add(_multiply(scalar, _BASE), _multiply(challenge, (P - x, y, z, P - t)))
     return _encode(expected) == signature[:32]
+
+
+def is_weak(public_key: bytes) -> bool:
+    """Say whether 8 times the key is the neutral element, so that the key proves nothing (RFC 8032, section 5.1.7)."""
+    point = _decode(public_key)
+    if point is None:
+        return False
+    for _ in range(3):
+        point = _add(point, point)
+    return point[0] % P == 0 and (point[1] - point[2]) % P == 0
 
 
 def _add(p: Point, q: Point) -> Point:

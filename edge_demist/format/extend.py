@@ -4,7 +4,9 @@ Base, tokenizer and the specialists already there are copied byte for byte, so t
 graph for ONNX Runtime gets inputs for the new adapters, manifest and card name what was added.
 """
 
+import html
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,7 @@ from edge_demist.format import safetensors
 from edge_demist.format.bundle import Bundle
 from edge_demist.format.signing import MAX_SPECIALIST_BYTES, Policy
 from edge_demist.format.specialist import read_specialist as read_specialist_file
+from edge_demist.io import printable
 from quantize.adapters import TASK_NAME, read_specialist
 from quantize.bundle_writer import created, describe_files, sha256, whole_folder, write_json
 from quantize.errors import QuantizeError
@@ -141,12 +144,17 @@ def _write(bundle: Bundle, added: dict[str, Path], folder: Path, version: int, n
     write_json(folder / "manifest.json", manifest)
 
 
+def _plain(name: str) -> str:
+    """A stranger's name in Markdown: no control characters, no HTML, no links, no headings."""
+    return html.escape(re.sub(r"([\\`*_\[\]#|~])", r"\\\1", printable(name)), quote=False)
+
+
 def _card(bundle: Bundle, added: dict[str, Path]) -> str:
     lines = [f"## Added to bundle {bundle.id[:16]}…", ""]
     for task, path in sorted(added.items()):
         metadata = safetensors.read(path)[0]
         labels, sources = (json.loads(metadata.get(key, "[]")) for key in ("labels", "sources"))
-        lines.append(f"- **{task}**: {len(labels)} labels ({', '.join(labels[:20])}{', …' if len(labels) > 20 else ''})")
+        lines.append(f"- **{task}**: {len(labels)} labels ({', '.join(map(_plain, labels[:20]))}{', …' if len(labels) > 20 else ''})")
         if sources:
-            lines.append(f"  from {', '.join(sources)}")
+            lines.append(f"  from {', '.join(map(_plain, sources))}")
     return "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_demist.errors import BundleError
+from edge_demist.io import brief, read_bounded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,6 +16,10 @@ FORMAT = 1
 MAX_MANIFEST_BYTES = 1_000_000
 MAX_FILE_BYTES = 2_000_000_000
 MAX_FILES = 256
+MAX_SPECIAL_IDS = 4
+"""Prefix and suffix ids of a tokenizer, each."""
+MIN_NORM_EPS = 1e-20
+"""A smaller one is nothing in float32, and a vector of equal numbers would be divided by zero."""
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
@@ -22,7 +27,7 @@ _HEXADECIMAL = frozenset("0123456789abcdef")
 def bounded(name: str, value: object, low: int, high: int) -> int:
     """Return ``value`` if it is a whole number from ``low`` to ``high``; BundleError if not."""
     if type(value) is not int or not low <= value <= high:
-        raise BundleError(f"manifest: {name} must be a whole number from {low} to {high}, not {value!r}")
+        raise BundleError(f"manifest: {name} must be a whole number from {low} to {high}, not {brief(value)}")
     return value
 
 
@@ -53,10 +58,10 @@ class Architecture(NamedTuple):
             bounded(f"architecture.{name}", getattr(self, name), low, high)
         if self.hidden_size % 64 or self.intermediate_size % 64 or self.hidden_size % (16 * self.num_heads):
             raise BundleError("manifest: hidden and intermediate size must be multiples of 64, the head size of 16")
-        if not isinstance(self.layer_norm_eps, float) or not 0 < self.layer_norm_eps < 0.1:
-            raise BundleError(f"manifest: architecture.layer_norm_eps {self.layer_norm_eps!r} is out of range")
+        if not isinstance(self.layer_norm_eps, float) or not MIN_NORM_EPS <= self.layer_norm_eps < 0.1:
+            raise BundleError(f"manifest: architecture.layer_norm_eps {brief(self.layer_norm_eps)} is out of range")
         if (self.type, self.activation, self.pooling) != ("bert", "gelu", "mean"):
-            raise BundleError(f"manifest: unsupported architecture {self.type}/{self.activation}/{self.pooling}")
+            raise BundleError(f"manifest: unsupported architecture {brief((self.type, self.activation, self.pooling))}")
 
 
 class TokenizerConfig(NamedTuple):
@@ -74,13 +79,22 @@ class TokenizerConfig(NamedTuple):
     def check(self) -> None:
         """Check kinds and bounds."""
         if self.type not in ("unigram", "wordpiece"):
-            raise BundleError(f"manifest: unknown tokenizer type {self.type!r}")
+            raise BundleError(f"manifest: unknown tokenizer type {brief(self.type)}")
         for name in ("pad_id", "unk_id", "byte_ids_start"):
             bounded(f"tokenizer.{name}", getattr(self, name), -1 if name == "byte_ids_start" else 0, 1_000_000)
-        for token in (*self.prefix_ids, *self.suffix_ids):
-            bounded("tokenizer special id", token, 0, 1_000_000)
-        if len(self.prefix_ids) > 4 or len(self.suffix_ids) > 4:
-            raise BundleError("manifest: at most 4 prefix and 4 suffix ids")
+        for name in ("prefix_ids", "suffix_ids"):
+            ids = getattr(self, name)
+            if type(ids) is not tuple or len(ids) > MAX_SPECIAL_IDS:
+                raise BundleError(f"manifest: tokenizer.{name} must be a list of at most {MAX_SPECIAL_IDS} ids")
+            for token in ids:
+                bounded(f"tokenizer.{name}", token, 0, 1_000_000)
+        if type(self.sentencepiece_sha256) is not str or type(self.lowercase) is not bool:
+            raise BundleError("manifest: tokenizer.sentencepiece_sha256 must be a string, tokenizer.lowercase true or false")
+
+    @property
+    def special_count(self) -> int:
+        """Ids that stand around every row."""
+        return len(self.prefix_ids) + len(self.suffix_ids)
 
 
 class NgramConfig(NamedTuple):
@@ -128,22 +142,36 @@ class FileEntry(NamedTuple):
         bounded("files.bytes", self.bytes, 0, MAX_FILE_BYTES)
 
 
+def check_special_ids(tokenizer: TokenizerConfig, limits: Limits, vocab_size: int) -> None:
+    """Refuse special ids outside the vocabulary, and limits that leave no room for one token beside them.
+
+    Raises:
+        BundleError: names the id or the limit.
+    """
+    for token in (tokenizer.pad_id, tokenizer.unk_id, *tokenizer.prefix_ids, *tokenizer.suffix_ids):
+        if token >= vocab_size:
+            raise BundleError(f"manifest: tokenizer: special id {token} is outside the vocabulary of {vocab_size}")
+    if limits.max_tokens <= tokenizer.special_count:
+        raise BundleError(f"manifest: limits.max_tokens {limits.max_tokens} leaves no token beside {tokenizer.special_count} special ids")
+
+
 def read_manifest(folder: Path | str) -> tuple[bytes, dict[str, Any]]:
     """Read ``manifest.json``: its bytes and its parsed form (at most 1,000,000 bytes)."""
     try:
-        with open(os.path.join(folder, "manifest.json"), "rb") as stream:
-            raw = stream.read(MAX_MANIFEST_BYTES + 1)
-        if len(raw) > MAX_MANIFEST_BYTES:
-            raise BundleError(f"manifest.json is larger than {MAX_MANIFEST_BYTES} bytes")
+        raw = read_bounded(os.path.join(folder, "manifest.json"), MAX_MANIFEST_BYTES)
     except OSError as error:
         raise BundleError(f"no readable bundle at {folder}: manifest.json: {error.strerror}") from None
+    except ValueError as error:  # a NUL in the name
+        raise BundleError(f"no readable bundle at {str(folder)!r}: {error}") from None
+    if raw is None:
+        raise BundleError(f"manifest.json is larger than {MAX_MANIFEST_BYTES} bytes")
     try:
         manifest = json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise BundleError(f"manifest.json is not valid JSON ({error})") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    if not isinstance(manifest, dict) or type(manifest.get("format")) is not int or manifest["format"] != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else None
-        raise BundleError(f"manifest.json: format {found!r} is not supported (this version reads format {FORMAT})")
+        raise BundleError(f"manifest.json: format {brief(found)} is not supported (this version reads format {FORMAT})")
     return raw, manifest
 
 
@@ -173,17 +201,25 @@ def _allowed(name: str) -> bool:
     )
 
 
+def bundle_name(manifest: dict[str, Any]) -> str:
+    """The bundle's name, at most 200 characters; BundleError if it is no text."""
+    name = manifest.get("name", "")
+    if not isinstance(name, str):
+        raise BundleError(f"manifest: name must be a string, not {brief(name)}")
+    return name[:200]
+
+
 def section(manifest: dict[str, Any], name: str, kind: Any) -> Any:
     """Build a named tuple from a manifest section and check it; unknown keys are refused."""
     found = manifest.get(name)
     if not isinstance(found, dict):
         raise BundleError(f"manifest: {name} must be an object")
     if unknown := set(found) - set(kind._fields):
-        raise BundleError(f"manifest: {name} has unknown keys {sorted(unknown)}")
+        raise BundleError(f"manifest: {name} has unknown keys {str(sorted(unknown))[:200]}")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
     try:
         made = kind(**values)
         made.check()
-    except TypeError as error:
-        raise BundleError(f"manifest: {name}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"manifest: {name}: {str(error)[:200]}") from None
     return made

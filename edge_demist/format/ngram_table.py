@@ -29,8 +29,8 @@ def table_of(config: NgramConfig, tensors: Mapping[str, Tensor], where: str = ""
         BundleError: it is missing, or of another shape than ``config`` says.
     """
     weight, scale = tensors.get("ngrams.weight"), tensors.get("ngrams.scale")
-    if weight is None or weight.dtype != np.int8 or weight.shape != (config.buckets, config.dim):
+    if weight is None or weight.dtype != np.int8 or weight.shape != (config.buckets, config.dim) or not weight.flags.c_contiguous:
         raise BundleError(f"{where}ngrams.weight must be int8 [{config.buckets}, {config.dim}]")
-    if scale is None or scale.dtype != np.float32 or scale.shape != (config.dim,):
+    if scale is None or scale.dtype != np.float32 or scale.shape != (config.dim,) or not scale.flags.c_contiguous:
         raise BundleError(f"{where}ngrams.scale must be float32 [{config.dim}]")
     return NgramTable(config, weight, scale)

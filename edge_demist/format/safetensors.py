@@ -1,12 +1,14 @@
 """A bounded reader and a deterministic writer of the safetensors format, with numpy alone.
 
 Format: 8 bytes little-endian header length, JSON header, data
-(https://github.com/huggingface/safetensors, section "Format"). Files are mapped read-only, never copied.
+(https://github.com/huggingface/safetensors, section "Format"). Files are mapped read-only, or copied where somebody might still
+write to them.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,9 +16,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from edge_demist.errors import BundleError
+from edge_demist.errors import BundleError, IntegrityError
+from edge_demist.format import verified
+from edge_demist.io import brief, open_regular
 
 if TYPE_CHECKING:
+    from io import BufferedReader
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -50,21 +55,20 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _header(path: str, size: int) -> tuple[dict[str, object], int]:
+def _header(path: str, data: NDArray[np.uint8]) -> tuple[dict[str, object], int]:
     """Parse the JSON header; returns it with the offset of the data."""
+    size, name = len(data), os.path.basename(path)
     if size < 8:
-        raise BundleError(f"{os.path.basename(path)}: {size} bytes is too short for a safetensors file")
-    with open(path, "rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if length > MAX_HEADER_BYTES or length > size - 8:
-            raise BundleError(f"{os.path.basename(path)}: header of {length} bytes exceeds the file or the limit of {MAX_HEADER_BYTES}")
-        raw = stream.read(length)
+        raise BundleError(f"{name}: {size} bytes is too short for a safetensors file")
+    length = int.from_bytes(data[:8].tobytes(), "little")
+    if length > MAX_HEADER_BYTES or length > size - 8:
+        raise BundleError(f"{name}: header of {length} bytes exceeds the file or the limit of {MAX_HEADER_BYTES}")
     try:
-        header = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
+        header = json.loads(data[8 : 8 + length].tobytes().decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{os.path.basename(path)}: the header is not valid JSON ({error})") from None
+        raise BundleError(f"{name}: the header is not valid JSON ({error})") from None
     if not isinstance(header, dict) or len(header) > MAX_TENSORS + 1:
-        raise BundleError(f"{os.path.basename(path)}: the header must be an object of at most {MAX_TENSORS} tensors")
+        raise BundleError(f"{name}: the header must be an object of at most {MAX_TENSORS} tensors")
     return header, 8 + length
 
 
@@ -78,58 +82,98 @@ def _metadata(path: str, header: dict[str, object]) -> dict[str, str]:
 
 def _entry(path: str, name: str, entry: object, room: int) -> tuple[np.dtype[np.generic], tuple[int, ...], int, int]:
     """Check one tensor's description: dtype, shape, begin, end."""
+    where = f"{os.path.basename(path)}: tensor {brief(name)}"
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise BundleError(f"{os.path.basename(path)}: tensor {name!r} must have exactly dtype, shape and data_offsets")
-    dtype, shape, offsets = _DTYPES.get(str(entry["dtype"])), entry["shape"], entry["data_offsets"]
+        raise BundleError(f"{where} must have exactly dtype, shape and data_offsets")
+    named, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    dtype = _DTYPES.get(named) if isinstance(named, str) else None
     if dtype is None:
-        raise BundleError(f"{os.path.basename(path)}: tensor {name!r} has unsupported dtype {entry['dtype']!r}")
+        raise BundleError(f"{where} has unsupported dtype {brief(named)}")
     limit = max(room, 1 << 20)
     if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(type(d) is int and 0 <= d <= limit for d in shape):
-        raise BundleError(f"{os.path.basename(path)}: tensor {name!r} has a bad shape {str(shape)[:80]}")
+        raise BundleError(f"{where} has a bad shape {brief(shape)}")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(o) is int for o in offsets):
-        raise BundleError(f"{os.path.basename(path)}: tensor {name!r} has bad data_offsets")
+        raise BundleError(f"{where} has bad data_offsets")
     begin, end = offsets
-    count = 1
-    for dimension in shape:
-        count *= dimension
+    count = math.prod(shape)
+    if math.prod(d for d in shape if d) > limit:  # numpy refuses shapes over its limit even where they hold nothing
+        raise BundleError(f"{where} has a bad shape {brief(shape)}")
     if not 0 <= begin <= end <= room or end - begin != count * dtype.itemsize:
-        raise BundleError(f"{os.path.basename(path)}: tensor {name!r} does not fit its data range [{begin}, {end}) of {room} bytes")
+        raise BundleError(f"{where} does not fit its data range [{begin}, {end}) of {room} bytes")
     return dtype, tuple(shape), begin, end
 
 
-def read(path: Path | str) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Map a file.
+def read(
+    path: Path | str, *, sha256: str | None = None, mark: str | None = None, copy: bool = False
+) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Map a file, or read it.
 
     Args:
         path: the file; its header may have at most ``MAX_HEADER_BYTES`` (1,000,000) bytes.
+        sha256: what its bytes must hash to, in hexadecimal; with ``copy`` these very bytes are what is then used.
+        mark: the file is not hashed where it still is this version of it (:func:`edge_demist.format.verified.mark`).
+        copy: read it into memory of our own. A map shows what somebody writes into the file later, and kills the process where
+            somebody shortens it: files are to be replaced by renaming, never to be overwritten.
 
     Returns:
         ``(metadata, {name: read-only array})``.
 
     Raises:
         BundleError: the file is missing, truncated or not a well-formed safetensors file. Gaps and overlaps of data are refused.
+        IntegrityError: it has another hash.
     """
     path = os.fspath(path)
     try:
-        size = os.stat(path).st_size
-        header, start = _header(path, size)
+        with open(open_regular(path), "rb") as stream:
+            data = _content(path, stream, sha256, mark, copy=copy)
     except OSError as error:
         raise BundleError(f"{os.path.basename(path)}: cannot be read ({error.strerror})") from None
+    return parse(path, data)
+
+
+def _content(path: str, stream: BufferedReader, sha256: str | None, mark: str | None, *, copy: bool) -> NDArray[np.uint8]:
+    """All bytes of an open file, checked, as a map or a copy."""
+    info = os.fstat(stream.fileno())
+    size = info.st_size
+    if size < 8:
+        raise BundleError(f"{os.path.basename(path)}: {size} bytes is too short for a safetensors file")
+    if copy:
+        data: NDArray[np.uint8] = aligned_bytes(size)
+        if stream.readinto(data.data) != size:
+            raise BundleError(f"{os.path.basename(path)}: changed while it was read")
+    else:
+        data = np.memmap(stream, np.uint8, "r").view(np.ndarray)
+    if sha256 is not None and (mark is None or mark != verified.mark(info)):
+        import hashlib
+
+        if hashlib.sha256(data.data).hexdigest() != sha256:
+            raise IntegrityError(f"{os.path.basename(path)}: SHA-256 differs from the manifest; it was changed after it was checked")
+    return data
+
+
+def aligned_bytes(size: int) -> NDArray[np.uint8]:
+    """``size`` uninitialised bytes on an ``ALIGNMENT`` boundary."""
+    block = np.empty(size + ALIGNMENT, np.uint8)
+    start = -int(block.__array_interface__["data"][0]) % ALIGNMENT
+    return block[start : start + size]
+
+
+def parse(path: str, data: NDArray[np.uint8]) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Tensors of a file's bytes, which they share; ``path`` is for messages."""
+    size = len(data)
+    header, start = _header(path, data)
     metadata = _metadata(path, header)
     entries = {name: _entry(path, name, entry, size - start) for name, entry in header.items()}
     expected = 0
     for name, (_, _, begin, end) in sorted(entries.items(), key=lambda item: item[1][2:]):
         if begin != expected:
-            raise BundleError(f"{os.path.basename(path)}: data of tensor {name!r} overlaps or leaves a gap")
+            raise BundleError(f"{os.path.basename(path)}: data of tensor {brief(name)} overlaps or leaves a gap")
         expected = end
     if expected != size - start:
         raise BundleError(f"{os.path.basename(path)}: {size - start - expected} bytes follow the last tensor")
-    if size == start:
-        return metadata, {name: np.empty(shape, dtype) for name, (dtype, shape, _, _) in entries.items()}
-    mapped = np.memmap(path, np.uint8, "r")
     tensors: dict[str, Tensor] = {}
     for name, (dtype, shape, begin, end) in entries.items():
-        raw = mapped[start + begin : start + end]
+        raw = data[start + begin : start + end]
         aligned = raw if (start + begin) % dtype.itemsize == 0 else raw.copy()
         tensor = aligned.view(np.ndarray).view(dtype).reshape(shape)
         tensor.flags.writeable = False

@@ -13,13 +13,13 @@ import binascii
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 
 from edge_demist.errors import BundleError, SignatureError
 from edge_demist.format import ed25519
 from edge_demist.format.bundle import verify_file
-from edge_demist.format.manifest import file_entries, read_manifest
+from edge_demist.format.manifest import bundle_name, file_entries, read_manifest
+from edge_demist.io import brief, read_bounded, replace_file
 
 MANIFEST_CONTEXT = b"edge-demist manifest 1\n"
 SPECIALIST_CONTEXT = b"edge-demist specialist 1\n"
@@ -42,7 +42,16 @@ def read_public_key(path: Path) -> bytes:
 
 
 def parse_public_key(data: bytes, where: str = "public key") -> bytes:
-    """Return the 32 raw bytes of a key given raw, as PEM or in hexadecimal; SignatureError if it is none of these."""
+    """Return the 32 raw bytes of a key given raw, as PEM or in hexadecimal; SignatureError if it is none of these, or weak."""
+    key = _key_bytes(data)
+    if key is None:
+        raise SignatureError(f"{where}: not an Ed25519 public key (PEM 'BEGIN PUBLIC KEY', or 64 hexadecimal digits)")
+    if ed25519.is_weak(key):
+        raise SignatureError(f"{where}: a weak key (of small order): one signature would do for every bundle; make another one")
+    return key
+
+
+def _key_bytes(data: bytes) -> bytes | None:
     if len(data) == 32:
         return data
     text = data.decode("ascii", "replace").strip()
@@ -55,15 +64,23 @@ def parse_public_key(data: bytes, where: str = "public key") -> bytes:
             return bytes.fromhex(text)
     except (ValueError, binascii.Error):
         pass
-    raise SignatureError(f"{where}: not an Ed25519 public key (PEM 'BEGIN PUBLIC KEY', or 64 hexadecimal digits)")
+    return None
 
 
-def verify_manifest(folder: Path, public_key_bytes: bytes) -> None:
+def key_name(public_key: bytes) -> str:
+    """The name of a key in the record of accepted versions: ``key:`` and its SHA-256."""
+    return f"key:{hashlib.sha256(public_key).hexdigest()}"
+
+
+def verify_manifest(folder: Path, public_key_bytes: bytes) -> str:
     """Check that ``manifest.sig`` signs ``manifest.json`` of ``folder``; files are not looked at.
 
     Args:
         folder: the bundle.
         public_key_bytes: 32 raw bytes, or the contents of a key file.
+
+    Returns:
+        The bundle's id (SHA-256 of the manifest): what is then loaded must have the same.
 
     Raises:
         SignatureError: the signature is missing, malformed or another key's, or the manifest was changed.
@@ -71,6 +88,7 @@ def verify_manifest(folder: Path, public_key_bytes: bytes) -> None:
     """
     raw, _ = read_manifest(folder)
     _verify(raw, folder / SIGNATURE_NAME, MANIFEST_CONTEXT, public_key_bytes)
+    return hashlib.sha256(raw).hexdigest()
 
 
 def verify_bundle(folder: Path, public_key_bytes: bytes) -> None:
@@ -119,7 +137,9 @@ class Policy:
             verify_bundle(folder, self._key(folder.name))
         if self.state_file is not None:
             _, manifest = read_manifest(folder)
-            accept_version(self.state_file, str(manifest.get("name", "")), manifest.get("version"))
+            signed = self.public_key is not None and (folder / SIGNATURE_NAME).is_file()
+            key = parse_public_key(self.public_key) if signed and self.public_key is not None else None
+            accept_version(self.state_file, bundle_name(manifest), manifest.get("version"), key)
 
     def check_specialist(self, path: Path) -> None:
         """Raise SignatureError if a specialist file that came without a bundle is not signed as demanded."""
@@ -135,47 +155,43 @@ class Policy:
         return self.public_key
 
 
-def accept_version(state_file: Path, name: str, version: object) -> None:
-    """Remember ``version`` as the highest accepted for bundles called ``name``.
+def accept_version(state_file: Path, name: str, version: object, public_key: bytes | None = None) -> None:
+    """Remember ``version`` as the highest accepted for bundles called ``name``, and for those that ``public_key`` signed.
 
-    The state file is JSON, ``{name: version}``, replaced atomically. Call it after the signature was verified: name
-    and version are only as trustworthy as the manifest.
+    A signed bundle of any name must be no older than the newest that the same key signed: a new name is no way back.
+    The state file is JSON, ``{name or "key:<sha256>": version}``, replaced atomically. Call it after the signature was
+    verified: name and version are only as trustworthy as the manifest.
 
     Raises:
         SignatureError: a higher version was accepted before, or the state file is damaged.
     """
     if type(version) is not int or version < 0:
-        raise SignatureError(f"manifest: version must be a whole number, not {version!r}")
+        raise SignatureError(f"manifest: version must be a whole number, not {brief(version)}")
     known = _read_state(state_file)
-    if version < known.get(name, 0):
-        raise SignatureError(
-            f"bundle {name!r}: version {version} is older than {known[name]}, which was accepted before; "
-            f"to go back on purpose, remove {state_file}"
-        )
-    if known.get(name) == version:
+    names = {name[:200]: f"bundle {name[:200]!r}"}
+    if public_key is not None:
+        names[key_name(public_key)] = f"bundle {name[:200]!r}, signed by a key that signed newer ones"
+    for entry, what in names.items():
+        if version < known.get(entry, 0):
+            raise SignatureError(
+                f"{what}: version {version} is older than {known[entry]}, which was accepted before; "
+                f"to go back on purpose, remove {state_file}"
+            )
+    if all(known.get(entry) == version for entry in names):
         return
-    temporary = state_file.with_name(f"{state_file.name}.{os.getpid()}.tmp")
     state_file.parent.mkdir(parents=True, exist_ok=True)
-    with temporary.open("w", encoding="utf-8") as stream:
-        json.dump({**known, name: version}, stream, sort_keys=True)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(state_file)
-    folder = os.open(state_file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    body = json.dumps({**known, **dict.fromkeys(names, version)}, sort_keys=True)
+    replace_file(state_file, body.encode("ascii"), 0o600)
 
 
 def _read_state(path: Path) -> dict[str, int]:
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         return {}
     try:
         state = json.loads(_read(path, MAX_STATE_BYTES))
     except (ValueError, RecursionError):
         state = None
-    if not isinstance(state, dict) or not all(type(version) is int for version in state.values()):
+    if not isinstance(state, dict) or not all(type(version) is int and version >= 0 for version in state.values()):
         raise SignatureError(f"{path}: the record of accepted versions is damaged; restore it, or remove it to start anew")
     return state
 
@@ -197,11 +213,12 @@ def _verify(message: bytes, signature_file: Path, context: bytes, public_key_byt
 
 def _read(path: Path, limit: int) -> bytes:
     try:
-        if path.stat().st_size > limit:
-            raise SignatureError(f"{path.name}: larger than {limit} bytes")
-        return path.read_bytes()
+        raw = read_bounded(path, limit)
     except OSError as error:
         raise SignatureError(f"{path.name}: cannot be read ({error.strerror})") from None
+    if raw is None:
+        raise SignatureError(f"{path.name}: larger than {limit} bytes")
+    return raw
 
 
 __all__ = [

@@ -25,11 +25,12 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from edge_demist.errors import BundleError, UnknownTaskError
-from edge_demist.format import safetensors
+from edge_demist.format import bounds, safetensors
 from edge_demist.format.adapter import LORA_TARGETS, Adapter
-from edge_demist.format.bundle import Bundle, check_finite
+from edge_demist.format.bundle import Bundle, check_finite, check_weights
 from edge_demist.format.manifest import NgramConfig, section
 from edge_demist.format.ngram_table import NgramTable, table_of
+from edge_demist.native import abi
 from edge_demist.normalizers import NORMALIZERS
 
 if TYPE_CHECKING:
@@ -94,9 +95,10 @@ class Specialist:
         dim = next((len(part) for part in parts if part is not None), 0)
         weight, bias = np.zeros((count + 1, hidden + dim), np.float32), np.zeros(count + 1, np.float32)
         temperature = np.float32(self.temperature)
-        weight[:count, :hidden], bias[:count] = (self.weight / temperature).T, self.bias / temperature
-        if self.ngram_weight is not None:
-            weight[:count, hidden:] = (self.ngram_weight / temperature).T
+        with np.errstate(over="ignore"):  # what overflows is refused when the specialist is read
+            weight[:count, :hidden], bias[:count] = (self.weight / temperature).T, self.bias / temperature
+            if self.ngram_weight is not None:
+                weight[:count, hidden:] = (self.ngram_weight / temperature).T
         if self.domain_weight is not None:
             weight[count, :hidden], bias[count] = self.domain_weight, self.domain_bias
         if self.domain_ngram_weight is not None:
@@ -157,8 +159,10 @@ def _strings(where: str, raw: str) -> tuple[str, ...]:
 
 def _number(where: str, raw: str, kind: type[int] | type[float], low: float, high: float) -> float:
     try:
-        value = kind(raw)
+        value = kind(raw) if len(raw) <= 40 else None
     except ValueError:
+        value = None
+    if value is None:
         raise BundleError(f"{where} is not a number: {raw[:40]!r}") from None
     if not low <= value <= high:
         raise BundleError(f"{where} is out of range: {value}")
@@ -166,12 +170,21 @@ def _number(where: str, raw: str, kind: type[int] | type[float], low: float, hig
 
 
 def _thresholds(where: str, raw: str) -> Mapping[str, Mapping[str, float]]:
+    """Tables of scores by level: numbers, levels between 0 and 1, scores from 0 to 1."""
     try:
         value = json.loads(raw)
-        table = {str(k): MappingProxyType({str(float(a)): float(b) for a, b in v.items()}) for k, v in value.items()}
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        raise BundleError(f"{where} must be a JSON object of objects of numbers") from None
-    return MappingProxyType(table)
+        table = {str(k): {str(float(a)): _score(b) for a, b in v.items()} for k, v in value.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
+        raise BundleError(f"{where} must be a JSON object of objects of numbers, each a score from 0 to 1") from None
+    if any(not 0.0 < float(level) < 1.0 for scores in table.values() for level in scores):
+        raise BundleError(f"{where}: a level must lie between 0 and 1")
+    return MappingProxyType({k: MappingProxyType(v) for k, v in table.items()})
+
+
+def _score(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
+        raise ValueError("no score")
+    return float(value)
 
 
 def _adapter(bundle: Bundle, file: str, task: str, tensors: Mapping[str, safetensors.Tensor]) -> Adapter:
@@ -193,6 +206,11 @@ def _adapter(bundle: Bundle, file: str, task: str, tensors: Mapping[str, safeten
         if b is None or not 1 <= rank <= MAX_RANK or a.shape != (k, rank) or b.shape != (rank, n):
             raise BundleError(f"{file}: {name[:-2]}: A and B must be [{k}, r] and [r, {n}] with 1 ≤ r ≤ {MAX_RANK}")
         layers[layer, target] = (_float32(a), _float32(b))
+    for layer in range(arch.num_layers):
+        for group in (("q", "k", "v"), ("attn_out",), ("ffn_up",), ("ffn_down",)):
+            total = sum(layers[layer, target][0].shape[1] for target in group if (layer, target) in layers)
+            if -(-total // 4) * 4 > abi.MAX_TOTAL_RANK:
+                raise BundleError(f"{file}: lora.{layer}: {' + '.join(group)} have rank {total} together, over {abi.MAX_TOTAL_RANK}")
     return Adapter(name=task, layers=layers)
 
 
@@ -224,13 +242,15 @@ def load_specialist(bundle: Bundle, task: str) -> Specialist:
     """
     if task not in bundle.tasks:
         raise UnknownTaskError(task, bundle.tasks)
-    return read_specialist(bundle, os.path.join(bundle.folder, "specialists", f"{task}.safetensors"), task)
+    return _specialist(bundle, f"{task}.safetensors", task, *bundle.read(f"specialists/{task}.safetensors", copy=True))
 
 
 def read_specialist(bundle: Bundle, path: Path | str, task: str) -> Specialist:
-    """Parse and check one specialist file against the bundle's base."""
-    file = os.path.basename(path)
-    metadata, tensors = safetensors.read(path)
+    """Parse and check one specialist file, of any place, against the bundle's base."""
+    return _specialist(bundle, os.path.basename(path), task, *safetensors.read(path, copy=True))
+
+
+def _specialist(bundle: Bundle, file: str, task: str, metadata: Mapping[str, str], tensors: Mapping[str, safetensors.Tensor]) -> Specialist:
     if metadata.get("base_sha256") != bundle.base_sha256:
         raise BundleError(f"{file}: made for another base ({metadata.get('base_sha256', 'none')[:12]}…, here {bundle.base_sha256[:12]}…)")
     if metadata.get("task") != task:
@@ -264,14 +284,14 @@ def read_specialist(bundle: Bundle, path: Path | str, task: str) -> Specialist:
             head[name[5:]] = _float32(tensor)
     if not {"weight", "bias"} <= set(head) or ("domain_weight" in head) != ("domain_bias" in head):
         raise BundleError(f"{file}: head.weight and head.bias are needed, domain weight and bias only together")
-    limit = bundle.limits.max_tokens
-    return Specialist(
+    limit, least = bundle.limits.max_tokens, bundle.tokenizer.special_count + 1
+    made = Specialist(
         task=task,
         labels=labels,
         kind=metadata.get("kind", ""),
         positive_labels=_strings(f"{file}: positive_labels", metadata.get("positive_labels", "[]")),
         normalizer=metadata.get("normalizer", ""),
-        max_tokens=int(_number(f"{file}: max_tokens", metadata.get("max_tokens", str(limit)), int, 4, limit)),
+        max_tokens=int(_number(f"{file}: max_tokens", metadata.get("max_tokens", str(limit)), int, max(4, least), limit)),
         temperature=_number(f"{file}: temperature", metadata.get("temperature", "1.0"), float, 0.01, 100.0),
         thresholds=_thresholds(f"{file}: thresholds", metadata.get("thresholds", "{}")),
         adapter=_adapter(bundle, file, task, tensors),
@@ -284,3 +304,21 @@ def read_specialist(bundle: Bundle, path: Path | str, task: str) -> Specialist:
         sources=_strings(f"{file}: sources", metadata.get("sources", "[]")),
         ngrams=own,
     )
+    _check_bounds(bundle, made)
+    return made
+
+
+def _check_bounds(bundle: Bundle, specialist: Specialist) -> None:
+    """Refuse a specialist whose numbers could overflow for some string."""
+    arch, hidden = bundle.architecture, bundle.architecture.hidden_size
+    largest = bundle.magnitudes or check_weights(bundle.tensors, arch, bundle.ngrams)
+    try:
+        vector = bounds.largest_vector(arch, largest, bounds.adapter_gains(specialist.adapter))
+    except BundleError as error:
+        raise BundleError(f"specialist {specialist.task!r}: {error}") from None
+    table = specialist.ngrams or (table_of(bundle.ngrams, bundle.tensors) if bundle.ngrams is not None else None)
+    weight, bias, dim = specialist.rows
+    own, grams = float(np.abs(weight[:, :hidden]).max()), float(np.abs(weight[:, hidden:]).max(initial=0.0))
+    logit = bounds.largest_logit(hidden * vector, own, table if dim else None, grams) + float(np.abs(bias).max())
+    if not logit < bounds.LARGEST:
+        raise BundleError(f"specialist {specialist.task!r}: the numbers of its head are so large that its scores would overflow")

@@ -43,6 +43,7 @@ class WatchConfig:
     metrics: Path | None = None
     metrics_port: int = 0
     require_signature: bool = False
+    public_key: Path | None = None
 
     @property
     def versions(self) -> Path | None:

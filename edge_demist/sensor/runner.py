@@ -83,7 +83,7 @@ class Runner:
         for problem in problems:
             self.log("state-damaged", {"error": problem})
         self.model = self._load_model()
-        self._guard = VersionGuard(self.config.versions)
+        self._guard = VersionGuard(self.config.versions, self.config.public_key)
         self._guard.accept(self.model)
         self.pipeline = self._make_pipeline(checkpoint)
         self.sinks = self._make_sinks(checkpoint)

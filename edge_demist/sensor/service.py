@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_demist.errors import InputError
+from edge_demist.io import replace_file
 
 UNIT_NAME = "edge-demist.service"
 _SAFE_PATH = re.compile(r"/[\w./:+@=-]*\Z", re.ASCII)
 _SAFE_ARGUMENT = re.compile(r"[\w./:+@=,*-]+\Z", re.ASCII)
+HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp", "/boot", "/dev", "/proc", "/sys")  # noqa: S108
+"""What ProtectHome, PrivateTmp, PrivateDevices, ProtectProc and InaccessiblePaths take from the service, or make its own."""
 _LIMIT = re.compile(r"\d+[KMG]?\Z")
 
 _TEMPLATE = """\
@@ -115,6 +119,10 @@ class UnitOptions:
         for path in (self.executable, *self.paths):
             if not _SAFE_PATH.match(path):
                 raise InputError(f"{path!r}: an absolute path of letters, digits and ./:+@=_- is needed in a unit file")
+        for path in (self.executable, *self.paths, *(a for a in self.extra if a.startswith("/"))):
+            for place in (path, os.path.realpath(path)):
+                if hidden := next((h for h in HIDDEN if place == h or place.startswith(h + "/")), None):
+                    raise InputError(f"{path}: lies in {hidden}, which the unit hides from the sensor; put it under /opt, /etc or /var/lib")
         for argument in (*self.extra, *self.groups):
             if not _SAFE_ARGUMENT.match(argument):
                 raise InputError(f"{argument!r}: cannot stand in a unit file")
@@ -149,8 +157,5 @@ def install_unit(options: UnitOptions, folder: Path = Path("/etc/systemd/system"
         OSError: the folder cannot be written (root is needed).
     """
     path = folder / UNIT_NAME
-    temporary = path.with_name(f".{UNIT_NAME}.tmp")
-    temporary.write_text(render_unit(options), encoding="ascii")
-    temporary.chmod(0o644)
-    temporary.replace(path)
+    replace_file(path, render_unit(options).encode("ascii"), 0o644)
     return path

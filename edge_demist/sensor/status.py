@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from edge_demist.io import printable
 from edge_demist.sensor.sources.checkpoint import CheckpointStore, FileState
 from edge_demist.sensor.sources.timestamps import format_time
 
@@ -74,5 +75,5 @@ def render_status(status: Mapping[str, object]) -> str:
         shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in name)
         rows.append(f"  {entry['offset']:>14} of {entry['size']:>14}  {lag:>20}  {entry['state']:8} {entry['log_time'] or '-':27} {shown}")
     problems = status["problems"]
-    rows += [f"problem     {problem}" for problem in (problems if isinstance(problems, list) else [])]
+    rows += [f"problem     {printable(problem)}" for problem in (problems if isinstance(problems, list) else [])]
     return "\n".join(rows) + "\n"

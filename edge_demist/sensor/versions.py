@@ -5,24 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_demist.errors import SignatureError
-from edge_demist.format.signing import accept_version
+from edge_demist.format.signing import accept_version, read_public_key
 from edge_demist.sensor.detect.scoring import ModelLike
 
 
 class VersionGuard:
-    """Compares versions of bundles of one name; with a record on disk, across restarts too."""
+    """Compares versions of bundles of one name or one key; with a record on disk, across restarts too."""
 
-    def __init__(self, record: Path | None = None) -> None:
-        """``record`` is JSON, ``{name: version}``; None remembers this run only."""
-        self._record = record
+    def __init__(self, record: Path | None = None, key: Path | None = None) -> None:
+        """Begin.
+
+        Args:
+            record: JSON, ``{name or "key:<sha256>": version}``; None remembers this run only.
+            key: the public key that signs every bundle, where signatures are required.
+        """
+        self._record, self._key = record, key
         self._highest: dict[str, int] = {}
+
+    def _names(self, model: ModelLike) -> list[str]:
+        """What the version is remembered for: the name; with a key every name is the same vendor's."""
+        return [model.bundle.name] if self._key is None else [model.bundle.name, "any name"]
 
     def check(self, model: ModelLike) -> None:
         """Raise SignatureError if the bundle is older than one in use before."""
         name, version = model.bundle.name, model.bundle.version
-        if version < self._highest.get(name, 0):
+        newest = max((self._highest.get(known, 0) for known in self._names(model)), default=0)
+        if version < newest:
             raise SignatureError(
-                f"bundle {name!r}: version {version} is older than {self._highest[name]}, which is in use; restart the sensor to go back"
+                f"bundle {name!r}: version {version} is older than {newest}, which is in use; restart the sensor to go back"
             )
 
     def accept(self, model: ModelLike) -> None:
@@ -34,5 +44,6 @@ class VersionGuard:
         """
         self.check(model)
         if self._record is not None:
-            accept_version(self._record, model.bundle.name, model.bundle.version)
-        self._highest[model.bundle.name] = model.bundle.version
+            key = None if self._key is None else read_public_key(self._key)
+            accept_version(self._record, model.bundle.name, model.bundle.version, key)
+        self._highest |= dict.fromkeys(self._names(model), model.bundle.version)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_demist.errors import BundleError, InputError
+from edge_demist.format.manifest import NgramConfig
 from edge_demist.format.ngram_table import NgramTable, table_of
-from edge_demist.native import abi
+from edge_demist.native import abi, arrays
 from edge_demist.native import library as native
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from edge_demist.format.bundle import Bundle
     from edge_demist.native.library import Kernels
 
-MAX_N = 8
 STRETCH = 256  # rows summed at a time in the kernel
 
 
@@ -37,10 +37,9 @@ class Ngrams:
             if source.ngrams is None:
                 raise BundleError("this bundle has no n-gram table")
             source = table_of(source.ngrams, source.tensors)
-        config, weight, scale = source
+        config, weight, scale = table_of(source.config, {"ngrams.weight": source.weight, "ngrams.scale": source.scale})
         self.kernels: Kernels = kernels if kernels is not None else native.load()
-        if config.buckets & (config.buckets - 1) or config.dim % 16 or not 1 <= config.min_n <= config.max_n <= MAX_N:
-            raise BundleError("ngrams: buckets must be a power of two, dim a multiple of 16, n at most 8")
+        NgramConfig.check(config)
         self.dim, self.max_bytes = config.dim, config.max_bytes
         self._kept = weight, scale
         table = np.zeros(abi.NGRAM_TABLE, np.int64)
@@ -54,16 +53,13 @@ class Ngrams:
 
     def encode_batch(self, texts: Sequence[bytes]) -> NDArray[np.float32]:
         """Features of many strings, float32 [n, dim]; bytes past ``max_bytes`` are left out."""
-        count = len(texts)
-        text_offsets = np.zeros(count + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, texts), np.int64, count), out=text_offsets[1:])
-        return self.encode_packed(b"".join(texts), text_offsets)
+        return self.encode_packed(*arrays.packed(texts))
 
     def encode_packed(self, text: bytes, text_offsets: NDArray[np.int64]) -> NDArray[np.float32]:
         """``encode_batch`` of strings that lie in one piece of memory; ``text_offsets`` int64 [n + 1]."""
+        text = arrays.text_bytes(text)
+        text_offsets = arrays.row_offsets(text_offsets, np.int64, len(text))
         count = len(text_offsets) - 1
-        if count and (int(text_offsets[-1]) != len(text) or int((text_offsets[1:] - text_offsets[:-1]).min()) < 0):
-            raise InputError("text offsets must never fall and must end at the length of the text")
         out = np.empty((count, self.dim), np.float32)
         status = self.kernels.ngrams(
             self.table_address,

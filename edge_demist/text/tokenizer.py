@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_demist.errors import BundleError, InputError
-from edge_demist.native import abi
+from edge_demist.format.manifest import MAX_SPECIAL_IDS
+from edge_demist.native import abi, arrays
 from edge_demist.native import library as native
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 NO_LIMIT = 1 << 30
 MAX_BATCH_BYTES = 600_000_000
 """Upper limit of the text of one call: offsets are int32 and a byte gives at most three ids."""
+MAX_IDS = (1 << 31) - 64
+"""Upper limit of the ids of one call, special ids included."""
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -48,17 +51,22 @@ class Tokenizer:
             raise BundleError(f"tokenizer.type {config.type!r} is not unigram")
         self.kernels: Kernels = kernels if kernels is not None else native.load()
         self._pieces = tensors.get("pieces.bytes"), tensors.get("pieces.offsets")
-        arrays = _checked(tensors, bundle.architecture.vocab_size, config.byte_ids_start)
+        tables = _checked(tensors, bundle.architecture.vocab_size, config.byte_ids_start)
         try:
             unk_score = np.float32(bundle.tokenizer_metadata["unk_score"])
         except (KeyError, ValueError):
             raise BundleError("tokenizer.safetensors: metadata needs unk_score, a number") from None
+        if not np.isfinite(unk_score):
+            raise BundleError("tokenizer.safetensors: unk_score must be finite")
+        special = (*config.prefix_ids, *config.suffix_ids)
+        if len(special) > 2 * MAX_SPECIAL_IDS or not all(0 <= token < bundle.architecture.vocab_size for token in special):
+            raise BundleError(f"manifest: tokenizer: at most {MAX_SPECIAL_IDS} prefix and suffix ids, inside the vocabulary")
         prefix, suffix = (np.array(ids, np.int32) for ids in (config.prefix_ids, config.suffix_ids))
-        self.special_count = len(prefix) + len(suffix)
-        self._kept = [*arrays, prefix, suffix]
-        base, check, value, scores = (native.address(array) for array in arrays)
+        self.special_count = len(special)
+        self._kept = [*tables, prefix, suffix]
+        base, check, value, scores = (native.address(array) for array in tables)
         table = np.zeros(abi.TOKENIZER_TABLE, np.int64)
-        table[: abi.SCORES + 1] = base, check, value, arrays[0].size, scores
+        table[: abi.SCORES + 1] = base, check, value, tables[0].size, scores
         table[abi.UNK_SCORE] = int(unk_score.view(np.int32))
         table[abi.BYTE_IDS_START] = config.byte_ids_start
         table[abi.PREFIX_IDS : abi.SUFFIX_COUNT + 1] = (
@@ -84,10 +92,8 @@ class Tokenizer:
         Raises:
             InputError: more than 600,000,000 bytes in one call.
         """
-        count = len(texts)
-        text_offsets = np.zeros(count + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, texts), np.int64, count), out=text_offsets[1:])
-        return self.encode_packed(b"".join(texts), text_offsets, max_tokens, add_special_tokens=add_special_tokens)
+        text, text_offsets = arrays.packed(texts)
+        return self.encode_packed(text, text_offsets, max_tokens, add_special_tokens=add_special_tokens)
 
     def encode_packed(
         self,
@@ -98,16 +104,18 @@ class Tokenizer:
         add_special_tokens: bool = False,
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """``encode_batch`` of strings that lie in one piece of memory; ``text_offsets`` int64 [n + 1]."""
-        count = len(text_offsets) - 1
-        lengths = text_offsets[1:] - text_offsets[:-1]
-        longest = int(lengths.max()) if count else 0
+        text = arrays.text_bytes(text)
         if len(text) > MAX_BATCH_BYTES:
             raise InputError(f"{len(text)} bytes in one call; at most {MAX_BATCH_BYTES}: split the batch")
-        if count and (int(text_offsets[-1]) != len(text) or int(lengths.min()) < 0):
-            raise InputError("text offsets must never fall and must end at the length of the text")
-        limit = NO_LIMIT if max_tokens is None else max(max_tokens, 0)
+        text_offsets = arrays.row_offsets(text_offsets, np.int64, len(text))
+        count = len(text_offsets) - 1
+        longest = int((text_offsets[1:] - text_offsets[:-1]).max()) if count else 0
+        limit = arrays.limit_of(max_tokens, NO_LIMIT)
         special = self.special_count if add_special_tokens else 0
-        token_ids = np.empty(min(3 * len(text), count * min(limit, 3 * longest)) + count * special + 16, np.int32)
+        room = min(3 * len(text), count * min(limit, 3 * longest)) + count * special
+        if room > MAX_IDS:
+            raise InputError(f"{count} rows in one call would give up to {room} ids; at most {MAX_IDS}: split the batch")
+        token_ids = np.empty(room + 16, np.int32)
         offsets = np.empty(count + 1, np.int32)
         total = self.kernels.tokenize(
             self.table_address,
@@ -140,10 +148,10 @@ class Tokenizer:
             raise BundleError("tokenizer.safetensors: pieces.bytes and pieces.offsets are missing")
         raw, size = data.tobytes(), len(offsets) - 1
         result = []
-        for token in token_ids:
+        for token in arrays.whole(token_ids, np.int64, "token_ids"):
             if not 0 <= int(token) < size:
                 raise InputError(f"token id {int(token)} is outside the vocabulary of {size}")
-            result.append(raw[int(offsets[token]) : int(offsets[token + 1])].decode("utf-8", "replace"))
+            result.append(raw[max(int(offsets[token]), 0) : max(int(offsets[token + 1]), 0)].decode("utf-8", "replace"))
         return result
 
     def _scratch(self, longest: int) -> int:
@@ -161,13 +169,15 @@ def _checked(tensors: Mapping[str, NDArray[np.generic]], vocab_size: int, byte_i
     Raises:
         BundleError: names the table.
     """
-    arrays = []
+    found = []
     for name, dtype in (("trie.base", np.int32), ("trie.check", np.int32), ("trie.value", np.int32), ("scores", np.float32)):
         array = tensors.get(name)
         if array is None or array.dtype != dtype or array.ndim != 1 or not array.flags.c_contiguous:
             raise BundleError(f"tokenizer.safetensors: {name} must be a contiguous {np.dtype(dtype)} vector")
-        arrays.append(array)
-    base, check, value, scores = arrays
+        found.append(array)
+    base, check, value, scores = found
+    if not np.isfinite(scores).all():
+        raise BundleError("tokenizer.safetensors: scores must be finite")
     if not len(base) == len(check) == len(value) or len(base) < 257:
         raise BundleError("tokenizer.safetensors: trie.base, trie.check and trie.value must have one length")
     if int(np.max(base)) + 256 > len(base) or int(base[0]) < 0:
@@ -176,4 +186,4 @@ def _checked(tensors: Mapping[str, NDArray[np.generic]], vocab_size: int, byte_i
         raise BundleError("tokenizer.safetensors: trie.value holds an id outside the vocabulary")
     if not 0 <= byte_ids_start <= vocab_size - 256:
         raise BundleError(f"tokenizer.byte_ids_start {byte_ids_start} leaves no room for 256 byte ids")
-    return arrays
+    return found

@@ -217,7 +217,7 @@ def test_the_highest_version_outlives_a_restart(shop: Shop, capsys: pytest.Captu
     shop.release(3)
     versions, refused = run_with_reloads(shop, lambda: shop.release(5), more=("--state", state))
     assert versions == [5] and not refused
-    assert json.loads((shop.folder / "state" / "bundle-versions.json").read_text()) == {"tiny": 5}
+    assert json.loads((shop.folder / "state" / "bundle-versions.json").read_text())["tiny"] == 5
     shop.release(4)
     line = [*commands(shop)["watch"], "--require-signature", str(shop.key), "--state", state]
     assert main(line) == 2
@@ -236,4 +236,4 @@ def test_a_version_that_fails_its_self_test_is_not_remembered(shop: Shop, monkey
     monkeypatch.setattr("edge_demist.sensor.runner.self_test", fails)
     versions, refused = run_with_reloads(shop, lambda: shop.release(9), more=("--state", str(shop.folder / "state")))
     assert versions == [1] and "self-test" in refused[0]
-    assert json.loads((shop.folder / "state" / "bundle-versions.json").read_text()) == {"tiny": 1}
+    assert json.loads((shop.folder / "state" / "bundle-versions.json").read_text())["tiny"] == 1

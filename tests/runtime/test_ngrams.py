@@ -82,5 +82,5 @@ def test_misshapen_table_is_refused():
 
 
 def test_bad_offsets_are_refused():
-    with pytest.raises(InputError, match="text offsets"):
+    with pytest.raises(InputError, match="offsets"):
         Ngrams(SMALL).encode_packed(b"abc", np.array([0, 2, 1, 3]))

@@ -114,7 +114,7 @@ def test_adapter_indices_are_checked(parts: Parts) -> None:
     adapter = load_specialist(bundle, "dga").adapter
     with pytest.raises(InputError, match="row 1: the adapter index"):
         engine.encode(ids, offsets, [adapter], np.array([0, 1], np.int32))
-    with pytest.raises(InputError, match="one entry a row"):
+    with pytest.raises(InputError, match="one a row"):
         engine.encode(ids, offsets, [adapter], np.array([0], np.int32))
 
 

@@ -168,7 +168,7 @@ def test_an_older_version_is_refused_even_if_signed(signed: tuple[Path, Path, Pa
     keys.sign_bundle(folder, private)
     with pytest.raises(SignatureError, match="version 2 is older than 3"):
         policy.check_bundle(folder)
-    assert json.loads((tmp_path / "state/versions.json").read_text()) == {"tiny": 3}
+    assert json.loads((tmp_path / "state/versions.json").read_text())["tiny"] == 3
 
 
 @pytest.mark.parametrize("damage", ["", "[]", '{"tiny": "3"}', "{"])

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sensor_fakes import ROOT
 from tools.kit import build as offline_kit
 
 PLAIN = ("--no-signature",)
@@ -78,8 +77,8 @@ def test_the_kit_is_reproducible_and_whole(wheels: Path, tmp_path: Path) -> None
     build(wheels, tmp_path / "b.tgz")
     assert (tmp_path / "a.tgz").read_bytes() == (tmp_path / "b.tgz").read_bytes()
     names = {p.name for p in kit.rglob("*") if p.is_file()}
-    assert {"SHA256SUMS", "sbom.cdx.json", "install.py", "ed25519.py", "edge-demist.service"} <= names
-    assert (kit / "ed25519.py").read_bytes() == (ROOT / "edge_demist" / "format" / "ed25519.py").read_bytes()
+    assert {"SHA256SUMS", "sbom.cdx.json", "install.py", "edge-demist.service"} <= names
+    assert not list(kit.rglob("*.py")) or [p.name for p in kit.rglob("*.py")] == ["install.py"]
     assert install(kit, *PLAIN, "--check-only").returncode == 0
 
 
@@ -117,7 +116,7 @@ def test_damage_is_found_before_anything_is_installed(wheels: Path, tmp_path: Pa
     else:
         (kit / "wheels" / "evil-1.0-py3-none-any.whl").write_bytes(b"")
     done = install(kit, *PLAIN, str(tmp_path / "target"))
-    assert done.returncode == 1 and "install: wheels/" in done.stderr and not (tmp_path / "target").exists()
+    assert done.returncode == 1 and "install: " in done.stderr and "wheels/" in done.stderr and not (tmp_path / "target").exists()
 
 
 def test_it_installs_with_networking_cut(wheels: Path, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@ r"""One file for an air-gapped appliance: wheels, unit, checksums, SBOM, signatu
     python -m tools.kit.build build --wheel dist/edge_demist-….whl --key private.pem -o kit.tar.gz \
         [--platform manylinux2014_aarch64] [--platform manylinux2014_x86_64] [--python 3.11] [--wheels DIR]
     # on the appliance, without a network:
-    tar xzf kit.tar.gz && python3 edge-demist-kit/install.py --public-key key.pub /opt/edge-demist
+    tar xzf kit.tar.gz && sha256sum edge-demist-kit/install.py   # compare: nothing else checks this one file
+    python3 -I edge-demist-kit/install.py --public-key key.pub /opt/edge-demist
 
 ``--wheels DIR`` takes dependencies from a folder; else pip downloads them for every platform while building. The bundle
 is inside the wheel. The SBOM is CycloneDX 1.6. Signing needs ``cryptography``; checking needs nothing but Python.
@@ -130,13 +131,27 @@ def sign(private_key: Path, message: bytes) -> bytes:
     return key.sign(SIGNING_CONTEXT + message)
 
 
+def installer() -> bytes:
+    """``install.py``: one file, with the code that verifies signatures inside.
+
+    Raises:
+        SystemExit: the sources do not fit together.
+    """
+    code = (ROOT / "edge_demist" / "format" / "ed25519.py").read_text(encoding="utf-8")
+    body = re.sub(r'\A""".*?"""\n', "", code, flags=re.DOTALL).replace("from __future__ import annotations\n", "")
+    template = (ROOT / "tools" / "kit" / "installer.py").read_text(encoding="utf-8")
+    found = re.fullmatch(r"(.*\n# --- the kit's builder [^\n]*\n).*?(# --- end ---\n.*)", template, flags=re.DOTALL)
+    if found is None or "__future__" in body:
+        raise SystemExit("installer.py: there is no place for the code that verifies signatures")
+    return f"{found[1]}{body.strip()}\n\n{found[2]}".encode()
+
+
 def contents(main: Path, wheels: list[Path], private_key: Path | None) -> dict[str, bytes]:
     """Every file of the kit; checksums cover all but themselves and their signature."""
     files = {f"wheels/{wheel.name}": wheel.read_bytes() for wheel in wheels}
     files["edge-demist.service"] = render_unit(UnitOptions(executable="/opt/edge-demist/bin/edge-demist")).encode("ascii")
     files["sbom.cdx.json"] = (json.dumps(sbom(wheels, main), indent=1) + "\n").encode("ascii")
-    files["install.py"] = (ROOT / "tools" / "kit" / "installer.py").read_bytes()
-    files["ed25519.py"] = (ROOT / "edge_demist" / "format" / "ed25519.py").read_bytes()
+    files["install.py"] = installer()
     sums = "".join(f"{sha256(data)}  {name}\n" for name, data in sorted(files.items())).encode("ascii")
     files["SHA256SUMS"] = sums
     if private_key is not None:
@@ -177,6 +192,7 @@ def main() -> int:
     platforms = tuple(args.platform or DEFAULT_PLATFORMS)
     build(args.wheel, args.output, private_key=args.key, wheels=args.wheels, platforms=platforms, python=args.python)
     sys.stdout.write(f"{args.output}: {args.output.stat().st_size} bytes, sha256 {sha256(args.output.read_bytes())}\n")
+    sys.stdout.write(f"publish by another way than the kit: install.py has sha256 {sha256(installer())}\n")
     return 0
 
 

@@ -1,0 +1,155 @@
+"""Opening, reading and replacing files whose names others may have put there.
+
+A name can stand for a pipe, a device or a link: opening one may wait for ever, reading one may never end, and replacing one
+may destroy what the name stood for. Everything here opens without waiting, looks at what was opened, and only then reads or
+writes. Text for a terminal goes through :func:`shown` or :func:`printable`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import BinaryIO
+
+TEMPORARY_TRIES = 16
+
+
+def open_regular(path: Path | str, *, follow: bool = True) -> int:
+    """Open a regular file for reading and return its descriptor; a pipe or a device never keeps us waiting.
+
+    Args:
+        path: the file.
+        follow: whether a symbolic link may lead to it.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    handle = os.open(path, flags)
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return handle
+    os.close(handle)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(21, "is a directory", os.fspath(path))
+    raise OSError(22, "is no regular file", os.fspath(path))
+
+
+def read_bounded(path: Path | str, limit: int) -> bytes | None:
+    """The content of a regular file, or None where it has more than ``limit`` bytes.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    with open(open_regular(path), "rb") as stream:
+        raw = stream.read(limit + 1)
+    return None if len(raw) > limit else raw
+
+
+def is_special(path: Path | str) -> bool:
+    """Whether a name stands for something that must be written to, not replaced: a pipe, a device, a socket, a link to one."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def create_beside(path: Path | str, mode: int = 0o600) -> tuple[str, int]:
+    """Create a new file with a name nobody can foresee in the folder of ``path``; returns its name and descriptor.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    for attempt in range(TEMPORARY_TRIES):
+        temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
+        try:
+            return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        except FileExistsError:
+            if attempt + 1 == TEMPORARY_TRIES:
+                raise
+    raise AssertionError("unreachable")
+
+
+def replace_file(path: Path | str, data: bytes, mode: int = 0o600, *, sync: bool = True) -> None:
+    """Put ``data`` in the place of a file, whole or not at all.
+
+    What is no regular file (``/dev/stdout``, a pipe) is written to and stays what it is. A symbolic link stays too: the file
+    that it leads to is replaced.
+
+    Raises:
+        OSError: the place cannot be written.
+    """
+    if is_special(path):
+        write_special(path, data)
+        return
+    target = os.path.realpath(path)
+    _replace(target, lambda stream: stream.write(data), mode, sync=sync)
+
+
+def _replace(target: str, write: Callable[[BinaryIO], object], mode: int, *, sync: bool) -> None:
+    temporary, handle = create_beside(target, mode)
+    try:
+        with open(handle, "wb") as stream:
+            write(stream)
+            os.fchmod(stream.fileno(), mode)
+            stream.flush()
+            if sync:
+                os.fsync(stream.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    if sync:
+        sync_folder(os.path.dirname(target))
+
+
+def write_special(path: Path | str, data: bytes) -> None:
+    """Write to a pipe, a device or a socket that somebody reads; nobody is waited for.
+
+    Raises:
+        OSError: nobody reads the pipe, or it is full.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(handle, view) :]
+    finally:
+        os.close(handle)
+
+
+def sync_folder(folder: Path | str) -> None:
+    """Make a renaming durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def shown(text: object, limit: int = 400) -> str:
+    """Text as a column of a table: ASCII alone, everything else and the backslash escaped, cut to ``limit`` characters."""
+    whole = str(text)
+    return whole[:limit].encode("unicode_escape").decode("ascii") + ("…" if len(whole) > limit else "")
+
+
+def printable(text: object) -> str:
+    """A message as a terminal may see it: control, bidi and escape characters escaped, letters of any script as they are."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+
+
+def brief(value: object, limit: int = 60) -> str:
+    """The beginning of a hostile value, for a message; its kind where it is nested too deeply to be written."""
+    try:
+        return repr(value)[:limit]
+    except (RecursionError, ValueError):
+        return f"a {type(value).__name__}"
