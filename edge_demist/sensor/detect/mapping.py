@@ -147,12 +147,13 @@ class FieldMapping:
         found: list[MappedString] = []
         asked: set[tuple[str, str]] = set()
         unanswerable = ""
-        for rule, tasks in self._applicable(record, rules):
+        rules = self._applicable(record, rules)
+        for rule, tasks in rules:
             strings = rule.strings(record)
             if strings and not tasks:
                 unanswerable = "embeddings-off" if set(rule.tasks) == {EMBEDDING} else "no-specialist"
             for i, text in enumerate(strings if tasks else ()):
-                fresh = tuple(task for task in tasks if (text, task) not in asked)
+                fresh = tasks if not asked else tuple(task for task in tasks if (text, task) not in asked)
                 if fresh:
                     asked.update((text, task) for task in fresh)
                     found.append(MappedString(rule.name, i, text, fresh))

@@ -17,25 +17,26 @@ def full_url(host: str, target: str, method: str = "") -> str:
         target: the request target in any of its four forms.
         method: the method, where the log has one.
     """
+    if "/" in host:
+        host = "" if host.startswith("/") else _ABSOLUTE.sub("", host, count=1).rstrip("/")
+    if target.startswith("/"):
+        return host + target if host else ""
     if _is_authority(target, method):
         return target or host
     if target == "*":
         return ""
     if _ABSOLUTE.match(target):
         return target
-    if not host or host.startswith("/"):
-        return ""
-    host = _ABSOLUTE.sub("", host, count=1).rstrip("/")
-    if target.startswith("/"):
-        return host + target
     rest = target[len(host) :]
-    if target[: len(host)].lower() == host.lower() and (not rest or rest[0] in "/?#:"):
+    if host and target[: len(host)].lower() == host.lower() and (not rest or rest[0] in "/?#:"):
         return target
-    return f"{host}/{target}"
+    return f"{host}/{target}" if host else ""
 
 
 def request_target(target: str, method: str = "") -> str:
     """Path and query of a request target; an empty string for ``*`` and for the authority that CONNECT names."""
+    if target.startswith("/"):
+        return target
     if target == "*" or _is_authority(target, method):
         return ""
     absolute = _ABSOLUTE.match(target)
@@ -46,5 +47,5 @@ def request_target(target: str, method: str = "") -> str:
 
 
 def _is_authority(target: str, method: str) -> bool:
-    """Whether a target is a host and port; what CONNECT asks for is one, unless it is a path."""
-    return _AUTHORITY.match(target) is not None or (method.upper() == "CONNECT" and not target.startswith("/"))
+    """Whether a target that is no path is a host and port; what CONNECT asks for is one."""
+    return method.upper() == "CONNECT" or _AUTHORITY.match(target) is not None

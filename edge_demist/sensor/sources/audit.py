@@ -62,9 +62,9 @@ def command_of_title(title: str) -> str:
     """A process title as a command line: hexadecimal undone, NULs between arguments as blanks."""
     raw = title.encode("utf-8", "surrogateescape")
     if len(raw) >= MIN_HEX_CHARS and _HEX.match(raw) and b"\0" not in raw:
-        plain = binascii.unhexlify(raw)
-        if all(byte >= 0x20 or byte in b"\0\t\n\r" for byte in plain):
-            title = from_bytes(plain)
+        plain = from_bytes(binascii.unhexlify(raw))
+        if all(char.isprintable() or char in "\0\t\n\r" for char in plain):
+            title = plain
     return title.replace("\0", " ").strip(" ")
 
 

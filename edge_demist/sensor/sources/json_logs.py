@@ -193,7 +193,7 @@ class JsonRecord:
     def values(self, name: str) -> list[str]:
         """The non-empty strings under a path, with the escapes of the log's writer undone."""
         found = [value for value in lookup(self.data, name) if isinstance(value, str) and value]
-        return [self._plain(value) for value in found] if found else found
+        return [self._plain(value) if "\\x" in value or "%" in value else value for value in found]
 
     def _plain(self, value: str) -> str:
         r"""Undo what the writer does to bytes: Zeek ``\xHH``, Suricata the same from 0x80 on, laurel ``%XX``."""
