@@ -16,7 +16,7 @@ from edge_demist.sensor.counters import Counts
 from edge_demist.sensor.detect.mapping import load_rules
 from edge_demist.sensor.sources.parser import LineParser
 from tests.support.sensor_fakes import DATA, ROOT, balanced, read_events, read_log
-from tools.sensor import figures
+from tools.sensor import figures, formats_page
 
 LOGS = sorted(path for path in (DATA / "logs").iterdir() if path.suffix != ".md")
 DOC = (ROOT / "docs" / "sensor.md").read_text(encoding="utf-8")
@@ -86,3 +86,8 @@ def test_sample_logs_hold_every_form() -> None:
     zeek = {f"zeek.{name}" for name in ("dns", "http", "ssl", "x509", "files")}
     assert kinds == zeek | {f"eve.{name}" for name in ("alert", "dns", "http", "tls", "fileinfo", "flow", "stats")} | {"host"}
     assert len(load_rules()) > 40 and Counts().to_json()["records"] == 0
+
+
+def test_the_page_of_formats_shows_the_mapping() -> None:
+    page = formats_page.PAGE.read_text(encoding="utf-8")
+    assert formats_page.rendered(page) == page and page.count("###") > 15
