@@ -87,6 +87,14 @@ def metrics() -> str:
     return table(["metric", "kind", "meaning"], [[f"`{n}`", k, helps[n]] for n, k in re.findall(r"# TYPE (\S+) (\S+)", text)])
 
 
+def fields() -> str:
+    """Every field of every log format that goes to a specialist."""
+    from edge_demist.sensor.detect.mapping import load_rules
+    from tools.sensor.formats_page import tables
+
+    return tables(load_rules())
+
+
 def accuracy() -> str:
     """Accuracy of every system on every task."""
     ours, peers = result("accuracy")["tasks"], result("accuracy-peers")
@@ -204,6 +212,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "tasks": tasks,
     "labels": labels,
     "metrics": metrics,
+    "fields": fields,
     "ordinary": partial(optional, "ordinary", "benchmarks.ordinary"),
     "accuracy": accuracy,
     "coverage": coverage,

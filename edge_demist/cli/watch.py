@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
         return 2
     try:
         runner.run()
-        return exit_code(runner.summary(), control)
+        return exit_code(runner.summary(), control, once=config.once)
     except Stopped:
         return 1
     except BrokenPipeError:

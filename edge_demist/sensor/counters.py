@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from edge_demist.sensor.understanding import Understanding
 
 MAX_FILES = 2000
 MAX_MESSAGES = 20
@@ -25,6 +28,7 @@ class Counts:
     errors: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     messages: list[str] = field(default_factory=list)
+    understanding: Understanding = field(default_factory=Understanding)
 
     def skip(self, reason: str) -> None:
         """Count a record that gives no event."""
@@ -66,6 +70,13 @@ class Counters:
                 self._earlier.add(self._files.pop(next(iter(self._files))))
         return counts
 
+    def not_understood(self) -> Iterator[tuple[str, Counts, dict[str, object]]]:
+        """Files of which not one record was of use, with what is known about why."""
+        for path, counts in self._files.items():
+            verdict = counts.understanding.verdict()
+            if verdict is not None:
+                yield path, counts, verdict
+
     def total(self) -> Counts:
         """All files together."""
         total = Counts()
@@ -78,6 +89,8 @@ class Counters:
         """The summary: totals at the top, ``files`` by path."""
         summary = self.total().to_json()
         summary["files"] = {path: counts.to_json() for path, counts in self._files.items()}
+        if missed := {path: verdict for path, _, verdict in self.not_understood()}:
+            summary["not_understood"] = missed
         if self._earlier.lines:
             summary["earlier_files"] = self._earlier.to_json()
         return summary

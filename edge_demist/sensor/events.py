@@ -52,7 +52,7 @@ class ByteRange:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What all events of one record share."""
+    """What all events of one record share; ``arrived``: the time is that of the reading, for the record has none."""
 
     time_us: int | None
     path: str
@@ -60,6 +60,7 @@ class Origin:
     log: str
     ids: Mapping[str, str | int]
     endpoints: Mapping[str, str | int]
+    arrived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def finish_id(state: Hash, field_name: str, index: int, task: str) -> str:
     return own.hexdigest()
 
 
-def origin_of(record: Record, path: str, offset: int) -> Origin:
+def origin_of(record: Record, path: str, offset: int, time_us: int | None = None, *, arrived: bool = False) -> Origin:
     """Collect times and join ids; values of the wrong kind are left out, so that a log cannot forge them."""
     ids = {name: value for name in _JOIN_FIELDS if (value := _identifier(record.scalar(name))) is not None}
     ends: dict[str, str | int] = {}
@@ -110,7 +111,9 @@ def origin_of(record: Record, path: str, offset: int) -> Origin:
     proto = record.scalar("proto")
     if isinstance(proto, str) and proto.isascii() and proto.replace("-", "").isalnum() and len(proto) <= 16:
         ends["proto"] = proto
-    return Origin(record.time_us, printable(path), offset, printable(record.log)[:MAX_ID_CHARS], ids, ends)
+    return Origin(
+        record.time_us if time_us is None else time_us, printable(path), offset, printable(record.log)[:MAX_ID_CHARS], ids, ends, arrived
+    )
 
 
 def _identifier(value: str | int | None) -> str | int | None:
@@ -199,6 +202,7 @@ def to_json(event: Event) -> dict[str, object]:
     origin = event.origin
     head: dict[str, object] = {
         "time": None if origin.time_us is None else format_time(origin.time_us),
+        **({"time_source": "arrival"} if origin.arrived else {}),
         "file": origin.path,
         "offset": origin.offset,
     }

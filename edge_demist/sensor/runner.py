@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from edge_demist.errors import EdgeDemistError, InputError
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.control import Control, Log, ServiceManager
-from edge_demist.sensor.counters import Counters
+from edge_demist.sensor.counters import Counters, Counts
 from edge_demist.sensor.detect.alarms import AlarmPolicy
 from edge_demist.sensor.detect.allow import load_allow_lists
-from edge_demist.sensor.detect.mapping import FieldMapping, load_rules
+from edge_demist.sensor.detect.mapping import FieldMapping, read_mapping
 from edge_demist.sensor.detect.pipeline import Options, Pipeline
 from edge_demist.sensor.detect.scoring import ModelLike, Scorer, self_test
 from edge_demist.sensor.events import Event
@@ -107,7 +107,8 @@ class Runner:
         return Pipeline(scorer, mapping, policy, Options(config.emit, config.embeddings, config.explain))
 
     def _make_mapping(self) -> FieldMapping:
-        mapping = FieldMapping(load_rules(self.config.mapping), self.model.tasks, embeddings=self.config.embeddings != "none")
+        rules, times = read_mapping(self.config.mapping)
+        mapping = FieldMapping(rules, self.model.tasks, embeddings=self.config.embeddings != "none", times=times)
         if mapping.unavailable:
             self.log("specialists-missing", {"tasks": list(mapping.unavailable)})
         return mapping
@@ -182,9 +183,21 @@ class Runner:
         if not self._pending_since:
             self._pending_since = time.monotonic()
         self.pipeline.add(source, lines)
+        self._tell_about(source.state.path, source.counts)
         self._dirty = True
         self._flush_if_due(waiting=False)
         return True
+
+    def _tell_about(self, path: str, counts: Counts, *, final: bool = False) -> None:
+        """Name a file, once, that nobody understands, and one whose records have no time."""
+        known = counts.understanding
+        if known.undated and not known.time_told:
+            known.time_told = True
+            self.log("no-time", {"path": path, "hint": "the records have no time that is known: the time of reading counts"})
+        verdict = known.verdict() if known.due or (final and not known.told) else None
+        if verdict is not None:
+            known.told = True
+            self.log("not-understood", {"path": path, **verdict})
 
     def _scan_if_due(self) -> None:
         now = time.monotonic()
@@ -275,7 +288,7 @@ class Runner:
         self._flush()
         try:
             allow = load_allow_lists(self.config.allow)
-            load_rules(self.config.mapping)  # before anything is swapped
+            read_mapping(self.config.mapping)  # before anything is swapped
             self._reload_model()
             self.pipeline.mapping = self._make_mapping()
             self.pipeline.policy.allow = allow
@@ -368,6 +381,8 @@ class Runner:
         for sink in self.sinks:
             sink.close()
         self._ended = True
+        for path, counts, _ in self.counters.not_understood():
+            self._tell_about(path, counts, final=True)
         total = self.counters.total()
         self.log("finished", {"records": total.records, "events": total.events, "alarms": total.alarms, "errors": total.errors})
         if self.config.summary is not None:
@@ -386,8 +401,8 @@ class Runner:
         self.model.close()
 
 
-def exit_code(summary: Mapping[str, object], control: Control) -> int:
-    """130 after Ctrl-C, 1 if some items failed, else 0."""
+def exit_code(summary: Mapping[str, object], control: Control, *, once: bool = False) -> int:
+    """130 after Ctrl-C, 1 if some items failed or, with ``once``, a file was not understood, else 0."""
     if control.interrupted:
         return 130
-    return 1 if summary.get("errors") else 0
+    return 1 if summary.get("errors") or (once and summary.get("not_understood")) else 0

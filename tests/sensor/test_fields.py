@@ -122,14 +122,31 @@ def add_zeek(found: Expected, offset: int, log: str, values: dict[str, list[str]
             continue
         for text in values.get(field.removesuffix("[]"), []):
             name = text.removeprefix("*.") if field == "san.dns[]" else text
-            found.update((offset, identity, field, name, task) for task in tasks)
             if field == "uri":
-                add_url(found, offset, identity, "host+uri", values.get("host", [""])[0], text)
+                add_url(found, offset, identity, ("uri", "host+uri"), values.get("host", [""])[0], text)
+                continue
+            found.update((offset, identity, field, name, task) for task in tasks)
 
 
-def add_url(found: Expected, offset: int, identity: str, field: str, host: str, uri: str) -> None:
-    """A URL is host and path, or what the request line held if that was absolute."""
-    found[offset, identity, field, uri if re.match(r"[a-z]+://", uri, re.IGNORECASE) else host + uri, "url-phishing"] += 1
+def add_url(found: Expected, offset: int, identity: str, fields: tuple[str, str], host: str, uri: str) -> None:
+    """A URL is host and path, or what the request line held if that was absolute; without a host there is none."""
+    if uri == "*":
+        return
+    if re.fullmatch(r"[\w.-]+:\d+", uri):  # what CONNECT asks for
+        found[offset, identity, fields[1], uri, "url-phishing"] += 1
+        return
+    absolute = re.match(r"[a-z]+://[^/?#]*", uri, re.IGNORECASE)
+    found[offset, identity, fields[0], (uri[absolute.end() :] or "/") if absolute else uri, "uri-attack"] += 1
+    if (host and host[0] != "/") or absolute:
+        found[offset, identity, fields[1], uri if absolute else host + uri, "url-phishing"] += 1
+
+
+def once_a_record(found: Expected) -> Expected:
+    """A string in two fields of a record is one string to a specialist: the first field counts."""
+    first: dict[tuple[int, str, str], tuple[int, str, str, str, str]] = {}
+    for key in found:
+        first.setdefault((key[0], key[3], key[4]), key)
+    return Counter(first.values())
 
 
 def of_json(path: Path, log: str) -> Expected:
@@ -157,16 +174,17 @@ def add_eve(found: Expected, offset: int, record: dict) -> None:
         for text in nodes:
             if isinstance(text, str) and text:
                 name = text.removeprefix("*.") if field == "tls.subjectaltname[]" else text
-                found.update((offset, identity, field, name, task) for task in tasks)
                 if field == "http.url":
-                    add_url(found, offset, identity, "http.hostname+http.url", record["http"].get("hostname", ""), text)
+                    add_url(found, offset, identity, ("http.url", "http.hostname+http.url"), record["http"].get("hostname", ""), text)
+                    continue
+                found.update((offset, identity, field, name, task) for task in tasks)
 
 
 def expected(path: Path) -> Expected:
     """By an independent reader."""
     first = next(line for _, line in raw_lines(path))
     log = next((log for log in ZEEK if re.search(rf"(^|_){log}\b", path.name)), "")
-    return of_tsv(path) if first.startswith(b"#") else of_json(path, log)
+    return once_a_record(of_tsv(path) if first.startswith(b"#") else of_json(path, log))
 
 
 def observed(events: list[dict], path: Path) -> Expected:

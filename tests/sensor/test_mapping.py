@@ -132,8 +132,13 @@ def test_every_default_rule_can_fire() -> None:
         assert set(rule.tasks) <= {*ALL, "embedding"}
         value: object = ["v", "w"] if rule.join is not None or rule.field.endswith("[]") else "v"
         name = rule.field.removesuffix("[]")
-        data = {name: value, rule.only_field: rule.only_values[0]} if rule.only_field else {name: value}
-        assert rule.strings(classify_object(data, "")) or "[" in name
+        data = {
+            name: value,
+            **dict.fromkeys(rule.prefix_fields, "h"),
+            **({rule.only_field: rule.only_values[0]} if rule.only_field else {}),
+        }
+        host_alone = {"url.full"}  # an address by itself, which "v" is not
+        assert rule.strings(classify_object(data, "")) or "[" in name or "*" in name or name in host_alone
 
 
 @given(st.dictionaries(st.text(max_size=5), st.text(max_size=5) | st.integers() | st.lists(st.text(max_size=3))))

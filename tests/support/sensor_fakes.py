@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,13 @@ DATA = ROOT / "tests" / "data"
 needs_raw = pytest.mark.skipif(not RAW.is_dir(), reason="the sample logs of ../shared/data/raw are not here")
 
 
-def watch_once(folder: Path, *paths: Path, model: FakeModel | None = None, **options: object) -> tuple[list[dict], dict]:
+def watch_once(
+    folder: Path, *paths: Path, model: FakeModel | None = None, log: Callable[[str, dict], None] | None = None, **options: object
+) -> tuple[list[dict], dict]:
     """Run ``watch --once`` with the stand-in model: events and summary."""
     output = folder / "events.jsonl"
     settings: dict[str, object] = {"paths": paths, "once": True, "output": output, "summary": folder / "summary.json"}
-    runner = Runner(WatchConfig(**(settings | options)), lambda: model or FakeModel())  # type: ignore[arg-type]
+    runner = Runner(WatchConfig(**(settings | options)), lambda: model or FakeModel(), log=log)  # type: ignore[arg-type]
     try:
         runner.run()
     finally:

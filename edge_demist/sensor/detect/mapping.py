@@ -2,72 +2,97 @@
 
 from __future__ import annotations
 
-import re
+import fnmatch
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_demist.errors import InputError
-from edge_demist.sensor.sources.json_logs import compile_path
+from edge_demist.sensor.detect.web import full_url, request_target
+from edge_demist.sensor.sources.audit import command_of_title
+from edge_demist.sensor.sources.json_logs import JsonRecord, compile_path, lookup
 from edge_demist.sensor.sources.parser import Record
+from edge_demist.sensor.sources.timestamps import parse_time
 
 DEFAULT_MAPPING = Path(__file__).with_name("mapping.toml")
 EMBEDDING = "embedding"
 MAX_STRINGS_PER_RECORD = 1024
-_ABSOLUTE_URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]{0,20}://")
-_KEYS = {"log", "field", "tasks", "with", "join", "strip", "only"}
+_FORMS = ("", "url", "target", "command", "argv")
+_Rules = tuple[tuple["Rule", tuple[str, ...]], ...]
+_KEYS = {"log", "field", "tasks", "with", "join", "strip", "only", "unless", "as", "method", "format"}
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One field and the specialists that read it."""
+    """One field and the specialists that read it; the keys are explained in ``mapping.toml``."""
 
     logs: tuple[str, ...]
     field: str
     tasks: tuple[str, ...]
-    prefix_field: str = ""
+    prefix_fields: tuple[str, ...] = ()
     join: str | None = None
     strip: str = ""
     only_field: str = ""
     only_values: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
+    form: str = ""
+    method_field: str = ""
+    format: str = ""
+    root: str = ""
 
     def __post_init__(self) -> None:
         """Check that names and paths can be used."""
         if not self.logs or not self.field or not self.tasks:
             raise InputError(f"mapping rule for field {self.field!r}: log, field and tasks must not be empty")
-        for path in (self.field, self.prefix_field, self.only_field):
+        if self.form not in _FORMS:
+            raise InputError(f"mapping rule for field {self.field!r}: as = {self.form!r} is none of url, target, command, argv")
+        for path in (self.field, *self.prefix_fields, self.only_field, *self.unless, self.method_field):
             if path:
                 try:
-                    compile_path(path)
+                    steps = compile_path(path)
                 except ValueError as error:
                     raise InputError(f"mapping rule: {error}") from error
+                if path == self.field:
+                    object.__setattr__(self, "root", steps[0][0])
 
     def matches(self, log: str) -> bool:
         """Whether the rule is for this log."""
-        return any(log == name or (name.endswith("*") and log.startswith(name[:-1])) for name in self.logs)
+        return any(log == name or ("*" in name and fnmatch.fnmatchcase(log, name)) for name in self.logs)
 
     @property
     def name(self) -> str:
         """What events call the field."""
-        return f"{self.prefix_field}+{self.field}" if self.prefix_field else self.field
+        return f"{self.prefix_fields[0]}+{self.field}" if self.prefix_fields else self.field
 
     def strings(self, record: Record) -> list[str]:
         """The rule's strings in a record."""
+        values = record.values(self.field)
+        if not values:
+            return values
         if self.only_field and record.scalar(self.only_field) not in self.only_values:
             return []
-        values = record.values(self.field)
-        if self.join is not None and values:
+        if any(record.has(path) for path in self.unless):
+            return []
+        if self.join is not None:
             values = [self.join.join(values)]
-        if self.prefix_field and values:
-            values = [self._prefixed(record, value) for value in values]
+        if self.prefix_fields or self.form:
+            values = self._shaped(record, values)
         if self.strip:
             values = [value.removeprefix(self.strip) for value in values]
         return [value for value in values if value]
 
-    def _prefixed(self, record: Record, value: str) -> str:
-        prefix = record.values(self.prefix_field)
-        return value if not prefix or _ABSOLUTE_URI.match(value) else prefix[0] + value
+    def _shaped(self, record: Record, values: list[str]) -> list[str]:
+        """The values as the rule's ``as`` wants them."""
+        if self.form == "argv":
+            return [command_of_title(value) for value in values]
+        method = str(record.scalar(self.method_field) or "") if self.method_field else ""
+        if self.form == "target":
+            return [request_target(value, method) for value in values]
+        front = next((found[0] for path in self.prefix_fields if (found := record.values(path))), "")
+        if self.form == "command":
+            return [f"{front} {value}".strip() for value in values]
+        return [full_url(front, value, method) for value in values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +108,9 @@ class MappedString:
 class FieldMapping:
     """All rules, restricted to what the model has."""
 
-    def __init__(self, rules: Iterable[Rule], available: Iterable[str], *, embeddings: bool = False) -> None:
-        """Keep the tasks that the model can answer."""
-        self.rules = tuple(rules)
+    def __init__(self, rules: Iterable[Rule], available: Iterable[str], *, embeddings: bool = False, times: Iterable[str] = ()) -> None:
+        """Keep the tasks that the model can answer; ``times`` are further fields that hold a record's time."""
+        self.rules, self.times = tuple(rules), tuple(times)
         usable = set(available) | ({EMBEDDING} if embeddings else set())
         wanted = {task for rule in self.rules for task in rule.tasks}
         self.unavailable = tuple(sorted(wanted - usable - {EMBEDDING}))
@@ -103,26 +128,55 @@ class FieldMapping:
             self._by_log[log] = rules
         return rules
 
+    def time_us(self, record: Record) -> int | None:
+        """The record's own time, or what the mapping's ``times`` find."""
+        us = record.time_us
+        if us is None and self.times and isinstance(record, JsonRecord):
+            found = (parse_time(value) for path in self.times for value in lookup(record.data, path))
+            us = next((time for time in found if time is not None), None)
+        return us
+
     def apply(self, record: Record) -> list[MappedString] | str:
-        """The record's strings, or the reason why there are none: ``no-rule``, ``no-string`` and the like."""
+        """The record's strings, or the reason why there are none: ``no-rule``, ``no-string`` and the like.
+
+        A string that stands in two fields is one string to a specialist.
+        """
         rules = self.for_log(record.log)
         if not rules:
             return "no-rule"
         found: list[MappedString] = []
+        asked: set[tuple[str, str]] = set()
         unanswerable = ""
+        rules = self._applicable(record, rules)
         for rule, tasks in rules:
             strings = rule.strings(record)
             if strings and not tasks:
                 unanswerable = "embeddings-off" if set(rule.tasks) == {EMBEDDING} else "no-specialist"
-            if tasks:
-                found.extend(MappedString(rule.name, i, text, tasks) for i, text in enumerate(strings))
+            for i, text in enumerate(strings if tasks else ()):
+                fresh = tasks if not asked else tuple(task for task in tasks if (text, task) not in asked)
+                if fresh:
+                    asked.update((text, task) for task in fresh)
+                    found.append(MappedString(rule.name, i, text, fresh))
         if len(found) > MAX_STRINGS_PER_RECORD:
             return "too-many-strings"
         return found or unanswerable or "no-string"
 
+    @staticmethod
+    def _applicable(record: Record, rules: _Rules) -> _Rules:
+        """The rules whose field an object can have at all, by the first part of its keys."""
+        if not isinstance(record, JsonRecord) or len(rules) < 3:
+            return rules
+        roots = {key.partition(".")[0] for key in record.data}
+        return tuple(pair for pair in rules if pair[0].root in roots)
+
 
 def load_rules(path: Path | None = None) -> tuple[Rule, ...]:
-    """Read a mapping file.
+    """The rules of a mapping file; see :func:`read_mapping`."""
+    return read_mapping(path)[0]
+
+
+def read_mapping(path: Path | None = None) -> tuple[tuple[Rule, ...], tuple[str, ...]]:
+    """Read a mapping file: its rules, and the further fields that hold times.
 
     Raises:
         InputError: it cannot be read, is not TOML, or a rule is wrong.
@@ -133,12 +187,14 @@ def load_rules(path: Path | None = None) -> tuple[Rule, ...]:
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"mapping {path}: {error}") from error
     rules = data.get("rule")
-    if not isinstance(rules, list) or not rules or set(data) != {"rule"}:
-        raise InputError(f"mapping {path}: expected [[rule]] tables and nothing else")
-    return tuple(_rule(path, rule) for rule in rules)
+    if not isinstance(rules, list) or not rules or set(data) - {"rule", "times"}:
+        raise InputError(f"mapping {path}: expected [[rule]] tables, optionally times = [fields], and nothing else")
+    made = tuple(rule for table in rules for rule in _rules(path, table))
+    return made, _texts(path, data.get("times", []))
 
 
-def _rule(path: Path, table: Mapping[str, object]) -> Rule:
+def _rules(path: Path, table: Mapping[str, object]) -> Iterable[Rule]:
+    """The rules of a table: one a field."""
     if not isinstance(table, dict):
         raise InputError(f"mapping {path}: a rule must be a table")
     unknown = set(table) - _KEYS
@@ -148,16 +204,22 @@ def _rule(path: Path, table: Mapping[str, object]) -> Rule:
     if not isinstance(only, dict):
         raise InputError(f"mapping {path}: only must be a table with field and values")
     join = table.get("join")
-    return Rule(
-        logs=_texts(path, table.get("log")),
-        field=_text(path, table.get("field")),
-        tasks=_texts(path, table.get("tasks")),
-        prefix_field=_text(path, table.get("with", "")),
-        join=None if join is None else _text(path, join),
-        strip=_text(path, table.get("strip", "")),
-        only_field=_text(path, only.get("field", "")),
-        only_values=_texts(path, only.get("values", [])),
-    )
+    fields = _texts(path, table.get("field")) or ("",)
+    for name in fields:
+        yield Rule(
+            logs=_texts(path, table.get("log")),
+            field=name,
+            tasks=_texts(path, table.get("tasks")),
+            prefix_fields=_texts(path, table.get("with", [])),
+            join=None if join is None else _text(path, join),
+            strip=_text(path, table.get("strip", "")),
+            only_field=_text(path, only.get("field", "")),
+            only_values=_texts(path, only.get("values", [])),
+            unless=_texts(path, table.get("unless", [])),
+            form=_text(path, table.get("as", "url" if table.get("with") else "")),
+            method_field=_text(path, table.get("method", "")),
+            format=_text(path, table.get("format", "")),
+        )
 
 
 def _text(path: Path, value: object) -> str:

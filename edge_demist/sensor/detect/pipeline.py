@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,12 +14,13 @@ from edge_demist.sensor.counters import Counts
 from edge_demist.sensor.detect.alarms import AlarmPolicy
 from edge_demist.sensor.detect.allow import suggest
 from edge_demist.sensor.detect.explain import explain
-from edge_demist.sensor.detect.mapping import EMBEDDING, FieldMapping, MappedString
+from edge_demist.sensor.detect.mapping import EMBEDDING, MAX_STRINGS_PER_RECORD, FieldMapping, MappedString
 from edge_demist.sensor.detect.scoring import Answer, Scorer
 from edge_demist.sensor.events import Event, Hash, Origin, event_id, finish_id, origin_of
 from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.log_file import LogFile
 from edge_demist.sensor.sources.parser import Record
+from edge_demist.sensor.sources.recognition import is_known_log, seen_in
 
 MAX_EXPLAINED = 64
 
@@ -44,15 +46,17 @@ class _Line:
     start: int
     data: bytes
     mapped: list[MappedString]
+    shift: int = 0
+    arrived: bool = False
     _origin: Origin | None = None
     _identity: Hash | None = None
 
     def event(self, item: MappedString, task: str, model: str, **verdict: object) -> Event:
         """An event of this record."""
         if self._origin is None or self._identity is None:
-            self._origin = origin_of(self.record, self.path, self.start)
+            self._origin = origin_of(self.record, self.path, self.start, self.time_us, arrived=self.arrived)
             self._identity = event_id(self.key, self.start, self.data)
-        identity = finish_id(self._identity, item.field, item.index, task)
+        identity = finish_id(self._identity, item.field, self.shift + item.index, task)
         return Event(self._origin, identity, item.field, item.text, task, model, **verdict)  # type: ignore[arg-type]
 
 
@@ -74,26 +78,43 @@ class Pipeline:
     def _add_line(self, source: LogFile, line: RawLine) -> None:
         counts = source.counts
         counts.lines += 1
-        if line.data is None:
-            counts.records += 1
-            counts.skip("line-too-long")
-            return
-        record = source.parser.parse(line.data)
+        record = "line-too-long" if line.data is None else source.parser.parse(line.data)
         if record is None:
             return
-        counts.records += 1
         if isinstance(record, str):
-            counts.skip(record if line.terminated else "partial-line")
+            counts.records += 1
+            reason = record if line.terminated or line.data is None else "partial-line"
+            counts.skip(reason)
+            counts.understanding.note_reason(reason)
             return
-        time_us = record.time_us
+        parts: Sequence[Record] = getattr(record, "parts", ()) or (record,)
+        for number, part in enumerate(parts):
+            self._add_record(source, line, part, number)
+
+    def _add_record(self, source: LogFile, line: RawLine, record: Record, number: int) -> None:
+        counts = source.counts
+        counts.records += 1
+        time_us = self.mapping.time_us(record)
         source.state.clock_us = time_us or source.state.clock_us
         mapped = self.mapping.apply(record)
         if isinstance(mapped, str):
             counts.skip(mapped)
+            if not counts.understanding.used:
+                counts.understanding.note_reason(mapped, known=is_known_log(record.log, mapped), seen=seen_in(record))
             return
+        counts.understanding.used += 1
+        arrived = time_us is None and not source.dated
+        source.dated = source.dated or time_us is not None
+        if arrived:
+            counts.understanding.undated = True
+            time_us = time.time_ns() // 1000
         counts.strings += len(mapped)
         self.pending_strings += len(mapped)
-        self._lines.append(_Line(counts, record, time_us, source.state.path, source.key, line.start, line.data, mapped))
+        shift = number * MAX_STRINGS_PER_RECORD
+        assert line.data is not None
+        self._lines.append(
+            _Line(counts, record, time_us, source.state.path, source.key, line.start, line.data, mapped, shift, arrived=arrived)
+        )
 
     def flush(self) -> list[Event]:
         """Score everything queued; events in the order of the lines."""

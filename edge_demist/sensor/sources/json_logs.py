@@ -9,12 +9,41 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Container, Mapping
-from typing import cast
 
+from edge_demist.normalizers import from_bytes, to_bytes
 from edge_demist.sensor.sources.timestamps import parse_time
 
+LAUREL = "laurel"
+
 _STEP = re.compile(r"([^\[\]]+?)(?:\[(?:([^=\]]+)=([^\]]*))?\])?\Z")
-_TIME_FIELDS = ("ts", "timestamp", "@timestamp", "UtcTime", "EventTime", "time")
+_ESCAPED_BYTE = re.compile(rb"\\x([0-9a-fA-F]{2})")
+_ESCAPED_HIGH_BYTE = re.compile(rb"\\x([89a-fA-F][0-9a-fA-F])")
+_PERCENT = re.compile(rb"%([0-9a-fA-F]{2})")
+# The first that holds a time counts.
+_TIME_FIELDS = tuple(
+    re.findall(
+        r"\S+",
+        """
+        ts timestamp @timestamp UtcTime EventTime time unixTime TimeCreated SystemTime ID _time eventTime event_time eventtime
+        EventTimestamp event_timestamp TimeGenerated Timestamp TimeStamp Time device_timestamp ContextTimeStamp UTCTimestamp
+        ProcessStartTime create_time createdDateTime creationTime created_at createdAt start_time startTime datetime date @t
+        calendarTime __REALTIME_TIMESTAMP EventReceivedTime receiveTimestamp backend_timestamp
+        """,
+    )
+)
+_NESTED_TIMES = tuple(
+    re.findall(
+        r"\S+",
+        """
+        EventData.UtcTime Event.EventData.UtcTime Event.EventData.Data[@Name=UtcTime].#text Event.EventData.Data[Name=UtcTime].#text
+        Event.System.TimeCreated.#attributes.SystemTime Event.System.TimeCreated.@SystemTime Event.System.TimeCreated.SystemTime
+        Event.System.TimeCreated System.TimeCreated.#attributes.SystemTime System.TimeCreated.@SystemTime System.TimeCreated.SystemTime
+        winlog.event_data.UtcTime winlog.time_created data.win.eventdata.utcTime data.win.system.systemTime info.utc_time
+        output_fields.evt.time output_fields.evt.rawtime metadata.eventCreationTime properties.Timestamp TimeCreated.DateTime
+        TimeCreated.value TimeCreated.#attributes.SystemTime TimeCreated.@SystemTime columns.time event.created event.ingested
+        """,
+    )
+)
 _MAX_INT_DIGITS = 4000
 # Tells a Zeek log that does not name itself by the fields that only it has; the first match counts.
 _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -45,7 +74,11 @@ _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("x509", ("san.dns",)),
 )
 # Exports of host events may have an event_type too; Suricata has none of these at the top.
-_HOST_KEYS = frozenset({"CommandLine", "command_line", "cmdline", "process", "EventData", "Event", "winlog", "EXECVE", "PROCTITLE"})
+_HOST_KEYS = frozenset(
+    ("CommandLine", "command_line", "cmdline", "process_cmdline", "process", "EventData", "Event", "winlog", "EXECVE", "PROCTITLE")
+)
+_ECS_ROOTS = ("dns", "url", "tls", "user_agent", "http")
+_ECS_KEYS = ("dns.question.", "url.", "tls.client.", "user_agent.")
 _Steps = tuple[tuple[str, str | None, str], ...]
 
 
@@ -56,8 +89,8 @@ def _int(text: str) -> int | float:
 _DECODER = json.JSONDecoder(parse_int=_int)
 
 
-def parse_object(line: bytes) -> dict[str, object] | str:
-    """The object on a line; a string is the reason why there is none."""
+def parse_value(line: bytes) -> dict[str, object] | list[object] | str:
+    """The object or list on a line; a string is the reason why there is none."""
     if b"\0" in line:
         return "corrupt"
     try:
@@ -65,11 +98,17 @@ def parse_object(line: bytes) -> dict[str, object] | str:
         value = _DECODER.decode(line.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):
         return "bad-json"
-    return value if isinstance(value, dict) else "not-an-object"
+    return value if isinstance(value, (dict, list)) else "not-an-object"
+
+
+def parse_object(line: bytes) -> dict[str, object] | str:
+    """The object on a line; a string is the reason why there is none."""
+    value = parse_value(line)
+    return "not-an-object" if isinstance(value, list) else value
 
 
 def compile_path(path: str) -> _Steps:
-    """Split ``http.request_headers[name=:authority].value`` into steps.
+    """Split ``http.request_headers[name=:authority].value`` into steps; ``*`` stands for every value of an object.
 
     Raises:
         ValueError: a step has an unbalanced bracket.
@@ -79,7 +118,7 @@ def compile_path(path: str) -> _Steps:
         match = _STEP.match(part)
         if match is None:
             raise ValueError(f"{path!r}: {part!r} is not a field name, name[] or name[key=value]")
-        steps.append((match[1], match[2], match[3] or ""))
+        steps.append((match[1], match[2], (match[3] or "").lower()))
     return tuple(steps)
 
 
@@ -87,7 +126,10 @@ _PATHS: dict[str, _Steps] = {}
 
 
 def lookup(data: Mapping[str, object], path: str) -> list[object]:
-    """Every value under a dotted path; a flat key of that very name (``id.orig_h``) comes first."""
+    """Every value under a dotted path; a flat key of that very name (``id.orig_h``) comes first.
+
+    Where an object lacks a step, the steps from there on may be one key with dots in it (``output_fields`` → ``proc.cmdline``).
+    """
     if path in data:
         return _flatten(data[path])
     bare = path.removesuffix("[]")
@@ -98,12 +140,32 @@ def lookup(data: Mapping[str, object], path: str) -> list[object]:
     steps = _PATHS.get(path)
     if steps is None:
         steps = _PATHS.setdefault(path, compile_path(path))
-    found: list[object] = [data]
-    for name, key, wanted in steps:
-        found = [item for node in found if isinstance(node, dict) for item in _flatten(node.get(name))]
-        if key is not None:
-            found = [item for item in found if isinstance(item, dict) and str(item.get(key, "")).lower() == wanted]
+    found: list[object] = []
+    _descend(data, steps, 0, found)
     return found
+
+
+def _descend(node: object, steps: _Steps, i: int, found: list[object]) -> None:
+    if i == len(steps):
+        found.append(node)
+        return
+    if not isinstance(node, dict):
+        return
+    name, key, wanted = steps[i]
+    value = [node[k] for k in sorted(node, key=_natural)] if name == "*" else node.get(name)
+    if value is None:
+        for end in range(len(steps), i + 1, -1):
+            joined = node.get(".".join(step[0] for step in steps[i:end]))
+            if joined is not None and all(step[1] is None for step in steps[i:end]):
+                i, value = end - 1, joined
+                break
+    for item in _flatten(value):
+        if key is None or (isinstance(item, dict) and str(item.get(key, "")).lower() == wanted):
+            _descend(item, steps, i + 1, found)
+
+
+def _natural(name: str) -> tuple[int, str]:
+    return len(name), name
 
 
 def _flatten(value: object) -> list[object]:
@@ -112,18 +174,34 @@ def _flatten(value: object) -> list[object]:
     return [] if value is None else [value]
 
 
+def _undo(pattern: re.Pattern[bytes], mark: str, value: str) -> str:
+    if mark not in value:
+        return value
+    return from_bytes(pattern.sub(lambda m: bytes([int(m[1], 16)]), to_bytes(value)))
+
+
 class JsonRecord:
-    """One object of a JSON log."""
+    """One object of a JSON log; ``outer`` is what it was wrapped in, and lends its time."""
 
-    __slots__ = ("data", "log")
+    __slots__ = ("data", "log", "outer", "parts")
 
-    def __init__(self, data: dict[str, object], log: str) -> None:
-        """Keep the object."""
-        self.data, self.log = data, log
+    def __init__(self, data: dict[str, object], log: str, outer: Mapping[str, object] | None = None) -> None:
+        """Keep the object; ``parts`` are the records of an envelope that holds several."""
+        self.data, self.log, self.outer = data, log, outer or {}
+        self.parts: tuple[JsonRecord, ...] = ()
 
     def values(self, name: str) -> list[str]:
-        """The non-empty strings under a path."""
-        return [value for value in lookup(self.data, name) if isinstance(value, str) and value]
+        """The non-empty strings under a path, with the escapes of the log's writer undone."""
+        found = [value for value in lookup(self.data, name) if isinstance(value, str) and value]
+        return [self._plain(value) if "\\x" in value or "%" in value else value for value in found]
+
+    def _plain(self, value: str) -> str:
+        r"""Undo what the writer does to bytes: Zeek ``\xHH``, Suricata the same from 0x80 on, laurel ``%XX``."""
+        if self.log.startswith("zeek."):
+            return _undo(_ESCAPED_BYTE, "\\x", value)
+        if self.log.startswith("eve."):
+            return _undo(_ESCAPED_HIGH_BYTE, "\\x", value)
+        return _undo(_PERCENT, "%", value) if self.log == LAUREL else value
 
     def scalar(self, name: str) -> str | int | None:
         """The first string or integer under a path."""
@@ -138,10 +216,15 @@ class JsonRecord:
 
     @property
     def time_us(self) -> int | None:
-        """The event's time, under the first of the usual names."""
-        for name in _TIME_FIELDS:
-            if name in self.data:
-                return parse_time(self.data[name])
+        """The event's time: the first of the usual fields that holds one, of the object or of what it was wrapped in."""
+        for data in (self.data, self.outer):
+            for name in _TIME_FIELDS:
+                if name in data and (us := parse_time(data[name])) is not None:
+                    return us
+            for path in _NESTED_TIMES:
+                for value in lookup(data, path) if data else ():
+                    if (us := parse_time(value)) is not None:
+                        return us
         return None
 
 
@@ -152,23 +235,37 @@ def classify_object(data: dict[str, object], file_log: str) -> JsonRecord:
         data: the object.
         file_log: what the file name suggests (``zeek.dns``), or an empty string.
     """
+    named = named_record(data, file_log)
+    if named is not None:
+        return named
+    if "ID" in data and ("EXECVE" in data or "PROCTITLE" in data or "SYSCALL" in data):
+        return JsonRecord(data, LAUREL)
+    return JsonRecord(data, "ecs" if _is_ecs(data) else "host")
+
+
+def named_record(data: dict[str, object], file_log: str) -> JsonRecord | None:
+    """The record of an object that is a Zeek or Suricata one; None for all others."""
     path = data.get("_path")
     if isinstance(path, str):
         return JsonRecord(data, f"zeek.{path}")
     event_type = data.get("event_type")
     if isinstance(event_type, str) and _HOST_KEYS.isdisjoint(data) and ("timestamp" in data or isinstance(data.get(event_type), dict)):
         return JsonRecord(data, f"eve.{event_type}")
-    if "ts" in data and ("uid" in data or "fuid" in data or file_log or "id" in data):
-        return JsonRecord(data, file_log or log_of_fields(data) or "zeek.unknown")
-    signed = log_of_fields(data) if "ts" in data else ""
-    return JsonRecord(data, signed or "host")
+    if "ts" in data:
+        if "uid" in data or "fuid" in data or file_log or "id" in data:
+            return JsonRecord(data, file_log or log_of_fields(data) or "zeek.unknown")
+        if signed := log_of_fields(data):
+            return JsonRecord(data, signed)
+    return None
+
+
+def _is_ecs(data: Mapping[str, object]) -> bool:
+    """Whether an object has network fields of the Elastic Common Schema, nested or with dots in the keys."""
+    if "@timestamp" not in data and "ecs" not in data and "ecs.version" not in data:
+        return False
+    return any(isinstance(data.get(name), dict) for name in _ECS_ROOTS) or any(key.startswith(_ECS_KEYS) for key in data)
 
 
 def log_of_fields(names: Container[str]) -> str:
     """What the names of its fields say about a Zeek log; unknown is empty."""
     return next((f"zeek.{log}" for log, wanted in _SIGNATURES if all(name in names for name in wanted)), "")
-
-
-def as_mapping(value: object) -> Mapping[str, object]:
-    """A JSON object as a mapping; anything else as an empty one."""
-    return cast("Mapping[str, object]", value) if isinstance(value, dict) else {}

@@ -98,6 +98,7 @@ class LogFile:
         self.present = True
         self.final = False
         self.failed = False
+        self.dated = False
         self.problem = ""
         self._max_line_bytes = max_line_bytes
         self._stream: ByteStream | None = None

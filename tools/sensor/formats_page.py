@@ -1,0 +1,34 @@
+"""The field tables of docs/reference/formats.md, from the mapping."""
+
+from __future__ import annotations
+
+from edge_demist.sensor.detect.mapping import Rule
+
+_FORMS = {"target": "path and query", "argv": "hexadecimal undone", "command": "program and arguments"}
+
+
+def tables(rules: tuple[Rule, ...]) -> str:
+    """A table a format, a row a field."""
+    formats: dict[str, list[Rule]] = {}
+    for rule in rules:
+        formats.setdefault(rule.format or "Other", []).append(rule)
+    parts = []
+    for name, own in formats.items():
+        logs = sorted({log for rule in own for log in rule.logs if "_" not in log or "*" not in log})
+        rows = [f"| {_field(rule)} | {', '.join(rule.tasks)} |" for rule in own]
+        head = f"### {name}\n\nIn events, `log` is {', '.join(f'`{log}`' for log in logs)}.\n\n| field | specialists |\n|---|---|\n"
+        parts.append(head + "\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def _field(rule: Rule) -> str:
+    text = f"`{rule.field}`"
+    if rule.prefix_fields and rule.form == "url":
+        text += " with " + " or ".join(f"`{path}`" for path in rule.prefix_fields)
+    elif rule.form in _FORMS:
+        text += f" ({_FORMS[rule.form]})"
+    if rule.only_field:
+        text += f", where `{rule.only_field}` is {' or '.join(rule.only_values)}"
+    if rule.unless:
+        text += f", without {' and '.join(f'`{path}`' for path in rule.unless)}"
+    return text.replace("|", "\\|")
