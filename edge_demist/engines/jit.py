@@ -13,32 +13,18 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_demist.engines.native import NativeEngine
 from edge_demist.errors import EngineUnavailableError
 from edge_demist.format import verified
+from edge_demist.native import abi
 from edge_demist.native import library as native
+from edge_demist.native.library import Kernels
 
 if TYPE_CHECKING:
     from edge_demist.format.bundle import Bundle
-
-
-@dataclass(frozen=True, eq=False)
-class JitKernels:
-    """The compiled functions and the engine that owns their memory."""
-
-    level: str
-    owner: object
-    encode: Callable[..., int]
-    scratch_bytes: Callable[..., int]
-    tokenize: Callable[..., int]
-    ngrams: Callable[..., int]
-    encode_text: Callable[..., int]
-    head: Callable[..., int]
-    classify_text: Callable[..., int]
 
 
 class JitEngine(NativeEngine):
@@ -56,7 +42,7 @@ class JitEngine(NativeEngine):
 
 
 @functools.cache
-def kernels(level: str | None = None) -> JitKernels:
+def kernels(level: str | None = None) -> Kernels:
     """Functions compiled for ``level``, or for the best level this machine runs (``generic`` if it runs none).
 
     Raises:
@@ -71,11 +57,13 @@ def kernels(level: str | None = None) -> JitKernels:
         raise EngineUnavailableError(f"kernel {wanted!r} does not run on this machine")
     code = _cached(_key(wanted, compiler.versions()), lambda: compiler.host_object(wanted))
     owner, addresses = compiler.load_object(code)
-    functions = []
-    for name, count in native.FUNCTIONS.items():
-        kind = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * count)
-        functions.append(kind(addresses[name]))
-    return JitKernels(wanted, owner, *functions)
+    functions = native.declare(lambda name: function(addresses[name], abi.EXPORTS[name.removeprefix(abi.PREFIX)]))
+    return Kernels(wanted, owner, functions)
+
+
+def function(address: int, count: int) -> Callable[..., int]:
+    """A compiled function of ``count`` int64 arguments."""
+    return ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * count)(address)
 
 
 def _best_level() -> str:
@@ -87,7 +75,7 @@ def _key(level: str, versions: str) -> str:
     """Name of a cache entry: level, compiler versions and the kernels' own sources."""
     digest = hashlib.sha256(f"{level} {versions}".encode())
     package = Path(__file__).parent.parent
-    for path in sorted([*(package / "kernels").glob("*.py"), package / "abi.py"]):
+    for path in sorted([*(package / "kernels").glob("*.py"), package / "native" / "abi.py"]):
         digest.update(path.read_bytes())
     return f"{level}-{digest.hexdigest()[:32]}.o"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from edge_demist.engines import tables
+from edge_demist.engines import shared, tables
 from edge_demist.errors import InputError
 from edge_demist.format.adapter import Adapter
 from edge_demist.native import abi, arrays
@@ -113,6 +113,72 @@ class NativeEngine:
         else:
             self._run_parallel(parts, call)
         return out
+
+    def encode_shared(
+        self, token_ids: NDArray[np.int32], offsets: NDArray[np.int32], adapters: Sequence[Adapter | None], branches: shared.Branches
+    ) -> NDArray[np.float32]:
+        """Pooled vectors float32 [branches, H], not normalized, with the bits that ``encode`` gives for each row and adapter.
+
+        Args:
+            token_ids: int32 [T], as for ``encode``.
+            offsets: int32 [n + 1], as for ``encode``.
+            adapters: those that have layers are numbered from 0, in this order, by ``branches``.
+            branches: made by ``shared.branches``.
+
+        Raises:
+            InputError: names the first row whose ids or length are out of range.
+        """
+        ids, offsets = np.ascontiguousarray(token_ids, np.int32), np.ascontiguousarray(offsets, np.int32)
+        out = np.empty((len(branches.table), self.architecture.hidden_size), np.float32)
+        used = [a for a in adapters if a is not None and a.layers]
+        table = self._table(used) if used else None
+        parts = self._split(offsets) if self.threads > 1 else [(0, len(offsets) - 1)]
+
+        def work(part: tuple[int, int]) -> None:
+            a, b = part
+            own, some = (offsets, branches) if len(parts) == 1 else (offsets[a : b + 1] - offsets[a], shared.part(branches, a, b))
+            self._run_shared(ids[offsets[a] : offsets[b]], np.ascontiguousarray(own), some, table, out, a)
+
+        if len(parts) == 1:
+            work(parts[0])
+        else:
+            list(self._executor().map(work, parts))
+        return out
+
+    def _run_shared(
+        self,
+        ids: NDArray[np.int32],
+        offsets: NDArray[np.int32],
+        branches: shared.Branches,
+        table: Table | None,
+        out: NDArray[np.float32],
+        first_row: int,
+    ) -> None:
+        """One call of the kernel."""
+        longest = min(max(int((offsets[1:] - offsets[:-1]).max(initial=1)), 1), self.architecture.max_positions)
+        rank = 0 if table is None else int(table.numbers[abi.ADAPTER_MAX_RANK])
+        need = max(BLOCK_TOKENS, longest), longest, rank
+
+        def size(tokens: int, longest: int, rank: int) -> int:
+            return self.kernels.shared_scratch_bytes(self._model.address, tokens, longest, rank)
+
+        status = self.kernels.encode_shared(
+            self._model.address,
+            native.address(ids),
+            native.address(offsets),
+            len(offsets) - 1,
+            native.address(branches.table),
+            native.address(branches.starts),
+            len(out),
+            0 if table is None else table.address,
+            0,
+            need[0],
+            need[1],
+            self._memory("shared", need, size),
+            native.address(out),
+        )
+        if status != 0:
+            self.fail(status, first_row)
 
     def encode_text(
         self,

@@ -16,7 +16,8 @@ import numba
 from llvmlite import ir
 from numba import types
 
-from edge_demist.kernels import encoder, head, isa, isa_arm, isa_generic, isa_maddubs, isa_x86, ngrams, text, tokenizer
+from edge_demist.kernels import encoder, head, isa, isa_arm, isa_generic, isa_maddubs, isa_x86, ngrams, screen, shared, text, tokenizer
+from edge_demist.native import abi
 
 X86 = "x86_64-unknown-linux-gnu"
 ARM = "aarch64-unknown-linux-gnu"
@@ -42,15 +43,19 @@ TARGETS = {
     "aarch64_neondot": Target(ARM, "cortex-a76", "", isa_arm.NeonDot),
 }
 
-EXPORTS = {
-    "demist_encode": (encoder.encode, 9),
-    "demist_scratch_bytes": (encoder.scratch_bytes, 4),
-    "demist_tokenize": (tokenizer.tokenize, 9),
-    "demist_ngrams": (ngrams.ngrams, 6),
-    "demist_encode_text": (text.encode_text, 9),
-    "demist_head": (head.head, 6),
-    "demist_classify_text": (text.classify_text, 10),
+FUNCTIONS = {
+    "encode": encoder.encode,
+    "scratch_bytes": encoder.scratch_bytes,
+    "tokenize": tokenizer.tokenize,
+    "ngrams": ngrams.ngrams,
+    "encode_text": text.encode_text,
+    "head": head.head,
+    "classify_text": text.classify_text,
+    "screen": screen.screen,
+    "encode_shared": shared.encode_shared,
+    "shared_scratch_bytes": shared.shared_scratch_bytes,
 }
+EXPORTS = {abi.PREFIX + name: (FUNCTIONS[name], count) for name, count in abi.EXPORTS.items()}
 """Exported name -> (function, number of int64 arguments); every one returns int64."""
 
 

@@ -19,11 +19,28 @@ numbers; an address of 0 means the base alone::
       then for each of three column sections (q, k, v of qkv; other linears use the first)
         0 first rank of the section   1 rank   2 B (float32 [rank, columns of the section])
 
+Screen: weights float32 [screens, dim], one row a specialist, and one bias each; no table.
+
 Head table: weights float32 [labels + 1, hidden + dim] (the last row is the domain's), bias float32 [labels + 1], labels,
 hidden, dim of the n-gram vector (0: none), whether there is a domain.
 """
 
-ABI_VERSION = 2
+ABI_VERSION = 3
+
+EXPORTS = {
+    "encode": 9,
+    "scratch_bytes": 4,
+    "tokenize": 9,
+    "ngrams": 6,
+    "encode_text": 9,
+    "head": 6,
+    "classify_text": 10,
+    "screen": 9,
+    "encode_shared": 13,
+    "shared_scratch_bytes": 4,
+}
+"""The one table of exported functions: name (``demist_<name>`` in a library) and number of int64 arguments; all return int64."""
+PREFIX = "demist_"
 
 MODEL_HEADER = 16
 NUM_LAYERS, HIDDEN_SIZE, INTERMEDIATE_SIZE, NUM_HEADS, VOCAB_SIZE, MAX_POSITIONS, NORM_EPS = range(7)
@@ -58,6 +75,7 @@ STATUS_OFFSETS = 1
 STATUS_LENGTH = 2
 STATUS_TOKEN = 3
 STATUS_ADAPTER = 4
+STATUS_BRANCH = 5
 STATUS_BITS = 3
 """A failing call returns -(row << STATUS_BITS | status)."""
 
@@ -66,4 +84,5 @@ STATUS_TEXT = {
     STATUS_LENGTH: "a row must hold 1 to {max_positions} tokens",
     STATUS_TOKEN: "token ids must lie in [0, {vocab_size})",
     STATUS_ADAPTER: "the adapter index is not among the adapters given",
+    STATUS_BRANCH: "branches must rise by row within their layer and name rows and outputs that exist",
 }

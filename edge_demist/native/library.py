@@ -22,14 +22,15 @@ import ctypes
 import functools
 import os
 import platform
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_demist.errors import EngineUnavailableError
+from edge_demist.native import abi
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -61,66 +62,26 @@ _SYS_ARCH_PRCTL = 158
 _ARCH_REQ_XCOMP_PERM = 0x1023
 _XFEATURE_XTILEDATA = 18
 
-FUNCTIONS = {
-    "demist_encode": 9,
-    "demist_scratch_bytes": 4,
-    "demist_tokenize": 9,
-    "demist_ngrams": 6,
-    "demist_encode_text": 9,
-    "demist_head": 6,
-    "demist_classify_text": 10,
-}
-"""Exported functions and their number of arguments."""
+class Kernels:
+    """The compiled functions of ``abi.EXPORTS`` as attributes; every argument is an int64: an address, a count or a flag."""
+
+    def __init__(self, level: str, owner: object, functions: Mapping[str, Callable[..., int]]) -> None:
+        """Take the functions of one CPU level and what keeps them in memory."""
+        self.level, self.owner = level, owner
+        self.__dict__.update(functions)
+
+    def __getattr__(self, name: str) -> Callable[..., int]:
+        """Only for a name that is no function of these kernels."""
+        raise AttributeError(f"kernel {self.level} has no function {name!r}")
 
 
-class Kernels(Protocol):
-    """The compiled functions; every argument is an int64: an address, a count or a flag."""
+def declare(take: Callable[[str], Callable[..., int]]) -> dict[str, Callable[..., int]]:
+    """Every export by its short name.
 
-    @property
-    def level(self) -> str:
-        """CPU level."""
-
-    @property
-    def encode(self) -> Callable[..., int]:
-        """``kernels.encoder.encode``."""
-
-    @property
-    def scratch_bytes(self) -> Callable[..., int]:
-        """``kernels.encoder.scratch_bytes``."""
-
-    @property
-    def tokenize(self) -> Callable[..., int]:
-        """``kernels.tokenizer.tokenize``."""
-
-    @property
-    def ngrams(self) -> Callable[..., int]:
-        """``kernels.ngrams.ngrams``."""
-
-    @property
-    def encode_text(self) -> Callable[..., int]:
-        """``kernels.text.encode_text``."""
-
-    @property
-    def head(self) -> Callable[..., int]:
-        """``kernels.head.head``."""
-
-    @property
-    def classify_text(self) -> Callable[..., int]:
-        """``kernels.text.classify_text``."""
-
-
-class Library(NamedTuple):
-    """The functions of one loaded library."""
-
-    level: str
-    path: str
-    encode: Callable[..., int]
-    scratch_bytes: Callable[..., int]
-    tokenize: Callable[..., int]
-    ngrams: Callable[..., int]
-    encode_text: Callable[..., int]
-    head: Callable[..., int]
-    classify_text: Callable[..., int]
+    Args:
+        take: gives the function of an exported name.
+    """
+    return {name: take(abi.PREFIX + name) for name in abi.EXPORTS}
 
 
 def machine() -> str:
@@ -177,7 +138,7 @@ def library_path(level: str, folder: Path | str = FOLDER) -> str:
     return os.path.join(folder, f"lib{level}.so")
 
 
-def load(level: str | None = None, folder: Path | str = FOLDER) -> Library:
+def load(level: str | None = None, folder: Path | str = FOLDER) -> Kernels:
     """Load the library of ``level``, of ``EDGE_DEMIST_KERNEL``, or of the best level this machine runs.
 
     Raises:
@@ -199,16 +160,16 @@ def load(level: str | None = None, folder: Path | str = FOLDER) -> Library:
 
 
 @functools.cache
-def _open(level: str, path: str) -> Library:
+def _open(level: str, path: str) -> Kernels:
     """Load and declare one library, once per process."""
     try:
         library = ctypes.CDLL(path)
-        functions = [getattr(library, name) for name in FUNCTIONS]
+        functions = declare(lambda name: getattr(library, name))
     except (OSError, AttributeError) as error:
         raise EngineUnavailableError(f"the kernel library {path} cannot be loaded: {error}") from None
-    for function, count in zip(functions, FUNCTIONS.values(), strict=True):
-        function.argtypes, function.restype = [ctypes.c_int64] * count, ctypes.c_int64
-    return Library(level, path, *functions)
+    for name, function in functions.items():
+        function.argtypes, function.restype = [ctypes.c_int64] * abi.EXPORTS[name], ctypes.c_int64  # type: ignore[attr-defined]
+    return Kernels(level, library, functions)
 
 
 def address(array: NDArray[np.generic]) -> int:
