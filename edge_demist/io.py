@@ -13,11 +13,12 @@ import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
 TEMPORARY_TRIES = 16
+BATCH_LINES = 2048
 
 
 def open_regular(path: Path | str, *, follow: bool = True) -> int:
@@ -110,6 +111,61 @@ def _replace(target: str, write: Callable[[BinaryIO], object], mode: int, *, syn
         raise
     if sync:
         sync_folder(os.path.dirname(target))
+
+
+@contextlib.contextmanager
+def replacing(path: Path | str, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A stream whose content takes the place of a file when the block ends, whole or not at all (see :func:`replace_file`).
+
+    Raises:
+        OSError: the place cannot be written.
+    """
+    target = os.path.realpath(path)
+    temporary, handle = create_beside(target, mode)
+    try:
+        with open(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    sync_folder(os.path.dirname(target))
+
+
+def bounded_lines(stream: BinaryIO, limit: int, read_bytes: int = 1 << 18) -> Iterator[list[tuple[bytes, bool]]]:
+    """Lines of a stream, at most as many as one read brought, so that a slow pipe is answered at once.
+
+    Yields:
+        Batches of (line without its end, whether it was cut): of a line longer than ``limit`` bytes the rest is read past.
+    """
+    pending, skipping = bytearray(), False
+    reader = getattr(stream, "read1", stream.read)
+    while block := reader(read_bytes):
+        *ends, rest = block.split(b"\n")
+        batch: list[tuple[bytes, bool]] = []
+        for part in ends:
+            if not skipping:
+                pending += part
+            cut = skipping or len(pending) > limit
+            line = bytes(pending[:limit])
+            batch.append((line[:-1] if line.endswith(b"\r") and not cut else line, cut))
+            pending.clear()
+            skipping = False
+            if len(batch) >= BATCH_LINES:
+                yield batch
+                batch = []
+        if not skipping:
+            pending += rest
+            if len(pending) > limit:
+                del pending[limit:]
+                skipping = True
+        if batch:
+            yield batch
+    if pending:
+        yield [(bytes(pending), skipping)]
 
 
 def write_special(path: Path | str, data: bytes) -> None:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from edge_demist import __version__
+from edge_demist.cli.options import Parser
 from edge_demist.errors import EdgeDemistError
 from edge_demist.io import printable
 
@@ -32,17 +33,18 @@ COMMANDS = (
 )
 
 EPILOG = """examples:
-  printf 'paypal-login.example\\nkernel.org\\n' | edge-demist classify --task hostname-threat -
-  edge-demist classify --task dga --fpr 1e-3 names.txt
-  edge-demist watch --once /var/log/zeek -o verdicts.jsonl
+  $ printf 'kernel.org\\nxjwqpvkz.info\\n' | edge-demist classify --task dga --fpr 1e-3 --output-format table -
+    0.96  legit                   kernel.org
+    1.00  dga                     xjwqpvkz.info
 
+edge-demist COMMAND --help shows more, each with its output.
 exit codes: 0 all done, 1 some items failed, 2 cannot start, 130 interrupted
 """
 
 
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """The parser with one command's options, or with all commands (for help)."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="edge-demist",
         description="Embed and classify security strings on the edge, offline, on a CPU.",
         epilog=EPILOG,

@@ -8,46 +8,34 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
+from edge_demist.cli.options import Example, add_bundle, command, number
 from edge_demist.diagnostics import cold_start, machine, report, samples, suite
 from edge_demist.errors import InputError
 
-EXAMPLES = """examples:
-  edge-demist bench
-  edge-demist bench --quick --json today.json
-  edge-demist bench --engine all --threads 1,4 --input names.txt
-  edge-demist bench --compare yesterday.json --fail-above 10
-
-exit codes: 0 measured, 1 slower than --fail-above allows, 2 cannot measure
-"""
+EXAMPLES = (
+    Example(
+        "printf 'kernel.org\\nexample.com\\n' > names.txt\nedge-demist bench --quick --threads 1 --input names.txt -o today.json",
+        "…engine…\n…",
+    ),
+)
+NOTES = "exit codes: 0 measured, 1 slower than --fail-above allows, 2 cannot measure"
 
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
-        "bench",
-        help="measure speed and memory here",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--input", type=Path, default=None, metavar="FILE", help="strings to measure on, one a line (default: shipped samples)"
-    )
+    parser = command(subparsers, "bench", "measure speed and memory here", EXAMPLES, NOTES, __doc__ or "")
+    parser.add_argument("--input", type=Path, metavar="FILE", help="strings to measure on, one a line (default: shipped samples)")
     parser.add_argument("--kind", default="hostname", help="kind of shipped sample strings, or 'all' (default: %(default)s)")
-    parser.add_argument("--bundle", type=Path, default=None, metavar="DIR", help="bundle folder (default: the one in the package)")
+    add_bundle(parser)
     parser.add_argument("--engine", default="auto", metavar="NAMES", help="auto, all, or names with commas between (default: %(default)s)")
-    parser.add_argument(
-        "--threads", type=_counts, default=None, metavar="LIST", help="thread counts, such as 1,4 (default: 1 and all processors)"
-    )
-    parser.add_argument("--task", default=None, help="specialist of the classify rows")
+    parser.add_argument("--threads", type=_counts, metavar="LIST", help="thread counts, such as 1,4 (default: 1 and all processors)")
+    parser.add_argument("--task", help="specialist of the classify rows")
     parser.add_argument("--quick", action="store_true", help="a fifth of the time")
-    parser.add_argument(
-        "--json", type=Path, default=None, metavar="FILE", help="write the result, with the machine's facts; - for standard output"
-    )
-    parser.add_argument("--compare", type=Path, default=None, metavar="OLD.json", help="print ratios to an earlier result")
-    parser.add_argument(
-        "--fail-above", type=float, default=None, metavar="PCT", help="with --compare: exit 1 if a median is more than PCT %% slower"
-    )
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="write the result here, with the machine's facts, as JSON")
+    parser.add_argument("--json", type=Path, nargs="?", const=Path("-"), metavar="OUT", help="the same on standard output (OUT: as -o)")
+    parser.add_argument("--compare", type=Path, metavar="OLD.json", help="print ratios to an earlier result")
+    text = "with --compare: exit 1 if a median is more than PCT %% slower"
+    parser.add_argument("--fail-above", type=number(0), metavar="PCT", help=text)
 
 
 def _counts(value: str) -> list[int]:
@@ -122,11 +110,12 @@ def run(args: argparse.Namespace) -> int:
         result = suite.run(make_plan(args), bar)
     finally:
         bar.close()
-    to_stdout = args.json is not None and str(args.json) == "-"
+    outputs = {path for path in (args.output, args.json) if path is not None}
+    to_stdout = Path("-") in outputs
     if to_stdout:
         sys.stdout.write(cold_start.dumps(result))
-    elif args.json is not None:
-        args.json.write_text(cold_start.dumps(result), encoding="utf-8")
+    for path in outputs - {Path("-")}:
+        path.write_text(cold_start.dumps(result), encoding="utf-8")
     if not to_stdout:
         sys.stdout.write(report.table(result) + "\n")
     if old is None:

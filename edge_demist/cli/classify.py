@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
-from edge_demist.cli.lines import Line, Progress, add_input, decoded, dump, merged, read_batches, write_lines
-from edge_demist.cli.models import add_model, load_model
+from edge_demist.cli.lines import Line, Progress, decoded, dump, input_format, merged, read_batches, write_lines
+from edge_demist.cli.models import load_model
+from edge_demist.cli.options import Example, add_fpr, add_input, add_model, command, rate
 from edge_demist.errors import InputError
+from edge_demist.format.specialist import LEVEL_SLACK
 from edge_demist.io import brief, shown
 from edge_demist.model import EdgeDemist, Prediction
 
-EXAMPLES = """examples:
-  edge-demist classify --task hostname-category names.txt
-  printf 'xjwqpvkz.info\\n' | edge-demist classify --task dga -
-  zeek-cut query < dns.log | edge-demist classify --task dga --fpr 1e-3 -
-  edge-demist classify --task dga --input-format zeek --field query dns.log
-  echo '{"text": "curl/8.5", "id": 7}' | edge-demist classify --task user-agent --top-k 3 --input-format jsonl -
-
+EXAMPLES = (
+    Example(
+        "printf 'kernel.org\\nxjwqpvkz.info\\n' | edge-demist classify --task dga --fpr 1e-3 -",
+        '{"text": "kernel.org", "task": "dga", "label": "legit", …}\n{"text": "xjwqpvkz.info", "task": "dga", "label": "dga", …}',
+    ),
+    Example(
+        'echo \'{"text": "curl/8.5.0", "id": 7}\' | edge-demist classify --task user-agent --top-k 2 --input-format jsonl -',
+        '{"id": 7, "text": "curl/8.5.0", "task": "user-agent", "label": "http-library", …}',
+    ),
+    Example(
+        "printf '/item?id=1+UNION+SELECT+password+FROM+users--\\n' | edge-demist classify --task uri-attack --output-format table -",
+        "…  sqli  …/item?id=1+UNION+SELECT+password+FROM+users--",
+    ),
+)
+NOTES = """
 output: {"text", "task", "label", "score"}; for alarm tasks "alarm" (true or false), "alarm_score" and the "threshold" it
 reaches, at --fpr or at 1e-3; "window" where a part of a long string decides; with --top-k "scores"; "truncated": true
 where only the beginning of a string was read; {"line", "error"} for a line that cannot be processed.
@@ -26,16 +37,12 @@ where only the beginning of a string was read; {"line", "error"} for a line that
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
-        "classify", help="classify strings", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command(subparsers, "classify", "classify strings", EXAMPLES, NOTES, __doc__ or "")
     add_input(parser)
-    parser.add_argument("--task", default=None, help="specialist to ask (see edge-demist tasks); jsonl lines may name their own in 'task'")
+    parser.add_argument("--task", help="specialist to ask (see edge-demist tasks); jsonl lines may name their own in 'task'")
     parser.add_argument("--top-k", type=_top_k, default=1, metavar="K", help="report the K most probable labels; 'all' for every label")
-    parser.add_argument(
-        "--min-accuracy", type=float, default=None, metavar="P", help="answer only as often as P of the answers are right; else 'unknown'"
-    )
-    parser.add_argument("--fpr", type=float, default=None, metavar="P", help="alarm tasks: false-positive rate of the alarm, such as 1e-3")
+    parser.add_argument("--min-accuracy", type=rate, metavar="P", help="answer only as often as P of the answers are right; else 'unknown'")
+    add_fpr(parser, "alarm tasks: false-positive rate of the alarm, such as 1e-3")
     parser.add_argument("--output-format", choices=("jsonl", "table"), default="jsonl", help="table: columns to read, not to parse")
     add_model(parser)
 
@@ -54,15 +61,16 @@ def _top_k(value: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Classify; 1 if some lines failed."""
-    if args.task is None and args.input_format != "jsonl":
+    if args.task is None and input_format(args) != "jsonl":
         raise InputError("give --task NAME (see: edge-demist tasks)")
     failed = False
     with load_model(args) as model:
         if args.task is not None:
             model.specialist(args.task)
+        noted: set[str] = set()
         progress = Progress()
         for batch in read_batches(args):
-            answers = _answer(model, batch, args)
+            answers = _answer(model, batch, args, noted)
             failed |= any("error" in a for a in answers)
             write_lines(dump(a) if args.output_format == "jsonl" else table_row(a) for a in answers)
             progress.add(len(batch))
@@ -70,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _answer(model: EdgeDemist, batch: list[Line], args: argparse.Namespace) -> list[dict[str, Any]]:
+def _answer(model: EdgeDemist, batch: list[Line], args: argparse.Namespace, noted: set[str]) -> list[dict[str, Any]]:
     """Output objects of a batch, in order."""
     asked: list[tuple[int, str]] = []
     out: list[dict[str, Any]] = [{}] * len(batch)
@@ -80,6 +88,9 @@ def _answer(model: EdgeDemist, batch: list[Line], args: argparse.Namespace) -> l
             out[i] = {"line": line.number, "error": line.error or f"unknown task {brief(task)}; known: {', '.join(model.tasks)}"}
         else:
             asked.append((i, task))
+    for task in {t for _, t in asked} - noted:
+        noted.add(task)
+        _note_levels(model, task, args)
     predictions = model.classify(
         [batch[i].text for i, _ in asked],
         task=[t for _, t in asked],
@@ -90,6 +101,16 @@ def _answer(model: EdgeDemist, batch: list[Line], args: argparse.Namespace) -> l
     for (i, _), prediction in zip(asked, predictions, strict=True):
         out[i] = _object(batch[i], prediction, own_task=args.task is None)
     return out
+
+
+def _note_levels(model: EdgeDemist, task: str, args: argparse.Namespace) -> None:
+    """Say on stderr which calibrated levels stand in for the ones asked for."""
+    specialist = model.specialist(task)
+    for kind, option, asked in (("fpr", "--fpr", args.fpr), ("accuracy", "--min-accuracy", args.min_accuracy)):
+        if asked is not None and (kind == "accuracy" or specialist.kind == "alarm"):
+            level, _ = specialist.level(kind, asked)
+            if abs(level - asked) > LEVEL_SLACK:
+                print(f"edge-demist: {task}: {option} {asked:g} is not calibrated; the next stricter one is, {level:g}", file=sys.stderr)
 
 
 def table_row(answer: dict[str, Any]) -> str:

@@ -9,29 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from edge_demist import __version__
+from edge_demist.cli.options import Example, add_bundle, add_json, command
 from edge_demist.diagnostics import bit_exactness, checks, machine
 from edge_demist.diagnostics.result import Check
 
-EXAMPLES = """examples:
-  edge-demist doctor
-  edge-demist doctor --json | jq '.checks[] | select(.state != "ok")'
-
-exit codes: 0 nothing failed (notes and warnings allowed), 1 a check failed
-"""
+EXAMPLES = (Example("edge-demist doctor", "ok    …\n\nall … checks passed"),)
+NOTES = "exit codes: 0 nothing failed (notes and warnings allowed), 1 a check failed"
 MARKS = {"ok": "ok  ", "note": "note", "warn": "WARN", "fail": "FAIL"}
 
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
-        "doctor",
-        help="check this installation and machine",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--bundle", type=Path, default=None, metavar="DIR", help="bundle folder (default: the one in the package)")
+    parser = command(subparsers, "doctor", "check this installation and machine", EXAMPLES, NOTES, __doc__ or "")
+    add_json(parser)
+    add_bundle(parser)
 
 
 def all_checks(path: Path | None) -> Iterator[Check]:

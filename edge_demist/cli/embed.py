@@ -13,20 +13,25 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_demist.cli.lines import Line, Progress, add_input, dump, merged, read_batches, write_lines
-from edge_demist.cli.models import add_model, load_model
+from edge_demist.cli.lines import Line, Progress, dump, merged, read_batches, write_lines
+from edge_demist.cli.models import load_model
+from edge_demist.cli.options import Example, add_input, add_model, add_normalizer, command
 from edge_demist.errors import InputError
 from edge_demist.io import printable
 from edge_demist.model import EdgeDemist
-from edge_demist.normalizers import NORMALIZERS
 
 Floats = NDArray[np.float32]
 
-EXAMPLES = """examples:
-  edge-demist embed names.txt -o vectors.npy --normalizer hostname
-  echo kernel.org | edge-demist embed - --normalizer hostname
-  edge-demist embed --task hostname-category names.txt -o view.npy
-
+EXAMPLES = (
+    Example(
+        "printf 'kernel.org\\ngnu.org\\n' > names.txt\n"
+        "edge-demist embed --normalizer hostname names.txt -o vectors.npy\n"
+        "python3 -c \"import numpy; print(numpy.load('vectors.npy').shape)\"",
+        "(2, 384)",
+    ),
+    Example("printf 'kernel.org\\n' | edge-demist embed --task hostname-category -", '{"text": "kernel.org", "vector": […]}'),
+)
+NOTES = """
 output: .npy float32 [lines, dim]; .jsonl {"text", "vector"}; .parquet columns text, vector (needs edge-demist[parquet]).
 A line that cannot be processed becomes a row of NaN in .npy and .parquet, {"line", "error"} in JSON Lines.
 Files are written whole or not at all.
@@ -35,15 +40,12 @@ Files are written whole or not at all.
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
-        "embed", help="embed strings", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command(subparsers, "embed", "embed strings", EXAMPLES, NOTES, __doc__ or "")
     add_input(parser)
-    parser.add_argument(
-        "-o", "--output", default="-", metavar="FILE", help=".npy, .jsonl or .parquet; - for JSON Lines on stdout (default)"
-    )
-    parser.add_argument("--task", default=None, help="this specialist's view instead of the general vector")
-    parser.add_argument("--normalizer", default="identity", choices=sorted(NORMALIZERS), help="for the general vector (default: identity)")
+    form = ".npy, .jsonl or .parquet; - for JSON Lines on stdout (default)"
+    parser.add_argument("-o", "--output", default="-", metavar="OUT", help=form)
+    parser.add_argument("--task", help="this specialist's view instead of the general vector")
+    add_normalizer(parser, "for the general vector")
     add_model(parser)
 
 

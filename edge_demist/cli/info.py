@@ -13,23 +13,23 @@ from typing import Any
 import numpy as np
 
 from edge_demist import __version__
-from edge_demist.cli.models import add_model, load_model
+from edge_demist.cli.models import load_model
+from edge_demist.cli.options import Example, add_json, add_model, command
 from edge_demist.format.bundle import Bundle
 from edge_demist.io import printable
 from edge_demist.model import EdgeDemist
 from edge_demist.native import library as native
 
+EXAMPLES = (
+    Example("edge-demist info", "edge-demist …\nengine      …\nbundle      edge-demist version …\n…"),
+    Example("edge-demist info --json | head -n 2", '{\n "edge_demist": "…",'),
+)
+
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
-        "info",
-        help="versions, bundle, engine and CPU",
-        description=__doc__,
-        epilog="examples:\n  edge-demist info\n  edge-demist info --json",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser = command(subparsers, "info", "versions, bundle, engine and CPU", EXAMPLES, description=__doc__ or "")
+    add_json(parser)
     add_model(parser)
 
 

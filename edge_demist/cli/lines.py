@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from edge_demist.errors import InputError
+from edge_demist.io import bounded_lines
 from edge_demist.normalizers import from_bytes
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """A longer line is cut here and the rest of it skipped (16 MiB)."""
 
-READ_BYTES = 1 << 18
-BATCH_LINES = 2048
+ZEEK_REASONS = {
+    "no-header": "no #fields header before this line; is it a Zeek log?",
+    "corrupt": "the line holds a NUL byte",
+    "field-count": "the number of columns differs from #fields",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,16 +37,18 @@ class Line:
     cut: bool = False
 
 
-def add_input(parser: argparse.ArgumentParser) -> None:
-    """Options shared by commands that read strings."""
-    parser.add_argument("input", metavar="FILE", help="one string a line; - for standard input")
-    parser.add_argument(
-        "--input-format",
-        choices=("lines", "jsonl", "zeek"),
-        default="lines",
-        help="lines: a string a line; jsonl: an object a line, other keys are carried through; zeek: a Zeek TSV or JSON log",
-    )
-    parser.add_argument("--field", default=None, metavar="NAME", help="key or column that holds the string (jsonl: text, zeek: query)")
+def input_format(args: argparse.Namespace) -> str:
+    """The form of the input: as asked for, else by the name's ending.
+
+    Raises:
+        InputError: the name says that it is a table, which read as lines would give an answer to every comma.
+    """
+    suffix = Path(args.input).suffix.lower()
+    if args.input_format:
+        return str(args.input_format)
+    if suffix in (".csv", ".tsv", ".parquet"):
+        raise InputError(f"{args.input}: {suffix} is no list of strings; say --input-format lines to read each line as one string")
+    return "jsonl" if suffix in (".jsonl", ".ndjson") else "lines"
 
 
 def open_input(name: str) -> BinaryIO:
@@ -61,41 +67,13 @@ def open_input(name: str) -> BinaryIO:
         raise InputError(f"{name}: {error.strerror}") from None
 
 
-def raw_batches(stream: BinaryIO) -> Iterator[list[tuple[bytes, bool]]]:
-    """Batches of (line without its end, was it cut): what one read brought, so that a slow pipe is answered at once."""
-    pending = bytearray()
-    skipping = False
-    reader = getattr(stream, "read1", stream.read)
-    while block := reader(READ_BYTES):
-        parts = block.split(b"\n")
-        batch: list[tuple[bytes, bool]] = []
-        for part in parts[:-1]:
-            if not skipping:
-                pending += part
-            line, cut = bytes(pending[:MAX_LINE_BYTES]), skipping or len(pending) > MAX_LINE_BYTES
-            batch.append((line[:-1] if line.endswith(b"\r") else line, cut))
-            pending.clear()
-            skipping = False
-            if len(batch) >= BATCH_LINES:
-                yield batch
-                batch = []
-        if not skipping:
-            pending += parts[-1]
-            if len(pending) > MAX_LINE_BYTES:
-                skipping = True
-        if batch:
-            yield batch
-    if pending:
-        yield [(bytes(pending[:MAX_LINE_BYTES]), skipping or len(pending) > MAX_LINE_BYTES)]
-
-
 def read_batches(args: argparse.Namespace) -> Iterator[list[Line]]:
     """Parse the input in the format asked for, in batches; every input line gives exactly one ``Line``."""
     number = 0
-    parse = _parser(args.input_format, args.field)
+    parse = _parser(input_format(args), args.field)
     stream = open_input(args.input)
     try:
-        for batch in raw_batches(stream):
+        for batch in bounded_lines(stream, MAX_LINE_BYTES):
             lines = []
             for raw, cut in batch:
                 number += 1
@@ -114,9 +92,33 @@ def _parser(form: str, field: str | None) -> Any:
     if form == "jsonl":
         key = field or "text"
         return lambda number, raw, cut: parse_json(number, raw, key, cut=cut)
-    from edge_demist.cli.zeek_lines import ZeekLines
+    return _zeek_parser(field or "query")
 
-    return ZeekLines(field or "query")
+
+def _zeek_parser(field: str) -> Callable[[int, bytes, bool], Line | None]:
+    """One field of a Zeek log, TSV or JSON, as ``zeek-cut FIELD`` gives it; header lines give None."""
+    from edge_demist.sensor.sources.zeek import ZeekParser
+
+    zeek = ZeekParser()
+
+    def parse(number: int, raw: bytes, cut: bool) -> Line | None:
+        if raw.startswith(b"{"):
+            return parse_json(number, raw, field, cut=cut)
+        if zeek.is_meta(raw):
+            zeek.feed_meta(raw)
+            return None
+        record = zeek.parse(raw, "zeek")
+        if isinstance(record, str):
+            return Line(number, "", {}, ZEEK_REASONS.get(record, record))
+        if not record.has(field):
+            return Line(number, "", {}, f"the log has no field {field!r}")
+        values, uid = record.values(field), record.scalar("uid")
+        carried = {"uid": uid} if uid is not None else {}
+        if not values:
+            return Line(number, "", carried, f"field {field!r} is unset or empty")
+        return Line(number, ",".join(values), carried, cut=cut)
+
+    return parse
 
 
 def _no_constant(name: str) -> float:

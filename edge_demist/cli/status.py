@@ -7,29 +7,37 @@ import json
 import sys
 from pathlib import Path
 
+from edge_demist.cli.options import Example, add_json, command
 from edge_demist.errors import EdgeDemistError
 from edge_demist.io import printable
+from edge_demist.sensor.service import installed_state
 from edge_demist.sensor.status import read_status, render_status
+
+EXAMPLES = (
+    Example(
+        'printf \'{"_path": "dns", "ts": 1.5, "query": "kernel.org"}\\n\' > dns.log\n'
+        "edge-demist watch --once --log off --state state -o events.jsonl dns.log\n"
+        "edge-demist status --state state",
+        "checkpoint  …\nlag         0 bytes in all; …",
+    ),
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
-        "status",
-        help="show how far watch has come",
-        description="Read a checkpoint, print the lag.",
-        epilog="examples:\n  edge-demist status --state /var/lib/edge-demist\n  edge-demist status --state state --json",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="the folder given to watch --state")
-    parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.set_defaults(run=run)
+    parser = command(subparsers, "status", "show how far watch has come", EXAMPLES, description="Read a checkpoint, print the lag.")
+    parser.add_argument("--state", type=Path, metavar="DIR", help="the folder given to watch --state (default: the service's)")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command: 0, 1 if the checkpoint is damaged, 2 if there is none."""
+    state = args.state or installed_state()
+    if state is None:
+        sys.stderr.write("edge-demist status: no service is installed here; give --state DIR\n")
+        return 2
     try:
-        status = read_status(args.state)
+        status = read_status(state)
     except (OSError, EdgeDemistError) as error:
         sys.stderr.write(f"edge-demist status: {printable(error)}\n")
         return 2

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
+from edge_demist.cli.options import Example, add_bundle, add_json, command
 from edge_demist.format.bundle import Bundle
 from edge_demist.format.specialist import load_specialist
 from edge_demist.io import shown
 
+EXAMPLES = (
+    Example(
+        "edge-demist tasks | head -n 3", "cmdline             alarm     benign, malicious\ndga                 alarm     dga, legit\n…"
+    ),
+    Example("edge-demist tasks --json | head -n 1", '{"task": "cmdline", "kind": "alarm", "labels": ["benign", "malicious"], …}'),
+)
+
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
-        "tasks",
-        help="list the specialists",
-        description=__doc__,
-        epilog="examples:\n  edge-demist tasks\n  edge-demist tasks --json",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, with labels and thresholds")
-    parser.add_argument("--bundle", type=Path, default=None, metavar="DIR", help="bundle folder (default: the one in the package)")
+    parser = command(subparsers, "tasks", "list the specialists", EXAMPLES, description=__doc__ or "")
+    add_json(parser, "one JSON object a line, with labels and thresholds")
+    add_bundle(parser)
 
 
 def run(args: argparse.Namespace) -> int:

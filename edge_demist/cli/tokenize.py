@@ -6,23 +6,23 @@ import argparse
 import itertools
 from typing import Any
 
-from edge_demist.cli.lines import add_input, dump, merged, read_batches, write_lines
-from edge_demist.cli.models import add_model, load_model
+from edge_demist.cli.lines import dump, merged, read_batches, write_lines
+from edge_demist.cli.models import load_model
+from edge_demist.cli.options import Example, add_input, add_model, command
 from edge_demist.normalizers import to_bytes
 
-EXAMPLES = """examples:
-  echo www.example.com | edge-demist tokenize -
-  edge-demist tokenize --special --input-format jsonl strings.jsonl
-
-output: {"text", "ids", "pieces"}; no normalizer is applied.
-"""
+EXAMPLES = (
+    Example(
+        "printf 'www.example.com\\n' | edge-demist tokenize -",
+        '{"text": "www.example.com", "ids": […], "pieces": ["www.", …]}',
+    ),
+)
+NOTES = 'output: {"text", "ids", "pieces"}; no normalizer is applied.'
 
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
-        "tokenize", help="token ids and pieces", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command(subparsers, "tokenize", "token ids and pieces", EXAMPLES, NOTES, __doc__ or "")
     add_input(parser)
     parser.add_argument("--special", action="store_true", help="add the prefix and suffix ids that the encoder sees")
     add_model(parser)

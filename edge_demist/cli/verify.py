@@ -7,55 +7,40 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edge_demist.cli.models import SIGNATURE_VARIABLE, required_key
+from edge_demist.cli.options import Example, add_bundle, add_signature, command
 from edge_demist.errors import BundleError, EngineUnavailableError, InputError, SignatureError
 from edge_demist.format.bundle import Bundle, default_path
 from edge_demist.format.specialist import load_specialist
 from edge_demist.io import printable
 
-EXAMPLES = """examples:
-  edge-demist verify
-  edge-demist verify --bundle /opt/bundle --key vendor.pub
-
-exit codes: 0 intact, 1 damaged, hostile, unsigned (with --key) or signed by another key
-"""
+EXAMPLES = (Example("edge-demist verify", "ok  …\nedge-demist version …: … files, … specialists, each tried, id …"),)
+NOTES = "exit codes: 0 intact, 1 damaged, hostile, unsigned (with --require-signature) or signed by another key"
 
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
-        "verify",
-        help="check hashes and signature",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("path", nargs="?", type=Path, default=None, metavar="DIR", help="bundle folder (default: the one in the package)")
-    parser.add_argument("--bundle", type=Path, default=None, metavar="DIR", help="same as DIR")
-    parser.add_argument(
-        "--key",
-        "--require-signature",
-        type=Path,
-        default=required_key(),
-        metavar="KEY",
-        help=f"public key; the bundle must be signed by it (also: ${SIGNATURE_VARIABLE})",
-    )
+    parser = command(subparsers, "verify", "check hashes and signature", EXAMPLES, NOTES, __doc__ or "")
+    add_bundle(parser)
+    parser.add_argument("path", nargs="?", type=Path, help=argparse.SUPPRESS)
+    add_signature(parser, "--key")
 
 
 def run(args: argparse.Namespace) -> int:
     """Verify; 1 if the bundle cannot be trusted."""
+    if args.path and args.bundle:
+        raise InputError(f"{args.path} and --bundle {args.bundle}: give one bundle")
     folder = args.path or args.bundle or default_path()
     try:
-        if args.key is not None:
+        if args.require_signature is not None:
             from edge_demist.format.signing import read_public_key, verify_manifest
 
             try:
-                key = read_public_key(args.key)
+                key = read_public_key(args.require_signature)
             except OSError as error:
-                raise InputError(f"{args.key}: {error.strerror}") from None
+                raise InputError(f"{args.require_signature}: {error.strerror}") from None
             verified = verify_manifest(folder, key)
         bundle = Bundle.load(folder, hash_all=True)
-        if args.key is not None and bundle.id != verified:
+        if args.require_signature is not None and bundle.id != verified:
             raise SignatureError("manifest.json changed while it was read; verify it again")
         for task in bundle.tasks:
             load_specialist(bundle, task)
@@ -65,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     for name, entry in sorted(bundle.files.items()):
         print(f"ok  {entry.sha256}  {entry.bytes:>10}  {name}")
-    signed = " (signature verified)" if args.key is not None else ""
+    signed = " (signature verified)" if args.require_signature is not None else ""
     what = f"{len(bundle.files)} files, {len(bundle.tasks)} specialists{tested}"
     print(f"{printable(bundle.name)} version {bundle.version}: {what}, id {bundle.id}{signed}")
     return 0

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 MAX_LABELS = 1024
 MAX_RANK = 256
+LEVEL_SLACK = 1e-9
+"""Levels this close are the same."""
 
 Floats: TypeAlias = "NDArray[np.float32]"
 
@@ -134,17 +136,31 @@ class Specialist:
         """Probability that the answer is one of the positive labels, from P(label) [labels]."""
         return sum([scores[i] for i in self.positive])
 
-    def threshold(self, kind: str, level: float) -> float:
-        """Score for a level of ``accuracy`` or ``fpr``; the next stricter one where the level is not in the table.
+    def level(self, kind: str, asked: float) -> tuple[float, float]:
+        """The calibrated level that stands for one asked for, and its score (:func:`calibrated_level`).
 
         Raises:
-            BundleError: the table has no level that strict.
+            BundleError: the specialist has no level that strict.
         """
-        table = {float(k): v for k, v in self.thresholds.get(kind, {}).items()}
-        usable = [k for k in table if (k >= level - 1e-9 if kind == "accuracy" else k <= level + 1e-9)]
-        if not usable:
-            raise BundleError(f"specialist {self.task!r} has no threshold for {kind} {level}; known: {sorted(table) or 'none'}")
-        return table[min(usable) if kind == "accuracy" else max(usable)]
+        found = calibrated_level(self.thresholds, kind, asked)
+        if found is None:
+            known = ", ".join(sorted(self.thresholds.get(kind, {}), key=float)) or "none"
+            raise BundleError(f"specialist {self.task!r} has no threshold for {kind} {asked:g} or stricter; calibrated: {known}")
+        return found
+
+    def threshold(self, kind: str, asked: float) -> float:
+        """Score for a level of ``accuracy`` or ``fpr``, as :meth:`level` finds it."""
+        return self.level(kind, asked)[1]
+
+
+def calibrated_level(thresholds: Mapping[str, Mapping[str, float]], kind: str, asked: float) -> tuple[float, float] | None:
+    """The one rule for levels everywhere: the level asked for, else the next stricter one that was calibrated, with its score.
+
+    Stricter means fewer false positives for ``fpr`` and more right answers for ``accuracy``. None where there is none that strict.
+    """
+    stricter = 1.0 if kind == "accuracy" else -1.0
+    usable = [(float(k), v) for k, v in thresholds.get(kind, {}).items() if stricter * (float(k) - asked) >= -LEVEL_SLACK]
+    return min(usable, key=lambda pair: stricter * pair[0], default=None)
 
 
 def _strings(where: str, raw: str) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from edge_demist.errors import InputError
 from edge_demist.sensor.detect.alarms import Budget
 from edge_demist.sensor.detect.answer_cache import DEFAULT_ENTRIES
-from edge_demist.sensor.detect.scoring import DEFAULT_FPR
 from edge_demist.sensor.sources.lines import MAX_LINE_BYTES
 
 
@@ -27,7 +26,7 @@ class WatchConfig:
     mapping: Path | None = None
     allow: tuple[Path, ...] = ()
     budget: Budget = field(default_factory=Budget)
-    fpr: float = DEFAULT_FPR
+    fpr: float | None = None
     embeddings: str = "none"
     explain: bool = True
     cache_entries: int = DEFAULT_ENTRIES
@@ -59,8 +58,8 @@ class WatchConfig:
         if not self.paths:
             raise InputError("watch needs at least one PATH")
         if self.form == "parquet" and (not self.once or self.state):
-            raise InputError("--format parquet writes one whole file: use it with --once and without --state")
-        if not 0.0 < self.fpr < 1.0:
+            raise InputError("--output-format parquet writes one whole file: use it with --once and without --state")
+        if self.fpr is not None and not 0.0 < self.fpr < 1.0:
             raise InputError("--fpr must lie between 0 and 1")
         if self.batch_strings < 1 or self.max_line_bytes < 1:
             raise InputError("batch size and line limit must be at least 1")

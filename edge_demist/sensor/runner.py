@@ -16,16 +16,15 @@ from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.control import Control, Log, ServiceManager
 from edge_demist.sensor.counters import Counters, Counts
 from edge_demist.sensor.detect.alarms import AlarmPolicy
-from edge_demist.sensor.detect.allow import load_allow_lists
+from edge_demist.sensor.detect.allow import AllowList, load_allow_lists
 from edge_demist.sensor.detect.mapping import FieldMapping, read_mapping
 from edge_demist.sensor.detect.pipeline import Options, Pipeline
-from edge_demist.sensor.detect.scoring import ModelLike, Scorer, self_test
+from edge_demist.sensor.detect.scoring import DEFAULT_FPR, ModelLike, Scorer, self_test
 from edge_demist.sensor.events import Event
 from edge_demist.sensor.metrics import Gauges, Histogram, render, serve_local, write_textfile
 from edge_demist.sensor.retry import Retry, Stopped
-from edge_demist.sensor.sinks.base import Sink
 from edge_demist.sensor.sinks.file import FileSink
-from edge_demist.sensor.sinks.make import make_file_sink
+from edge_demist.sensor.sinks.make import make_sinks
 from edge_demist.sensor.sinks.syslog import SyslogSink
 from edge_demist.sensor.sources.checkpoint import Checkpoint, CheckpointStore, is_disk_trouble
 from edge_demist.sensor.sources.tail import Tailer
@@ -86,19 +85,20 @@ class Runner:
         self._guard = VersionGuard(self.config.versions, self.config.public_key)
         self._guard.accept(self.model)
         self.pipeline = self._make_pipeline(checkpoint)
-        self.sinks = self._make_sinks(checkpoint)
+        self.sinks = make_sinks(self.config, self._disk, checkpoint.output, self.log)
         self.tailer = self._make_follower(checkpoint)
         port = self.config.metrics_port
         self._close_endpoint = serve_local(port, self.render_metrics) if port else lambda: None
-
-    # --- parts -------------------------------------------------------------------------------------------------
 
     def _make_pipeline(self, checkpoint: Checkpoint) -> Pipeline:
         config = self.config
         scorer = Scorer(self.model, config.cache_entries)
         mapping = self._make_mapping()
-        calibrated = {task: score for task, score in scorer.calibrated(config.fpr).items() if task in mapping.tasks}
-        policy = AlarmPolicy(calibrated, config.budget, load_allow_lists(config.allow))
+        calibrated = self._calibrated(scorer, mapping)
+        config.budget.check(calibrated)
+        allow = load_allow_lists(config.allow)
+        allow.check(self.model.tasks)
+        policy = AlarmPolicy(calibrated, config.budget, allow)
         if checkpoint.alarms:
             try:
                 policy.restore(checkpoint.alarms, same_model=checkpoint.bundle_id == scorer.bundle_id)
@@ -106,32 +106,23 @@ class Runner:
                 self.log("state-damaged", {"error": str(error)})
         return Pipeline(scorer, mapping, policy, Options(config.emit, config.embeddings, config.explain))
 
+    def _calibrated(self, scorer: Scorer, mapping: FieldMapping) -> dict[str, float]:
+        """Thresholds to start at; a level that is not the one asked for is said in the log and in the summary."""
+        asked = self.config.fpr
+        found = {task: level for task, level in scorer.levels(asked).items() if task in mapping.tasks}
+        self._fpr = {task: rate for task, (rate, _) in found.items()}
+        if others := {task: rate for task, rate in self._fpr.items() if rate != (asked or DEFAULT_FPR)}:
+            self.log("fpr-levels", {"asked": asked or DEFAULT_FPR, "used": others})
+        return {task: score for task, (_, score) in found.items()}
+
     def _make_mapping(self) -> FieldMapping:
         rules, times = read_mapping(self.config.mapping)
         mapping = FieldMapping(rules, self.model.tasks, embeddings=self.config.embeddings != "none", times=times)
         if mapping.unavailable:
             self.log("specialists-missing", {"tasks": list(mapping.unavailable)})
+        if mapping.unmapped:
+            self.log("specialists-unmapped", {"tasks": list(mapping.unmapped), "hint": "no rule of the mapping names them"})
         return mapping
-
-    def _make_sinks(self, checkpoint: Checkpoint) -> list[Sink]:
-        config = self.config
-        sinks: list[Sink] = []
-        if config.output or not config.syslog:
-            sinks.append(
-                make_file_sink(
-                    config.form,
-                    config.output,
-                    disk=self._disk,
-                    append=config.state is not None,
-                    committed=checkpoint.output,
-                    rotate_bytes=config.rotate_bytes,
-                    keep=config.keep,
-                    notify=self.log,
-                )
-            )
-        if config.syslog:
-            sinks.append(SyslogSink(config.syslog))
-        return sinks
 
     def _make_follower(self, checkpoint: Checkpoint) -> Tailer:
         own = [p for p in (self.config.output, self.config.state, self.config.summary, self.config.metrics) if p]
@@ -144,8 +135,6 @@ class Runner:
             max_line_bytes=self.config.max_line_bytes,
             notify=self.log,
         )
-
-    # --- the loop ----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Work until everything is read (``once``) or a stop is asked for; then drain, commit, write the summary."""
@@ -279,8 +268,6 @@ class Runner:
         socket_gone = any(isinstance(s, SyslogSink) and s.backlog_bytes for s in self.sinks)
         return is_disk_trouble(error) or socket_gone or isinstance(error, TimeoutError)
 
-    # --- reload ------------------------------------------------------------------------------------------------
-
     def reload(self) -> None:
         """SIGHUP: mapping, allow-lists and bundle anew; whatever is wrong with them, the old ones stay."""
         self.control.reload = False
@@ -289,7 +276,7 @@ class Runner:
         try:
             allow = load_allow_lists(self.config.allow)
             read_mapping(self.config.mapping)  # before anything is swapped
-            self._reload_model()
+            self._reload_model(allow)
             self.pipeline.mapping = self._make_mapping()
             self.pipeline.policy.allow = allow
             self._reloads["ok"] += 1
@@ -299,26 +286,25 @@ class Runner:
             self.log("reload-refused", {"error": str(error)})
         self._manager.tell("READY=1")
 
-    def _reload_model(self) -> None:
+    def _reload_model(self, allow: AllowList) -> None:
         fresh = self._load_model()
-        if fresh.bundle_id == self.pipeline.scorer.bundle_id:
-            fresh.close()
-            return
         try:
+            allow.check(fresh.tasks)
+            if fresh.bundle_id == self.pipeline.scorer.bundle_id:
+                fresh.close()
+                return
             self._guard.check(fresh)
             self_test(fresh)
             scorer = Scorer(fresh, self.config.cache_entries)
+            scorer.levels(self.config.fpr)
             self._guard.accept(fresh)
         except (EdgeDemistError, OSError):
             fresh.close()
             raise
         old, self.model = self.model, fresh
         self.pipeline.scorer = scorer
-        tasks = self._make_mapping().tasks
-        self.pipeline.policy.recalibrate({t: s for t, s in scorer.calibrated(self.config.fpr).items() if t in tasks})
+        self.pipeline.policy.recalibrate(self._calibrated(scorer, self._make_mapping()))
         old.close()
-
-    # --- what others read --------------------------------------------------------------------------------------
 
     def gauges(self) -> Gauges:
         """What is measured beside the counters."""
@@ -364,6 +350,7 @@ class Runner:
             **self.counters.to_json(),
             "alarms_by_task": dict(self._alarms),
             "thresholds": dict(self.pipeline.policy.thresholds),
+            "fpr": dict(self._fpr),
             "cache": {
                 "hits": cache.hits,
                 "duplicates_in_batch": cache.duplicates,
@@ -373,6 +360,7 @@ class Runner:
             },
             "repeats_dropped": gauges.repeats_dropped,
             "unavailable_tasks": list(self.pipeline.mapping.unavailable),
+            "unmapped_tasks": list(self.pipeline.mapping.unmapped),
             "ignored_files": self.tailer.ignored[:1000],
             "seconds": round(time.monotonic() - self._started, 3),
         }

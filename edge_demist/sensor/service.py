@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -12,6 +13,12 @@ from edge_demist.errors import InputError
 from edge_demist.io import replace_file
 
 UNIT_NAME = "edge-demist.service"
+UNIT_FOLDER = Path("/etc/systemd/system")
+WRITABLE = ("/var/lib/edge-demist/", "/var/log/edge-demist/")
+DEFAULT_ARGUMENTS = (
+    *("--state", "/var/lib/edge-demist/state", "-o", "/var/log/edge-demist/events.jsonl", "--rotate-mb", "64", "--rotate-keep", "16"),
+    *("--metrics", "/var/log/edge-demist/edge_demist.prom", "--emit", "alarms", "--alarms-per-day", "20"),
+)
 _SAFE_PATH = re.compile(r"/[\w./:+@=-]*\Z", re.ASCII)
 _SAFE_ARGUMENT = re.compile(r"[\w./:+@=,*-]+\Z", re.ASCII)
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp", "/boot", "/dev", "/proc", "/sys")  # noqa: S108
@@ -108,41 +115,37 @@ class UnitOptions:
     groups: Sequence[str] = ("adm",)
     memory_max: str = "256M"
     cpu_quota: int = 50
-    extra: Sequence[str] = ("--emit", "alarms", "--alarms-per-day", "20")
+    arguments: Sequence[str] = DEFAULT_ARGUMENTS
 
     def __post_init__(self) -> None:
-        """Refuse what would change the meaning of the unit file.
+        """Refuse what would change the meaning of the unit file, and what its process could not see.
 
         Raises:
-            InputError: a path that is relative or holds blanks or specifiers, a bad limit.
+            InputError: a path that is relative, holds blanks or specifiers, or lies where the unit sees nothing; a bad limit.
         """
         for path in (self.executable, *self.paths):
             if not _SAFE_PATH.match(path):
                 raise InputError(f"{path!r}: an absolute path of letters, digits and ./:+@=_- is needed in a unit file")
-        for path in (self.executable, *self.paths, *(a for a in self.extra if a.startswith("/"))):
+        for argument in (*self.arguments, *self.groups):
+            if not _SAFE_ARGUMENT.match(argument):
+                raise InputError(f"{argument!r}: cannot stand in a unit file")
+        named = [b for a, b in itertools.pairwise(self.arguments) if b.startswith("/") and a != "--syslog"]
+        for path in (self.executable, *self.paths, *named):
             for place in (path, os.path.realpath(path)):
                 if hidden := next((h for h in HIDDEN if place == h or place.startswith(h + "/")), None):
                     raise InputError(f"{path}: lies in {hidden}, which the unit hides from the sensor; put it under /opt, /etc or /var/lib")
-        for argument in (*self.extra, *self.groups):
-            if not _SAFE_ARGUMENT.match(argument):
-                raise InputError(f"{argument!r}: cannot stand in a unit file")
+        for option in ("-o", "--output", "--state", "--metrics"):
+            for given, value in itertools.pairwise(self.arguments):
+                if given == option and not value.startswith(WRITABLE):
+                    raise InputError(f"{option} {value}: the service writes below {' and '.join(WRITABLE)} only")
         if not self.paths or not _LIMIT.match(self.memory_max) or not 1 <= self.cpu_quota <= 6400:
             raise InputError("a unit needs a path, MemoryMax like 256M and CPUQuota between 1 and 6400")
 
 
 def render_unit(options: UnitOptions) -> str:
     """The unit file."""
-    command = (
-        options.executable,
-        "watch",
-        *options.paths,
-        "--state /var/lib/edge-demist/state",
-        "-o /var/log/edge-demist/events.jsonl --rotate-mb 64 --keep 16",
-        "--metrics /var/log/edge-demist/edge_demist.prom",
-        *options.extra,
-    )
     return _TEMPLATE.format(
-        command=" ".join(command),
+        command=" ".join((options.executable, "watch", *options.paths, *options.arguments)),
         groups=" ".join(options.groups),
         memory_max=options.memory_max,
         cpu_quota=options.cpu_quota,
@@ -150,12 +153,20 @@ def render_unit(options: UnitOptions) -> str:
     )
 
 
-def install_unit(options: UnitOptions, folder: Path = Path("/etc/systemd/system")) -> Path:
+def install_unit(options: UnitOptions, folder: Path = UNIT_FOLDER) -> Path:
     """Write the unit file; enabling it is left to the operator.
 
     Raises:
         OSError: the folder cannot be written (root is needed).
     """
-    path = folder / UNIT_NAME
-    replace_file(path, render_unit(options).encode("ascii"), 0o644)
-    return path
+    replace_file(folder / UNIT_NAME, render_unit(options).encode("ascii"), 0o644)
+    return folder / UNIT_NAME
+
+
+def installed_state(folder: Path = UNIT_FOLDER) -> Path | None:
+    """The state folder that the installed unit names; None without a unit."""
+    try:
+        words = (folder / UNIT_NAME).read_text(encoding="utf-8").split()
+    except (OSError, UnicodeError):
+        return None
+    return next((Path(value) for option, value in itertools.pairwise(words) if option == "--state"), None)

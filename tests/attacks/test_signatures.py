@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from edge_demist.cli import main, watch
-from edge_demist.cli.models import SIGNATURE_VARIABLE, load_model
+from edge_demist.cli.models import load_model
+from edge_demist.cli.options import SIGNATURE_VARIABLE
 from edge_demist.errors import SignatureError
 from edge_demist.sensor.control import Control
 from edge_demist.sensor.runner import Runner

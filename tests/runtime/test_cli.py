@@ -244,22 +244,6 @@ def test_help_has_examples(capsys, command):
     assert "example" in capsys.readouterr().out.lower()
 
 
-def test_help_examples_of_classify_run(tmp_path):
-    """The examples that need no file of the reader's run as printed."""
-    from edge_demist.cli import classify
-
-    examples = [line.strip() for line in classify.EXAMPLES.splitlines() if re.match(r"\s+(printf|echo) ", line)]
-    shim = tmp_path / "edge-demist"
-    shim.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m edge_demist "$@"\n')
-    shim.chmod(0o755)
-    assert len(examples) >= 2
-    for example in examples:
-        env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-        done = subprocess.run(["sh", "-c", example], capture_output=True, env=env, timeout=60, check=False)
-        assert done.returncode == 0, example
-        assert json.loads(done.stdout.decode().splitlines()[0])["label"]
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("arguments", [["classify", "--task", "dga", "-"], ["tokenize", "-"], ["tasks"]])
 def test_a_full_disk_is_an_error_in_one_line(arguments):
@@ -363,3 +347,35 @@ def test_progress_only_on_a_terminal():
         progress.close()
     assert "5 lines" in shown.getvalue()
     assert hidden.getvalue() == ""
+
+
+# --- nothing wrong is accepted in silence ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("asked", "said"), [("0.05", "0.01"), ("0.008", "0.001"), ("0.001", ""), ("1e-4", "")])
+def test_a_rate_between_the_calibrated_ones_is_said(capsys, hosts, asked, said):
+    code, lines, err = call(capsys, "classify", "--task", "dga", "--fpr", asked, hosts)
+    exact = call(capsys, "classify", "--task", "dga", "--fpr", said or asked, hosts)[1]
+    assert code == 0 and lines == exact
+    assert (f"the next stricter one is, {said}" in err) if said else err == ""
+
+
+def test_a_rate_beyond_the_calibrated_ones_is_refused(capsys, hosts):
+    code, lines, err = call(capsys, "classify", "--task", "dga", "--fpr", "1e-7", hosts)
+    assert code == 2 and lines == [] and "calibrated: 0.0001, 0.001, 0.01" in err
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".TSV", ".parquet"])
+def test_a_table_is_not_read_as_lines(capsys, tmp_path, suffix):
+    path = tmp_path / f"rows{suffix}"
+    path.write_text("text,label\na.example,x\n")
+    for command in (("classify", "--task", "dga"), ("embed",), ("tokenize",)):
+        code, lines, err = call(capsys, *command, path)
+        assert code == 2 and lines == [] and "is no list of strings" in err
+    assert call(capsys, "classify", "--task", "dga", "--input-format", "lines", path)[0] == 0
+
+
+def test_objects_are_known_by_their_file_s_name(capsys, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "kernel.org", "id": 3}\n')
+    code, lines, _ = call(capsys, "classify", "--task", "dga", tmp_path / "a.jsonl")
+    assert code == 0 and json.loads(lines[0])["id"] == 3

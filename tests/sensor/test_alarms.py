@@ -329,8 +329,8 @@ def test_the_cache_forgets_the_oldest_and_stays_small() -> None:
 
 def test_thresholds_are_read_from_the_nearest_rate() -> None:
     scorer = Scorer(FakeModel())
-    assert scorer.calibrated(0.01)["dga"] == 0.99 and scorer.calibrated(0.0005)["dga"] == 0.999
-    assert set(scorer.calibrated()) == scorer.alarm_tasks
+    assert scorer.levels(0.01)["dga"] == (0.01, 0.99) and scorer.levels(0.008)["dga"] == (0.001, 0.999)
+    assert set(scorer.levels()) == scorer.alarm_tasks
 
 
 def test_the_self_test_refuses_a_broken_model() -> None:

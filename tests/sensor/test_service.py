@@ -23,7 +23,7 @@ from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.counters import MAX_FILES, Counters, Counts
 from edge_demist.sensor.metrics import Gauges, Histogram, render, rss_bytes, serve_local, write_textfile
 from edge_demist.sensor.runner import Runner
-from edge_demist.sensor.service import UnitOptions, render_unit
+from edge_demist.sensor.service import UnitOptions, installed_state, render_unit
 from edge_demist.sensor.status import read_status
 from tests.support.sensor_fakes import DATA, zeek_log
 from tools.sensor.fake_model import FakeModel
@@ -58,7 +58,7 @@ def test_the_unit_keeps_its_promises(capsys: pytest.CaptureFixture[str]) -> None
         assert line in unit
     (start,) = [line for line in unit if line.startswith("ExecStart=")]
     assert " watch /var/log/x.json --state " in start and "--alarms-per-day 20" in start
-    assert start.endswith(" --bundle /opt/bundle --require-signature /etc/edge-demist/key.pub")
+    assert " --bundle /opt/bundle --require-signature /etc/edge-demist/key.pub" in start
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
@@ -76,20 +76,74 @@ def test_the_exposure_of_the_unit_is_at_most_two(tmp_path: Path) -> None:
     assert [line for line in verified.stderr.splitlines() if path.name in line] == []
 
 
-@pytest.mark.parametrize("path", ["relative", "/with blank", "/a%n", "/a\nExecStart=/bin/sh", "/a;b", "/$HOME", "/é", ""])
+@pytest.mark.parametrize("path", ["/with blank", "/a%n", "/a\nExecStart=/bin/sh", "/a;b", "/$HOME", "/é", ""])
 def test_paths_that_would_change_the_unit_are_refused(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(install_service, "--print", path) == 2
     assert capsys.readouterr().out == ""
 
 
 def test_installing_writes_the_unit_or_says_why_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command(install_service, "--folder", str(tmp_path), "--executable", "/usr/bin/edge-demist") == 0
+    assert command(install_service, "--folder", str(tmp_path), "--executable", "/usr/bin/env") == 0
     text = (tmp_path / "edge-demist.service").read_text()
-    assert text == render_unit(UnitOptions(executable="/usr/bin/edge-demist"))
-    assert command(install_service, "--folder", str(tmp_path / "none"), "--executable", "/usr/bin/edge-demist") == 1
+    assert text == render_unit(UnitOptions(executable="/usr/bin/env"))
+    assert installed_state(tmp_path) == Path("/var/lib/edge-demist/state") and installed_state(tmp_path / "none") is None
+    assert command(install_service, "--folder", str(tmp_path / "none"), "--executable", "/usr/bin/env") == 1
     assert "run as root" in capsys.readouterr().err
     with pytest.raises(InputError):
         UnitOptions(memory_max="lots")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--executable", "/usr/bin/no-such-program"), "is no program on this machine"),
+        (("--executable", "/home/jane/venv/bin/edge-demist"), "lies in /home, which the unit hides"),
+        (("/home/jane/zeek",), "lies in /home, which the unit hides"),
+        (("/tmp/zeek",), "lies in /tmp, which"),
+        (("--bundle", "no/such/bundle"), "no/such/bundle: there is no such file"),
+        (("--allow", "/etc/no-such-allow.toml"), "there is no such file"),
+        (("--mapping", "/var/tmp/m.toml"), "lies in /var/tmp, which"),
+        (("-o", "/srv/out.jsonl"), "the service writes below"),
+        (("--metrics-port", "9100"), "has no network"),
+        (("",), "is empty"),
+    ],
+)
+def test_what_the_service_could_not_use_is_refused(
+    tmp_path: Path, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = () if "--executable" in arguments else ("--executable", "/usr/bin/env")
+    assert command(install_service, "--folder", str(tmp_path), *program, *arguments) == 2
+    assert message in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_the_unit_starts_the_program_of_this_python(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what happens to stand on the path; and nothing where this Python has no such program."""
+    from edge_demist.cli import install_service as module
+
+    monkeypatch.setattr(module.sysconfig, "get_path", lambda _: "/opt/none/bin")
+    assert command(install_service, "--folder", str(tmp_path)) == 2
+    assert "has no /opt/none/bin/edge-demist" in capsys.readouterr().err
+    assert command(install_service, "--print") == 0
+    assert "note: " in capsys.readouterr().err
+
+
+def test_the_options_of_watch_reach_the_unit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from edge_demist.cli import watch
+
+    given = ("--fpr", "0.0001", "--syslog", "/dev/log", "--allow", "/etc/hosts", "--allow", "/etc/passwd", "--mapping", "/etc/hosts")
+    more = ("--rotate-mb", "8", "--keep", "3", "--poll-ms", "250", "--alarms-per-day", "dga=5", "--no-explain", "--emit", "all")
+    assert command(install_service, "--print", "--executable", "/usr/bin/env", *given, *more, "var/../logs") == 0
+    (start,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ExecStart=")]
+    words = start.split()[2:]
+    parser = argparse.ArgumentParser()
+    watch.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["watch", *words])
+    config = watch.config_of(args)
+    assert config.paths[0].is_absolute() and config.fpr == 0.0001 and config.syslog == "/dev/log" and len(config.allow) == 2
+    assert config.rotate_bytes == 8 << 20 and config.keep == 3 and config.poll_s == 0.25 and not config.explain
+    assert dict(config.budget.per_day) == {"dga": 5} and config.state == Path("/var/lib/edge-demist/state") and config.emit == "all"
 
 
 # --- metrics --------------------------------------------------------------------------------------------------------

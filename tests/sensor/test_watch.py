@@ -556,15 +556,57 @@ def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
         ["--fpr", "2"],
         ["-o", "no/such/dir/f"],
         ["--allow", "none.toml", "--state", "s"],
+        ["--alarms-per-day", "nosuch=5"],
+        ["--alarms-per-day", "user-agent=5"],
+        ["--alarms-per-day", "dga=5", "--alarms-per-day", "dga=7"],
+        ["--allow", "misspelt.toml"],
+        ["--fpr", "1e-9"],
     ],
 )
 def test_wrong_usage_is_exit_2(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "misspelt.toml").write_text('[[allow]]\nkind = "exact"\nvalue = "a.example"\nreason = "ours"\ntask = "dgaa"\n')
     child = _spawn(tmp_path, "x.log", *arguments, "--once")
     _, errors = child.communicate(timeout=60)
-    assert child.returncode == 2 and errors.startswith(b"edge-demist watch: ") and b"Traceback" not in errors
+    assert child.returncode == 2 and b" watch: " in errors and b"Traceback" not in errors
 
 
 def test_missing_files_are_exit_1(tmp_path: Path) -> None:
     child = _spawn(tmp_path, "nowhere.log", "--once", "--summary", "s.json")
     child.communicate(timeout=60)
     assert child.returncode == 1 and json.loads((tmp_path / "s.json").read_text())["files"]["nowhere.log"]["errors"] == 1
+
+
+@pytest.mark.parametrize(("asked", "used"), [(0.05, 0.01), (0.008, 0.001), (0.001, None), (None, None)])
+def test_the_level_that_stands_for_a_rate_is_said(tmp_path: Path, asked: float | None, used: float | None) -> None:
+    (tmp_path / "dns.log").write_text(zeek_log("ts query", "1.5 a.example"))
+    told: list[tuple[str, dict]] = []
+    config = WatchConfig(paths=(tmp_path / "dns.log",), once=True, output=tmp_path / "e", fpr=asked)
+    runner = Runner(config, FakeModel, log=lambda event, facts: told.append((event, facts)))
+    runner.run()
+    assert runner.summary()["fpr"]["dga"] == (used or 0.001)  # type: ignore[index]
+    runner.close()
+    levels = [facts for event, facts in told if event == "fpr-levels"]
+    assert [facts["used"]["dga"] for facts in levels] == ([used] if used else [])
+
+
+def test_a_specialist_that_no_rule_names_is_said(tmp_path: Path) -> None:
+    (tmp_path / "dns.log").write_text(zeek_log("ts query", "1.5 a.example"))
+    model = FakeModel(tasks=("dga", "my-own"))
+    _, summary = watch_once(tmp_path, tmp_path / "dns.log", model=model)
+    assert summary["unmapped_tasks"] == ["my-own"]
+
+
+def test_a_coarsely_calibrated_specialist_starts_at_its_strictest_level_and_that_is_said(tmp_path: Path) -> None:
+    """From few rows no finer level is known; the default rate must not keep a sensor with such a specialist from starting."""
+
+    class Coarse(FakeModel):
+        def specialist(self, task: str):  # type: ignore[no-untyped-def]
+            from dataclasses import replace
+
+            return replace(super().specialist(task), thresholds={"fpr": {"0.03": 0.8}})
+
+    (tmp_path / "dns.log").write_text(zeek_log("ts query", "1.5 a.example"))
+    _, summary = watch_once(tmp_path, tmp_path / "dns.log", model=Coarse())
+    assert summary["fpr"]["dga"] == 0.03 and summary["thresholds"]["dga"] == 0.8
+    with pytest.raises(InputError, match=r"not calibrated that strictly; it has 0\.03"):
+        watch_once(tmp_path, tmp_path / "dns.log", model=Coarse(), fpr=0.001)

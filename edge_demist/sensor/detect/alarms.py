@@ -45,8 +45,18 @@ class Budget:
             task, equals, number = text.rpartition("=")
             if not number.isascii() or not number.isdigit() or (equals and not task):
                 raise InputError(f"--alarms-per-day {text!r}: expected a number, or specialist=number")
+            if (task or IN_ALL) in table:
+                raise InputError(f"--alarms-per-day {text!r}: given twice for {task or 'all specialists'}")
             table[task or IN_ALL] = int(number)
         return cls(table)
+
+    def check(self, alarm_tasks: Iterable[str]) -> None:
+        """Refuse a budget for what raises no alarms (InputError)."""
+        for task in self.per_day:
+            if task != IN_ALL and task not in alarm_tasks:
+                raise InputError(
+                    f"--alarms-per-day {task}: no alarm specialist of that name is in use; {', '.join(sorted(alarm_tasks))} are"
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from collections.abc import Iterable
@@ -72,6 +73,15 @@ class AllowList:
             if rule.kind == "exact":
                 self._exact.setdefault(rule.value, []).append(rule)
         self._tried = tuple(rule for rule in self.rules if rule.kind != "exact")
+
+    def check(self, tasks: Iterable[str]) -> None:
+        """Refuse a rule for a specialist that is not there (InputError)."""
+        known = {"*", *tasks}
+        for rule in self.rules:
+            if rule.task not in known:
+                near = difflib.get_close_matches(rule.task, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+                raise InputError(f"allow rule {rule.value!r}: there is no specialist {rule.task!r}; {hint}")
 
     def find(self, text: str, task: str) -> AllowRule | None:
         """The first rule that silences the string."""

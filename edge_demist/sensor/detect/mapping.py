@@ -114,6 +114,7 @@ class FieldMapping:
         usable = set(available) | ({EMBEDDING} if embeddings else set())
         wanted = {task for rule in self.rules for task in rule.tasks}
         self.unavailable = tuple(sorted(wanted - usable - {EMBEDDING}))
+        self.unmapped = tuple(sorted(usable - wanted - {EMBEDDING}))
         self.tasks = tuple(sorted((wanted & usable) - {EMBEDDING}))
         self._usable = usable
         self._by_log: dict[str, tuple[tuple[Rule, tuple[str, ...]], ...]] = {}

@@ -2,78 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_demist.errors import BundleError
+from edge_demist.errors import BundleError, InputError
+from edge_demist.format.specialist import calibrated_level
 from edge_demist.normalizers import NORMALIZERS, from_bytes, to_bytes, truncate_utf8
 from edge_demist.predictions import UNKNOWN
 from edge_demist.sensor.detect.answer_cache import DEFAULT_ENTRIES, AnswerCache
 from edge_demist.text.windows import Window
 
+if TYPE_CHECKING:
+    from edge_demist.format.bundle import Bundle
+    from edge_demist.format.specialist import Specialist
+    from edge_demist.predictions import Prediction
+
 DEFAULT_FPR = 0.001
+UNCALIBRATED = 0.5
 MAX_MODEL_BYTES = 8192
 SELF_TEST_TEXTS = ("example.com", "xjw8k2qpz7v1.info", "/index.php?id=1'+OR+1=1--", "Mozilla/5.0", "", "\u00fc\ud800")
-
-
-class PredictionLike(Protocol):
-    """What the sensor reads of an answer."""
-
-    @property
-    def label(self) -> str:
-        """The most probable label."""
-
-    @property
-    def score(self) -> float:
-        """Its probability."""
-
-    @property
-    def alarm_score(self) -> float | None:
-        """The probability of all positive labels."""
-
-    @property
-    def truncated(self) -> bool:
-        """Whether the string was cut."""
-
-    @property
-    def error(self) -> str | None:
-        """Why there is no answer."""
-
-
-class SpecialistLike(Protocol):
-    """What the sensor reads of a specialist."""
-
-    @property
-    def kind(self) -> str:
-        """``alarm`` or ``category``."""
-
-    @property
-    def normalizer(self) -> str:
-        """The name of its normalizer."""
-
-    @property
-    def labels(self) -> Sequence[str]:
-        """Its labels."""
-
-    @property
-    def thresholds(self) -> Mapping[str, object]:
-        """``{"fpr": {"0.001": score, …}}``."""
-
-
-class BundleLike(Protocol):
-    """What the sensor reads of a bundle."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def version(self) -> int:
-        """Its version; later ones are higher."""
 
 
 class ModelLike(Protocol):
@@ -88,16 +39,16 @@ class ModelLike(Protocol):
         """SHA-256 of the bundle's manifest."""
 
     @property
-    def bundle(self) -> BundleLike:
+    def bundle(self) -> Bundle:
         """The bundle."""
 
-    def classify(self, texts: Sequence[str], task: Sequence[str]) -> Sequence[PredictionLike]:
+    def classify(self, texts: Sequence[str], task: Sequence[str]) -> Sequence[Prediction]:
         """Answers, in order."""
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors [n, dim]."""
 
-    def specialist(self, task: str) -> SpecialistLike:
+    def specialist(self, task: str) -> Specialist:
         """A specialist's facts."""
 
     def close(self) -> None:
@@ -130,9 +81,24 @@ class Scorer:
         self.alarm_tasks = frozenset(task for task, fact in facts.items() if fact.kind == "alarm")
         self._thresholds = {task: facts[task].thresholds for task in self.alarm_tasks}
 
-    def calibrated(self, fpr: float = DEFAULT_FPR) -> dict[str, float]:
-        """The alarm score of each alarm specialist at the calibrated false-positive rate nearest to ``fpr``."""
-        return {task: _threshold(table, fpr) for task, table in self._thresholds.items()}
+    def levels(self, fpr: float | None = None) -> dict[str, tuple[float | None, float]]:
+        """The calibrated false-positive rate of each alarm specialist and its alarm score, by ``calibrated_level``.
+
+        Without ``fpr`` it is 0.001, and a specialist without a level that strict starts at its strictest, or at (None, 0.5).
+
+        Raises:
+            InputError: a specialist has no level as strict as ``fpr``.
+        """
+        found: dict[str, tuple[float | None, float]] = {}
+        for task, table in self._thresholds.items():
+            level = calibrated_level(table, "fpr", DEFAULT_FPR if fpr is None else fpr)
+            rates = table.get("fpr", {})
+            if level is None and fpr is not None:
+                known = ", ".join(sorted(rates, key=float)) or "none"
+                raise InputError(f"--fpr {fpr:g}: specialist {task!r} is not calibrated that strictly; it has {known}")
+            strictest = min(((float(rate), score) for rate, score in rates.items()), default=(None, UNCALIBRATED))
+            found[task] = level or strictest
+        return found
 
     def answer(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
         """Answers to (string, specialist) pairs, in order; equal pairs are asked once."""
@@ -159,7 +125,7 @@ class Scorer:
             return []
         return [self._to_answer(p, task) for p, task in zip(self.model.classify(texts, task=tasks), tasks, strict=True)]
 
-    def _to_answer(self, prediction: PredictionLike, task: str) -> Answer:
+    def _to_answer(self, prediction: Prediction, task: str) -> Answer:
         if prediction.error:
             return Answer("", 0.0, None, prediction.truncated, prediction.error)
         score = prediction.alarm_score if task in self.alarm_tasks else None
@@ -178,14 +144,6 @@ class Scorer:
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors [n, dim] of strings as they stand, cut to 8192 bytes."""
         return self.model.encode([from_bytes(truncate_utf8(to_bytes(text), MAX_MODEL_BYTES)) for text in texts])
-
-
-def _threshold(table: Mapping[str, object], fpr: float) -> float:
-    rates = table.get("fpr")
-    if not isinstance(rates, Mapping):
-        return 0.5
-    known = {float(rate): float(str(score)) for rate, score in rates.items() if isinstance(score, (int, float))}
-    return known[min(known, key=lambda rate: (abs(rate - fpr), rate))] if known else 0.5
 
 
 def self_test(model: ModelLike) -> None:

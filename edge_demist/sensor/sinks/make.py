@@ -1,14 +1,30 @@
-"""Chooses the sink for a format and a path."""
+"""Chooses the sinks that the settings ask for."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edge_demist.errors import InputError
+from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.sinks.base import Sink
 from edge_demist.sensor.sinks.file import FileSink
 from edge_demist.sensor.sinks.stream import StreamSink
+from edge_demist.sensor.sinks.syslog import SyslogSink
+from edge_demist.sensor.storage import Disk
+
+
+def make_sinks(
+    config: WatchConfig, disk: Disk, committed: Mapping[str, object], log: Callable[[str, dict[str, object]], None]
+) -> list[Sink]:
+    """The file or stream, and the syslog socket; ``committed`` is the place in the output that the checkpoint knows."""
+    sinks: list[Sink] = [SyslogSink(config.syslog)] if config.syslog else []
+    if config.output or not config.syslog:
+        options: dict[str, object] = {"disk": disk, "append": config.state is not None, "committed": committed, "notify": log}
+        options |= {"rotate_bytes": config.rotate_bytes, "keep": config.keep}
+        sinks.insert(0, make_file_sink(config.form, config.output, **options))
+    return sinks
 
 
 def make_file_sink(form: str, path: Path | None, **options: object) -> Sink:
@@ -20,7 +36,7 @@ def make_file_sink(form: str, path: Path | None, **options: object) -> Sink:
     """
     if form == "parquet":
         if path is None:
-            raise InputError("--format parquet needs -o FILE")
+            raise InputError("--output-format parquet needs -o FILE")
         from edge_demist.sensor.sinks.parquet import ParquetSink
 
         return ParquetSink(path)

@@ -58,7 +58,7 @@ class ParquetSink:
             import pyarrow as pa
             import pyarrow.parquet as pq
         except ImportError as error:
-            raise InputError("--format parquet needs pyarrow: pip install 'edge-demist[parquet]'") from error
+            raise InputError("--output-format parquet needs pyarrow: pip install 'edge-demist[parquet]'") from error
         self._pa, self._path, self._temporary = pa, path, path.with_name(f".{path.name}.tmp")
         fields = [pa.field(name, pa.string()) for name in (*_TEXT, "flow_id", "tx_id")]
         fields += [pa.field(name, pa.int64()) for name in _INTEGER] + [pa.field(name, pa.float64()) for name in _REAL]
