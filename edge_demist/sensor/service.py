@@ -99,6 +99,15 @@ WantedBy=multi-user.target
 """
 
 
+def _hidden(path: str) -> str | None:
+    """The hidden place that a path lies in, links followed."""
+    try:
+        places = [path, os.path.realpath(path)]
+    except OSError:
+        places = [path]
+    return next((h for place in places for h in HIDDEN if place == h or place.startswith(h + "/")), None)
+
+
 @dataclass(frozen=True, slots=True)
 class UnitOptions:
     """What differs from host to host. ``memory_max`` as systemd writes sizes; ``cpu_quota`` in percent of one CPU."""
@@ -120,9 +129,8 @@ class UnitOptions:
             if not _SAFE_PATH.match(path):
                 raise InputError(f"{path!r}: an absolute path of letters, digits and ./:+@=_- is needed in a unit file")
         for path in (self.executable, *self.paths, *(a for a in self.extra if a.startswith("/"))):
-            for place in (path, os.path.realpath(path)):
-                if hidden := next((h for h in HIDDEN if place == h or place.startswith(h + "/")), None):
-                    raise InputError(f"{path}: lies in {hidden}, which the unit hides from the sensor; put it under /opt, /etc or /var/lib")
+            if hidden := _hidden(path):
+                raise InputError(f"{path}: lies in {hidden}, which the unit hides from the sensor; put it under /opt, /etc or /var/lib")
         for argument in (*self.extra, *self.groups):
             if not _SAFE_ARGUMENT.match(argument):
                 raise InputError(f"{argument!r}: cannot stand in a unit file")
