@@ -23,7 +23,6 @@ from edge_demist.kernels.encoder import (
     ADAPTER_RANK_AT,
     BLOCK_AT,
     EPS_AT,
-    HIDDEN_AT,
     LAYERS_AT,
     NORM_WEIGHT_AT,
     _embed,

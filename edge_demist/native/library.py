@@ -62,6 +62,7 @@ _SYS_ARCH_PRCTL = 158
 _ARCH_REQ_XCOMP_PERM = 0x1023
 _XFEATURE_XTILEDATA = 18
 
+
 class Kernels:
     """The compiled functions of ``abi.EXPORTS`` as attributes; every argument is an int64: an address, a count or a flag."""
 

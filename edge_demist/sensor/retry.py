@@ -9,11 +9,15 @@ from edge_demist.sensor.sources.checkpoint import is_disk_trouble
 
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 5.0
-TRIES_AFTER_STOP = 8
+TRIES_AFTER_STOP = 5
 
 
 class Stopped(Exception):
     """A stop was asked for while the disk would not take data; the checkpoint has not moved."""
+
+
+class Abandoned(Exception):
+    """A stop was asked for in the middle of long work; the checkpoint has not moved."""
 
 
 class Retry:

@@ -22,16 +22,23 @@ from edge_demist.sensor.detect.pipeline import Options, Pipeline
 from edge_demist.sensor.detect.scoring import DEFAULT_FPR, ModelLike, Scorer, self_test
 from edge_demist.sensor.events import Event
 from edge_demist.sensor.metrics import Gauges, Histogram, render, serve_local, write_textfile
-from edge_demist.sensor.retry import Retry, Stopped
+from edge_demist.sensor.retry import Abandoned, Retry, Stopped
 from edge_demist.sensor.sinks.file import FileSink
 from edge_demist.sensor.sinks.make import make_sinks
 from edge_demist.sensor.sinks.syslog import SyslogSink
 from edge_demist.sensor.sources.checkpoint import Checkpoint, CheckpointStore, is_disk_trouble
+from edge_demist.sensor.sources.in_flight import InFlight, Place
+from edge_demist.sensor.sources.lines import RawLine
+from edge_demist.sensor.sources.log_file import LogFile
 from edge_demist.sensor.sources.tail import Tailer
 from edge_demist.sensor.storage import Disk
 from edge_demist.sensor.versions import VersionGuard
 
 MAX_UNSYNCED_BYTES = 4 << 20
+MAX_PENDING_BYTES = 1 << 20
+"""Bytes of lines that wait for their batch."""
+STOP_WITHIN_S = 1.5
+"""So long after a stop was asked for, what is being worked on is given up: the next start does it again."""
 METRICS_EVERY_S = 10.0
 SUMMARY_FORMAT = 1
 
@@ -65,12 +72,15 @@ class Runner:
         self._pending_since = self._last_commit = self._last_scan = self._last_metrics = 0.0
         self._scan_every = config.scan_s
         self._dirty = self._ended = False
+        self._places: list[Place] = []
+        self._stop_seen = 0.0
         self._started = time.monotonic()
         for path in (config.output, config.summary, config.metrics):
             if path is not None and not path.parent.is_dir():
                 raise InputError(f"{path}: there is no folder {path.parent}")
         self._store = CheckpointStore(config.state, self._disk) if config.state else None
         try:
+            self._in_flight = InFlight(config.state)
             self._open_parts()
         except BaseException:
             if self._store:
@@ -104,6 +114,7 @@ class Runner:
                 policy.restore(checkpoint.alarms, same_model=checkpoint.bundle_id == scorer.bundle_id)
             except ValueError as error:
                 self.log("state-damaged", {"error": str(error)})
+        scorer.breathe = self._breathe
         return Pipeline(scorer, mapping, policy, Options(config.emit, config.embeddings, config.explain))
 
     def _calibrated(self, scorer: Scorer, mapping: FieldMapping) -> dict[str, float]:
@@ -134,7 +145,23 @@ class Runner:
             checkpoint=checkpoint,
             max_line_bytes=self.config.max_line_bytes,
             notify=self.log,
+            breathe=self._breathe,
         )
+
+    def _breathe(self) -> None:
+        """In the middle of long work: keep the watchdog quiet, and give up soon after a stop was asked for.
+
+        Raises:
+            Abandoned: the stop cannot wait for this work to end.
+        """
+        self._manager.ping()
+        if self.control.stop:
+            now = time.monotonic()
+            self._stop_seen = self._stop_seen or now
+            if now - self._stop_seen > STOP_WITHIN_S:
+                raise Abandoned
+
+    # --- the loop ----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Work until everything is read (``once``) or a stop is asked for; then drain, commit, write the summary."""
@@ -153,6 +180,8 @@ class Runner:
             self._manager.tell("STOPPING=1")
             self._flush()
             self._commit()
+        except Abandoned:
+            self.log("stopped-early", {"hint": "what was being worked on is read again at the next start"})
         except Stopped:
             self.log("stopped-without-commit", {"unsynced_bytes": sum(s.backlog_bytes for s in self.sinks)})
             raise
@@ -163,19 +192,40 @@ class Runner:
     def _turn(self) -> bool:
         """Read one portion of lines; True if there was one."""
         self._scan_if_due()
-        portion = self.tailer.next_lines(self.config.batch_strings)
+        portion = self.tailer.next_lines(self.config.batch_strings, self._in_flight.is_careful)
         if portion is None:
             self._flush_if_due(waiting=True)
             self.tailer.close_finished()
             return False
         source, lines = portion
-        if not self._pending_since:
-            self._pending_since = time.monotonic()
-        self.pipeline.add(source, lines)
-        self._tell_about(source.state.path, source.counts)
-        self._dirty = True
+        if lines:
+            self._take(source, lines)
         self._flush_if_due(waiting=False)
         return True
+
+    def _take(self, source: LogFile, lines: Sequence[RawLine]) -> None:
+        """Parse a portion, but for records that have ended two processes."""
+        if not self._pending_since:
+            self._pending_since = time.monotonic()
+        whole = [line for line in lines if not self._in_flight.is_stepped_over(source.key, line.start)]
+        if len(whole) < len(lines):
+            self._step_over(source, len(lines) - len(whole), lines[0].start)
+        if whole:
+            place = Place(source.key, whole[0].start, whole[-1].end, len(whole))
+            self._in_flight.note((place,))
+            self.pipeline.add(source, whole)
+            self._places.append(place)
+            self._in_flight.note(())
+            if place.lines == 1 and self._in_flight.is_careful(place.key, place.start):
+                self._flush()
+        self._tell_about(source.state.path, source.counts)
+        self._dirty = True
+
+    def _step_over(self, source: LogFile, count: int, offset: int) -> None:
+        source.counts.lines += count
+        source.counts.records += count
+        source.counts.skipped["stepped-over"] += count
+        self.log("stepped-over", {"path": source.state.path, "offset": offset, "why": "it was being worked on when two processes ended"})
 
     def _tell_about(self, path: str, counts: Counts, *, final: bool = False) -> None:
         """Name a file, once, that nobody understands, and one whose records have no time."""
@@ -208,11 +258,15 @@ class Runner:
 
     def _flush_if_due(self, *, waiting: bool) -> None:
         late = self._pending_since and time.monotonic() - self._pending_since >= self.config.max_latency_s
-        if self.pipeline.pending_strings >= self.config.batch_strings or late or (waiting and self.config.once):
+        full = self.pipeline.pending_strings >= self.config.batch_strings or self.pipeline.pending_bytes >= MAX_PENDING_BYTES
+        if full or late or (waiting and self.config.once):
             self._flush()
 
     def _flush(self) -> None:
+        self._in_flight.note(self._places)
         events = self.pipeline.flush()
+        self._places.clear()
+        self._in_flight.note(())
         if events:
             self._emit(events)
             self.latency.observe(time.monotonic() - (self._pending_since or time.monotonic()), len(events))
@@ -302,6 +356,7 @@ class Runner:
             fresh.close()
             raise
         old, self.model = self.model, fresh
+        scorer.breathe = self._breathe
         self.pipeline.scorer = scorer
         self.pipeline.policy.recalibrate(self._calibrated(scorer, self._make_mapping()))
         old.close()
@@ -386,6 +441,7 @@ class Runner:
         self.tailer.close()
         if self._store is not None:
             self._store.close()
+        self._in_flight.close()
         self.model.close()
 
 

@@ -106,6 +106,15 @@ WantedBy=multi-user.target
 """
 
 
+def _hidden(path: str) -> str | None:
+    """The hidden place that a path lies in, links followed."""
+    try:
+        places = [path, os.path.realpath(path)]
+    except OSError:
+        places = [path]
+    return next((h for place in places for h in HIDDEN if place == h or place.startswith(h + "/")), None)
+
+
 @dataclass(frozen=True, slots=True)
 class UnitOptions:
     """What differs from host to host. ``memory_max`` as systemd writes sizes; ``cpu_quota`` in percent of one CPU."""
@@ -118,10 +127,10 @@ class UnitOptions:
     arguments: Sequence[str] = DEFAULT_ARGUMENTS
 
     def __post_init__(self) -> None:
-        """Refuse what would change the meaning of the unit file, and what its process could not see.
+        """Refuse what would change the meaning of the unit file.
 
         Raises:
-            InputError: a path that is relative, holds blanks or specifiers, or lies where the unit sees nothing; a bad limit.
+            InputError: a path that is relative or holds blanks or specifiers, a bad limit.
         """
         for path in (self.executable, *self.paths):
             if not _SAFE_PATH.match(path):
@@ -129,17 +138,18 @@ class UnitOptions:
         for argument in (*self.arguments, *self.groups):
             if not _SAFE_ARGUMENT.match(argument):
                 raise InputError(f"{argument!r}: cannot stand in a unit file")
-        named = [b for a, b in itertools.pairwise(self.arguments) if b.startswith("/") and a != "--syslog"]
-        for path in (self.executable, *self.paths, *named):
-            for place in (path, os.path.realpath(path)):
-                if hidden := next((h for h in HIDDEN if place == h or place.startswith(h + "/")), None):
-                    raise InputError(f"{path}: lies in {hidden}, which the unit hides from the sensor; put it under /opt, /etc or /var/lib")
         for option in ("-o", "--output", "--state", "--metrics"):
             for given, value in itertools.pairwise(self.arguments):
                 if given == option and not value.startswith(WRITABLE):
                     raise InputError(f"{option} {value}: the service writes below {' and '.join(WRITABLE)} only")
         if not self.paths or not _LIMIT.match(self.memory_max) or not 1 <= self.cpu_quota <= 6400:
             raise InputError("a unit needs a path, MemoryMax like 256M and CPUQuota between 1 and 6400")
+
+    def unseen(self) -> list[str]:
+        """Why the unit's process could not see a file that it needs; empty if it sees all."""
+        named = [value for option, value in itertools.pairwise(self.arguments) if value.startswith("/") and option != "--syslog"]
+        found = [(path, _hidden(path)) for path in (self.executable, *self.paths, *named)]
+        return [f"{p}: lies in {h}, which the unit hides from the sensor; put it under /opt, /etc or /var/lib" for p, h in found if h]
 
 
 def render_unit(options: UnitOptions) -> str:
@@ -157,8 +167,11 @@ def install_unit(options: UnitOptions, folder: Path = UNIT_FOLDER) -> Path:
     """Write the unit file; enabling it is left to the operator.
 
     Raises:
+        InputError: the unit could not see a file that it needs.
         OSError: the folder cannot be written (root is needed).
     """
+    if unseen := options.unseen():
+        raise InputError("; ".join(unseen))
     replace_file(folder / UNIT_NAME, render_unit(options).encode("ascii"), 0o644)
     return folder / UNIT_NAME
 

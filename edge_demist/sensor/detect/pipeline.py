@@ -68,7 +68,7 @@ class Pipeline:
         self.scorer, self.mapping, self.policy = scorer, mapping, policy
         self.options = options or Options()
         self._lines: list[_Line] = []
-        self.pending_strings = 0
+        self.pending_strings = self.pending_bytes = 0
 
     def add(self, source: LogFile, lines: Sequence[RawLine]) -> None:
         """Parse lines and queue their strings."""
@@ -77,8 +77,11 @@ class Pipeline:
 
     def _add_line(self, source: LogFile, line: RawLine) -> None:
         counts = source.counts
-        counts.lines += 1
-        record = "line-too-long" if line.data is None else source.parser.parse(line.data)
+        counts.lines += line.count
+        try:
+            record = "line-too-long" if line.data is None else source.parser.parse(line.data)
+        except Exception as error:  # whatever a record does to a parser, the records behind it are read
+            record = self._failed(counts, line, error)
         if record is None:
             return
         if isinstance(record, str):
@@ -89,11 +92,20 @@ class Pipeline:
             return
         parts: Sequence[Record] = getattr(record, "parts", ()) or (record,)
         for number, part in enumerate(parts):
-            self._add_record(source, line, part, number)
+            counts.records += 1
+            try:
+                self._add_record(source, line, part, number)
+            except Exception as error:
+                counts.skip(self._failed(counts, line, error))
+
+    @staticmethod
+    def _failed(counts: Counts, line: RawLine, error: Exception) -> str:
+        """Count a record that nobody thought of; the reason for skipping it."""
+        counts.error(f"the record at byte {line.start}: {type(error).__name__}: {str(error)[:200]}")
+        return "failed"
 
     def _add_record(self, source: LogFile, line: RawLine, record: Record, number: int) -> None:
         counts = source.counts
-        counts.records += 1
         time_us = self.mapping.time_us(record)
         source.state.clock_us = time_us or source.state.clock_us
         mapped = self.mapping.apply(record)
@@ -109,6 +121,7 @@ class Pipeline:
             counts.understanding.undated = True
             time_us = time.time_ns() // 1000
         counts.strings += len(mapped)
+        self.pending_bytes += len(line.data or b"") if number == 0 else 0
         self.pending_strings += len(mapped)
         shift = number * MAX_STRINGS_PER_RECORD
         assert line.data is not None
@@ -118,7 +131,7 @@ class Pipeline:
 
     def flush(self) -> list[Event]:
         """Score everything queued; events in the order of the lines."""
-        lines, self._lines, self.pending_strings = self._lines, [], 0
+        lines, self._lines, self.pending_strings, self.pending_bytes = self._lines, [], 0, 0
         pairs = [(m.text, task) for line in lines for m in line.mapped for task in m.tasks]
         answers = iter(self.scorer.answer([pair for pair in pairs if pair[1] != EMBEDDING]))
         vectors = iter(self._vectors([text for text, task in pairs if task == EMBEDDING]))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 DEFAULT_FPR = 0.001
 UNCALIBRATED = 0.5
 MAX_MODEL_BYTES = 8192
+MAX_NORMALIZED_CHARS = 16 * MAX_MODEL_BYTES
+"""What the model looks at of an overlong string, before it is normalized."""
+PART_BYTES = 1 << 15
+PART_ROWS = 512
+"""The model is asked about so much at once: about a third of a second where all of it is hostile."""
 SELF_TEST_TEXTS = ("example.com", "xjw8k2qpz7v1.info", "/index.php?id=1'+OR+1=1--", "Mozilla/5.0", "", "\u00fc\ud800")
 
 
@@ -73,6 +79,7 @@ class Scorer:
 
     def __init__(self, model: ModelLike, cache_entries: int = DEFAULT_ENTRIES) -> None:
         """Read the specialists' facts once."""
+        self.breathe: Callable[[], None] = lambda: None
         self.model = model
         self.bundle_id = model.bundle_id
         self.cache: AnswerCache[Answer] = AnswerCache(cache_entries)
@@ -102,7 +109,7 @@ class Scorer:
 
     def answer(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
         """Answers to (string, specialist) pairs, in order; equal pairs are asked once."""
-        keys = [(self._normalize[task](text), task) for text, task in pairs]
+        keys = [(self._normalize[task](text[:MAX_NORMALIZED_CHARS]), task) for text, task in pairs]
         answers: dict[tuple[str, str], Answer] = {}
         missing: dict[tuple[str, str], str] = {}
         for key, (text, _) in zip(keys, pairs, strict=True):
@@ -114,21 +121,39 @@ class Scorer:
                 missing[key] = text
             else:
                 answers[key] = held
-        for key, fresh in zip(missing, self._ask(list(missing.values()), [task for _, task in missing]), strict=True):
+        for key, fresh in zip(missing, self._ask([(text, task) for (_, task), text in missing.items()]), strict=True):
             answers[key] = replace(fresh, text=key[0])
             if not fresh.error:
                 self.cache.put(*key, answers[key])
         return [answers[key] for key in keys]
 
-    def _ask(self, texts: list[str], tasks: list[str]) -> list[Answer]:
-        if not texts:
-            return []
+    def _ask(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
+        """Ask the model, in parts: between them others have their turn."""
+        answers: list[Answer] = []
+        for part in parts(pairs):
+            self.breathe()
+            try:
+                answers += self._ask_at_once(part)
+            except Exception:  # one string must not cost the answers about the others
+                answers += [self._ask_alone(pair) for pair in part]
+        return answers
+
+    def _ask_at_once(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
+        texts, tasks = [text for text, _ in pairs], [task for _, task in pairs]
         return [self._to_answer(p, task) for p, task in zip(self.model.classify(texts, task=tasks), tasks, strict=True)]
+
+    def _ask_alone(self, pair: tuple[str, str]) -> Answer:
+        try:
+            return self._ask_at_once([pair])[0]
+        except Exception as error:
+            return Answer("", 0.0, None, truncated=False, error=f"{type(error).__name__}: {str(error)[:200]}")
 
     def _to_answer(self, prediction: Prediction, task: str) -> Answer:
         if prediction.error:
             return Answer("", 0.0, None, prediction.truncated, prediction.error)
         score = prediction.alarm_score if task in self.alarm_tasks else None
+        if not (math.isfinite(prediction.score) and math.isfinite(score or 0.0)):
+            return Answer("", 0.0, None, prediction.truncated, "the score is no number")
         return Answer(
             prediction.label,
             float(prediction.score),
@@ -139,11 +164,24 @@ class Scorer:
 
     def uncached(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
         """Answers without touching the cache (strings that occur in no log)."""
-        return self._ask([text for text, _ in pairs], [task for _, task in pairs])
+        return self._ask(pairs)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors [n, dim] of strings as they stand, cut to 8192 bytes."""
-        return self.model.encode([from_bytes(truncate_utf8(to_bytes(text), MAX_MODEL_BYTES)) for text in texts])
+        cut = [from_bytes(truncate_utf8(to_bytes(text[:MAX_MODEL_BYTES]), MAX_MODEL_BYTES)) for text in texts]
+        return self.model.encode(cut)
+
+
+def parts(pairs: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, str]]]:
+    """Cut (string, specialist) pairs into parts of at most ``PART_ROWS`` pairs and, but for a single one, ``PART_BYTES``."""
+    begin = size = 0
+    for i, (text, _) in enumerate(pairs):
+        size += min(len(text), MAX_MODEL_BYTES)
+        if i > begin and (size > PART_BYTES or i - begin >= PART_ROWS):
+            yield pairs[begin:i]
+            begin, size = i, min(len(text), MAX_MODEL_BYTES)
+    if begin < len(pairs):
+        yield pairs[begin:]
 
 
 def self_test(model: ModelLike) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_demist.sensor.sources.lines import FileId
 
 _LOG_NAME = re.compile(r"(?!\.).*\.(?:log|json|jsonl|ndjson)(?:[.\-_][\w:.\-+]*)?\Z")
+MAX_IGNORED = 1000
 _NOT_LOGS = re.compile(r"\.(?:tmp|temp|swp|bad|part|sha256|toml)\Z")
 
 
@@ -72,13 +73,16 @@ def is_rotation_of(name: str, base: str) -> bool:
     return bool(dot) and re.fullmatch(rf"{re.escape(stem)}[.\-_].+\.{re.escape(extension)}(\.gz)?", name) is not None
 
 
-def discover(paths: Iterable[Path], exclude: Iterable[Path] = (), *, siblings: bool = True) -> Discovery:
+def discover(
+    paths: Iterable[Path], exclude: Iterable[Path] = (), *, siblings: bool = True, breathe: Callable[[], None] = lambda: None
+) -> Discovery:
     """Look at all paths.
 
     Args:
         paths: files and folders; folders are searched in depth, following links, each folder once.
         exclude: files and folders (the output, the state) that are never read.
         siblings: whether rotated siblings of a given file are listed.
+        breathe: called now and then; may raise to end the look.
     """
     result = Discovery()
     barred = _Barred(exclude)
@@ -89,7 +93,7 @@ def discover(paths: Iterable[Path], exclude: Iterable[Path] = (), *, siblings: b
             result.problems[str(path)] = error.strerror or str(error)
             info = None
         if info is not None and stat.S_ISDIR(info.st_mode):
-            _walk(path, barred, result)
+            _walk(path, barred, result, breathe)
             continue
         if info is not None and stat.S_ISREG(info.st_mode):
             result.add(Found(path, info))
@@ -101,7 +105,7 @@ def discover(paths: Iterable[Path], exclude: Iterable[Path] = (), *, siblings: b
     return result
 
 
-def _walk(root: Path, barred: _Barred, result: Discovery) -> None:
+def _walk(root: Path, barred: _Barred, result: Discovery, breathe: Callable[[], None]) -> None:
     seen: set[FileId] = set()
     for folder, subfolders, names in os.walk(root, followlinks=True, onerror=lambda e: _note(result, e)):
         try:
@@ -114,11 +118,13 @@ def _walk(root: Path, barred: _Barred, result: Discovery) -> None:
         seen.add((info.st_dev, info.st_ino))
         subfolders.sort()
         for name in sorted(names):
+            breathe()
             path = Path(folder, name)
-            if path in barred:
-                continue
             if not is_log_name(name):
-                result.ignored.append(str(path))
+                if len(result.ignored) < MAX_IGNORED and path not in barred:
+                    result.ignored.append(str(path))
+                continue
+            if path in barred:
                 continue
             found = _stat_file(path)
             if found is not None:

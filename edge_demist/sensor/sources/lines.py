@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_demist.io import open_regular
+
 MAX_LINE_BYTES = 1 << 20
 READ_BYTES = 1 << 18
+SKIP_BYTES = 8 << 20
+"""Uncompressed bytes of a gzip that one call passes over on the way to a remembered place."""
+MAX_EMPTY_STEPS = 20_000
+"""Empty gzip members that one call passes over."""
+_NEWLINES = re.compile(rb"\n+")
 _GZIP_MAGIC = b"\x1f\x8b"
 _OTHER_MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4"}
 
@@ -36,6 +44,8 @@ class RawLine:
     end: int
     data: bytes | None
     terminated: bool = True
+    count: int = 1
+    """How many lines; empty ones that follow each other are handed out as one."""
 
 
 class ByteStream:
@@ -61,18 +71,31 @@ class ByteStream:
         self._inflate = zlib.decompressobj(31) if self.is_gzip else None
         self._pending = b""
         self.offset = 0
-        if self.is_gzip:
-            self._skip(offset)
-        else:
+        self.paused = False
+        self._skip_to = offset if self.is_gzip else 0
+        if not self.is_gzip:
             self._raw_offset = self.offset = offset
 
-    def _skip(self, offset: int) -> None:
-        while self.offset < offset:
-            if not self.read(min(READ_BYTES, offset - self.offset)):
-                return
+    def skip(self, most: int) -> bool:
+        """Go on towards the offset asked for, by at most ``most`` bytes; True once there, or at the end."""
+        end = min(self.offset + most, self._skip_to)
+        while self.offset < end:
+            if not self._read(min(READ_BYTES, end - self.offset)):
+                return not self.paused
+        return self.offset >= self._skip_to
 
     def read(self, size: int = READ_BYTES) -> bytes:
-        """Up to ``size`` bytes; empty at the (present) end. A damaged gzip sets ``problem`` and ends."""
+        """Up to ``size`` bytes; empty at the (present) end. A damaged gzip sets ``problem`` and ends.
+
+        Empty too, with ``paused`` set, where a lot was unpacked and nothing came of it: ask again after other work.
+        """
+        if self.offset < self._skip_to and not self.skip(SKIP_BYTES):
+            self.paused = not self.problem
+            return b""
+        return self._read(size)
+
+    def _read(self, size: int) -> bytes:
+        self.paused = False
         if self.problem:
             return b""
         data = self._read_gzip(size) if self._inflate is not None else os.pread(self.fd, size, self._raw_offset)
@@ -82,7 +105,7 @@ class ByteStream:
         return data
 
     def _read_gzip(self, size: int) -> bytes:
-        while True:
+        for _ in range(MAX_EMPTY_STEPS):
             if not self._pending:
                 self._pending = os.pread(self.fd, READ_BYTES, self._raw_offset)
                 self._raw_offset += len(self._pending)
@@ -98,6 +121,8 @@ class ByteStream:
             self._pending = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
             if data or (starved and not self._inflate.eof):
                 return data
+        self.paused = True
+        return b""
 
     def _next_member(self) -> bool:
         """Start the next gzip member (RFC 1952, section 2.2), if there is one; zero padding is none."""
@@ -123,7 +148,7 @@ class ByteStream:
 
 def _open(path: Path, file_id: FileId | None) -> int:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_regular(path)
     except FileNotFoundError as error:
         raise (Moved(path) if file_id else error) from None
     info = os.fstat(fd)
@@ -157,9 +182,14 @@ class LineSplitter:
         begin = 0
         while (end := chunk.find(b"\n", begin)) >= 0:
             self._add(chunk[begin:end])
-            self.offset += 1
-            lines.append(self._take(terminated=True))
             begin = end + 1
+            count = 1
+            if not self._held and not self._over and not self._skip and chunk.startswith(b"\n", begin):
+                match = _NEWLINES.match(chunk, begin)
+                assert match is not None
+                count, begin = 1 + match.end() - begin, match.end()
+            self.offset += count
+            lines.append(self._take(terminated=True, count=count))
         self._add(chunk[begin:])
         return [line for line in lines if line is not None]
 
@@ -178,9 +208,9 @@ class LineSplitter:
         else:
             self._parts.append(piece)
 
-    def _take(self, *, terminated: bool) -> RawLine | None:
+    def _take(self, *, terminated: bool, count: int = 1) -> RawLine | None:
         data = None if self._over else b"".join(self._parts)
-        line = RawLine(self._start, self.offset, data, terminated)
+        line = RawLine(self._start, self.offset, data, terminated, count)
         skipped, self._skip = self._skip, False
         self._parts, self._held, self._over, self._start = [], 0, False, self.offset
         return None if skipped else line

@@ -14,6 +14,11 @@ from edge_demist.sensor.sources.lines import MAX_LINE_BYTES, READ_BYTES, ByteStr
 from edge_demist.sensor.sources.parser import LineParser
 
 HEAD_BYTES = 1 << 16
+PORTION_BYTES = 1 << 18
+"""Bytes of the lines handed out at once; the last one may go beyond."""
+MAX_READ_BYTES = 8 << 20
+"""Bytes read for one portion, where a line or a gzip does not end."""
+MAX_HEADER_SEARCH = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +47,11 @@ def read_fingerprint(path: Path, file_id: FileId | None = None) -> Fingerprint:
             if not more:
                 break
             data += more
-        problem = stream.problem
+        problem, paused = stream.problem, stream.paused
     finally:
         stream.close()
     end = _end_of_first_record(data)
-    complete = end > 0 or len(data) >= HEAD_BYTES
+    complete = end > 0 or len(data) >= HEAD_BYTES or paused
     head = data[: end or HEAD_BYTES]
     return Fingerprint(hashlib.sha256(head).hexdigest(), len(head), complete, _clock(path.name, head), problem)
 
@@ -86,11 +91,21 @@ def _clock(name: str, head: bytes) -> int:
     return clock
 
 
+@dataclass(slots=True)
+class Descriptors:
+    """How many log files are held open."""
+
+    count: int = 0
+
+
 class LogFile:
     """A log file with its parser; hands out lines and remembers the end of the last one handed out."""
 
-    def __init__(self, state: FileState, counts: Counts, max_line_bytes: int = MAX_LINE_BYTES) -> None:
-        """Continue at ``state``; the file is opened at the first read."""
+    def __init__(
+        self, state: FileState, counts: Counts, max_line_bytes: int = MAX_LINE_BYTES, descriptors: Descriptors | None = None
+    ) -> None:
+        """Continue at ``state``; the file is opened at the first read, and counted in ``descriptors`` while it is."""
+        self._descriptors = descriptors or Descriptors()
         self.state, self.counts = state, counts
         self.key = state.key
         self.parser = LineParser(Path(state.path).name)
@@ -151,12 +166,14 @@ class LogFile:
             stream.close()
             raise
         self._stream = stream
+        self._descriptors.count += 1
         self._splitter = LineSplitter(self.state.offset, self._max_line_bytes, self.state.unterminated)
 
     def _recover_header(self) -> None:
+        """Read the header again where the checkpoint has none, from the first megabytes of the file."""
         stream, splitter = ByteStream(self.path, 0, self.file_id), LineSplitter(0, self._max_line_bytes)
         try:
-            while splitter.offset < self.state.offset:
+            while splitter.offset < min(self.state.offset, MAX_HEADER_SEARCH):
                 chunk = stream.read(min(READ_BYTES, self.state.offset - splitter.offset))
                 if not chunk:
                     break
@@ -188,22 +205,34 @@ class LogFile:
         self.state.size, self.state.mtime_ns = info.st_size, info.st_mtime_ns
         return True
 
-    def read_lines(self, limit: int) -> list[RawLine]:
-        """Up to ``limit`` lines; none at the end. The place moves to the end of the last one.
+    def read_lines(self, limit: int, most_bytes: int = PORTION_BYTES) -> list[RawLine]:
+        """Up to ``limit`` lines, and no more once they have ``most_bytes``. The place moves to the end of the last one.
+
+        None at the end, and none (without being at the end) where much was read and no line has ended.
 
         Raises:
             OSError: the file cannot be read.
         """
         self.open()
         assert self._stream is not None
-        while len(self._ready) < limit and not self.at_end:
+        read = 0
+        while len(self._ready) < limit and read < MAX_READ_BYTES and not self.at_end:
+            if self._ready and (read >= most_bytes or self._ready[-1].end - self._ready[0].start >= most_bytes):
+                break
             chunk = self._stream.read()
+            if not chunk and self._stream.paused:
+                break
             if not chunk:
                 self.at_end = True
                 self._note_end()
                 break
+            read += len(chunk)
             self._ready.extend(self._splitter.feed(chunk))
-        lines = [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+        lines: list[RawLine] = []
+        taken = 0
+        while self._ready and len(lines) < limit and taken < most_bytes:
+            lines.append(self._ready.popleft())
+            taken += len(lines[-1].data or b"")
         if lines:
             self.state.offset = lines[-1].end
             self.state.unterminated = not lines[-1].terminated
@@ -243,5 +272,6 @@ class LogFile:
         if self._stream is not None:
             self.state.parser = self.parser.state()
             self._stream.close()
+            self._descriptors.count -= 1
             self._stream = None
             self._ready.clear()

@@ -18,11 +18,16 @@ from edge_demist.sensor.counters import Counters
 from edge_demist.sensor.sources.checkpoint import Checkpoint, FileState
 from edge_demist.sensor.sources.discover import Discovery, Found, discover, is_rotation_of
 from edge_demist.sensor.sources.lines import MAX_LINE_BYTES, FileId, Moved, RawLine
-from edge_demist.sensor.sources.log_file import Fingerprint, LogFile, hash_start, read_fingerprint
+from edge_demist.sensor.sources.log_file import Descriptors, Fingerprint, LogFile, hash_start, read_fingerprint
+from edge_demist.sensor.sources.order import KnownFiles, ReadingOrder
 
 MAX_OPEN = 200
 MAX_GONE = 4096
 MAX_OCCURRENCES = 20_000
+MAX_QUIET_FILES = 64
+"""Files without a new line that are passed over in one turn."""
+POLL_SHARE = 10.0
+"""Looking at open files takes at most a tenth of the time."""
 IDLE_CLOSE_S = 300.0
 GZIP_SETTLE_S = 30.0
 _Notify = Callable[[str, dict[str, object]], None]
@@ -45,13 +50,21 @@ class Tailer:
         checkpoint: Checkpoint | None = None,
         max_line_bytes: int = MAX_LINE_BYTES,
         notify: _Notify = lambda _event, _facts: None,
+        breathe: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take over where a checkpoint left off."""
+        """Take over where a checkpoint left off.
+
+        ``breathe`` is called between the files of a look and may raise to end it: a folder may hold very many.
+        """
         self._paths, self._counters, self._once = list(paths), counters, once
         self._exclude, self._max_line_bytes, self._notify = list(exclude), max_line_bytes, notify
         checkpoint = checkpoint or Checkpoint()
         self._resumed = bool(checkpoint.active or checkpoint.finished)
         self._since_ns = max((f.mtime_ns for f in checkpoint.active + checkpoint.finished), default=0)
+        self._breathe, self._descriptors = breathe, Descriptors()
+        self._order, self._known = ReadingOrder(), KnownFiles()
+        self._last_read: LogFile | None = None
+        self._poll_after = 0.0
         self.sources: dict[FileId, LogFile] = {_file_id(f): self._source(f) for f in checkpoint.active}
         self.finished: dict[FileId, FileState] = {}
         self._gone: list[FileState] = []
@@ -69,23 +82,29 @@ class Tailer:
         self.finished_changed = False
 
     def _source(self, state: FileState) -> LogFile:
-        return LogFile(state, self._counters.open(state.path), self._max_line_bytes)
+        return LogFile(state, self._counters.open(state.path), self._max_line_bytes, self._descriptors)
 
     # --- looking for files -------------------------------------------------------------------------------------
 
     def scan(self) -> None:
         """Look at all paths: new, renamed, truncated and vanished files."""
-        found = discover(self._paths, self._exclude, siblings=not self._once or self._resumed)
+        found = discover(self._paths, self._exclude, siblings=not self._once or self._resumed, breathe=self._breathe)
         self._tell_problems(found)
         self.ignored = found.ignored
         intact = self._check_known(found)
         first_look = self._old is None
         if self._old is None:
             self._old = set()
-        unknown = [f for file_id, f in found.files.items() if file_id not in intact]
+        unknown = [f for file_id, f in found.files.items() if file_id not in intact and file_id not in self._old]
+        if unknown:
+            self._known.fill([*(x.state for x in self.sources.values()), *self.finished.values()], self._gone)
         for item in sorted(unknown, key=lambda f: (f.info.st_mtime_ns, str(f.path))):
+            self._breathe()
             self._classify_new_file(item, intact, first_look)
+        self._known.clear()
         self._note_vanished(found, intact)
+        for source in self.sources.values():
+            self._order.wake(source)
         self._heads = {k: v for k, v in self._heads.items() if k in found.files}
 
     def _tell_problems(self, found: Discovery) -> None:
@@ -100,6 +119,7 @@ class Tailer:
         """The known files that are still what they were; a truncated or overwritten one becomes unknown."""
         intact: set[FileId] = set()
         for file_id, item in found.files.items():
+            self._breathe()
             if file_id in self.sources:
                 if self._still_same(self.sources[file_id], item):
                     intact.add(file_id)
@@ -113,6 +133,9 @@ class Tailer:
         if source.is_open:
             if not source.poll_growth():
                 return False
+        elif source.at_end and not source.failed and (source.state.size, source.state.mtime_ns) == _version(item):
+            source.state.path, source.present = str(item.path), True
+            return True
         else:
             same = self._same_start(source.state, item)
             if same is None:
@@ -133,7 +156,7 @@ class Tailer:
 
     def _reopen_finished(self, file_id: FileId, item: Found) -> bool:
         state = self.finished[file_id]
-        if (state.size, state.mtime_ns) == (item.info.st_size, item.info.st_mtime_ns):
+        if (state.size, state.mtime_ns) == _version(item):
             state.path = str(item.path)
             return True
         same = self._same_start(state, item)
@@ -191,8 +214,10 @@ class Tailer:
         head = self._head(item)
         if head is None:
             return
-        standing, gone = self._same_fingerprint(head.fingerprint, intact)
-        successor = next((t for t in gone if is_rotation_of(item.path.name, Path(t.path).name) or _related(item.path, t)), None)
+        standing, gone = self._known.same(head.fingerprint, intact)
+        successor = next((t for t in gone if _is_again(item, t)), None) or next(
+            (t for t in gone if is_rotation_of(item.path.name, Path(t.path).name) or _related(item.path, t)), None
+        )
         if item.sibling_of is not None and first_look and successor is None and not self._rotated_while_down(item):
             self._old.add(item.file_id)
             return
@@ -205,13 +230,6 @@ class Tailer:
         else:
             self._begin(head, item)
         intact.add(item.file_id)
-
-    def _same_fingerprint(self, fingerprint: str, intact: set[FileId]) -> tuple[list[FileState], list[FileState]]:
-        """What is known by a first record: the files that stand, and those that are gone, whosever their inode is by now."""
-        known = [(i, s.state) for i, s in self.sources.items()] + list(self.finished.items())
-        same_fingerprint = [(i, t) for i, t in known if t.fingerprint == fingerprint]
-        standing = [t for i, t in same_fingerprint if i in intact]
-        return standing, [t for i, t in same_fingerprint if i not in intact] + [t for t in self._gone if t.fingerprint == fingerprint]
 
     def _rotated_while_down(self, item: Found) -> bool:
         return self._resumed and item.info.st_mtime_ns > self._since_ns
@@ -227,6 +245,7 @@ class Tailer:
         if self.finished.get(old_id) is successor:
             del self.finished[old_id]
         self._gone = [g for g in self._gone if g is not successor]
+        self._known.remove(successor)
         self.finished_changed = True
         self._adopt(successor, item)
 
@@ -253,11 +272,12 @@ class Tailer:
         state.size, state.mtime_ns = item.info.st_size, item.info.st_mtime_ns
         source = self._source(state)
         self.sources[item.file_id] = source
+        self._known.add(state, item.file_id)
         self._open(source)
 
     def _open(self, source: LogFile) -> None:
         """Hold a descriptor while following, so that a deleted file can still be read to its end."""
-        if self._once or sum(s.is_open for s in self.sources.values()) >= MAX_OPEN:
+        if self._once or self._descriptors.count >= MAX_OPEN:
             return
         try:
             source.open()
@@ -303,13 +323,14 @@ class Tailer:
             over = self._once or not source.present or self._is_over(source, idle)
             if over and not source.final:
                 source.finalize()
+                self._order.wake(source)
             elif over:
                 self._finish(file_id, source)
 
     def _is_over(self, source: LogFile, idle: float) -> bool:
         if source.is_gzip:
             return source.final or not source.incomplete or idle >= GZIP_SETTLE_S
-        crowded = sum(s.is_open for s in self.sources.values()) >= MAX_OPEN
+        crowded = self._descriptors.count >= MAX_OPEN
         return (idle >= IDLE_CLOSE_S and source.path not in self._paths) or (crowded and idle > 1.0)
 
     def _finish(self, file_id: FileId, source: LogFile) -> None:
@@ -330,27 +351,57 @@ class Tailer:
     # --- reading -----------------------------------------------------------------------------------------------
 
     def poll(self) -> None:
-        """Note growth of open files, without looking for new ones."""
+        """Note growth of open files, without looking for new ones; with many files not at every turn."""
+        began = time.monotonic()
+        if began < self._poll_after:
+            return
         for file_id, source in list(self.sources.items()):
-            if source.is_open and not source.final and not source.poll_growth():
-                self._retire(file_id, "truncated")
+            if source.is_open and not source.final:
+                if not source.poll_growth():
+                    self._retire(file_id, "truncated")
+                else:
+                    self._order.wake(source)
+        now = time.monotonic()
+        self._poll_after = now + POLL_SHARE * (now - began)
 
-    def next_lines(self, limit: int) -> tuple[LogFile, list[RawLine]] | None:
-        """Lines of the file that is furthest behind in log time; None when all are read."""
-        while True:
-            ready = [s for s in self.sources.values() if not s.drained]
-            if not ready:
+    def next_lines(
+        self, limit: int, alone: Callable[[str, int], bool] = lambda _key, _offset: False
+    ) -> tuple[LogFile, list[RawLine]] | None:
+        """Lines of the file that is furthest behind in log time; None when all are read.
+
+        No lines where much was read and none has ended: the caller has other things to do, too. One line at most where
+        ``alone`` says so of a file's key and offset.
+        """
+        if self._last_read is not None and self.sources.get(self._last_read.file_id) is self._last_read:
+            self._order.wake(self._last_read)
+        for quiet in range(MAX_QUIET_FILES):
+            source = self._last_read = self._order.take(self.sources)
+            if source is None:
                 return None
-            source = min(ready, key=lambda s: (s.state.clock_us, s.state.path))
             try:
-                lines = source.read_lines(limit)
+                lines = source.read_lines(1 if alone(source.key, source.state.offset) else limit)
             except OSError as error:
                 self._problem(source.path, error)
                 source.at_end = source.failed = True
                 continue
             source.failed = False
-            if lines:
+            if source.drained:
+                self._let_go(source.file_id, source)
+            if lines or not source.drained or quiet + 1 == MAX_QUIET_FILES:
                 return source, lines
+        return None
+
+    def _let_go(self, file_id: FileId, source: LogFile) -> None:
+        """A file read to its end, where there are more than may be open: in one run it ends, else its descriptor is given back."""
+        if self._descriptors.count < MAX_OPEN:
+            return
+        over = self._once or not source.present or (source.is_gzip and not source.incomplete)
+        if over and source.final:
+            self._finish(file_id, source)
+        elif over:
+            source.finalize()
+        else:
+            source.close()
 
     def snapshot(self) -> Checkpoint:
         """The places to commit; all lines handed out must have been dealt with.
@@ -378,6 +429,16 @@ class Tailer:
         """Close all files."""
         for source in self.sources.values():
             source.close()
+
+
+def _version(item: Found) -> tuple[int, int]:
+    return item.info.st_size, item.info.st_mtime_ns
+
+
+def _is_again(item: Found, state: FileState) -> bool:
+    """Whether a vanished file has come back: the same name and inode, and no shorter than what was read of it."""
+    same = item.path.name == Path(state.path).name and item.info.st_ino == state.inode
+    return same and (item.path.suffix == ".gz" or item.info.st_size >= state.offset)
 
 
 def _related(path: Path, state: FileState) -> bool:

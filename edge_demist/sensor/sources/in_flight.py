@@ -1,0 +1,103 @@
+"""What is being worked on, where the next start finds it, so that no record can end the sensor again and again.
+
+A process that is killed (memory, watchdog, a fault) says nothing, but what it wrote into a shared map stays with the kernel.
+Before lines are parsed or scored their places are noted there, afterwards the note is taken back. A start that finds a note takes
+the noted lines one by one; a record that was alone in the note at two deaths in a row is stepped over, which is counted and said.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from edge_demist.io import open_regular
+
+ROOM = 1 << 14
+MAX_PLACES = 48
+MAX_STEPPED_OVER = 64
+
+
+class Place(NamedTuple):
+    """Some lines of one file: its key, the first line's start and the last one's end in bytes, how many lines."""
+
+    key: str
+    start: int
+    end: int
+    lines: int
+
+
+class InFlight:
+    """The note of one state folder; without a folder nothing is noted."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Read what the last process left, and begin anew.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        self._map: mmap.mmap | None = None
+        self.careful: tuple[Place, ...] = ()
+        self._skipped: list[tuple[str, int]] = []
+        self._last_death: Place | None = None
+        if folder is not None:
+            self._open(folder / "in-flight")
+
+    def _open(self, path: Path) -> None:
+        if not path.exists():
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640))
+        os.close(open_regular(path, follow=False))
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if os.fstat(handle).st_size != ROOM:
+                os.ftruncate(handle, ROOM)
+            self._map = mmap.mmap(handle, ROOM)
+        finally:
+            os.close(handle)
+        try:
+            self._restore(json.loads(bytes(self._map[:]).partition(b"\0")[0] or b"{}"))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            self.careful, self._skipped, self._last_death = (), [], None
+        self.note(())
+
+    def _restore(self, value: dict[str, list[list[object]]]) -> None:
+        """Take the last process's note; ValueError, TypeError or KeyError where it is none."""
+        self._skipped = [(str(key), int(str(start))) for key, start in value.get("skipped", [])][-MAX_STEPPED_OVER:]
+        found = [Place(str(k), int(str(s)), int(str(e)), int(str(n))) for k, s, e, n in value.get("now", [])]
+        before = [Place(str(k), int(str(s)), int(str(e)), int(str(n))) for k, s, e, n in value.get("before", [])]
+        self.careful = tuple(found)
+        if len(found) == 1 and found[0].lines == 1:
+            if before == found:
+                self._skipped = [*self._skipped, (found[0].key, found[0].start)][-MAX_STEPPED_OVER:]
+            self._last_death = found[0]
+
+    def note(self, places: Sequence[Place]) -> None:
+        """Say what is being worked on; nothing when it is done."""
+        if self._map is None:
+            return
+        if len(places) > MAX_PLACES:  # the files, from the first to the last of their lines
+            files: dict[str, Place] = {}
+            for place in places:
+                known = files.get(place.key, place)
+                files[place.key] = Place(place.key, min(known.start, place.start), max(known.end, place.end), 1 << 20)
+            places = list(files.values())[:MAX_PLACES]
+        body = {"now": places, "before": [self._last_death] if self._last_death else [], "skipped": self._skipped}
+        raw = json.dumps(body, separators=(",", ":")).encode("ascii")
+        self._map[: len(raw) + 1] = raw + b"\0"
+
+    def is_careful(self, key: str, offset: int) -> bool:
+        """Whether the line at ``offset`` was being worked on when a process died: it is to be taken alone."""
+        return bool(self.careful) and any(place.key == key and place.start <= offset < place.end for place in self.careful)
+
+    def is_stepped_over(self, key: str, start: int) -> bool:
+        """Whether a record ended two processes."""
+        return bool(self._skipped) and (key, start) in self._skipped
+
+    def close(self) -> None:
+        """Give the map back; the note stays."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
