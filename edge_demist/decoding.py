@@ -21,6 +21,8 @@ _ENTITIES |= {"sol": "/", "nbsp": " "}
 _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0\x80[\x80-\x9f][\x80-\xbf]")
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_%-])([A-Za-z0-9+/_-]{12,})(={0,2})(?![A-Za-z0-9+/_=%-])")
 _WHOLE_NUMBER = re.compile(r"(?<=//)(?:(\d{8,10})|0[xX]([0-9a-fA-F]{8}))(?=[/:?#\s\"')]|$)")
+_LETTERS = r"([^${}:']{1,16})"
+_LOOKUP = re.compile(rf"\$\{{(?:(?:lower|upper):{_LETTERS}|[^${{}}]{{0,24}}:-{_LETTERS}|date:'{_LETTERS}')\}}", re.IGNORECASE)
 _REPEATED = re.compile(r"(.)\1{31,}", re.DOTALL)
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff\udca0]+")
 _FULLWIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
@@ -29,6 +31,8 @@ _FULLWIDTH |= dict.fromkeys((0x2018, 0x2019, 0x02BC), 0x27) | dict.fromkeys((0x2
 
 KEPT_REPEATS = 8
 """Characters that stay of 32 or more equal ones in a row."""
+NESTED = 3
+"""How deep look-ups inside look-ups are written out."""
 LEAST_TEXT = 0.95
 """Share of printable ASCII in a decoded base64 word that is taken for text."""
 
@@ -100,6 +104,16 @@ def _base64_word(match: re.Match[str]) -> str:
 
 
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
+
+
+def lookups(text: str) -> str:
+    """Write look-ups of Log4j that stand for a few letters (``${lower:j}``, ``${::-j}``, ``${env:X:-j}``) as those letters."""
+    for _ in range(NESTED if "${" in text else 0):
+        found = _LOOKUP.sub(lambda m: m[1] or m[2] or m[3] or "", text)
+        if found == text:
+            break
+        text = found
+    return text
 
 
 def dotted_addresses(text: str) -> str:

@@ -129,13 +129,14 @@ ROUNDS = 3
 def request(text: str) -> str:
     """Request targets and argument values as an application reads them: decoded, in lower case, blanks and comments as one blank.
 
-    Undoes, up to ``ROUNDS`` times, percent-encoding (``%u``, overlong and full-width forms included), HTML and script escapes and
-    base64 of whole words; then SQL comments, ``$IFS``, quotes inside words, ``/./``, numbers for addresses and long repeats.
+    Undoes, up to ``ROUNDS`` times, percent-encoding (``%u``, overlong and full-width forms included), HTML and script escapes,
+    look-ups for letters and base64 of whole words; then SQL comments, ``$IFS``, quotes inside words, ``/./``, numbers for
+    addresses and long repeats.
     """
     form = plain = text
     for _ in range(ROUNDS):
         form = decoding.percent(plain)
-        form = decoding.base64_words(decoding.script_escapes(decoding.entities(form)))
+        form = decoding.base64_words(decoding.script_escapes(decoding.entities(decoding.lookups(form))))
         if form == plain:
             break
         plain = form

@@ -1,11 +1,11 @@
 """Rows beside the tables of uri-attack and cmdline, and strings kept back to set thresholds on and to measure.
 
     python -m tools.train.payload_rows --data DATA --out ROWS
-    python -m tools.train.specialist --data DATA --bundle --own-table --task uri-attack --more ROWS/uri-attack.parquet --more-rows 100000 --out ADAPTERS
+    python -m tools.train.refit --data DATA --task uri-attack --more ROWS/uri-attack.parquet --out FILES
 
-Writes, for each of the two tasks, ``<task>.parquet`` (text, label, source) to train on, ``<task>.ordinary.parquet`` (ordinary strings that
-train nothing: thresholds) and ``<task>.fresh.parquet`` (attacks that train nothing).  What is kept back is chosen by the first path segment,
-the proof of concept or the repository, so that near copies stay together.
+Writes, for each of the two tasks, ``<task>.parquet`` (text, label, source) to train on, ``<task>.ordinary.parquet`` (ordinary
+strings that train nothing: thresholds) and ``<task>.fresh.parquet`` (attacks that train nothing).  What is kept back is chosen by
+the first path segment, the proof of concept or the repository, so that near copies stay together.
 """
 
 from __future__ import annotations

@@ -1,0 +1,72 @@
+"""Alarm thresholds of a specialist from ordinary strings, scored as they are served (windows and all).
+
+    python -m tools.train.thresholds --bundle BUNDLE --task uri-attack --ordinary ROWS/uri-attack.ordinary.parquet --out FILES
+    python -m quantize add FILES/uri-attack.safetensors --replace --out NEW
+
+A rate gets a threshold where at least ``LEAST_COUNT`` of the strings may alarm.  How many strings a threshold comes from stands beside it
+(``fpr_strings``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from edge_demist import EdgeDemist
+from edge_demist.format import safetensors
+from tools.train.calibration import LOWEST_ALARM
+
+RATES = (1e-2, 1e-3, 1e-4, 1e-5)
+LEAST_COUNT = 2
+"""Ordinary strings that may alarm at a rate, for its threshold to mean something."""
+HIGHEST = 0.999999
+"""No threshold lies above what float32 scores tell from one."""
+
+
+def alarm_scores(model: EdgeDemist, task: str, texts: Sequence[str]) -> NDArray[np.float64]:
+    """Alarm score of every text, float64 [n]; texts that cannot be processed score 0."""
+    return np.array([answer.alarm_score for answer in model.classify(list(texts), task=task)])
+
+
+def thresholds(scores: NDArray[np.float64]) -> tuple[dict[str, float], dict[str, float]]:
+    """Threshold of each rate, half-way between the last score that may alarm and the next; and from how many strings."""
+    ordered = np.sort(scores)[::-1]
+    found: dict[str, float] = {}
+    for rate in RATES:
+        allowed = int(rate * len(ordered))
+        if allowed >= LEAST_COUNT:
+            found[str(rate)] = float(min(max((ordered[allowed - 1] + ordered[allowed]) / 2, LOWEST_ALARM), HIGHEST))
+    return found, dict.fromkeys(found, float(len(ordered)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the specialist's file with new thresholds."""
+    raw = argparse.RawDescriptionHelpFormatter
+    p = argparse.ArgumentParser(prog="python -m tools.train.thresholds", description=__doc__, formatter_class=raw)
+    p.add_argument("--bundle", type=Path, metavar="DIR", help="bundle (default: the packaged one)")
+    p.add_argument("--task", required=True, help="alarm specialist of the bundle")
+    p.add_argument("--ordinary", type=Path, required=True, nargs="+", help="Parquet files of ordinary strings (text)")
+    p.add_argument("--out", type=Path, required=True, help="folder for <task>.safetensors")
+    args = p.parse_args(argv)
+    texts = sorted({text for path in args.ordinary for text in pd.read_parquet(path, columns=["text"])["text"]})
+    with EdgeDemist.load(args.bundle) as model:
+        found, counts = thresholds(alarm_scores(model, args.task, texts))
+        metadata, tensors = safetensors.read(model.bundle.path / "specialists" / f"{args.task}.safetensors")
+        table = json.loads(metadata["thresholds"])
+        table["fpr"] = {**{k: v for k, v in table.get("fpr", {}).items() if k not in found}, **found}
+        table["fpr_strings"] = counts
+        args.out.mkdir(parents=True, exist_ok=True)
+        safetensors.write(args.out / f"{args.task}.safetensors", tensors, {**metadata, "thresholds": json.dumps(table, sort_keys=True)})
+    sys.stdout.write(json.dumps({"task": args.task, "strings": len(texts), "fpr": found}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
