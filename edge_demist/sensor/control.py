@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from types import FrameType
 
 from edge_demist.sensor.sources.timestamps import format_time
@@ -38,15 +39,15 @@ class Control:
             self.stop = True
             self.interrupted = self.interrupted or number == signal.SIGINT
 
-    def wait(self, seconds: float) -> None:
-        """Sleep, or until the next signal."""
+    def wait(self, seconds: float, also: Sequence[int] = ()) -> None:
+        """Sleep, or until the next signal, or until one of the descriptors ``also`` has something to read."""
         if self.stop or self.reload:
             return
-        if self._pipe is None:
+        own = [] if self._pipe is None else [self._pipe[0]]
+        if not own and not also:
             time.sleep(max(0.0, seconds))
-            return
-        if select.select([self._pipe[0]], [], [], max(0.0, seconds))[0]:
-            os.read(self._pipe[0], 512)
+        elif (woken := select.select([*own, *also], [], [], max(0.0, seconds))[0]) and own and own[0] in woken:
+            os.read(own[0], 512)
 
     def pause(self, seconds: float) -> None:
         """Sleep whatever was asked for: between the last attempts before a stop."""

@@ -173,10 +173,10 @@ class Runner:
                     self.reload()
                 busy = self._turn()
                 self._housekeeping()
-                if not busy and self.config.once and not self.tailer.sources:
+                if not busy and (self.config.once or self.tailer.at_end) and not self.tailer.sources:
                     break
-                if not busy and not self.config.once:
-                    self.control.wait(self._pause())
+                if not busy:
+                    self._wait()
             self._manager.tell("STOPPING=1")
             self._flush()
             self._commit()
@@ -188,6 +188,14 @@ class Runner:
         finally:
             self._write_metrics(force=True)
         self._end()
+
+    def _wait(self) -> None:
+        """Until there may be more to read; not at all where everything is read once and no pipe is left."""
+        pipes = self.tailer.waiting_on()
+        if pipes:
+            self.control.wait(self._pause(), pipes)
+        elif not self.config.once:
+            self.control.wait(self._pause())
 
     def _turn(self) -> bool:
         """Read one portion of lines; True if there was one."""

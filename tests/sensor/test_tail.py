@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import gzip
 import os
+import resource
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from edge_demist.sensor.sources.checkpoint import Checkpoint, CheckpointStore
 from edge_demist.sensor.sources.discover import Discovery, discover, is_log_name, is_rotation_of
 from edge_demist.sensor.sources.log_file import LogFile
 from edge_demist.sensor.sources.tail import Tailer
-from tests.support.sensor_fakes import zeek_log
+from tests.support.sensor_fakes import watch_once, zeek_log
 
 
 def line(number: int) -> str:
@@ -278,8 +280,10 @@ def test_truncated_gzip_is_an_error_and_gives_its_lines(logs: Path) -> None:
 
 
 def test_missing_unreadable_and_odd_paths_are_errors(logs: Path) -> None:
-    os.mkfifo(logs / "fifo.log")
-    reader = Reader(logs / "nowhere.log", logs / "fifo.log", once=True)
+    with socket.socket(socket.AF_UNIX) as odd:
+        odd.bind(str(logs / "odd.log"))
+    os.mkfifo(logs / "fifo.log")  # in a folder, a pipe is never opened
+    reader = Reader(logs / "nowhere.log", logs / "odd.log", logs, once=True)
     assert reader.read() == []
     assert reader.counters.total().errors == 2
 
@@ -458,3 +462,30 @@ def test_a_copy_in_the_making_waits_while_the_plain_file_stands_though_a_look_mi
     assert reader.read() == [1, 2]
     (logs / "dns.1.log").unlink()
     assert reader.read() == []
+
+
+def test_an_archive_of_any_size_is_read_under_a_low_limit_of_descriptors(tmp_path: Path) -> None:
+    for hour in range(120):
+        text = zeek_log("ts query", *(f"{1_700_000_000 + hour * 3600 + i}.5 n{hour}-{i}.example" for i in range(3)))
+        path = tmp_path / "archive" / f"dns.{hour:04}.log.gz"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(gzip.compress(text.encode()))
+    held = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = max(int(path.name) for path in Path("/proc/self/fd").iterdir()) + 12
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare, held[1]))
+    try:
+        events, summary = watch_once(tmp_path, tmp_path / "archive")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, held)
+    assert summary["records"] == 360 and summary["errors"] == 0, summary["messages"][:3]
+    assert len(summary["files"]) == 120
+    assert [e["time"] for e in events] == sorted(e["time"] for e in events)
+
+
+def test_files_of_the_same_time_are_read_when_fewer_may_be_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tail, "MAX_OPEN", 4)
+    for number in range(30):
+        rows = (f"{1_700_000_000 + i * 60}.5 n{number}-{i}.example" for i in range(400))
+        (tmp_path / f"dns-{number}.log").write_text(zeek_log("ts query", *rows))
+    events, summary = watch_once(tmp_path, tmp_path, batch_strings=16, emit="alarms")
+    assert summary["records"] == 12_000 and summary["errors"] == 0 and not events

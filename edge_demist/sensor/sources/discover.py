@@ -73,6 +73,16 @@ def is_rotation_of(name: str, base: str) -> bool:
     return bool(dot) and re.fullmatch(rf"{re.escape(stem)}[.\-_].+\.{re.escape(extension)}(\.gz)?", name) is not None
 
 
+def is_related(path: Path, old: Path) -> bool:
+    """Whether a name could be a later name of a vanished file: another name, the same first word."""
+    return path.name != old.name and path.name.split(".")[0].split("-")[0] == old.name.split(".")[0].split("-")[0]
+
+
+def is_copy_of(path: Path, old: Path) -> bool:
+    """Whether a file looks like the copy that gzip or logrotate's copytruncate is making of a standing one."""
+    return path.parent == old.parent and path.name.startswith((f"{old.name}.", f"{old.name}-"))
+
+
 def discover(
     paths: Iterable[Path], exclude: Iterable[Path] = (), *, siblings: bool = True, breathe: Callable[[], None] = lambda: None
 ) -> Discovery:

@@ -1,4 +1,4 @@
-"""Bounded reading: bytes of a plain or gzip file, cut into lines no longer than a limit.
+"""Bounded reading: the text of a plain, compressed or UTF-16 file, cut into lines no longer than a limit.
 
 Offsets count uncompressed bytes, so a place keeps its number when a log is compressed after rotation.
 """
@@ -8,21 +8,17 @@ from __future__ import annotations
 import errno
 import os
 import re
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_demist.io import open_regular
+from edge_demist.sensor.sources.decoding import GZIP_MAGIC, MAGIC_BYTES, ZSTD_MAGIC, reader_for, refusal
 
 MAX_LINE_BYTES = 1 << 20
 READ_BYTES = 1 << 18
 SKIP_BYTES = 8 << 20
 """Uncompressed bytes of a gzip that one call passes over on the way to a remembered place."""
-MAX_EMPTY_STEPS = 20_000
-"""Empty gzip members that one call passes over."""
 _NEWLINES = re.compile(rb"\n+")
-_GZIP_MAGIC = b"\x1f\x8b"
-_OTHER_MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4"}
 
 
 FileId = tuple[int, int]
@@ -49,7 +45,7 @@ class RawLine:
 
 
 class ByteStream:
-    """Uncompressed bytes of one open file, from any offset on."""
+    """The text of one open file, from any offset on: uncompressed, as UTF-8."""
 
     def __init__(self, path: Path, offset: int = 0, file_id: FileId | None = None) -> None:
         """Open and go to an uncompressed offset.
@@ -64,17 +60,31 @@ class ByteStream:
             OSError: the file cannot be opened.
         """
         self.fd = _open(path, file_id)
-        magic = os.pread(self.fd, 5, 0)
-        self.is_gzip = magic.startswith(_GZIP_MAGIC)
-        self.problem = next((f"unsupported-compression: {n}" for m, n in _OTHER_MAGIC.items() if magic.startswith(m)), "")
-        self._raw_offset = 0
-        self._inflate = zlib.decompressobj(31) if self.is_gzip else None
-        self._pending = b""
+        start = os.pread(self.fd, MAGIC_BYTES, 0)
+        self._refusal = refusal(start)
+        self.compressed = start.startswith((GZIP_MAGIC, ZSTD_MAGIC))
+        self.raw_offset = 0
+        self._reader = reader_for(start, self._pull)
         self.offset = 0
-        self.paused = False
-        self._skip_to = offset if self.is_gzip else 0
-        if not self.is_gzip:
-            self._raw_offset = self.offset = offset
+        self._skip_to = offset if self._reader is not None else 0
+        self._held_up = False
+        if self._reader is None:
+            self.raw_offset = self.offset = offset
+
+    @property
+    def translated(self) -> bool:
+        """Whether offsets are not places in the file: it is compressed, or UTF-16."""
+        return self._reader is not None
+
+    @property
+    def problem(self) -> str:
+        """Why the file is not read, or not read on."""
+        return self._refusal or ("" if self._reader is None else self._reader.problem)
+
+    def _pull(self, size: int) -> bytes:
+        data = os.pread(self.fd, size, self.raw_offset)
+        self.raw_offset += len(data)
+        return data
 
     def skip(self, most: int) -> bool:
         """Go on towards the offset asked for, by at most ``most`` bytes; True once there, or at the end."""
@@ -84,62 +94,30 @@ class ByteStream:
                 return not self.paused
         return self.offset >= self._skip_to
 
-    def read(self, size: int = READ_BYTES) -> bytes:
-        """Up to ``size`` bytes; empty at the (present) end. A damaged gzip sets ``problem`` and ends.
+    @property
+    def paused(self) -> bool:
+        """Whether the last reading gave nothing though this is not the end: a lot was unpacked; ask again after other work."""
+        return self._held_up or (self._reader is not None and self._reader.paused)
 
-        Empty too, with ``paused`` set, where a lot was unpacked and nothing came of it: ask again after other work.
-        """
+    def read(self, size: int = READ_BYTES) -> bytes:
+        """Up to ``size`` bytes; empty at the (present) end, and where ``paused``. A damaged file sets ``problem`` and ends."""
         if self.offset < self._skip_to and not self.skip(SKIP_BYTES):
-            self.paused = not self.problem
+            self._held_up = not self.problem
             return b""
         return self._read(size)
 
     def _read(self, size: int) -> bytes:
-        self.paused = False
+        self._held_up = False
         if self.problem:
             return b""
-        data = self._read_gzip(size) if self._inflate is not None else os.pread(self.fd, size, self._raw_offset)
-        if self._inflate is None:
-            self._raw_offset += len(data)
+        data = self._pull(size) if self._reader is None else self._reader.read(size)
         self.offset += len(data)
         return data
-
-    def _read_gzip(self, size: int) -> bytes:
-        for _ in range(MAX_EMPTY_STEPS):
-            if not self._pending:
-                self._pending = os.pread(self.fd, READ_BYTES, self._raw_offset)
-                self._raw_offset += len(self._pending)
-            assert self._inflate is not None
-            if self._inflate.eof and not self._next_member():
-                return b""
-            starved = not self._pending
-            try:
-                data = self._inflate.decompress(self._pending, size)
-            except zlib.error as error:
-                self.problem = f"corrupt-gzip: {error}"
-                return b""
-            self._pending = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
-            if data or (starved and not self._inflate.eof):
-                return data
-        self.paused = True
-        return b""
-
-    def _next_member(self) -> bool:
-        """Start the next gzip member (RFC 1952, section 2.2), if there is one; zero padding is none."""
-        self._pending = self._pending.lstrip(b"\0")
-        if not self._pending:
-            more = os.pread(self.fd, READ_BYTES, self._raw_offset).lstrip(b"\0")
-            if not more:
-                return False
-            self._raw_offset += len(more)
-            self._pending = more
-        self._inflate = zlib.decompressobj(31)
-        return True
 
     @property
     def incomplete(self) -> bool:
         """Whether a gzip ended before its trailer."""
-        return self._inflate is not None and not self._inflate.eof and not self.problem
+        return self._reader is not None and self._reader.incomplete
 
     def close(self) -> None:
         """Close the file."""

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import resource
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_demist.sensor.counters import Counts
 from edge_demist.sensor.sources.checkpoint import FileState
+from edge_demist.sensor.sources.json_splitter import JsonSplitter, is_spread
 from edge_demist.sensor.sources.lines import MAX_LINE_BYTES, READ_BYTES, ByteStream, FileId, LineSplitter, Moved, RawLine
 from edge_demist.sensor.sources.parser import LineParser
 
 HEAD_BYTES = 1 << 16
+FORM_BYTES = 256
+SPARE_DESCRIPTORS, USUAL_DESCRIPTORS = 8, 32
+_TELLING = re.compile(rb"[^\s\[{]")
 PORTION_BYTES = 1 << 18
 """Bytes of the lines handed out at once; the last one may go beyond."""
 MAX_READ_BYTES = 8 << 20
@@ -57,7 +63,7 @@ def read_fingerprint(path: Path, file_id: FileId | None = None) -> Fingerprint:
 
 
 def hash_start(path: Path, size: int, file_id: FileId | None = None) -> tuple[str, bool]:
-    """SHA-256 of the first ``size`` uncompressed bytes, and whether the file is gzip.
+    """SHA-256 of the first ``size`` uncompressed bytes, and whether offsets are not places in the file.
 
     Raises:
         Moved: the name no longer stands for ``file_id``.
@@ -68,7 +74,15 @@ def hash_start(path: Path, size: int, file_id: FileId | None = None) -> tuple[st
         data = b""
         while len(data) < size and (more := stream.read(size - len(data))):
             data += more
-        return hashlib.sha256(data).hexdigest(), stream.is_gzip
+        return hashlib.sha256(data).hexdigest(), stream.translated
+    finally:
+        stream.close()
+
+
+def _first_bytes(path: Path, file_id: FileId | None) -> bytes:
+    stream = ByteStream(path, 0, file_id)
+    try:
+        return stream.read(FORM_BYTES)
     finally:
         stream.close()
 
@@ -76,7 +90,7 @@ def hash_start(path: Path, size: int, file_id: FileId | None = None) -> tuple[st
 def _end_of_first_record(data: bytes) -> int:
     begin = 0
     while (end := data.find(b"\n", begin)) >= 0:
-        if data[begin:end].strip() and not data.startswith(b"#", begin):
+        if not data.startswith(b"#", begin) and _TELLING.search(data, begin, end):
             return end + 1
         begin = end + 1
     return 0
@@ -93,13 +107,31 @@ def _clock(name: str, head: bytes) -> int:
 
 @dataclass(slots=True)
 class Descriptors:
-    """How many log files are held open."""
+    """How many log files are held open, and how many may be."""
 
+    most: int = 1 << 16
     count: int = 0
+
+    @property
+    def all_taken(self) -> bool:
+        """Whether none more may be opened."""
+        return self.count >= self.most
+
+
+def free_descriptors() -> int:
+    """How many files the process may open beside what it has open and will need itself."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    try:
+        held = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    except OSError:
+        held = USUAL_DESCRIPTORS
+    return 1 << 16 if soft < 0 else max(2, soft - held - SPARE_DESCRIPTORS)
 
 
 class LogFile:
     """A log file with its parser; hands out lines and remembers the end of the last one handed out."""
+
+    transient = False
 
     def __init__(
         self, state: FileState, counts: Counts, max_line_bytes: int = MAX_LINE_BYTES, descriptors: Descriptors | None = None
@@ -117,7 +149,7 @@ class LogFile:
         self.problem = ""
         self._max_line_bytes = max_line_bytes
         self._stream: ByteStream | None = None
-        self._splitter = LineSplitter()
+        self._splitter: LineSplitter | JsonSplitter = LineSplitter()
         self._ready: deque[RawLine] = deque()
 
     @property
@@ -136,9 +168,24 @@ class LogFile:
         return self._stream is not None
 
     @property
-    def is_gzip(self) -> bool:
+    def compressed(self) -> bool:
         """Whether the file is compressed (known once open)."""
-        return self._stream is not None and self._stream.is_gzip
+        return self._stream is not None and self._stream.compressed
+
+    @property
+    def translated(self) -> bool:
+        """Whether offsets are not places in the file (known once open)."""
+        return self._stream is not None and self._stream.translated
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it cannot be told yet that this is the end: only for pipes."""
+        return False
+
+    @property
+    def descriptor(self) -> int | None:
+        """What to wait on for more: only for pipes."""
+        return None
 
     @property
     def incomplete(self) -> bool:
@@ -158,16 +205,20 @@ class LogFile:
         try:  # the descriptor is held, so that the inode cannot become another file's between here and there
             if hash_start(self.path, self.state.head_bytes, self.file_id)[0] != self.state.fingerprint:
                 raise Moved(self.path)
+            spread = is_spread(_first_bytes(self.path, self.file_id))
             if self.state.parser:
                 self.parser.restore(self.state.parser)
-            elif self.state.offset:
+            elif self.state.offset and not spread:
                 self._recover_header()
         except OSError:
             stream.close()
             raise
         self._stream = stream
         self._descriptors.count += 1
-        self._splitter = LineSplitter(self.state.offset, self._max_line_bytes, self.state.unterminated)
+        if spread:
+            self._splitter = JsonSplitter(self.state.offset, self._max_line_bytes)
+        else:
+            self._splitter = LineSplitter(self.state.offset, self._max_line_bytes, self.state.unterminated)
 
     def _recover_header(self) -> None:
         """Read the header again where the checkpoint has none, from the first megabytes of the file."""
@@ -185,7 +236,7 @@ class LogFile:
 
     def head_matches(self) -> bool:
         """Whether the open file still begins as it did (it does not after copy-and-truncate)."""
-        if self._stream is None or self._stream.is_gzip:
+        if self._stream is None or self._stream.translated:
             return True
         head = os.pread(self._stream.fd, self.state.head_bytes, 0)
         return hashlib.sha256(head).hexdigest() == self.state.fingerprint
@@ -196,8 +247,8 @@ class LogFile:
             return True
         info = os.fstat(self._stream.fd)
         changed = (info.st_size, info.st_mtime_ns) != (self.state.size, self.state.mtime_ns)
-        if changed and not self._stream.is_gzip:
-            if info.st_size < self._stream.offset or not self.head_matches():
+        if changed and not self._stream.compressed:
+            if info.st_size < self._stream.raw_offset or not self.head_matches():
                 return False
             self.at_end = False
         elif changed:
@@ -260,7 +311,7 @@ class LogFile:
     @property
     def lag_bytes(self) -> int:
         """Bytes of a plain file not yet read."""
-        return 0 if self.is_gzip else max(0, self.state.size - self.state.offset)
+        return 0 if self.translated else max(0, self.state.size - self.state.offset)
 
     def snapshot(self) -> FileState:
         """The state to commit."""

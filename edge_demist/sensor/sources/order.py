@@ -24,15 +24,29 @@ class ReadingOrder:
             self._queued.add(source.file_id)
             heapq.heappush(self._heap, (source.state.clock_us, source.state.path, source.file_id))
 
-    def take(self, sources: Mapping[FileId, LogFile]) -> LogFile | None:
-        """The next file, out of those that are still there; None when all are read."""
-        while self._heap:
-            _, _, file_id = heapq.heappop(self._heap)
-            self._queued.discard(file_id)
-            source = sources.get(file_id)
-            if source is not None and not source.drained:
-                return source
-        return None
+    def take(self, sources: Mapping[FileId, LogFile], *, may_open: bool = True) -> LogFile | None:
+        """The next file, out of those that are still there; None when all are read.
+
+        Where no more ``may_open``, an open one goes before those that are not, so that of many files few are open at a time.
+        """
+        passed: list[tuple[int, str, FileId]] = []
+        found: LogFile | None = None
+        while self._heap and found is None:
+            entry = heapq.heappop(self._heap)
+            source = sources.get(entry[2])
+            if source is None or source.drained:
+                self._queued.discard(entry[2])
+            elif may_open or source.is_open:
+                found = source
+            else:
+                passed.append(entry)
+        if found is None and passed:
+            found = sources[passed.pop(0)[2]]
+        for entry in passed:
+            heapq.heappush(self._heap, entry)
+        if found is not None:
+            self._queued.discard(found.file_id)
+        return found
 
 
 class KnownFiles:

@@ -1,10 +1,8 @@
 """Follows log files through growth, rotation, compression and copy-and-truncate, across restarts.
 
-A file is known by device and inode while it stands, and by the hash of its first record when it turns up elsewhere
-(compressed, copied, on another filesystem). Both are volatile: between a look and the opening a name may come to stand for
-another file, and the inode of a deleted file is soon another's. So every opening checks what it has got, and a file
-that is gone never counts as standing because its number does. Lines are handed out oldest first, by log time. Decoding a line is left
-to ``parse``, durability to ``checkpoint``.
+A file is known by device and inode while it stands, and by the hash of its first record when it turns up elsewhere. Both are
+volatile: between a look and the opening a name may come to stand for another file, and the inode of a deleted file is soon another's.
+So every opening checks what it has got. Lines are handed out oldest first, by log time.
 """
 
 from __future__ import annotations
@@ -16,10 +14,11 @@ from pathlib import Path
 
 from edge_demist.sensor.counters import Counters
 from edge_demist.sensor.sources.checkpoint import Checkpoint, FileState
-from edge_demist.sensor.sources.discover import Discovery, Found, discover, is_rotation_of
+from edge_demist.sensor.sources.discover import Discovery, Found, discover, is_copy_of, is_related, is_rotation_of
 from edge_demist.sensor.sources.lines import MAX_LINE_BYTES, FileId, Moved, RawLine
-from edge_demist.sensor.sources.log_file import Descriptors, Fingerprint, LogFile, hash_start, read_fingerprint
+from edge_demist.sensor.sources.log_file import Descriptors, Fingerprint, LogFile, free_descriptors, hash_start, read_fingerprint
 from edge_demist.sensor.sources.order import KnownFiles, ReadingOrder
+from edge_demist.sensor.sources.pipe import PipeFile, is_pipe
 
 MAX_OPEN = 200
 MAX_GONE = 4096
@@ -56,16 +55,19 @@ class Tailer:
 
         ``breathe`` is called between the files of a look and may raise to end it: a folder may hold very many.
         """
-        self._paths, self._counters, self._once = list(paths), counters, once
+        pipes = list(dict.fromkeys(path for path in paths if is_pipe(path)))
+        self._paths, self._counters, self._once = [path for path in paths if path not in pipes], counters, once
         self._exclude, self._max_line_bytes, self._notify = list(exclude), max_line_bytes, notify
         checkpoint = checkpoint or Checkpoint()
         self._resumed = bool(checkpoint.active or checkpoint.finished)
         self._since_ns = max((f.mtime_ns for f in checkpoint.active + checkpoint.finished), default=0)
-        self._breathe, self._descriptors = breathe, Descriptors()
+        self._breathe, self._descriptors = breathe, Descriptors(min(MAX_OPEN, free_descriptors()))
         self._order, self._known = ReadingOrder(), KnownFiles()
         self._last_read: LogFile | None = None
         self._poll_after = 0.0
         self.sources: dict[FileId, LogFile] = {_file_id(f): self._source(f) for f in checkpoint.active}
+        for number, path in enumerate(pipes):
+            self.sources[-1, number] = PipeFile(path, number, counters.open(str(path)), max_line_bytes, follow=not once)
         self.finished: dict[FileId, FileState] = {}
         self._gone: list[FileState] = []
         for state in checkpoint.finished:
@@ -176,11 +178,11 @@ class Tailer:
         None: it cannot be told now, for it was renamed meanwhile or cannot be read; the next look will.
         """
         try:
-            fingerprint, is_gzip = hash_start(item.path, state.head_bytes, item.file_id)
+            fingerprint, translated = hash_start(item.path, state.head_bytes, item.file_id)
         except OSError as error:
             self._problem(item.path, error)
             return None
-        return fingerprint == state.fingerprint and (is_gzip or item.info.st_size >= state.offset)
+        return fingerprint == state.fingerprint and (translated or item.info.st_size >= state.offset)
 
     def _head(self, item: Found) -> Fingerprint | None:
         known = self._heads.get(item.file_id)
@@ -216,7 +218,7 @@ class Tailer:
             return
         standing, gone = self._known.same(head.fingerprint, intact)
         successor = next((t for t in gone if _is_again(item, t)), None) or next(
-            (t for t in gone if is_rotation_of(item.path.name, Path(t.path).name) or _related(item.path, t)), None
+            (t for t in gone if is_rotation_of(item.path.name, Path(t.path).name) or is_related(item.path, Path(t.path))), None
         )
         if item.sibling_of is not None and first_look and successor is None and not self._rotated_while_down(item):
             self._old.add(item.file_id)
@@ -225,7 +227,7 @@ class Tailer:
             return
         if successor is not None:
             self._inherit(successor, item)
-        elif not self._once and any(_is_copy_of(item.path, t) for t in standing):
+        elif not self._once and any(is_copy_of(item.path, Path(t.path)) for t in standing):
             return
         else:
             self._begin(head, item)
@@ -277,7 +279,7 @@ class Tailer:
 
     def _open(self, source: LogFile) -> None:
         """Hold a descriptor while following, so that a deleted file can still be read to its end."""
-        if self._once or self._descriptors.count >= MAX_OPEN:
+        if self._once or self._descriptors.all_taken:
             return
         try:
             source.open()
@@ -287,7 +289,7 @@ class Tailer:
     # --- files that end ----------------------------------------------------------------------------------------
 
     def _note_vanished(self, found: Discovery, intact: set[FileId]) -> None:
-        for file_id in [i for i in self.sources if i not in found.files]:
+        for file_id in [i for i, s in self.sources.items() if i not in found.files and not s.transient]:
             source = self.sources[file_id]
             source.present = False
             if not source.is_open:
@@ -314,13 +316,15 @@ class Tailer:
         """Close what is read to its end: in one run all of it, else vanished, compressed and long idle files."""
         now = time.monotonic()
         for file_id, source in list(self.sources.items()):
+            if source.waiting:
+                continue
             if not source.drained:
                 self._active_since[file_id] = now
                 continue
             if source.failed and not self._once:
                 continue  # what could not be read is not read to its end
             idle = now - self._active_since.setdefault(file_id, now)
-            over = self._once or not source.present or self._is_over(source, idle)
+            over = self._once or source.transient or not source.present or self._is_over(source, idle)
             if over and not source.final:
                 source.finalize()
                 self._order.wake(source)
@@ -328,9 +332,9 @@ class Tailer:
                 self._finish(file_id, source)
 
     def _is_over(self, source: LogFile, idle: float) -> bool:
-        if source.is_gzip:
+        if source.compressed:
             return source.final or not source.incomplete or idle >= GZIP_SETTLE_S
-        crowded = self._descriptors.count >= MAX_OPEN
+        crowded = self._descriptors.all_taken
         return (idle >= IDLE_CLOSE_S and source.path not in self._paths) or (crowded and idle > 1.0)
 
     def _finish(self, file_id: FileId, source: LogFile) -> None:
@@ -342,6 +346,8 @@ class Tailer:
         del self.sources[file_id]
         self._active_since.pop(file_id, None)
         self.finished_changed = True
+        if source.transient:
+            return
         if source.present:
             state.parser = {}
             self.finished[file_id] = state
@@ -375,7 +381,7 @@ class Tailer:
         if self._last_read is not None and self.sources.get(self._last_read.file_id) is self._last_read:
             self._order.wake(self._last_read)
         for quiet in range(MAX_QUIET_FILES):
-            source = self._last_read = self._order.take(self.sources)
+            source = self._last_read = self._order.take(self.sources, may_open=not self._descriptors.all_taken)
             if source is None:
                 return None
             try:
@@ -393,9 +399,9 @@ class Tailer:
 
     def _let_go(self, file_id: FileId, source: LogFile) -> None:
         """A file read to its end, where there are more than may be open: in one run it ends, else its descriptor is given back."""
-        if self._descriptors.count < MAX_OPEN:
+        if not self._descriptors.all_taken or source.transient:
             return
-        over = self._once or not source.present or (source.is_gzip and not source.incomplete)
+        over = self._once or not source.present or (source.compressed and not source.incomplete)
         if over and source.final:
             self._finish(file_id, source)
         elif over:
@@ -410,7 +416,7 @@ class Tailer:
         at again: a crash between the writing of the two lists must not find it in neither.
         """
         return Checkpoint(
-            active=[source.snapshot() for source in self.sources.values()],
+            active=[source.snapshot() for source in self.sources.values() if not source.transient],
             finished=[*self.finished.values(), *self._gone, *(replace(s, size=-1, parser={}) for s in self._returning)],
             occurrences=self._occurrences,
         )
@@ -424,6 +430,15 @@ class Tailer:
     def lag_bytes(self) -> int:
         """Bytes waiting in plain files."""
         return sum(source.lag_bytes for source in self.sources.values())
+
+    @property
+    def at_end(self) -> bool:
+        """Whether there is nothing left to read, ever: pipes that ended, and no file or folder to watch."""
+        return not self.sources and not self._paths
+
+    def waiting_on(self) -> list[int]:
+        """Descriptors of pipes that may bring more."""
+        return [fd for source in self.sources.values() if (fd := source.descriptor) is not None]
 
     def close(self) -> None:
         """Close all files."""
@@ -439,15 +454,3 @@ def _is_again(item: Found, state: FileState) -> bool:
     """Whether a vanished file has come back: the same name and inode, and no shorter than what was read of it."""
     same = item.path.name == Path(state.path).name and item.info.st_ino == state.inode
     return same and (item.path.suffix == ".gz" or item.info.st_size >= state.offset)
-
-
-def _related(path: Path, state: FileState) -> bool:
-    """Whether a name could be a later name of a vanished file: another name, the same first word."""
-    old = Path(state.path).name
-    return path.name != old and path.name.split(".")[0].split("-")[0] == old.split(".")[0].split("-")[0]
-
-
-def _is_copy_of(path: Path, state: FileState) -> bool:
-    """Whether a file looks like the copy that gzip or logrotate's copytruncate is making of a standing one."""
-    old = Path(state.path)
-    return path.parent == old.parent and path.name.startswith((f"{old.name}.", f"{old.name}-"))
