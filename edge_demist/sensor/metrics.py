@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_demist.errors import InputError
+from edge_demist.io import replace_file
 from edge_demist.sensor.counters import Counts
 
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
@@ -121,10 +122,7 @@ def write_textfile(path: Path, text: str) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="ascii")
-    temporary.chmod(0o644)
-    temporary.replace(path)
+    replace_file(path, text.encode("ascii"), 0o644, sync=False)
 
 
 def serve_local(port: int, snapshot: Callable[[], str]) -> Callable[[], None]:

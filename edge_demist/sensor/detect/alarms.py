@@ -17,6 +17,9 @@ from edge_demist.sensor.detect.allow import AllowList
 from edge_demist.sensor.detect.score_histogram import DAY_US, FLOOR, ScoreHistogram
 
 MAX_REMEMBERED = 2048
+MAX_KEY = 64
+MAX_TIME_US = 1 << 60
+MAX_THRESHOLD = 2.0
 ADAPT_EVERY_US = 3600 * 1_000_000
 IN_ALL = "*"
 
@@ -114,7 +117,7 @@ class _DayWindow:
         return list(self._times)
 
     def restore(self, times: Iterable[object]) -> None:
-        self._times.extend(int(str(t)) for t in times)
+        self._times.extend(_time(t) for t in times)
 
 
 class AlarmPolicy:
@@ -227,25 +230,39 @@ class AlarmPolicy:
             ValueError: the state is not one that :meth:`state` wrote.
         """
         try:
-            self._clock.now_us = int(str(state.get("now_us", 0)))
+            self._clock.now_us = _time(state.get("now_us", 0))
             for task, window in self._windows.items():
                 window.restore(_table(state, "windows").get(task, []))  # type: ignore[arg-type]
             for key, first, alarmed in state.get("seen", []):  # type: ignore[attr-defined]
-                self._seen[str(key)] = (int(first), bool(alarmed))
+                self._seen[str(key)[:MAX_KEY]] = (_time(first), bool(alarmed))
+                if len(self._seen) > MAX_REMEMBERED:
+                    raise ValueError(f"over {MAX_REMEMBERED} strings are remembered")
             if same_model:
                 self._restore_learnt(state)
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, ValueError, KeyError, OverflowError) as error:
             raise ValueError(f"alarm state: {error}") from error
 
     def _restore_learnt(self, state: Mapping[str, object]) -> None:
         for task in self._calibrated:
             if self._share(task) is not None and task in _table(state, "thresholds"):
-                self.thresholds[task] = float(str(_table(state, "thresholds")[task]))
+                self.thresholds[task] = _score(_table(state, "thresholds")[task])
             if task in _table(state, "adapted_at"):
-                self._adapted_at[task] = int(str(_table(state, "adapted_at")[task]))
+                self._adapted_at[task] = _time(_table(state, "adapted_at")[task])
             histogram = _table(state, "sketches").get(task)
             if isinstance(histogram, dict):
                 self._histograms[task].restore(histogram)
+
+
+def _time(value: object) -> int:
+    if type(value) is not int or not -MAX_TIME_US <= value <= MAX_TIME_US:
+        raise ValueError(f"{str(value)[:40]} is no time")
+    return value
+
+
+def _score(value: object) -> float:
+    if type(value) not in (int, float) or not 0.0 <= float(str(value)) <= MAX_THRESHOLD:
+        raise ValueError(f"{str(value)[:40]} is no threshold")
+    return float(str(value))
 
 
 def _table(state: Mapping[str, object], name: str) -> Mapping[str, object]:
