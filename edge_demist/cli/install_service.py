@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             cpu_quota=args.cpu_quota,
             arguments=_arguments(args, problems),
         )
-        problems += options.unseen()
+        problems[:0] = options.unseen()
         if problems and not args.print_only:
             raise InputError(problems[0])
     except InputError as error:

@@ -96,6 +96,7 @@ def render(total: Counts, gauges: Gauges, latency: Histogram) -> str:
     rows = [row for name, kind, text, value in plain for row in _family(name, kind, text, [({}, float(value))])]
     by = (
         ("skipped_total", "counter", "Records without an event, by reason.", "reason", total.skipped),
+        ("suppressed_total", "counter", "Verdicts over their threshold that gave no alarm, by reason.", "reason", total.suppressed),
         ("alarms_total", "counter", "Alarms.", "task", gauges.alarms),
         ("alarm_threshold", "gauge", "Alarm score from which alarms are given.", "task", gauges.thresholds),
         ("reloads_total", "counter", "Reloads, by outcome.", "outcome", gauges.reloads),

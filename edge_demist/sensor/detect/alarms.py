@@ -136,7 +136,8 @@ class AlarmPolicy:
         self._seen: OrderedDict[str, tuple[int, bool]] = OrderedDict()
 
     @property
-    def _now_us(self) -> int:
+    def now_us(self) -> int:
+        """The latest log time."""
         return self._clock.now_us
 
     def recalibrate(self, calibrated: Mapping[str, float]) -> None:
@@ -165,8 +166,8 @@ class AlarmPolicy:
             return Decision(alarm=False, threshold=threshold, suppressed=str(rule) if score >= threshold else "")
         key = hashlib.blake2b(to_bytes(f"{task}\0{text}"), digest_size=8).hexdigest()
         first_us, alarmed = self._seen.get(key, (-2 * DAY_US, False))
-        if abs(self._now_us - first_us) >= DAY_US:
-            first_us, alarmed = self._now_us, False
+        if abs(self.now_us - first_us) >= DAY_US:
+            first_us, alarmed = self.now_us, False
             self._histograms[task].add(score)
         decision = self._judge(task, score, threshold, alarmed)
         self._remember(key, first_us, alarmed or decision.alarm)
@@ -178,10 +179,10 @@ class AlarmPolicy:
         if alarmed:
             return Decision(alarm=False, threshold=threshold, suppressed="repeat: alarmed within the last 24 hours")
         windows = [self._windows[name] for name in (task, IN_ALL) if name in self._windows]
-        if not all(window.allows(self._now_us) for window in windows):
+        if not all(window.allows(self.now_us) for window in windows):
             return Decision(alarm=False, threshold=threshold, suppressed="budget: the alarms of these 24 hours are spent")
         for window in windows:
-            window.take(self._now_us)
+            window.take(self.now_us)
         return Decision(alarm=True, threshold=threshold)
 
     def _remember(self, key: str, first_us: int, alarmed: bool) -> None:
@@ -199,14 +200,14 @@ class AlarmPolicy:
     def _threshold(self, task: str) -> float:
         """The threshold in force; with a budget it is set anew at most once an hour of log time."""
         share = self._share(task)
-        if share is None or not self._now_us:
+        if share is None or not self.now_us:
             return self.thresholds[task]
-        last = self._adapted_at.setdefault(task, self._now_us)
+        last = self._adapted_at.setdefault(task, self.now_us)
         histogram = self._histograms[task]
         histogram.advance(last)
-        if self._now_us - last >= ADAPT_EVERY_US:
-            histogram.advance(self._now_us)
-            self._adapted_at[task] = self._now_us
+        if self.now_us - last >= ADAPT_EVERY_US:
+            histogram.advance(self.now_us)
+            self._adapted_at[task] = self.now_us
             wanted = histogram.threshold(share)
             # Under the calibrated threshold only on the evidence of a whole day.
             self.thresholds[task] = wanted if histogram.days >= 1.0 else max(wanted, self._calibrated[task])
@@ -215,7 +216,7 @@ class AlarmPolicy:
     def state(self) -> dict[str, object]:
         """For the checkpoint."""
         return {
-            "now_us": self._now_us,
+            "now_us": self.now_us,
             "thresholds": dict(self.thresholds),
             "adapted_at": dict(self._adapted_at),
             "sketches": {task: histogram.state() for task, histogram in self._histograms.items()},
