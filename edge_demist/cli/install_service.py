@@ -66,13 +66,13 @@ def run(args: argparse.Namespace) -> int:
             cpu_quota=args.cpu_quota,
             arguments=_arguments(args, problems),
         )
-        problems += options.unseen()
+        problems[:0] = options.unseen()
         if problems and not args.print_only:
             raise InputError(problems[0])
     except InputError as error:
         sys.stderr.write(f"edge-demist install-service: {printable(error)}\n")
         return 2
-    problems += [f"{path}: is not there yet" for path in args.paths if not Path(path).exists()]
+    problems += [f"{path}: is not there yet" for path in args.paths if not _is_there(path)]
     sys.stderr.write("".join(f"edge-demist install-service: note: {printable(problem)}\n" for problem in problems))
     if args.print_only:
         sys.stdout.write(render_unit(options))
@@ -89,14 +89,22 @@ def run(args: argparse.Namespace) -> int:
 def _executable(named: str | None, problems: list[str]) -> str:
     """What the unit starts: the file named, or the command that pip wrote beside this Python."""
     found = Path(named).absolute() if named else Path(sysconfig.get_path("scripts"), "edge-demist")
-    if not named and not found.exists():
+    if not named and not _is_there(found):
         problems.append(f"{sys.executable} has no {found}: pip install edge-demist into it, or name --executable")
         return _DEFAULT.executable
-    if not found.is_file() or not os.access(found, os.X_OK):
+    if not _is_there(found) or not found.is_file() or not os.access(found, os.X_OK):
         problems.append(f"{found}: is no program on this machine")
     else:
         UnitOptions(executable=_interpreter(found))
     return str(found)
+
+
+def _is_there(path: Path | str) -> bool:
+    """Whether a file can be seen; one behind a closed door cannot."""
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False
 
 
 def _text(value: object) -> str:
@@ -123,7 +131,7 @@ def _arguments(args: argparse.Namespace, problems: list[str]) -> tuple[str, ...]
             continue
         name = action.option_strings[0]
         for one in value if isinstance(value, list) else [value]:
-            if action.dest in ("mapping", "allow", "bundle", "require_signature") and not one.exists():
+            if action.dest in ("mapping", "allow", "bundle", "require_signature") and not _is_there(one):
                 problems.append(f"{name} {one}: there is no such file")
             words += [name] if action.nargs == 0 else [name, _text(one)]
     return tuple(words)

@@ -27,12 +27,17 @@ class Counts:
     alarms: int = 0
     errors: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    suppressed: Counter[str] = field(default_factory=Counter)
     messages: list[str] = field(default_factory=list)
     understanding: Understanding = field(default_factory=Understanding)
 
     def skip(self, reason: str) -> None:
         """Count a record that gives no event."""
         self.skipped[reason] += 1
+
+    def suppress(self, why: str) -> None:
+        """Count a verdict over its threshold that gave no alarm: ``budget``, ``repeat`` or ``allow-list``."""
+        self.suppressed[why.partition(":")[0]] += 1
 
     def error(self, message: str) -> None:
         """Count an error; the first 20 messages are kept."""
@@ -45,12 +50,14 @@ class Counts:
         for name in SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.skipped.update(other.skipped)
+        self.suppressed.update(other.suppressed)
         self.messages = (self.messages + other.messages)[:MAX_MESSAGES]
 
     def to_json(self) -> dict[str, object]:
         """The counts as the summary writes them."""
         sums = {name: getattr(self, name) for name in SUMS}
-        return sums | {"skipped": dict(sorted(self.skipped.items())), "messages": self.messages}
+        reasons = {"skipped": dict(sorted(self.skipped.items())), "suppressed": dict(sorted(self.suppressed.items()))}
+        return sums | reasons | {"messages": self.messages}
 
 
 class Counters:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_demist.errors import InputError
+from edge_demist.io import replace_file
 from edge_demist.sensor.counters import Counts
 
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
@@ -95,6 +96,7 @@ def render(total: Counts, gauges: Gauges, latency: Histogram) -> str:
     rows = [row for name, kind, text, value in plain for row in _family(name, kind, text, [({}, float(value))])]
     by = (
         ("skipped_total", "counter", "Records without an event, by reason.", "reason", total.skipped),
+        ("suppressed_total", "counter", "Verdicts over their threshold that gave no alarm, by reason.", "reason", total.suppressed),
         ("alarms_total", "counter", "Alarms.", "task", gauges.alarms),
         ("alarm_threshold", "gauge", "Alarm score from which alarms are given.", "task", gauges.thresholds),
         ("reloads_total", "counter", "Reloads, by outcome.", "outcome", gauges.reloads),
@@ -121,10 +123,7 @@ def write_textfile(path: Path, text: str) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="ascii")
-    temporary.chmod(0o644)
-    temporary.replace(path)
+    replace_file(path, text.encode("ascii"), 0o644, sync=False)
 
 
 def serve_local(port: int, snapshot: Callable[[], str]) -> Callable[[], None]:

@@ -19,6 +19,7 @@ from edge_demist.sensor.detect.alarms import AlarmPolicy
 from edge_demist.sensor.detect.allow import AllowList, load_allow_lists
 from edge_demist.sensor.detect.mapping import FieldMapping, read_mapping
 from edge_demist.sensor.detect.pipeline import Options, Pipeline
+from edge_demist.sensor.detect.score_histogram import DAY_US
 from edge_demist.sensor.detect.scoring import DEFAULT_FPR, ModelLike, Scorer, self_test
 from edge_demist.sensor.events import Event
 from edge_demist.sensor.metrics import Gauges, Histogram, render, serve_local, write_textfile
@@ -74,6 +75,7 @@ class Runner:
         self._dirty = self._ended = False
         self._places: list[Place] = []
         self._stop_seen = 0.0
+        self._budget_told = -1
         self._started = time.monotonic()
         for path in (config.output, config.summary, config.metrics):
             if path is not None and not path.parent.is_dir():
@@ -273,6 +275,7 @@ class Runner:
     def _flush(self) -> None:
         self._in_flight.note(self._places)
         events = self.pipeline.flush()
+        self._tell_about_budget()
         self._places.clear()
         self._in_flight.note(())
         if events:
@@ -281,6 +284,16 @@ class Runner:
         self._pending_since = 0.0
         if sum(sink.backlog_bytes for sink in self.sinks) > MAX_UNSYNCED_BYTES:
             self._patiently(self._sync_sinks)
+
+    def _tell_about_budget(self) -> None:
+        """Say, at most once a day of the log, that alarms are held back because the budget is spent."""
+        if self.pipeline.budget_spent:
+            self.pipeline.budget_spent = False
+            day = self.pipeline.policy.now_us // DAY_US
+            if day != self._budget_told:
+                self._budget_told = day
+                hint = "alarms are held back until 24 hours have passed since the first; summary and metrics count them as suppressed"
+                self.log("budget-spent", {"per_day": dict(self.config.budget.per_day), "hint": hint})
 
     def _emit(self, events: Sequence[Event]) -> None:
         self._alarms.update(event.task for event in events if event.alarm)

@@ -5,20 +5,29 @@ Every write, fsync, truncate and rename goes through :class:`Disk`, so that a te
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import stat
 from pathlib import Path
+
+from edge_demist.io import is_special, write_special
 
 
 class Disk:
     """Plain POSIX calls; sub-classed by the fault-injection tests."""
 
     def open_append(self, path: Path) -> int:
-        """Open for appending, readable, made if absent (mode 0640)."""
-        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        """Open for appending, readable, made if absent (mode 0640); a regular file, or OSError."""
+        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o640)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise OSError(errno.EINVAL, "is no regular file", str(path))
+        return fd
 
     def open_new(self, path: Path) -> int:
-        """Open empty for writing."""
-        return os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        """Make a file that is not there yet, for writing; a link is not followed."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """One ``write``; the number of bytes taken may be smaller than asked."""
@@ -55,13 +64,26 @@ class Disk:
             view = view[self.write(fd, view) :]
 
     def replace_file(self, path: Path, data: bytes) -> None:
-        """Replace a file's content as a whole: temporary file, fsync, rename, fsync of the folder."""
-        temporary = path.with_name(f".{path.name}.tmp")
+        """Replace a file's content as a whole: temporary file, fsync, rename, fsync of the folder.
+
+        The temporary file is new and has a name that nobody can foresee. A pipe or a device is written to and stays; of a link
+        the file that it leads to is replaced.
+        """
+        if is_special(path):
+            write_special(path, data)
+            return
+        path = Path(os.path.realpath(path))
+        temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
         fd = self.open_new(temporary)
         try:
-            self.write_all(fd, data)
-            self.fsync(fd)
-        finally:
-            self.close(fd)
-        self.rename(temporary, path)
+            try:
+                self.write_all(fd, data)
+                self.fsync(fd)
+            finally:
+                self.close(fd)
+            self.rename(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
         self.fsync_dir(path.parent)

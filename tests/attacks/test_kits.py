@@ -216,16 +216,19 @@ def test_an_older_bundle_under_a_new_name(tmp_path):
 
 @pytest.mark.parametrize("place_", ["/home/me/bundle", "/root/key.pub", "/tmp/b", "/run/user/1000/k", "/dev/shm/b", "/proc/1/root/x"])
 @pytest.mark.parametrize("option", ["--bundle", "--require-signature", "path", "--executable"])
-def test_a_unit_names_no_place_that_it_hides(capsys, place_, option):
+def test_a_unit_names_no_place_that_it_hides(capsys, tmp_path, place_, option):
     from edge_demist.cli import main
 
-    given = ["install-service", "--print", *([place_] if option == "path" else [option, place_])]
+    given = ["install-service", "--folder", str(tmp_path), *([place_] if option == "path" else [option, place_])]
     assert main(given) == 2
+    assert "hides" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert main([*given, "--print"]) == 0
     assert "hides" in capsys.readouterr().err
 
 
 def test_a_unit_names_no_link_to_such_a_place(capsys, tmp_path):
     from edge_demist.cli import main
 
-    assert main(["install-service", "--print", "--bundle", str(tmp_path)]) == (2 if str(tmp_path).startswith("/tmp") else 0)
-    assert main(["install-service", "--print", "--bundle", "relative"]) == 2
+    (tmp_path / "link").symlink_to("/dev/shm")
+    assert main(["install-service", "--folder", str(tmp_path), "--bundle", str(tmp_path / "link")]) == 2
+    assert "hides" in capsys.readouterr().err

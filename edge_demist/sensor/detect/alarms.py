@@ -17,6 +17,9 @@ from edge_demist.sensor.detect.allow import AllowList
 from edge_demist.sensor.detect.score_histogram import DAY_US, FLOOR, ScoreHistogram
 
 MAX_REMEMBERED = 2048
+MAX_KEY = 64
+MAX_TIME_US = 1 << 60
+MAX_THRESHOLD = 2.0
 ADAPT_EVERY_US = 3600 * 1_000_000
 IN_ALL = "*"
 
@@ -114,7 +117,7 @@ class _DayWindow:
         return list(self._times)
 
     def restore(self, times: Iterable[object]) -> None:
-        self._times.extend(int(str(t)) for t in times)
+        self._times.extend(_time(t) for t in times)
 
 
 class AlarmPolicy:
@@ -133,7 +136,8 @@ class AlarmPolicy:
         self._seen: OrderedDict[str, tuple[int, bool]] = OrderedDict()
 
     @property
-    def _now_us(self) -> int:
+    def now_us(self) -> int:
+        """The latest log time."""
         return self._clock.now_us
 
     def recalibrate(self, calibrated: Mapping[str, float]) -> None:
@@ -162,8 +166,8 @@ class AlarmPolicy:
             return Decision(alarm=False, threshold=threshold, suppressed=str(rule) if score >= threshold else "")
         key = hashlib.blake2b(to_bytes(f"{task}\0{text}"), digest_size=8).hexdigest()
         first_us, alarmed = self._seen.get(key, (-2 * DAY_US, False))
-        if abs(self._now_us - first_us) >= DAY_US:
-            first_us, alarmed = self._now_us, False
+        if abs(self.now_us - first_us) >= DAY_US:
+            first_us, alarmed = self.now_us, False
             self._histograms[task].add(score)
         decision = self._judge(task, score, threshold, alarmed)
         self._remember(key, first_us, alarmed or decision.alarm)
@@ -175,10 +179,10 @@ class AlarmPolicy:
         if alarmed:
             return Decision(alarm=False, threshold=threshold, suppressed="repeat: alarmed within the last 24 hours")
         windows = [self._windows[name] for name in (task, IN_ALL) if name in self._windows]
-        if not all(window.allows(self._now_us) for window in windows):
+        if not all(window.allows(self.now_us) for window in windows):
             return Decision(alarm=False, threshold=threshold, suppressed="budget: the alarms of these 24 hours are spent")
         for window in windows:
-            window.take(self._now_us)
+            window.take(self.now_us)
         return Decision(alarm=True, threshold=threshold)
 
     def _remember(self, key: str, first_us: int, alarmed: bool) -> None:
@@ -196,14 +200,14 @@ class AlarmPolicy:
     def _threshold(self, task: str) -> float:
         """The threshold in force; with a budget it is set anew at most once an hour of log time."""
         share = self._share(task)
-        if share is None or not self._now_us:
+        if share is None or not self.now_us:
             return self.thresholds[task]
-        last = self._adapted_at.setdefault(task, self._now_us)
+        last = self._adapted_at.setdefault(task, self.now_us)
         histogram = self._histograms[task]
         histogram.advance(last)
-        if self._now_us - last >= ADAPT_EVERY_US:
-            histogram.advance(self._now_us)
-            self._adapted_at[task] = self._now_us
+        if self.now_us - last >= ADAPT_EVERY_US:
+            histogram.advance(self.now_us)
+            self._adapted_at[task] = self.now_us
             wanted = histogram.threshold(share)
             # Under the calibrated threshold only on the evidence of a whole day.
             self.thresholds[task] = wanted if histogram.days >= 1.0 else max(wanted, self._calibrated[task])
@@ -212,7 +216,7 @@ class AlarmPolicy:
     def state(self) -> dict[str, object]:
         """For the checkpoint."""
         return {
-            "now_us": self._now_us,
+            "now_us": self.now_us,
             "thresholds": dict(self.thresholds),
             "adapted_at": dict(self._adapted_at),
             "sketches": {task: histogram.state() for task, histogram in self._histograms.items()},
@@ -227,25 +231,39 @@ class AlarmPolicy:
             ValueError: the state is not one that :meth:`state` wrote.
         """
         try:
-            self._clock.now_us = int(str(state.get("now_us", 0)))
+            self._clock.now_us = _time(state.get("now_us", 0))
             for task, window in self._windows.items():
                 window.restore(_table(state, "windows").get(task, []))  # type: ignore[arg-type]
             for key, first, alarmed in state.get("seen", []):  # type: ignore[attr-defined]
-                self._seen[str(key)] = (int(first), bool(alarmed))
+                self._seen[str(key)[:MAX_KEY]] = (_time(first), bool(alarmed))
+                if len(self._seen) > MAX_REMEMBERED:
+                    raise ValueError(f"over {MAX_REMEMBERED} strings are remembered")
             if same_model:
                 self._restore_learnt(state)
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, ValueError, KeyError, OverflowError) as error:
             raise ValueError(f"alarm state: {error}") from error
 
     def _restore_learnt(self, state: Mapping[str, object]) -> None:
         for task in self._calibrated:
             if self._share(task) is not None and task in _table(state, "thresholds"):
-                self.thresholds[task] = float(str(_table(state, "thresholds")[task]))
+                self.thresholds[task] = _score(_table(state, "thresholds")[task])
             if task in _table(state, "adapted_at"):
-                self._adapted_at[task] = int(str(_table(state, "adapted_at")[task]))
+                self._adapted_at[task] = _time(_table(state, "adapted_at")[task])
             histogram = _table(state, "sketches").get(task)
             if isinstance(histogram, dict):
                 self._histograms[task].restore(histogram)
+
+
+def _time(value: object) -> int:
+    if type(value) is not int or not -MAX_TIME_US <= value <= MAX_TIME_US:
+        raise ValueError(f"{str(value)[:40]} is no time")
+    return value
+
+
+def _score(value: object) -> float:
+    if type(value) not in (int, float) or not 0.0 <= float(str(value)) <= MAX_THRESHOLD:
+        raise ValueError(f"{str(value)[:40]} is no threshold")
+    return float(str(value))
 
 
 def _table(state: Mapping[str, object], name: str) -> Mapping[str, object]:

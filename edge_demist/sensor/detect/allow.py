@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_demist.errors import InputError
-from edge_demist.normalizers import hostname
+from edge_demist.normalizers import MAX_HOSTNAME, hostname
+from edge_demist.sensor.detect.linear_regex import LinearRegex, NotRegularError
+from edge_demist.sensor.toml_files import read_toml
 
 MAX_REGEX_CHARS = 2048
 _KINDS = ("exact", "suffix", "regex")
@@ -26,7 +27,7 @@ class AllowRule:
     value: str
     reason: str
     task: str = "*"
-    pattern: re.Pattern[str] | None = field(default=None, compare=False)
+    pattern: LinearRegex | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse unknown kinds, empty values and missing reasons; compile the pattern."""
@@ -36,8 +37,8 @@ class AllowRule:
             raise InputError(f"allow rule {self.value!r}: value and reason must not be empty")
         if self.kind == "regex":
             try:
-                object.__setattr__(self, "pattern", re.compile(self.value))
-            except re.error as error:
+                object.__setattr__(self, "pattern", LinearRegex(self.value))
+            except (re.error, NotRegularError, RecursionError, OverflowError) as error:
                 raise InputError(f"allow rule {self.value!r}: {error}") from error
 
     def matches(self, text: str, task: str) -> bool:
@@ -49,7 +50,7 @@ class AllowRule:
         if self.kind == "suffix":
             host, suffix = host_of(text), hostname(self.value).lstrip(".")
             return host == suffix or host.endswith("." + suffix)
-        return self.pattern is not None and len(text) <= MAX_REGEX_CHARS and self.pattern.fullmatch(text) is not None
+        return self.pattern is not None and len(text) <= MAX_REGEX_CHARS and self.pattern.fullmatch(text)
 
     def __str__(self) -> str:
         """For the event that the rule silenced."""
@@ -98,8 +99,8 @@ def load_allow_lists(paths: Iterable[Path]) -> AllowList:
     rules: list[AllowRule] = []
     for path in paths:
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
+            data = read_toml(path)
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"allow-list {path}: {error}") from error
         tables = data.get("allow", [])
         if set(data) - {"allow"} or not isinstance(tables, list):
@@ -125,8 +126,8 @@ def suggest(text: str, task: str) -> dict[str, str]:
     Without a public-suffix list the site is a guess: two labels, three below a short second level (``co.uk``).
     """
     host_tasks = ("dga", "hostname", "dns-tunnel", "url-phishing")
-    host = host_of(text)
-    labels = host.split(".")
+    host = host_of(text[:MAX_REGEX_CHARS])
+    labels = host.split(".") if len(host) <= MAX_HOSTNAME else []
     if task.startswith(host_tasks) and _ADDRESS.match(host):
         return {"task": task, "kind": "suffix", "value": host}
     if task.startswith(host_tasks) and len(labels) >= 2 and all(labels):

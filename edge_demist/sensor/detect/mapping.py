@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from edge_demist.sensor.sources.audit import command_of_title
 from edge_demist.sensor.sources.json_logs import JsonRecord, compile_path, lookup
 from edge_demist.sensor.sources.parser import Record
 from edge_demist.sensor.sources.timestamps import parse_time
+from edge_demist.sensor.toml_files import read_toml
 
 DEFAULT_MAPPING = Path(__file__).with_name("mapping.toml")
 EMBEDDING = "embedding"
@@ -184,8 +184,8 @@ def read_mapping(path: Path | None = None) -> tuple[tuple[Rule, ...], tuple[str,
     """
     path = path or DEFAULT_MAPPING
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
+        data = read_toml(path)
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"mapping {path}: {error}") from error
     rules = data.get("rule")
     if not isinstance(rules, list) or not rules or set(data) - {"rule", "times"}:

@@ -69,6 +69,8 @@ class Pipeline:
         self.options = options or Options()
         self._lines: list[_Line] = []
         self.pending_strings = self.pending_bytes = 0
+        self.budget_spent = False
+        """Whether an alarm was held back because the budget is spent, since this was last set to False."""
 
     def add(self, source: LogFile, lines: Sequence[RawLine]) -> None:
         """Parse lines and queue their strings."""
@@ -171,6 +173,9 @@ class Pipeline:
             return line.event(item, task, model, label=answer.label, score=answer.score, truncated=answer.truncated)
         decision = self.policy.decide(task, answer.text, answer.alarm_score, line.time_us)
         line.counts.alarms += decision.alarm
+        if decision.suppressed:
+            line.counts.suppress(decision.suppressed)
+            self.budget_spent = self.budget_spent or decision.suppressed.startswith("budget")
         if not (everything or decision.alarm):
             return None
         return line.event(

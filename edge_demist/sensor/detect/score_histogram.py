@@ -28,6 +28,9 @@ def bin_to_score(index: int) -> float:
     return 1.0 - float(10.0 ** (-index * STEP))
 
 
+MAX_COUNT = 1e15
+
+
 class ScoreHistogram:
     """Decaying counts of the upper half of the scores, by log time."""
 
@@ -78,7 +81,15 @@ class ScoreHistogram:
         return {"counts": {str(b): c for b, c in self._counts.items()}, "days": self._days, "at_us": self._at_us}
 
     def restore(self, state: dict[str, object]) -> None:
-        """From the checkpoint."""
+        """From the checkpoint.
+
+        Raises:
+            ValueError: the state is not one that :meth:`state` wrote.
+        """
         counts = state.get("counts")
-        self._counts = {int(b): float(c) for b, c in counts.items()} if isinstance(counts, dict) else {}
-        self._days, self._at_us = float(str(state.get("days", 0.0))), int(str(state.get("at_us", 0)))
+        found = {int(b): float(c) for b, c in counts.items()} if isinstance(counts, dict) else {}
+        days, at_us = float(str(state.get("days", 0.0))), int(str(state.get("at_us", 0)))
+        numbers = [*found.values(), days]
+        if not all(0 <= b <= MAX_X / STEP + 1 for b in found) or not all(0.0 <= n < MAX_COUNT for n in numbers) or abs(at_us) > 1 << 60:
+            raise ValueError("a histogram of scores holds what is no count")
+        self._counts, self._days, self._at_us = found, days, at_us

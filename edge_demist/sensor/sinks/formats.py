@@ -10,6 +10,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from edge_demist.sensor.events import Event, text_fields, to_json, verdict
 from edge_demist.sensor.sources.timestamps import format_time
@@ -139,8 +140,20 @@ def syslog(event: Event) -> bytes:
     data = {"id": event.event_id, "task": event.task, "label": event.label or "-", "score": f"{event.score or 0:.6f}"}
     elements = " ".join(f'{name}="{_parameter(value)}"' for name, value in data.items())
     header = f"<{FACILITY_LOCAL0 * 8 + severity}>1 {time} {_host()} edge-demist {os.getpid()} {'alarm' if event.alarm else 'verdict'}"
-    message = f"{header} [ml@32473 {elements}] {jsonl(event)}"
-    return message.encode("ascii")[:MAX_SYSLOG_BYTES]
+    return f"{header} [ml@32473 {elements}] {_fitting(event, MAX_SYSLOG_BYTES - len(header) - len(elements) - 14)}".encode("ascii")
+
+
+def _fitting(event: Event, room: int) -> str:
+    """The event as JSON that fits: its text is shortened, and said to be; the message is never cut."""
+    whole = jsonl(event)
+    for keep in (4096, 2048, 1024, 256, 32, 0):
+        if len(whole) <= room:
+            return whole
+        event = replace(event, text=event.text[:keep], truncated=True)
+        if keep <= 1024:
+            event = replace(event, window=None, allow_rule={}, why=(), embedding={})
+        whole = jsonl(event)
+    return whole if len(whole) <= room else json.dumps({"event_id": event.event_id, "task": event.task, "truncated": True})
 
 
 def _parameter(value: str) -> str:

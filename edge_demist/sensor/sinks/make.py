@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -43,5 +44,11 @@ def make_file_sink(form: str, path: Path | None, **options: object) -> Sink:
     if path is None:
         return StreamSink(1, form)
     if path.exists() and not path.is_file():  # /dev/null, /dev/stdout, a named pipe: nothing to fsync or cut
-        return StreamSink(os.open(path, os.O_WRONLY | os.O_CLOEXEC), form, own=True)
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                raise InputError(f"-o {path}: nobody reads this pipe; start its reader first") from None
+            raise
+        return StreamSink(handle, form, own=True)
     return FileSink(path, form, **options)  # type: ignore[arg-type]

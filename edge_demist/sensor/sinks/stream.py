@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import select
+import stat
 from collections.abc import Sequence
 
 from edge_demist.sensor.events import Event
 from edge_demist.sensor.sinks.formats import lines, zeek_header
 
+READER_WAIT_MS = 1000
 _BLOCK = 1 << 16
 
 
@@ -26,9 +30,23 @@ class StreamSink:
         self._queue += b"".join(line for _, line in lines(events, self._form))
 
     def sync(self) -> None:
-        """Write everything; blocks while the reader is slow."""
-        while self._queue:
-            self._queue = self._queue[os.write(self._fd, self._queue[:_BLOCK]) :]
+        """Write everything; a reader that takes nothing for a second is waited for by whoever called.
+
+        Raises:
+            TimeoutError: the reader takes nothing now; what is left stays queued.
+        """
+        done, view = 0, memoryview(self._queue)
+        block = _BLOCK if stat.S_ISREG(os.fstat(self._fd).st_mode) else select.PIPE_BUF  # so much never blocks a pipe that is ready
+        waiting = select.poll()
+        waiting.register(self._fd, select.POLLOUT)
+        try:
+            while done < len(view):
+                if not waiting.poll(READER_WAIT_MS):
+                    raise TimeoutError(errno.ETIMEDOUT, "the reader of the output takes nothing")
+                done += os.write(self._fd, view[done : done + block])
+        finally:
+            view.release()
+            self._queue = self._queue[done:]
 
     @property
     def backlog_bytes(self) -> int:

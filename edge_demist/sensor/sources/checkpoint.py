@@ -12,15 +12,32 @@ import fcntl
 import hashlib
 import json
 import os
+import re
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from edge_demist.errors import EdgeDemistError
+from edge_demist.io import read_bounded
 from edge_demist.sensor.storage import Disk
 
 FORMAT = 1
 MAX_STATE_BYTES = 256 << 20
+MAX_PATH = 4096
+MAX_PARSER_KEYS = 16
+MAX_PARSER_VALUE = 1 << 17
+MAX_SECONDS = 1 << 40
+_RANGES = (
+    ("device", 0, (1 << 64) - 1),
+    ("inode", 0, (1 << 64) - 1),
+    ("head_bytes", 0, 1 << 16),
+    ("occurrence", 0, 1 << 32),
+    ("offset", 0, 1 << 62),
+    ("size", -1, 1 << 62),
+    ("mtime_ns", -(1 << 63), 1 << 63),
+    ("clock_us", -(1 << 62), 1 << 62),
+)
 
 
 class StateError(EdgeDemistError):
@@ -43,6 +60,29 @@ class FileState:
     unterminated: bool = False
     clock_us: int = 0
     parser: dict[str, str] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Refuse values that :class:`CheckpointStore` never wrote; the checksum proves nothing about who wrote the file.
+
+        Raises:
+            ValueError: names the value.
+        """
+        if type(self.path) is not str or not 0 < len(self.path) <= MAX_PATH or "\0" in self.path:
+            raise ValueError("a path is no path")
+        if type(self.fingerprint) is not str or not re.fullmatch("[0-9a-f]{64}", self.fingerprint):
+            raise ValueError("a fingerprint is no SHA-256")
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise ValueError(f"{name} is not a whole number from {low} to {high}")
+        if type(self.unterminated) is not bool:
+            raise ValueError("unterminated is neither true nor false")
+        if type(self.parser) is not dict or len(self.parser) > MAX_PARSER_KEYS:
+            raise ValueError("parser is no table")
+        for key, value in self.parser.items():
+            if type(key) is not str or type(value) is not str or not key.isascii() or len(value) > MAX_PARSER_VALUE:
+                raise ValueError("parser holds what no parser keeps")
+            value.encode("latin-1")  # UnicodeEncodeError is a ValueError
 
     @property
     def key(self) -> str:
@@ -81,7 +121,7 @@ class CheckpointStore:
     def _acquire(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(self._lock)
@@ -103,17 +143,20 @@ class CheckpointStore:
     def _read(self, name: str, problems: list[str]) -> Mapping[str, object]:
         path = self.folder / name
         try:
-            if path.stat().st_size > MAX_STATE_BYTES:
+            raw = read_bounded(path, MAX_STATE_BYTES)
+            if raw is None:
                 raise ValueError(f"over {MAX_STATE_BYTES} bytes")
-            value = json.loads(path.read_bytes())
+            value = json.loads(raw)
             if not isinstance(value, dict) or value.get("format") != FORMAT:
                 raise ValueError(f"not of format {FORMAT}")
             if value.get("sum") != _sum(value["body"]):
                 raise ValueError("checksum does not match")
         except FileNotFoundError:
             return {}
-        except (ValueError, KeyError, RecursionError) as error:
-            self._set_aside(name, str(error), problems)
+        except (ValueError, KeyError, RecursionError, OSError) as error:
+            if isinstance(error, OSError) and stat.S_ISREG(path.lstat().st_mode):
+                raise StateError(f"{path}: cannot be read: {error.strerror}") from error
+            self._set_aside(name, getattr(error, "strerror", None) or str(error), problems)
             return {}
         body = value["body"]
         return body if isinstance(body, dict) else {}
@@ -161,7 +204,10 @@ def _from_json(main: Mapping[str, object], done: Mapping[str, object]) -> Checkp
         items = source.get("files", [])
         if not isinstance(items, list):
             raise TypeError("files is not a list")
-        return [FileState(**item) for item in items]
+        found = [FileState(**item) for item in items]
+        for state in found:
+            state.check()
+        return found
 
     def table(source: Mapping[str, object], name: str) -> dict[str, object]:
         value = source.get(name, {})
@@ -169,16 +215,25 @@ def _from_json(main: Mapping[str, object], done: Mapping[str, object]) -> Checkp
             raise TypeError(f"{name} is not an object")
         return value
 
+    output = table(main, "output")
+    if any(type(value) is not int or not 0 <= value < 1 << 64 for value in output.values()) or set(output) - {"device", "inode", "length"}:
+        raise ValueError("output is no place in a file")
+    committed = main.get("committed_at", 0.0)
+    if type(committed) not in (int, float) or not 0 <= float(str(committed)) < MAX_SECONDS:
+        raise ValueError("committed_at is no time")
+    occurrences = table(done, "occurrences")
+    if any(type(count) is not int or not 0 <= count < 1 << 32 for count in occurrences.values()):
+        raise ValueError("occurrences holds what is no count")
     active = files(main)
     live = {f.key for f in active}
     return Checkpoint(
         active=active,
         finished=[f for f in files(done) if f.key not in live],
-        output=table(main, "output"),
+        output=output,
         alarms=table(main, "alarms"),
-        occurrences={name: int(str(count)) for name, count in table(done, "occurrences").items()},
-        bundle_id=str(main.get("bundle_id", "")),
-        committed_at=float(str(main.get("committed_at", 0.0))),
+        occurrences={name: int(str(count)) for name, count in occurrences.items()},
+        bundle_id=str(main.get("bundle_id", ""))[:64],
+        committed_at=float(str(committed)),
     )
 
 

@@ -15,6 +15,8 @@ from edge_demist.normalizers import from_bytes
 from edge_demist.sensor.sources.timestamps import parse_time
 
 MAX_FIELDS = 4096
+MAX_HEADER_BYTES = 1 << 16
+"""A longer header line is passed over."""
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|\\)")
 _SEPARATOR_LINE = re.compile(rb"(#|[^\w\s\\{]{1,8})separator (\S{1,64})\Z")
 _CONTAINERS = (b"set[", b"vector[", b"table[")
@@ -92,6 +94,8 @@ class ZeekParser:
         """Start without a header."""
         self._meta: dict[bytes, bytes] = {}
         self.header: ZeekHeader | None = None
+        self._names: tuple[tuple[bytes, bytes], tuple[str, ...], Mapping[str, int]] = ((b"", b""), (), {})
+        self._types: tuple[tuple[bytes, bytes], tuple[bytes, ...]] = ((b"", b""), ())
 
     def is_meta(self, line: bytes) -> bool:
         """Whether the line is a header line (also under another ``LogAscii::meta_prefix``)."""
@@ -101,13 +105,15 @@ class ZeekParser:
     def feed_meta(self, line: bytes) -> None:
         """Take one header line."""
         match = _SEPARATOR_LINE.match(line)
+        if len(line) > MAX_HEADER_BYTES:
+            return
         if match:
             self._meta = {b"prefix": match[1], b"separator": match[2]}
         else:
             prefix = self._meta.get(b"prefix", b"#")
             separator = unescape(self._meta.get(b"separator", b"\t"))
             name, _, value = line.removeprefix(prefix).partition(separator)
-            if name not in _STATE_KEYS[1:]:
+            if name not in _STATE_KEYS[1:] or self._meta.get(name) == value:
                 return
             if name == b"fields":
                 self._meta.pop(b"types", None)
@@ -116,13 +122,15 @@ class ZeekParser:
 
     def feed_bare_names(self, line: bytes) -> None:
         """Take the one line of names that the writer gives under its ``tsv`` option."""
+        if len(line) > MAX_HEADER_BYTES:
+            return
         self._meta = {b"fields": line}
         self._build()
 
     def _build(self) -> None:
         meta, plain = self._meta, ZeekHeader()
         separator = unescape(meta.get(b"separator", b"")) or plain.separator
-        names = tuple(from_bytes(unescape(n)) for n in meta[b"fields"].split(separator)) if b"fields" in meta else ()
+        names, index = self._fields(separator, meta[b"fields"]) if b"fields" in meta else ((), {})
         self.header = ZeekHeader(
             prefix=meta.get(b"prefix", b"#"),
             separator=separator,
@@ -130,10 +138,22 @@ class ZeekParser:
             empty_field=unescape(meta.get(b"empty_field", plain.empty_field)),
             unset_field=unescape(meta.get(b"unset_field", plain.unset_field)),
             path=from_bytes(unescape(meta.get(b"path", b""))),
-            fields=names[:MAX_FIELDS],
-            types=tuple(meta[b"types"].split(separator)) if b"types" in meta else (),
-            index={name: i for i, name in reversed(list(enumerate(names[:MAX_FIELDS])))},
+            fields=names,
+            types=self._kinds(separator, meta[b"types"]) if b"types" in meta else (),
+            index=index,
         )
+
+    def _fields(self, separator: bytes, line: bytes) -> tuple[tuple[str, ...], Mapping[str, int]]:
+        """The names of a ``#fields`` line and their places; the last one's is kept, for other header lines may follow each other."""
+        if self._names[0] != (separator, line):
+            names = tuple(from_bytes(unescape(n)) for n in line.split(separator, MAX_FIELDS)[:MAX_FIELDS])
+            self._names = (separator, line), names, {name: i for i, name in reversed(list(enumerate(names)))}
+        return self._names[1:]
+
+    def _kinds(self, separator: bytes, line: bytes) -> tuple[bytes, ...]:
+        if self._types[0] != (separator, line):
+            self._types = (separator, line), tuple(line.split(separator, MAX_FIELDS)[:MAX_FIELDS])
+        return self._types[1]
 
     def parse(self, line: bytes, log: str) -> ZeekRecord | str:
         """Read a data line; a string is the reason why it cannot be read."""
