@@ -141,7 +141,7 @@ def run(args: argparse.Namespace, results: dict[str, Any]) -> None:
         results["bundle"] = facts(model)
         for task in args.task or model.tasks:
             folder = args.data / "tasks" / task if args.data else None
-            table = pd.read_parquet(args.split_file or folder / f"{args.split}.parquet")
+            table = pd.read_parquet(args.split_file or args.data / "tasks" / task / f"{args.split}.parquet")
             train = pd.read_parquet(folder / "train.parquet") if folder else None
             entry = results["tasks"].setdefault(task, {})
             entry["int8"] = score_int8(model, task, table, train)

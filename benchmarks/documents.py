@@ -77,12 +77,13 @@ def labels() -> str:
 def metrics() -> str:
     """Every metric of ``watch`` with its meaning."""
     import re
+    from collections import Counter
 
     from edge_demist.sensor.counters import Counts
     from edge_demist.sensor.metrics import Gauges, Histogram, render
 
     gauges = Gauges(alarms={"dga": 0}, thresholds={"dga": 0.0}, reloads={"done": 0})
-    text = render(Counts(skipped={"no-rule": 0}), gauges, Histogram())
+    text = render(Counts(skipped=Counter({"no-rule": 0})), gauges, Histogram())
     helps = dict(re.findall(r"# HELP (\S+) (.*)", text))
     return table(["metric", "kind", "meaning"], [[f"`{n}`", k, helps[n]] for n, k in re.findall(r"# TYPE (\S+) (\S+)", text)])
 

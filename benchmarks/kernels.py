@@ -65,7 +65,7 @@ def packed(batch: int, length: int, vocab: int) -> tuple[np.ndarray, np.ndarray]
     return ids, np.arange(0, batch * length + 1, length, dtype=np.int32)
 
 
-def levels(shape: str, rounds: int) -> dict[str, object]:
+def levels(shape: str, rounds: int) -> Mapping[str, object]:
     """Every CPU level of this machine over batches and lengths; speedups are against the best level."""
     layers, hidden, heads, wide = SHAPES[shape]
     bundle = random_bundle(0, layers, hidden, heads, wide, vocab=4096, positions=512)
@@ -78,7 +78,7 @@ def levels(shape: str, rounds: int) -> dict[str, object]:
     return table
 
 
-def adapters(rank: int, rounds: int, targets: Sequence[str] = LORA_TARGETS) -> dict[str, object]:
+def adapters(rank: int, rounds: int, targets: Sequence[str] = LORA_TARGETS) -> Mapping[str, object]:
     """A batch of 32 rows: the base, one specialist, eight specialists mixed; adapters on the upper half."""
     bundle = random_bundle(0, 4, 384, 12, 1536, vocab=4096, positions=512)
     engine, random = NativeEngine(bundle), np.random.default_rng(0)
@@ -107,7 +107,7 @@ def adapters(rank: int, rounds: int, targets: Sequence[str] = LORA_TARGETS) -> d
     )
 
 
-def tokenizer(model: Path, texts: list[str], rounds: int) -> dict[str, object]:
+def tokenizer(model: Path, texts: list[str], rounds: int) -> Mapping[str, object]:
     """Our batch call against SentencePiece's own, one thread each; also one string from bytes to vector."""
     import sentencepiece
 
@@ -140,7 +140,7 @@ def tokenizer(model: Path, texts: list[str], rounds: int) -> dict[str, object]:
     }
 
 
-def ngrams(texts: list[str], rounds: int) -> dict[str, object]:
+def ngrams(texts: list[str], rounds: int) -> Mapping[str, object]:
     """Microseconds a string of the n-gram features."""
     bundle = random_bundle(0, 1, 64, 1, 64, ngrams=(131072, 64, 2, 5, 512))
     data = [text.encode() for text in texts]
@@ -159,7 +159,7 @@ def sample_texts(count: int) -> list[str]:
     ]
 
 
-def facts() -> dict[str, object]:
+def facts() -> Mapping[str, object]:
     """What the figures depend on."""
     return {
         "machine": platform.machine(), "python": platform.python_version(), "numpy": np.__version__,

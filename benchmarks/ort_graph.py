@@ -8,6 +8,7 @@ ORT_ENABLE_BASIC, or the optimizer fuses the slow operators back in.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,7 +25,7 @@ class _Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
 
-    def add(self, op: str, inputs: list[str], output: str, domain: str = "", **attributes: object) -> str:
+    def add(self, op: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
         self.nodes.append(helper.make_node(op, inputs, [output], domain=domain, name=output, **attributes))
         return output
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +65,11 @@ def near(text: str) -> str:
 
 def leakage(task: str, table: pd.DataFrame, train: pd.DataFrame) -> dict[str, float]:
     """Share of a split's texts that the training split has too: the same text, the same template, the same site."""
-    keys = {"same_text": str, "near_text": near, **({"same_site": site} if TASKS[task].normalizer in HOSTS else {})}
+    keys: dict[str, Callable[[str], str]] = {
+        "same_text": str,
+        "near_text": near,
+        **({"same_site": site} if TASKS[task].normalizer in HOSTS else {}),
+    }
     shares = {}
     for name, key in keys.items():
         known = set(map(key, train["text"]))

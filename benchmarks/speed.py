@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import in_process, interleaved, models
+from benchmarks.baselines.engines import REGISTRY
 from edge_demist import EdgeDemist
 from edge_demist.diagnostics import cold_start, machine
 from edge_demist.diagnostics import statistics as stability
@@ -89,7 +90,7 @@ class Results:
         before, load = machine.Moment.now(), machine.load_average()
         parts[name] = make()
         after = machine.Moment.now()
-        meanwhile = {
+        meanwhile: dict[str, Any] = {
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "seconds": after.seconds - before.seconds,
             "steal_share": machine.steal_share(before, after),
@@ -146,7 +147,7 @@ def facts_of(peers: list[interleaved.Peer], cosines: dict[str, dict[str, float]]
     """Memory after the run, start, versions and quality of each variant."""
     return {
         peer.name: {
-            "title": interleaved.REGISTRY[peer.name].title,
+            "title": REGISTRY[peer.name].title,
             **peer.facts,
             "start_seconds": peer.start_seconds,
             "start_rss_bytes": peer.start_memory["rss_bytes"],

@@ -144,9 +144,10 @@ def ngram_vectors(bundle: Bundle, specialist: Specialist, texts: Sequence[str], 
 
     ``weight`` float32 [buckets, dim] takes the place of the int8 table: the checkpoint's or the folder's, for the float side.
     """
-    if specialist.ngram_weight is None or (bundle.ngrams is None and specialist.ngrams is None):
+    own = specialist.ngrams or (table_of(bundle.ngrams, bundle.tensors) if bundle.ngrams else None)
+    if specialist.ngram_weight is None or own is None:
         return None
-    config, table, scale = specialist.ngrams or table_of(bundle.ngrams, bundle.tensors)
+    config, table, scale = own
     vectors = np.zeros((len(texts), config.dim), np.float32)
     for i, text in enumerate(texts):
         raw = to_bytes(NORMALIZERS[specialist.normalizer](text))[: config.max_bytes]

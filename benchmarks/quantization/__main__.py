@@ -148,12 +148,12 @@ def methods(checkpoint: Path, tasks: Path, limit: int, compare_limit: int) -> di
         costs = sensitivity(encoder, rows[::3])
         fallback = most_sensitive(costs, 2)
         table = read_ngrams(checkpoint / "ngrams.safetensors")
-        weight = table.weight if table else None
-        records = compare_methods(bundle, encoder, statistics_, rows, labelled, fallback, weight)
+        weights = dict.fromkeys(labelled, table.weight if table else None)
+        records = compare_methods(bundle, encoder, statistics_, rows, labelled, fallback, weights)
         engine_costs = []
         for task, one in labelled.items():
             texts, labels = evaluate.read_labelled(one.file, limit)
-            engine_costs.append(asdict(evaluate.task_cost(bundle, encoder, task, texts, labels, ngram_weight=weight)))
+            engine_costs.append(asdict(evaluate.task_cost(bundle, encoder, task, texts, labels, ngram_weight=weights[task])))
         return {
             "bundle": bundle.id,
             "megabytes": size_of(bundle.path),

@@ -14,7 +14,8 @@ PACKAGE = ROOT / "edge_demist"
 # from the bottom up: a module may import from its own entry and from those before it
 LEVELS = (
     "errors", "decoding", "io", "normalizers", "native", "kernels", "format", "text", "predictions", "engines", "model", "anonymize",
-    "sensor.storage", "sensor.toml_files", "sensor.understanding", "sensor.counters", "sensor.public_suffix", "sensor.sources", "sensor.events", "sensor.detect",
+    "sensor.storage", "sensor.toml_files",
+    "sensor.understanding", "sensor.counters", "sensor.public_suffix", "sensor.sources", "sensor.events", "sensor.detect",
     "sensor.config", "sensor.sinks",
     "sensor", "train", "explore", "integrations", "serve", "diagnostics", "cli", "__init__", "__main__",
 )  # fmt: skip

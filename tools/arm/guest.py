@@ -89,6 +89,6 @@ def digest(bundle: str, strings: str, out: str, levels: str = "all") -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "count":
-        count(*sys.argv[2:5], int(sys.argv[5]))
+        count(sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))
     else:
         digest(*sys.argv[2:])

@@ -81,7 +81,16 @@ def make_site(folder: Path, wheels: Sequence[str], target: str) -> None:
     """``folder/<target>``: wheels for CPython 3.11 on aarch64."""
     platforms = [part for name in PLATFORMS for part in ("--platform", f"{name}_aarch64")]
     abis = [part for name in ("cp311", "abi3", "none") for part in ("--abi", name)]
-    options = ["--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp", "--no-compile", "--target", folder / target]
+    options: list[str | Path] = [
+        "--only-binary=:all:",
+        "--python-version",
+        "3.11",
+        "--implementation",
+        "cp",
+        "--no-compile",
+        "--target",
+        folder / target,
+    ]
     run([sys.executable, "-m", "pip", "install", "-q", *platforms, *abis, *options, *wheels])
 
 

@@ -20,12 +20,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import cast
 
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.control import Control
+from edge_demist.sensor.detect.scoring import ModelLike
 from edge_demist.sensor.retry import FIRST_DELAY_S, Stopped
 from edge_demist.sensor.runner import Runner
 from edge_demist.sensor.storage import Disk
@@ -94,7 +96,7 @@ class Bench:
         config = self.config(**changes)
         runner = None
         try:
-            runner = Runner(config, lambda: FakeModel(tasks=TASKS), control=control, disk=disk)
+            runner = Runner(config, lambda: cast(ModelLike, FakeModel(tasks=TASKS)), control=control, disk=disk)
             runner.run()
         finally:
             if runner is not None:
@@ -224,7 +226,7 @@ class _Enlarge(ScriptedControl):
         super().__init__(world)
         self._folder, self._full = folder, 0
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float, also: Sequence[int] = ()) -> None:
         """Count waits of the kind that disk trouble makes."""
         self._full = self._full + 1 if seconds >= FIRST_DELAY_S else 0
         if self._full == 3:
@@ -276,7 +278,7 @@ class _Fail(ScriptedControl):
         self._folder, self._at_wait = folder, at_wait
         self.waits_read_only = 0
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float, also: Sequence[int] = ()) -> None:
         """Fail once, then count."""
         self._at_wait -= 1
         if self._at_wait == 0:
@@ -297,7 +299,7 @@ def run_child(folder: Path, seconds: float, kill_operation: int) -> None:
     bench_folder.logs, bench_folder.own = folder / "logs", folder / "own"
     disk = FaultDisk(kill_at(kill_operation)) if kill_operation >= 0 else Disk()
     config = bench_folder.config(poll_s=0.002, scan_s=0.01, commit_s=0.02, batch_strings=16)
-    runner = Runner(config, lambda: FakeModel(tasks=TASKS), disk=disk)
+    runner = Runner(config, lambda: cast(ModelLike, FakeModel(tasks=TASKS)), disk=disk)
     runner.control.install()
     os.write(1, b"r")
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -13,7 +13,7 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge_demist.sensor.control import Control
@@ -287,7 +287,7 @@ class ScriptedControl(Control):
     def pause(self, seconds: float) -> None:
         """No time passes."""
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float, also: Sequence[int] = ()) -> None:
         """No time passes; the world goes on."""
         self._left -= 1
         if self._world.done:

@@ -15,9 +15,35 @@ from tools.synth.words import syllables, word
 Row = tuple[str, str, str]
 
 _EXTENSIONS = ("txt", "log", "conf", "py", "sh", "js", "json", "yml", "md", "csv", "xml", "c", "java", "html", "sql", "jpg", "go", "tf")
-_SERVICES = ("nginx", "apache2", "httpd", "mysql", "postgresql", "redis", "docker", "ssh", "sshd", "cron", "grafana-server", "mongod")
+_SERVICES: tuple[str, ...] = (
+    "nginx",
+    "apache2",
+    "httpd",
+    "mysql",
+    "postgresql",
+    "redis",
+    "docker",
+    "ssh",
+    "sshd",
+    "cron",
+    "grafana-server",
+    "mongod",
+)
 _SERVICES += ("rabbitmq-server", "php8.1-fpm", "gunicorn", "haproxy", "bind9", "postfix", "NetworkManager", "zeek", "suricata")
-_PACKAGES = ("git", "curl", "jq", "build-essential", "vim", "htop", "tmux", "unzip", "ca-certificates", "python3-pip", "nodejs", "cmake")
+_PACKAGES: tuple[str, ...] = (
+    "git",
+    "curl",
+    "jq",
+    "build-essential",
+    "vim",
+    "htop",
+    "tmux",
+    "unzip",
+    "ca-certificates",
+    "python3-pip",
+    "nodejs",
+    "cmake",
+)
 _PACKAGES += ("libssl-dev", "openjdk-17-jdk", "ffmpeg", "postgresql-client", "gnupg", "nginx", "shellcheck", "ripgrep", "pkg-config")
 _PYTHON = ("requests", "numpy", "pandas", "flask", "django", "pytest", "black", "torch", "scikit-learn", "fastapi", "boto3", "ansible")
 _NODE = ("typescript", "eslint", "prettier", "webpack", "jest", "vite", "react", "@types/node", "husky", "lerna", "cypress")
@@ -52,7 +78,15 @@ _DEFENCE_SERVICES = (
     "AVP",
     "ntrtscan",
 )
-_DEFENCE_PROCESSES = ("MsMpEng.exe", "SentinelAgent.exe", "CSFalconService.exe", "cb.exe", "SophosUI.exe", "ccSvcHst.exe", "mcshield.exe")
+_DEFENCE_PROCESSES: tuple[str, ...] = (
+    "MsMpEng.exe",
+    "SentinelAgent.exe",
+    "CSFalconService.exe",
+    "cb.exe",
+    "SophosUI.exe",
+    "ccSvcHst.exe",
+    "mcshield.exe",
+)
 _DEFENCE_PROCESSES += ("ekrn.exe", "avp.exe", "CylanceSvc.exe", "xagt.exe", "Sysmon64.exe", "bdagent.exe", "mbam.exe", "AvastSvc.exe")
 
 

@@ -21,7 +21,22 @@ from tools.synth.words import domain, sentence, syllables, word
 
 Change = Callable[[random.Random, str], str | None]
 
-_NAMES = ("id", "q", "page", "lang", "ref", "sort", "view", "cat", "utm_source", "utm_medium", "utm_campaign", "session", "token", "v")
+_NAMES: tuple[str, ...] = (
+    "id",
+    "q",
+    "page",
+    "lang",
+    "ref",
+    "sort",
+    "view",
+    "cat",
+    "utm_source",
+    "utm_medium",
+    "utm_campaign",
+    "session",
+    "token",
+    "v",
+)
 _NAMES += ("gclid", "fbclid", "_ga", "color", "size", "from", "to", "limit", "offset", "format", "callback", "theme", "tab", "filter")
 _SQL = re.compile(r"(?i)\b(?:select|union|insert|update|delete|sleep|waitfor|benchmark|or|and|order by|group by|having|drop)\b")
 _SQL_WORD = re.compile(r"(?i)\b(select|union|from|where|sleep|insert|order|and|or)\b")

@@ -9,7 +9,23 @@ from tools.synth.words import word
 
 Row = tuple[str, str, str]
 
-_FOLDERS = ("src", "lib", "bin", "test", "tests", "docs", "data", "assets", "images", "scripts", "tools", "etc", "var/log", "backup", "app")
+_FOLDERS: tuple[str, ...] = (
+    "src",
+    "lib",
+    "bin",
+    "test",
+    "tests",
+    "docs",
+    "data",
+    "assets",
+    "images",
+    "scripts",
+    "tools",
+    "etc",
+    "var/log",
+    "backup",
+    "app",
+)
 _FOLDERS += (
     "build",
     "dist",

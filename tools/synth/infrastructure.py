@@ -15,14 +15,42 @@ from tools.synth.words import brand, word
 
 Row = tuple[str, str, str]
 
-_WORK = ("a", "api", "app", "assets", "auth", "beacon", "bidder", "c", "cacerts", "cdn", "check", "client", "clients", "collect")
+_WORK: tuple[str, ...] = (
+    "a",
+    "api",
+    "app",
+    "assets",
+    "auth",
+    "beacon",
+    "bidder",
+    "c",
+    "cacerts",
+    "cdn",
+    "check",
+    "client",
+    "clients",
+    "collect",
+)
 _WORK += ("collector", "config", "connect", "content", "crl", "crl3", "d", "data", "device", "dl", "download", "edge", "events", "feed")
 _WORK += ("fonts", "g", "gateway", "geo", "gw", "ib", "id", "images", "img", "in", "ingest", "init", "js", "l", "log", "logs", "m")
 _WORK += ("match", "measure", "media", "metrics", "ntp", "o", "ocsp", "p", "ping", "pixel", "play", "presence", "prod", "push", "r")
 _WORK += ("registry", "relay", "rtb", "s", "scripts", "sdk", "secure", "service", "session", "settings", "ssl", "static", "stats")
 _WORK += ("status", "stream", "sync", "t", "tags", "telemetry", "time", "track", "trc", "update", "updates", "upload", "us", "v")
 _WORK += ("video", "w", "ws", "x")
-_PLACES = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-southeast-1", "us", "eu", "na", "emea", "apac", "sg", "de")
+_PLACES: tuple[str, ...] = (
+    "us-east-1",
+    "us-west-2",
+    "eu-west-1",
+    "eu-central-1",
+    "ap-southeast-1",
+    "us",
+    "eu",
+    "na",
+    "emea",
+    "apac",
+    "sg",
+    "de",
+)
 _PLACES += ("fra1", "ams", "iad", "lhr", "dscb", "dscx", "dsca", "dscd", "b", "g", "a", "prod", "prd", "stage", "use1", "euw1", "na03")
 _PLACES += ("westeurope", "eastus", "weu")
 

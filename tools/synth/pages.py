@@ -16,9 +16,9 @@ import uuid
 from collections.abc import Callable
 
 from tools.synth import well_known
-from tools.synth.cmdline_values import address, domain
+from tools.synth.cmdline_values import address
 from tools.synth.templates import fill, lines
-from tools.synth.words import syllables, word
+from tools.synth.words import domain, syllables, word
 
 Row = tuple[str, str, str]
 

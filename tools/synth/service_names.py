@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from tools.synth.templates import lines
 from tools.synth.words import COMMON_TLDS, brand, person, word
 
-_DISCOVERED = (
+_DISCOVERED: tuple[str, ...] = (
     "ipp",
     "ipps",
     "printer",

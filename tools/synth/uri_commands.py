@@ -15,7 +15,10 @@ from tools.synth.words import brand, person, syllables, word
 
 Row = tuple[str, str, str]
 
-_ARGUMENTS = ("<c> <-a|-l|-la|-v|-h|--help|--version|/?|/a|/all>", "<c> </etc/passwd|/etc/hosts|/tmp|/home|/var/log|C:\\|C:\\Windows>")
+_ARGUMENTS: tuple[str, ...] = (
+    "<c> <-a|-l|-la|-v|-h|--help|--version|/?|/a|/all>",
+    "<c> </etc/passwd|/etc/hosts|/tmp|/home|/var/log|C:\\|C:\\Windows>",
+)
 _ARGUMENTS += ("<c> <name>", "<c> <address>", "<c> -c <1-9> <address>", "<c> <name>.<txt|log|conf>", "<c>.exe", "<c>.exe <name>")
 _ARGUMENTS += ("/bin/<c>", "/usr/bin/<c>", "/sbin/<c>", "/usr/sbin/<c>", "<c>;", "<c>|", "cmd=<c>", "cmd=<c>+<name>", "exec=<c>")
 _ARGUMENTS += (
@@ -31,7 +34,7 @@ _ARGUMENTS += (
     "$(<c>)",
 )
 
-_VALUES = (
+_VALUES: tuple[str, ...] = (
     "<w>",
     "<w>",
     "<w>",

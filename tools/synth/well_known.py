@@ -15,11 +15,41 @@ from tools.synth.words import brand, word
 
 Row = tuple[str, str, str]
 
-_HOSTS = ("", "", "", "", "www.", "www.", "www.", "www.", "login.", "signin.", "accounts.", "account.", "auth.", "sso.", "id.", "secure.")
+_HOSTS: tuple[str, ...] = (
+    "",
+    "",
+    "",
+    "",
+    "www.",
+    "www.",
+    "www.",
+    "www.",
+    "login.",
+    "signin.",
+    "accounts.",
+    "account.",
+    "auth.",
+    "sso.",
+    "id.",
+    "secure.",
+)
 _HOSTS += ("my.", "mail.", "m.", "mobile.", "app.", "help.", "support.", "store.", "shop.", "news.", "developer.", "docs.", "status.")
 _HOSTS += ("about.", "careers.", "blog.", "checkout.", "online.", "business.", "en.", "de.")
 _SERVICE_HOSTS = ("", "www.", "api.", "cdn.", "static.", "assets.", "img.", "images.", "update.", "download.", "edge.", "dns.", "time.")
-_PATHS = ("", "", "", "/", "/", "/login", "/signin", "/sign-in", "/account", "/account/settings", "/myaccount/summary", "/password/reset")
+_PATHS: tuple[str, ...] = (
+    "",
+    "",
+    "",
+    "/",
+    "/",
+    "/login",
+    "/signin",
+    "/sign-in",
+    "/account",
+    "/account/settings",
+    "/myaccount/summary",
+    "/password/reset",
+)
 _PATHS += ("/help", "/support", "/contact", "/security", "/privacy", "/terms", "/about", "/pricing", "/download", "/oauth2/authorize")
 _PATHS += (
     "/auth/login?continue=%2F",
@@ -32,9 +62,20 @@ _PATHS += (
     "/index.html",
     "/search?q=test",
 )
-_SIGN_IN = ("/login", "/login", "/login/", "/signin", "/sign-in", "/account", "/account/login", "/user/login", "/users/sign_in", "/auth")
+_SIGN_IN: tuple[str, ...] = (
+    "/login",
+    "/login",
+    "/login/",
+    "/signin",
+    "/sign-in",
+    "/account",
+    "/account/login",
+    "/user/login",
+    "/users/sign_in",
+    "/auth",
+)
 _SIGN_IN += ("/log-in", "/signup", "/register", "/join", "/oauth/authorize", "/login.html", "/login.php", "/en/login", "/my-account")
-_FOLDERS = (
+_FOLDERS: tuple[str, ...] = (
     "",
     "/images",
     "/img",

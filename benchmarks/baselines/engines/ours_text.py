@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_demist import EdgeDemist
+from edge_demist.engines.native import NativeEngine
 
 
 class OursText:
@@ -13,7 +14,8 @@ class OursText:
     def __init__(self, models: Path, task: str = "hostname-category") -> None:
         """Open ``models/bundle``."""
         self._model, self._task = EdgeDemist.load(models / "bundle"), task
-        self.facts = {"engine": self._model.engine.name, "kernel": self._model.engine.kernels.level, "task": task}
+        engine = self._model.engine
+        self.facts = {"engine": engine.name, "kernel": engine.kernels.level if isinstance(engine, NativeEngine) else None, "task": task}
 
     def prepare(self, texts: list[str]) -> list[str]:
         """Input in the form that ``encode`` takes."""
