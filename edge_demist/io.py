@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import stat
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 TEMPORARY_TRIES = 16
+WRITE_WAIT_S = 1.0
 BATCH_LINES = 2048
 
 
@@ -169,7 +171,7 @@ def bounded_lines(stream: BinaryIO, limit: int, read_bytes: int = 1 << 18) -> It
 
 
 def write_special(path: Path | str, data: bytes) -> None:
-    """Write to a pipe, a device or a socket that somebody reads; nobody is waited for.
+    """Write to a pipe or a device that somebody reads; a reader who takes nothing for a second is not waited for.
 
     Raises:
         OSError: nobody reads the pipe, or it is full.
@@ -178,7 +180,11 @@ def write_special(path: Path | str, data: bytes) -> None:
     try:
         view = memoryview(data)
         while view:
-            view = view[os.write(handle, view) :]
+            try:
+                view = view[os.write(handle, view) :]
+            except BlockingIOError:
+                if not select.select([], [handle], [], WRITE_WAIT_S)[1]:
+                    raise
     finally:
         os.close(handle)
 

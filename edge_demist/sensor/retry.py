@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from edge_demist.sensor.control import Control, ServiceManager
@@ -10,6 +11,7 @@ from edge_demist.sensor.sources.checkpoint import is_disk_trouble
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 5.0
 TRIES_AFTER_STOP = 5
+LONGEST_AFTER_STOP_S = 2.0
 
 
 class Stopped(Exception):
@@ -41,7 +43,7 @@ class Retry:
             Stopped: a stop was asked for and the last tries failed, too.
             OSError: waiting would not help.
         """
-        delay, tries_left = FIRST_DELAY_S, TRIES_AFTER_STOP
+        delay, tries_left, give_up = FIRST_DELAY_S, TRIES_AFTER_STOP, 0.0
         while True:
             try:
                 action()
@@ -53,7 +55,8 @@ class Retry:
                 self._tell(error, delay)
                 if self._control.stop:
                     tries_left -= 1
-                    if tries_left < 0:
+                    give_up = give_up or time.monotonic() + LONGEST_AFTER_STOP_S
+                    if tries_left < 0 or time.monotonic() > give_up:
                         raise Stopped from error
                     self._control.pause(min(delay, 0.5))
                 self._control.wait(delay)
