@@ -120,7 +120,7 @@ def page(text: str) -> str:
 
 _SQL_COMMENT = re.compile(r"/\*!?\d{0,6}|\*/")
 _EMPTY_QUOTES = re.compile(r"(?<=[a-z])(?:''|\"\"|\$[@*]|``)(?=[a-z])")
-_FIELD_SEPARATOR = re.compile(r"\$(?:\{ifs[^}]{0,12}\}|ifs(?:\$\d)?)(?![a-z0-9_])", re.IGNORECASE)
+_FIELD_SEPARATOR = re.compile(r"\$(?:\{ifs[^}]{0,12}\}|ifs\$\d|ifs(?![a-z0-9_]))", re.IGNORECASE)
 _SELF_SEGMENTS = re.compile(r"(?<=/)(?:\./)+")
 ROUNDS = 3
 """How often a request is decoded: servers and applications behind them decode twice at most; one more costs little."""
@@ -180,6 +180,43 @@ def command(text: str) -> str:
     return decoding.short_repeats(decoding.one_blank(plain))
 
 
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_SEPARATORS = re.compile(r"[\s_+.~-]+")
+
+
+def file_words(text: str) -> str:
+    """Names of files as words: in lower case, humps and separators as one blank, back slashes as slashes."""
+    return _SEPARATORS.sub(" ", _HUMP.sub(" ", decoding.plain_width(text)).lower().replace("\\", "/")).strip()
+
+
+def header(text: str) -> str:
+    """Header lines as a server reads them: decoded, in lower case, blanks as one."""
+    plain = decoding.percent(text)
+    plain = decoding.base64_words(decoding.script_escapes(decoding.entities(decoding.lookups(plain))))
+    return decoding.short_repeats(decoding.one_blank(decoding.plain_width(plain).lower()))
+
+
+_CERTIFICATE_PART = re.compile(r"\b(subject|issuer|san)=")
+_ATTRIBUTE = re.compile(r",\s*(?=[A-Za-z0-9.]{1,24}=)|(?<!^)/(?=[A-Za-z]{1,24}=)")
+SHOWN_NAMES = 8
+"""Names of a certificate's SAN that are read."""
+
+
+def certificate(text: str) -> str:
+    """``subject=… issuer=… san=…`` in lower case, attributes in one order (Zeek and Suricata write them in different ones).
+
+    An issuer that is the subject again is written ``issuer=self``; of the SAN the first ``SHOWN_NAMES`` names stay.
+    """
+    pieces = _CERTIFICATE_PART.split(decoding.one_blank(decoding.plain_width(text)).lower())
+    found = dict(zip(pieces[1::2], (piece.strip(" ,/") for piece in pieces[2::2]), strict=False)) or {"subject": pieces[0]}
+    names = {part: ", ".join(sorted(_ATTRIBUTE.split(found[part]))) for part in ("subject", "issuer") if part in found}
+    if names.get("issuer") and names["issuer"] == names.get("subject"):
+        names["issuer"] = "self"
+    if "san" in found:
+        names["san"] = ",".join(found["san"].split(",")[:SHOWN_NAMES])
+    return decoding.short_repeats(" ".join(f"{part}={value}" for part, value in names.items()))
+
+
 _NO_HOST = re.compile(r"[\x00-\x20\x7f\"'()<>\[\]{}\\|;,=&?%@!$^`]")
 _NO_QUERY = re.compile(r"[ \"'()<>\[\]{}|;,?%@!$^`]")
 _NO_ADDRESS = re.compile(r"^\s*(?:https?://)?[^/?#@\s\"'<>(){},;|^`]{0,300}[\s\"'<>(){},;|^`]+[^\s]", re.IGNORECASE)
@@ -207,6 +244,9 @@ NORMALIZERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
         "page": page,
         "request": request,
         "command": command,
+        "file_words": file_words,
+        "header": header,
+        "certificate": certificate,
     }
 )
 

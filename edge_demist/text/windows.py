@@ -59,6 +59,7 @@ HOST = Shape(64, 16, places=b".")
 SHAPES: Mapping[str, Shape] = MappingProxyType(
     {
         "request": Shape(128, 32, whole=128, parts=b"?&"),
+        "header": Shape(192, 64, parts=b"|"),
         "url": Shape(128, 32, whole=256, parts=b"?&#"),
         "address": Shape(128, 32, whole=256, parts=b"?&#"),
         "page": Shape(128, 32, whole=256, parts=b"?&#"),

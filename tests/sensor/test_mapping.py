@@ -70,13 +70,46 @@ def eve(kind: str, **parts: object) -> dict:
 )
 def test_the_default_mapping(data: dict, expected: dict | str | None) -> None:
     found = strings(data)
+    if isinstance(found, dict):  # those that read the same strings again stand in a test of their own
+        found = {task: text for task, text in found.items() if task not in ("filename-sensitivity", "tls-certificate", "http-header")}
     assert found == expected if expected is not None else isinstance(found, dict) and found
 
 
 def test_wildcards_of_certificates_are_stripped() -> None:
     found = DEFAULT.apply(classify_object({"_path": "x509", "san.dns": ["*.w.example", "v.example"], "certificate.subject": "CN=w"}, ""))
     assert isinstance(found, list)
-    assert [m.text for m in found] == ["CN=w", "w.example", "v.example"] and [m.index for m in found] == [0, 0, 1]
+    assert [m.text for m in found] == ["CN=w", "subject=CN=w", "w.example", "v.example"] and [m.index for m in found] == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("data", "task", "text"),
+    [
+        (
+            {"_path": "x509", "certificate.subject": "CN=a.example", "certificate.issuer": "CN=R3,O=LE"},
+            "tls-certificate",
+            "subject=CN=a.example issuer=CN=R3,O=LE",
+        ),
+        ({"_path": "ssl", "subject": "CN=a.example"}, "tls-certificate", "subject=CN=a.example"),
+        (eve("tls", tls={"subject": "CN=a", "issuerdn": "CN=b"}), "tls-certificate", "subject=CN=a issuer=CN=b"),
+        (
+            eve("http", http={"request_headers": [{"name": "Host", "value": "a"}, {"name": "X-Api", "value": "${jndi:x}"}]}),
+            "http-header",
+            "Host: a | X-Api: ${jndi:x}",
+        ),
+        (eve("http", http={"response_headers": [{"name": "Server", "value": "nginx"}]}), "http-header", "Server: nginx"),
+        (eve("fileinfo", fileinfo={"filename": "/hr/salaries.xlsx"}), "filename-sensitivity", "/hr/salaries.xlsx"),
+        ({"_path": "smb_files", "name": "hr\\salaries.xlsx"}, "filename-sensitivity", "hr\\salaries.xlsx"),
+        ({"_path": "files", "filename": "id_rsa"}, "filename-sensitivity", "id_rsa"),
+    ],
+)
+def test_certificates_headers_and_file_names(data: dict, task: str, text: str) -> None:
+    found = strings(data)
+    assert isinstance(found, dict) and found[task] == text
+
+
+def test_headers_without_a_value_each_are_no_block() -> None:
+    data = eve("http", http={"request_headers": [{"name": "Host"}, {"name": "X-Api", "value": "v"}]})
+    assert "http-header" not in strings(data)
 
 
 def test_absolute_uris_of_proxies_are_not_prefixed() -> None:
@@ -88,7 +121,7 @@ def test_what_the_model_lacks_is_named() -> None:
     mapping = FieldMapping(load_rules(), ["dga"])
     assert "uri-attack" in mapping.unavailable and mapping.tasks == ("dga",)
     assert strings({"_path": "files", "filename": "a"}, mapping) == "no-specialist"
-    assert strings({"_path": "x509", "certificate.subject": "CN=w"}, mapping) == "embeddings-off"
+    assert strings({"_path": "x509", "certificate.issuer": "CN=w"}, mapping) == "embeddings-off"
     assert strings({"_path": "dns", "query": "q"}, mapping) == {"dga": "q"}
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from edge_demist.normalizers import NORMALIZERS
 
-ALARM_TASKS = ("dga", "dns-tunnel", "hostname-threat", "uri-attack", "url-phishing", "cmdline")
-CATEGORY_TASKS = ("hostname-category", "user-agent", "filename")
+ALARM_TASKS = ("dga", "dns-tunnel", "hostname-threat", "uri-attack", "url-phishing", "cmdline", "http-header")
+CATEGORY_TASKS = ("hostname-category", "user-agent", "filename", "filename-sensitivity", "tls-certificate")
 
 
 @dataclass(frozen=True)

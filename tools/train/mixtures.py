@@ -227,7 +227,7 @@ def _changed_target(m: Mixture, rng: random.Random, text: str, name: str) -> str
     roll = rng.random()
     if roll < 0.25:
         return uri.augment(rng, text, name)
-    if roll < 0.45:
+    if roll < 0.6:
         return evasion.company(rng, text) if text.startswith("/") else _evaded(m, rng, text)
     return text
 

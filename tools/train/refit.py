@@ -1,10 +1,10 @@
-"""Fit a specialist's head and its own n-gram table anew, on the adapter that a bundle has, in minutes on one core.
+"""Fit a specialist's head and its own n-gram table anew, from the adapter that a bundle has, in minutes on one core.
 
-    python -m tools.train.refit --data DATA --task uri-attack --more ROWS/uri-attack.parquet --out FILES
-    python -m quantize add FILES/uri-attack.safetensors --replace --out BUNDLE
+    python -m tools.train.refit --data DATA --task uri-attack --more ROWS/uri-attack.parquet --out ADAPTERS
+    python -m quantize add ADAPTERS/uri-attack --replace --out BUNDLE
 
-The adapter stays: vectors come from the engine, as served, so a million tokens take seconds.  What a new normalizer or new rows teach goes
-into the head (a logistic regression on the vectors), the table and the OOD detector.  ``tools.train.specialist`` trains the adapter too.
+Vectors come from the engine, as served, so a million tokens take seconds.  The adapter stays as it is, or goes on training on a sample of
+the rows (``--epochs``).  What a new normalizer or new rows teach goes into the head, the table and the OOD detector.
 """
 
 from __future__ import annotations
@@ -20,18 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import peft
 import torch
 from numpy.typing import NDArray
 
 from edge_demist import EdgeDemist
-from edge_demist.format import safetensors
-from edge_demist.format.adapter import Adapter
 from quantize.int8 import quantize_columns
-from tools.train import calibration, mixtures, ngram_table, own_table
-from tools.train.data import TASKS, Rows, Task
-from tools.train.ngrams import NgramConfig, NgramTable
-from tools.train.ood import Served
-from tools.train.shipped import BundleTokenizer
+from tools.train import calibration, mixtures, ngram_table, own_table, specialist, warm
+from tools.train.data import TASKS, Rows
+from tools.train.network import Network
+from tools.train.ngrams import NgramTable
+from tools.train.shipped import BundleTokenizer, encoder_of
 
 Floats = NDArray[np.float32]
 PENALTY = 1e-4
@@ -69,10 +68,9 @@ def fit_head(pooled: Floats, y: NDArray[np.int64], classes: int, steps: int = 60
 
 @dataclasses.dataclass(frozen=True)
 class Tabled:
-    """An n-gram table as it is served: its int8 values, and its vectors for packed rows."""
+    """An n-gram table, and as it is served: rounded to int8."""
 
-    tensors: dict[str, NDArray[Any]]
-    config: NgramConfig
+    table: NgramTable
     served: NgramTable
 
     @classmethod
@@ -80,7 +78,7 @@ class Tabled:
         """Quantize a table."""
         matrix = quantize_columns(table.weight.numpy())
         back = torch.from_numpy(matrix.values.astype(np.float32) * matrix.scale)
-        return cls({"ngrams.weight": matrix.values, "ngrams.scale": matrix.scale}, table.config, NgramTable(table.config, back))
+        return cls(table, NgramTable(table.config, back))
 
     def vectors(self, rows: Rows) -> Floats:
         """float32 [n, dim]."""
@@ -97,70 +95,70 @@ def train_table(rows: Rows, classes: int, settings: ngram_table.Settings, seed: 
     return Tabled.of(table), head
 
 
-def refit(model: EdgeDemist, args: argparse.Namespace) -> tuple[dict[str, NDArray[Any]], dict[str, str], dict[str, Any]]:
-    """Tensors and metadata of a specialist's file, and the record of how they came about."""
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """What a specialist's folder holds."""
+
+    wrapped: peft.PeftModel
+    head: dict[str, Floats]
+    table: NgramTable
+    described: dict[str, Any]
+    record: dict[str, Any]
+
+
+def warm_adapter(args: argparse.Namespace, model: EdgeDemist, classes: int) -> tuple[Network, peft.PeftModel, torch.nn.Linear]:
+    """The bundle's encoder with room for an adapter on its upper layers, in it the adapter and the head that the task has."""
+    net = Network(encoder_of(model.bundle), {})
+    count = net.encoder.config.num_hidden_layers
+    args.first_layer = count - min(args.layers, count)
+    wrapped = peft.get_peft_model(net.encoder, specialist.lora_config(args.rank, args.first_layer, count))
+    head = torch.nn.Linear(net.encoder.config.hidden_size, classes)
+    warm.start(args.bundle, args.task, wrapped.base_model.model, head)
+    return net, wrapped, head
+
+
+def refit(model: EdgeDemist, args: argparse.Namespace) -> Fitted:
+    """Fit table, adapter, head and OOD detector, and calibrate them."""
     began = time.monotonic()
-    task, before = TASKS[args.task], model.specialist(args.task)
-    labels = list(before.labels)
-    served = Served(model, dataclasses.replace(before, normalizer=task.normalizer, max_tokens=task.max_tokens))
+    task, labels = TASKS[args.task], list(model.specialist(args.task).labels)
     mixture = mixtures.Mixture(args.data, args.task, labels, BundleTokenizer(model.bundle), args)
     rows = joined(list(itertools.islice(mixture.rounds(), args.rounds)))
     _say(f"{args.task}: {len(rows):,} rows, {len(rows.ids):,} tokens", began)
+    net, wrapped, head = warm_adapter(args, model, len(labels))
+    if args.epochs:
+        some = (specialist.drawn(rows, args.sample, args.seed + i) for i in itertools.count())
+        specialist.train(net, wrapped.base_model.model, head, some, args, None)
+        specialist.cut_ranks(wrapped, args.energy)
+        _say("adapter trained", began)
     settings = ngram_table.SETTINGS.get(args.task, ngram_table.Settings())
     settings = dataclasses.replace(settings, epochs=max(1, round(settings.epochs / args.rounds)))
     table, ngram_head = train_table(rows, len(labels), settings, args.seed)
     _say("n-grams trained", began)
-    weight, bias = fit_head(served.pooled(rows), rows.y, len(labels))
-    _say("head fitted", began)
+    served = warm.Served(args.bundle, warm.adapter_of(wrapped.base_model.model, args.task))
+    if args.epochs:
+        weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
+    else:
+        weight, bias = fit_head(served.pooled(rows), rows.y, len(labels))
 
     def features(some: Rows) -> tuple[Floats, Floats]:
         return served.pooled(some), table.vectors(some)
 
     dev = mixture.dev()
     pooled, ngrams = features(dev)
-    head = calibration.combine(weight, bias, ngram_head, pooled, ngrams, dev.y)
+    combined = calibration.combine(weight, bias, ngram_head, pooled, ngrams, dev.y)
     own, kin, strange = mixture.domain_features(features)
     ood = calibration.fit_domain(own, strange, kin)
-    result = calibration.calibrate(task, labels, head.logits(pooled, ngrams), dev.y, ood.probability(pooled, ngrams))
-    result["share"] = {"encoder": head.encoder_factor, "ngrams": head.ngram_factor}
+    result = calibration.calibrate(task, labels, combined.logits(pooled, ngrams), dev.y, ood.probability(pooled, ngrams))
+    result["share"] = {"encoder": combined.encoder_factor, "ngrams": combined.ngram_factor}
+    described = {
+        "task": args.task, "labels": labels, **specialist.describe(task), "temperature": result["temperature"],
+        "thresholds": result["thresholds"], "sources": mixture.sources,
+    }  # fmt: skip
     record = {
         "command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "out", "more", "bundle")}, "bundle": model.bundle_id,
         "seconds": round(time.monotonic() - began), "data_sha256": mixture.hashes, "dev": result,
     }  # fmt: skip
-    described = metadata(model, task, labels, result, mixture.sources, table.config)
-    return {**lora(before.adapter), **head_tensors(head, ood), **table.tensors}, described, record
-
-
-def lora(adapter: Adapter) -> dict[str, NDArray[Any]]:
-    """An adapter's tensors as a specialist's file names them."""
-    found = {}
-    for (layer, target), (a, b) in sorted(adapter.layers.items()):
-        found[f"lora.{layer}.{target}.A"], found[f"lora.{layer}.{target}.B"] = a, b
-    return found
-
-
-def head_tensors(head: calibration.Combined, ood: calibration.Domain) -> dict[str, NDArray[Any]]:
-    """A head's tensors as a specialist's file names them."""
-    return {f"head.{name}": tensor for name, tensor in {**head.tensors(), **ood.tensors()}.items()}
-
-
-def metadata(
-    model: EdgeDemist, task: Task, labels: list[str], result: dict[str, Any], sources: Sequence[str], config: NgramConfig
-) -> dict[str, str]:
-    """The metadata of a specialist's file."""
-    return {
-        "base_sha256": model.bundle.base_sha256,
-        "task": task.name,
-        "labels": json.dumps(labels),
-        "kind": task.kind,
-        "positive_labels": json.dumps(list(task.positive_labels)),
-        "normalizer": task.normalizer,
-        "max_tokens": str(task.max_tokens),
-        "temperature": repr(result["temperature"]),
-        "thresholds": json.dumps(result["thresholds"], sort_keys=True),
-        "sources": json.dumps(list(sources)),
-        "ngrams": json.dumps(dataclasses.asdict(config), sort_keys=True),
-    }
+    return Fitted(wrapped, {**combined.tensors(), **ood.tensors()}, table.table, described, record)
 
 
 def _say(what: str, began: float) -> None:
@@ -175,7 +173,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--data", type=Path, required=True, help="folder with corpus/ and tasks/")
     p.add_argument("--bundle", type=Path, metavar="DIR", help="bundle with the adapter (default: the packaged one)")
     p.add_argument("--task", required=True, choices=sorted(TASKS))
-    p.add_argument("--out", type=Path, required=True, help="folder for <task>.safetensors and <task>.json")
+    p.add_argument("--out", type=Path, required=True, help="folder of adapters; <task>/ is made in it")
+    p.add_argument("--epochs", type=int, default=0, help="rounds of training of the adapter (0: it stays)")
+    p.add_argument("--sample", type=int, default=40_000, help="rows that the adapter sees a round")
+    p.add_argument("--layers", type=int, default=3, help="upper layers with an adapter, at least those of the bundle's")
+    p.add_argument("--rank", type=int, default=16)
+    p.add_argument("--energy", type=float, default=0.9, help="share of the adapter's squared norm to keep")
+    p.add_argument("--lr", type=float, default=7e-4)
+    p.add_argument("--tokens", type=int, default=2048, help="tokens a batch")
+    p.add_argument("--smoothing", type=float, default=0.05)
     p.add_argument("--rounds", type=int, default=2, help="rounds of augmentation that are learnt from together")
     p.add_argument("--generated", type=int, default=-1, help="generated rows a round (-1: the task's default)")
     p.add_argument("--more", type=Path, help="Parquet file of more rows: text, label, source")
@@ -188,16 +194,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Fit one specialist and write its file and record."""
+    """Fit one specialist and write its folder."""
     args = parse(argv)
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     with EdgeDemist.load(args.bundle) as model:
-        tensors, described, record = refit(model, args)
-    safetensors.write(args.out / f"{args.task}.safetensors", tensors, described)
-    (args.out / f"{args.task}.json").write_text(json.dumps(record, indent=1) + "\n")
-    shown = {k: record["dev"][k] for k in ("accuracy", "macro_f1", "ece", "share")}
+        found = refit(model, args)
+    specialist.write(args.out / args.task, found.wrapped, found.head, found.described, found.record, found.table)
+    shown = {k: found.record["dev"][k] for k in ("accuracy", "macro_f1", "ece", "share")}
     sys.stdout.write(json.dumps({"task": args.task, **shown}) + "\n")
     return 0
 

