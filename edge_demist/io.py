@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-    from typing import BinaryIO
+    from typing import BinaryIO, Protocol
+
+    class Readable(Protocol):
+        """What hands out bytes as they come in; empty at the end."""
+
+        def read1(self, size: int, /) -> bytes:
+            """Up to ``size`` bytes."""
+
 
 TEMPORARY_TRIES = 16
 WRITE_WAIT_S = 1.0
@@ -137,14 +144,14 @@ def replacing(path: Path | str, mode: int = 0o644) -> Iterator[BinaryIO]:
     sync_folder(os.path.dirname(target))
 
 
-def bounded_lines(stream: BinaryIO, limit: int, read_bytes: int = 1 << 18) -> Iterator[list[tuple[bytes, bool]]]:
+def bounded_lines(stream: BinaryIO | Readable, limit: int, read_bytes: int = 1 << 18) -> Iterator[list[tuple[bytes, bool]]]:
     """Lines of a stream, at most as many as one read brought, so that a slow pipe is answered at once.
 
     Yields:
         Batches of (line without its end, whether it was cut): of a line longer than ``limit`` bytes the rest is read past.
     """
     pending, skipping = bytearray(), False
-    reader = getattr(stream, "read1", stream.read)
+    reader = getattr(stream, "read1", None) or getattr(stream, "read")  # noqa: B009
     while block := reader(read_bytes):
         *ends, rest = block.split(b"\n")
         batch: list[tuple[bytes, bool]] = []

@@ -12,7 +12,7 @@ import itertools
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -172,7 +172,7 @@ class EdgeDemist:
 
     def encode(
         self,
-        texts: Text | Sequence[Text],
+        texts: Text | Iterable[Text],
         batch_size: int = CHUNK,
         *,
         task: str | None = None,
@@ -184,7 +184,7 @@ class EdgeDemist:
         """Vectors of texts.
 
         Args:
-            texts: one text or many; ``str`` or ``bytes``.
+            texts: one text or any iterable of texts (list, array, column, generator); ``str`` or ``bytes``.
             batch_size: distinct texts computed at a time.
             task: see the texts as this specialist does (its adapter and its normalizer); None for the general vector.
             normalizer: named normalizer for the general vector.
@@ -205,7 +205,7 @@ class EdgeDemist:
             return vector
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
-        return self._encode(texts, batch_size, task, normalizer, normalize_embeddings, show=show_progress_bar)
+        return self._encode(_listed(texts), batch_size, task, normalizer, normalize_embeddings, show=show_progress_bar)
 
     def _encode(self, texts: Sequence[Text], batch: int, task: str | None, normalizer: str, normalize: bool, *, show: bool) -> Floats:
         """Vectors [n, dim] of a list of texts."""
@@ -225,8 +225,8 @@ class EdgeDemist:
 
     def classify(
         self,
-        texts: Text | Sequence[Text],
-        task: str | Sequence[str] = "hostname-category",
+        texts: Text | Iterable[Text],
+        task: str | Iterable[str] = "hostname-category",
         top_k: int = 1,
         *,
         min_accuracy: float | None = None,
@@ -235,7 +235,7 @@ class EdgeDemist:
         """Ask specialists.
 
         Args:
-            texts: one text or many; ``str`` or ``bytes``.
+            texts: one text or any iterable of texts (list, array, column, generator); ``str`` or ``bytes``.
             task: one task for all, or one per text (they share one batch).
             top_k: how many labels to report in ``scores``; 0 for every label.
             min_accuracy: hold answers back (label ``unknown``) below the score that reaches this accuracy on the dev set.
@@ -249,7 +249,7 @@ class EdgeDemist:
             UnknownTaskError: a task without a specialist.
             InputError: ``task`` and ``texts`` differ in length, or an argument is out of range.
         """
-        many = [texts] if isinstance(texts, (str, bytes)) else texts
+        many = [texts] if isinstance(texts, (str, bytes)) else _listed(texts)
         names = [task] * len(many) if isinstance(task, str) else list(task)
         if len(names) != len(many):
             raise InputError(f"{len(names)} tasks for {len(many)} texts; give one task, or one per text")
@@ -450,6 +450,16 @@ def _tokenizer(bundle: Bundle, kernels: Kernels | None) -> Tokenizer | WordPiece
 
         return WordPieceTokenizer(bundle)
     return Tokenizer(bundle, kernels)
+
+
+def _listed(texts: Iterable[Text]) -> Sequence[Text]:
+    """Texts as a list; lists and tuples as they are."""
+    if isinstance(texts, (list, tuple)):
+        return texts
+    try:
+        return list(texts)
+    except TypeError:
+        raise InputError(f"texts are {type(texts).__name__}; give one text (str or bytes) or an iterable of texts") from None
 
 
 def _refusal(text: object) -> str | None:

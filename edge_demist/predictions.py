@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 from edge_demist.errors import BundleError, InputError
 from edge_demist.format.specialist import Specialist
@@ -56,6 +55,21 @@ class Prediction:
     threshold: float | None = None
     window: Window | None = None
 
+    def to_dict(self) -> dict[str, object]:
+        """What JSON takes: plain values, as ``edge-demist classify`` writes them; what is not set is left out."""
+        if self.error:
+            return {"text": self.text, "task": self.task, "error": self.error}
+        found: dict[str, object] = {"text": self.text, "task": self.task, "label": self.label, "score": round(self.score, 6)}
+        if self.alarm is not None and self.threshold is not None:
+            found |= {"alarm": self.alarm, "alarm_score": round(self.alarm_score, 6), "threshold": round(self.threshold, 6)}
+        if self.window is not None:
+            found["window"] = self.window.shown()
+        if self.scores is not None:
+            found["scores"] = {label: round(score, 6) for label, score in self.scores.items()}
+        if self.truncated:
+            found["truncated"] = True
+        return found
+
 
 class Rule:
     """Turns probabilities into a prediction under the caller's thresholds."""
@@ -99,7 +113,7 @@ class Rule:
         if top_k == 1:
             return None
         order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[: top_k or None]
-        return MappingProxyType({self.specialist.labels[j]: scores[j] for j in order})
+        return {self.specialist.labels[j]: scores[j] for j in order}
 
 
 def _alarm_threshold(specialist: Specialist, fpr: float | None) -> float:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
-from edge_demist.cli.lines import Line, Progress, decoded, dump, input_format, merged, read_batches, write_lines
+from edge_demist.cli.fit import AUTO, fitting
+from edge_demist.cli.lines import Blanks, Line, Progress, decoded, dump, input_format, merged, read_batches, write_lines
 from edge_demist.cli.models import load_model
 from edge_demist.cli.options import Example, add_fpr, add_input, add_model, command, rate
+from edge_demist.cli.tables import CsvWriter
 from edge_demist.errors import InputError
 from edge_demist.format.specialist import LEVEL_SLACK
-from edge_demist.io import brief, shown
+from edge_demist.io import brief, replacing, shown
 from edge_demist.model import EdgeDemist, Prediction
 
 EXAMPLES = (
@@ -39,11 +44,18 @@ def add_parser(subparsers: Any) -> None:
     """Register the command."""
     parser = command(subparsers, "classify", "classify strings", EXAMPLES, NOTES, __doc__ or "")
     add_input(parser)
-    parser.add_argument("--task", help="specialist to ask (see edge-demist tasks); jsonl lines may name their own in 'task'")
+    parser.add_argument(
+        "--task", help="specialist to ask (see edge-demist tasks), or auto: the one whose kind the string is; jsonl lines may name theirs"
+    )
     parser.add_argument("--top-k", type=_top_k, default=1, metavar="K", help="report the K most probable labels; 'all' for every label")
     parser.add_argument("--min-accuracy", type=rate, metavar="P", help="answer only as often as P of the answers are right; else 'unknown'")
     add_fpr(parser, "alarm tasks: false-positive rate of the alarm, such as 1e-3")
-    parser.add_argument("--output-format", choices=("jsonl", "table"), default="jsonl", help="table: columns to read, not to parse")
+    parser.add_argument(
+        "--output-format", choices=("jsonl", "csv", "table"), help="csv: rows with named columns (default for -o *.csv); table: to read"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="write here, whole or not at all; - for standard output (default)"
+    )
     add_model(parser)
 
 
@@ -62,28 +74,57 @@ def _top_k(value: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Classify; 1 if some lines failed."""
     if args.task is None and input_format(args) != "jsonl":
-        raise InputError("give --task NAME (see: edge-demist tasks)")
-    failed = False
+        raise InputError("give --task NAME (see: edge-demist tasks), or --task auto")
     with load_model(args) as model:
-        if args.task is not None:
+        if args.task not in (None, AUTO):
             model.specialist(args.task)
-        noted: set[str] = set()
-        progress = Progress()
-        for batch in read_batches(args):
-            answers = _answer(model, batch, args, noted)
-            failed |= any("error" in a for a in answers)
-            write_lines(dump(a) if args.output_format == "jsonl" else table_row(a) for a in answers)
-            progress.add(len(batch))
-        progress.close()
+        with _output(args.output) as write:
+            return _run(args, model, write)
+
+
+@contextlib.contextmanager
+def _output(path: Path | None) -> Iterator[Callable[[Iterable[str]], None]]:
+    """Where answers go: to standard output as they come, or to a file that is there whole or not at all."""
+    if path is None or path == Path("-"):
+        yield write_lines
+        return
+    try:
+        with replacing(path) as stream:
+            yield lambda lines: stream.writelines(line.encode() + b"\n" for line in lines)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _run(args: argparse.Namespace, model: EdgeDemist, write: Callable[[Iterable[str]], None]) -> int:
+    failed = False
+    noted: set[str] = set()
+    progress, blanks, table = Progress(), Blanks(), CsvWriter()
+    form = args.output_format or ("csv" if args.output is not None and args.output.suffix == ".csv" else "jsonl")
+    for batch in read_batches(args, blanks):
+        answers = _answer(model, batch, args, noted)
+        failed |= any("error" in a for a in answers)
+        if form == "csv":
+            write(table.rows(_with_columns(line, answer) for line, answer in zip(batch, answers, strict=True)))
+        else:
+            write(dump(a) if form == "jsonl" else table_row(a) for a in answers)
+        progress.add(len(batch))
+    progress.close()
+    blanks.tell()
     return 1 if failed else 0
+
+
+def _with_columns(line: Line, answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer for a table; where there is none, with the columns of its row all the same."""
+    return merged(line.carried, {"text": line.text, **answer}) if "error" in answer else answer
 
 
 def _answer(model: EdgeDemist, batch: list[Line], args: argparse.Namespace, noted: set[str]) -> list[dict[str, Any]]:
     """Output objects of a batch, in order."""
     asked: list[tuple[int, str]] = []
     out: list[dict[str, Any]] = [{}] * len(batch)
+    fits = fitting(model, [line.text for line in batch]) if args.task == AUTO else []
     for i, line in enumerate(batch):
-        task = args.task or decoded(line.carried.get("task"))
+        task = (next(iter(fits[i])) if fits else args.task) or decoded(line.carried.get("task"))
         if line.error or not isinstance(task, str) or task not in model.tasks:
             out[i] = {"line": line.number, "error": line.error or f"unknown task {brief(task)}; known: {', '.join(model.tasks)}"}
         else:
@@ -100,6 +141,8 @@ def _answer(model: EdgeDemist, batch: list[Line], args: argparse.Namespace, note
     )
     for (i, _), prediction in zip(asked, predictions, strict=True):
         out[i] = _object(batch[i], prediction, own_task=args.task is None)
+        if fits and "error" not in out[i]:
+            out[i]["fits"] = {task: round(fit, 3) for task, fit in fits[i].items()}
     return out
 
 
@@ -124,23 +167,8 @@ def _object(line: Line, prediction: Prediction, *, own_task: bool) -> dict[str, 
     """One output object."""
     if prediction.error:
         return {"line": line.number, "error": prediction.error}
-    result: dict[str, Any] = {
-        "text": prediction.text,
-        "task": prediction.task,
-        "label": prediction.label,
-        "score": round(prediction.score, 6),
-    }
-    if prediction.alarm is not None and prediction.threshold is not None:
-        result |= {
-            "alarm": prediction.alarm,
-            "alarm_score": round(prediction.alarm_score, 6),
-            "threshold": round(prediction.threshold, 6),
-        }
-    if prediction.window is not None:
-        result["window"] = prediction.window.shown()
-    if prediction.scores is not None:
-        result["scores"] = {k: round(v, 6) for k, v in prediction.scores.items()}
-    if prediction.truncated or line.cut:
+    result = prediction.to_dict()
+    if line.cut:
         result["truncated"] = True
     carried = {k: v for k, v in line.carried.items() if not (own_task and k == "task")}
     return merged(carried, result)

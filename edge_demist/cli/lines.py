@@ -10,8 +10,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, TextIO
 
+from edge_demist.cli.inputs import opened
 from edge_demist.errors import InputError
 from edge_demist.io import bounded_lines
 from edge_demist.normalizers import from_bytes
@@ -41,49 +42,50 @@ def input_format(args: argparse.Namespace) -> str:
     """The form of the input: as asked for, else by the name's ending.
 
     Raises:
-        InputError: the name says that it is a table, which read as lines would give an answer to every comma.
+        InputError: the name says that it is Parquet.
     """
-    suffix = Path(args.input).suffix.lower()
+    name = Path(args.input.removesuffix(".gz").removesuffix(".zst"))
+    suffix = name.suffix.lower()
     if args.input_format:
         return str(args.input_format)
-    if suffix in (".csv", ".tsv", ".parquet"):
-        raise InputError(f"{args.input}: {suffix} is no list of strings; say --input-format lines to read each line as one string")
+    if suffix == ".parquet":
+        raise InputError(f"{args.input}: {suffix} is no list of strings; write the column as CSV or JSON lines first")
+    if suffix in (".csv", ".tsv"):
+        return "csv"
     return "jsonl" if suffix in (".jsonl", ".ndjson") else "lines"
 
 
-def open_input(name: str) -> BinaryIO:
-    """Open a file, or standard input for ``-``.
+class Blanks:
+    """Counts blank lines that were passed over, and says so at the end."""
 
-    Raises:
-        InputError: the file cannot be read.
+    def __init__(self) -> None:
+        self.count = 0
+
+    def tell(self) -> None:
+        """One line on standard error, where there were any."""
+        if self.count:
+            print(f"edge-demist: {self.count:,} blank line{'s' if self.count > 1 else ''} skipped", file=sys.stderr)
+
+
+def read_batches(args: argparse.Namespace, blanks: Blanks | None = None) -> Iterator[list[Line]]:
+    """Parse the input in the format asked for, in batches.
+
+    Every input line gives exactly one ``Line``, but for headers and, where ``blanks`` counts them, blank lines.
     """
-    if name == "-":
-        return sys.stdin.buffer
-    try:
-        if Path(name).is_dir():
-            raise InputError(f"{name}: is a directory; give a file or -")
-        return Path(name).open("rb")
-    except OSError as error:
-        raise InputError(f"{name}: {error.strerror}") from None
-
-
-def read_batches(args: argparse.Namespace) -> Iterator[list[Line]]:
-    """Parse the input in the format asked for, in batches; every input line gives exactly one ``Line``."""
     number = 0
     parse = _parser(input_format(args), args.field)
-    stream = open_input(args.input)
-    try:
+    with opened(args.input) as stream:
         for batch in bounded_lines(stream, MAX_LINE_BYTES):
             lines = []
             for raw, cut in batch:
                 number += 1
+                if blanks is not None and not raw.strip():
+                    blanks.count += 1
+                    continue
                 found = parse(number, raw, cut)
                 if found is not None:
                     lines.append(found)
             yield lines
-    finally:
-        if stream is not sys.stdin.buffer:
-            stream.close()
 
 
 def _parser(form: str, field: str | None) -> Any:
@@ -92,6 +94,10 @@ def _parser(form: str, field: str | None) -> Any:
     if form == "jsonl":
         key = field or "text"
         return lambda number, raw, cut: parse_json(number, raw, key, cut=cut)
+    if form == "csv":
+        from edge_demist.cli.tables import CsvReader
+
+        return CsvReader(field)
     return _zeek_parser(field or "query")
 
 

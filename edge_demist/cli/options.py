@@ -103,11 +103,11 @@ def add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="FILE", help="one string a line; - for standard input")
     parser.add_argument(
         "--input-format",
-        choices=("lines", "jsonl", "zeek"),
+        choices=("lines", "jsonl", "csv", "zeek"),
         help="lines: a string a line (default); jsonl: an object a line, other keys are carried through (default for *.jsonl); "
-        "zeek: a Zeek TSV or JSON log",
+        "csv: a table with a header, other columns are carried through (default for *.csv, *.tsv); zeek: a Zeek TSV or JSON log",
     )
-    parser.add_argument("--field", metavar="NAME", help="key or column that holds the string (jsonl: text, zeek: query)")
+    parser.add_argument("--field", metavar="NAME", help="key or column that holds the string (jsonl, csv: text, zeek: query)")
 
 
 def add_bundle(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 import itertools
 from typing import Any
 
-from edge_demist.cli.lines import dump, merged, read_batches, write_lines
+from edge_demist.cli.lines import Blanks, dump, merged, read_batches, write_lines
 from edge_demist.cli.models import load_model
 from edge_demist.cli.options import Example, add_input, add_model, command
 from edge_demist.normalizers import to_bytes
@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     """Tokenize; 1 if some lines failed."""
     failed = False
     with load_model(args) as model:
-        for batch in read_batches(args):
+        blanks = Blanks()
+        for batch in read_batches(args, blanks):
             good = [line for line in batch if not line.error]
             ids, offsets = model.tokenizer.encode_batch([to_bytes(line.text) for line in good], add_special_tokens=args.special)
             rows = itertools.pairwise(offsets)
@@ -46,4 +47,5 @@ def run(args: argparse.Namespace) -> int:
                 row = ids[begin:end]
                 out.append(dump(merged(line.carried, {"text": line.text, "ids": row.tolist(), "pieces": model.tokenizer.pieces(row)})))
             write_lines(out)
+        blanks.tell()
     return 1 if failed else 0

@@ -164,3 +164,25 @@ def test_truncation_of_any_bytes(raw, limit):
     cut = truncate_utf8(raw, limit)
     assert raw.startswith(cut)
     assert limit - 4 < len(cut) <= limit or cut == raw
+
+
+@pytest.mark.parametrize("name", ["kernel.org", "nas01.home.arpa", "192.0.2.7", "[2001:db8::1]", "xn--mnchen-3ya.de", "localhost"])
+@pytest.mark.parametrize("spelling", ["{}", "{}:80", "{}:5000", "https://{}", "HTTP://{}:8443/", "https://{}/", " {}. ", "ftp://{}:21/x?y"])
+@pytest.mark.parametrize("normalizer", ["hostname", "site", "owner", "registrant"])
+def test_port_and_scheme_are_no_part_of_a_host(normalizer: str, spelling: str, name: str) -> None:
+    assert NORMALIZERS[normalizer](spelling.format(name.upper())) == NORMALIZERS[normalizer](name) == name
+
+
+@pytest.mark.parametrize("normalizer", ["url", "address", "page"])
+def test_spellings_of_one_address(normalizer: str) -> None:
+    same = ["München.DE:5000/Pfad?x=1", "https://xn--mnchen-3ya.de/Pfad?x=1", "HTTP://münchen.de:80/Pfad?x=1", "münchen.de./Pfad?x=1"]
+    assert len({NORMALIZERS[normalizer](text) for text in same[:3]}) == 1
+    assert (
+        NORMALIZERS[normalizer]("192.0.2.7:7080/a") == "192.0.2.7/a"
+        and NORMALIZERS[normalizer]("h.example:80@e.example/") != "h.example@e.example/"
+    )
+
+
+@pytest.mark.parametrize("name", ["2001:db8::1", "a:b:c", "x:port", "name:123456", "t.example:notaport", ":::"])
+def test_what_only_looks_like_a_port_stays(name: str) -> None:
+    assert NORMALIZERS["hostname"](name) == name

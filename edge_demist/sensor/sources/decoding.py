@@ -229,7 +229,7 @@ class Text:
                 return self._source.read(size)
             data, self._spare = self._spare[:size], self._spare[size:]
             return data + self._source.read(size - len(data)) if len(data) < size else data
-        while len(self._spare) < size:
+        while not self._spare:
             more = self._source.read(size)
             if not more:
                 break
