@@ -30,6 +30,7 @@ EXAMPLES = (
 NOTES = """
 a sensor keeps its place and rotates its output:
   edge-demist watch /var/log/zeek --state /var/lib/edge-demist -o alarms.jsonl --emit alarms --alarms-per-day 20
+  edge-demist watch /var/log/zeek --state /var/lib/edge-demist -o incidents.jsonl --emit incidents
 """
 
 
@@ -63,7 +64,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def add_choices(parser: argparse.ArgumentParser) -> None:
     """What is read, asked and told."""
-    parser.add_argument("--emit", choices=("all", "alarms"), default="all", help="write every verdict (default) or alarms only")
+    parser.add_argument("--emit", choices=("all", "alarms", "incidents"), default="all", help="what to write (default: %(default)s)")
     parser.add_argument("--mapping", type=Path, metavar="TOML", help="which field goes to which specialist")
     parser.add_argument("--allow", type=Path, action="append", default=[], metavar="TOML", help="allow-list; may be repeated")
     parser.add_argument(
@@ -72,6 +73,19 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="N|TASK=N",
         help="budget of alarms per 24 hours of log time, in all or for one specialist; may be repeated",
+    )
+    parser.add_argument(
+        "--incidents-per-day",
+        type=number(1, whole=True),
+        default=0,
+        metavar="N",
+        help="budget of --emit incidents; the worst are always told",
+    )
+    parser.add_argument(
+        "--alarm-when",
+        choices=("always", "new", "rare"),
+        default="always",
+        help="alarm always (default), only on strings first seen within 24 hours, or only on those of at most two clients",
     )
     add_fpr(parser, f"calibrated false-positive rate to start at (default: {DEFAULT_FPR:g})")
     parser.add_argument("--embeddings", choices=("none", "int8", "float32"), default="none", help="write vectors of certificates")
@@ -131,6 +145,8 @@ def config_of(args: argparse.Namespace) -> WatchConfig:
         metrics=args.metrics,
         metrics_port=args.metrics_port,
         require_signature=args.require_signature is not None,
+        incidents_per_day=args.incidents_per_day,
+        alarm_when=args.alarm_when,
         public_key=args.require_signature,
     )
 

@@ -42,6 +42,8 @@ class WatchConfig:
     metrics: Path | None = None
     metrics_port: int = 0
     require_signature: bool = False
+    incidents_per_day: int = 0
+    alarm_when: str = "always"
     public_key: Path | None = None
 
     @property
@@ -59,6 +61,10 @@ class WatchConfig:
             raise InputError("watch needs at least one PATH")
         if self.form == "parquet" and (not self.once or self.state):
             raise InputError("--output-format parquet writes one whole file: use it with --once and without --state")
+        if self.emit == "incidents" and self.form not in ("jsonl", "eve"):
+            raise InputError(f"--emit incidents has no --output-format {self.form}: use jsonl or eve")
+        if self.incidents_per_day < 0:
+            raise InputError("--incidents-per-day must be at least 1 (0: no budget)")
         if self.fpr is not None and not 0.0 < self.fpr < 1.0:
             raise InputError("--fpr must lie between 0 and 1")
         if self.batch_strings < 1 or self.max_line_bytes < 1:

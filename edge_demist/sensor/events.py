@@ -9,7 +9,7 @@ import hashlib
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from edge_demist.normalizers import to_bytes
 from edge_demist.sensor.sources.parser import Record
@@ -85,6 +85,21 @@ class Event:
     truncated: bool = False
     error: str = ""
     window: Window | None = None
+    seen: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentLine:
+    """A line about an incident: ``body`` is the object as it is written."""
+
+    event_id: str
+    time_us: int
+    severity: str
+    body: Mapping[str, object]
+
+
+Entry: TypeAlias = "Event | IncidentLine"
+"""What sinks take."""
 
 
 def event_id(file_key: str, offset: int, line: bytes) -> Hash:
@@ -189,6 +204,7 @@ def verdict(event: Event) -> dict[str, object]:
         body["allow_rule"] = dict(event.allow_rule)
     if event.truncated:
         body["truncated"] = True
+    body |= event.seen
     body["model"] = event.model
     return body
 
@@ -197,8 +213,10 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(float(value), 6)
 
 
-def to_json(event: Event) -> dict[str, object]:
-    """The event as a flat JSON object."""
+def to_json(event: Entry) -> dict[str, object]:
+    """The event, or the line about an incident, as a JSON object."""
+    if isinstance(event, IncidentLine):
+        return dict(event.body)
     origin = event.origin
     head: dict[str, object] = {
         "time": None if origin.time_us is None else format_time(origin.time_us),

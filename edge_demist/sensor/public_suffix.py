@@ -79,6 +79,12 @@ def is_shared(name: str) -> bool:
     return not labels or public_suffixes().suffix_labels(_ascii(labels)) >= len(labels)
 
 
+@functools.lru_cache(maxsize=16_384)
+def is_shared_parent(domain: str) -> bool:
+    """Whether a registrable domain stands directly below a suffix of the list's private part (``b.duckdns.org``)."""
+    return bool(domain) and registrable_domain(domain, private=False) != domain
+
+
 def _labels(name: str) -> list[str]:
     tail = name[-MAX_NAME_CHARS:].lower().rstrip(".")
     return [label for label in tail.split(".")[-32:] if label]

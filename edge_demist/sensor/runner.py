@@ -10,6 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from edge_demist.errors import EdgeDemistError, InputError
 from edge_demist.sensor.config import WatchConfig
@@ -21,7 +22,7 @@ from edge_demist.sensor.detect.mapping import FieldMapping, read_mapping
 from edge_demist.sensor.detect.pipeline import Options, Pipeline
 from edge_demist.sensor.detect.score_histogram import DAY_US
 from edge_demist.sensor.detect.scoring import DEFAULT_FPR, ModelLike, Scorer, self_test
-from edge_demist.sensor.events import Event
+from edge_demist.sensor.events import Entry, Event
 from edge_demist.sensor.metrics import Gauges, Histogram, render, serve_local, write_textfile
 from edge_demist.sensor.retry import Abandoned, Retry, Stopped
 from edge_demist.sensor.sinks.file import FileSink
@@ -32,6 +33,7 @@ from edge_demist.sensor.sources.in_flight import InFlight, Place
 from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.log_file import LogFile
 from edge_demist.sensor.sources.tail import Tailer
+from edge_demist.sensor.stages import Stages
 from edge_demist.sensor.storage import Disk
 from edge_demist.sensor.versions import VersionGuard
 
@@ -97,6 +99,7 @@ class Runner:
         self._guard = VersionGuard(self.config.versions, self.config.public_key)
         self._guard.accept(self.model)
         self.pipeline = self._make_pipeline(checkpoint)
+        self.stages.restore(checkpoint, self.log)
         self.sinks = make_sinks(self.config, self._disk, checkpoint.output, self.log)
         self.tailer = self._make_follower(checkpoint)
         port = self.config.metrics_port
@@ -104,11 +107,12 @@ class Runner:
 
     def _make_pipeline(self, checkpoint: Checkpoint) -> Pipeline:
         config = self.config
-        scorer = Scorer(self.model, config.cache_entries)
+        scorer, allow = Scorer(self.model, config.cache_entries), load_allow_lists(config.allow)
+        folder = getattr(self.model.bundle, "folder", None)
+        self.stages = Stages(config, scorer, allow, Path(folder) if folder else None)
         mapping = self._make_mapping()
         calibrated = self._calibrated(scorer, mapping)
         config.budget.check(calibrated)
-        allow = load_allow_lists(config.allow)
         allow.check(self.model.tasks)
         policy = AlarmPolicy(calibrated, config.budget, allow)
         if checkpoint.alarms:
@@ -117,7 +121,9 @@ class Runner:
             except ValueError as error:
                 self.log("state-damaged", {"error": str(error)})
         scorer.breathe = self._breathe
-        return Pipeline(scorer, mapping, policy, Options(config.emit, config.embeddings, config.explain))
+        options = Options(config.emit, config.embeddings, config.explain, config.alarm_when)
+        tracker = self.stages.incidents.tracker if self.stages.incidents else None
+        return Pipeline(scorer, mapping, policy, options, memory=self.stages.memory, tracker=tracker)
 
     def _calibrated(self, scorer: Scorer, mapping: FieldMapping) -> dict[str, float]:
         """Thresholds to start at; a level that is not the one asked for is said in the log and in the summary."""
@@ -130,9 +136,9 @@ class Runner:
 
     def _make_mapping(self) -> FieldMapping:
         rules, times = read_mapping(self.config.mapping)
-        mapping = FieldMapping(rules, self.model.tasks, embeddings=self.config.embeddings != "none", times=times)
-        if mapping.unavailable:
-            self.log("specialists-missing", {"tasks": list(mapping.unavailable)})
+        mapping = FieldMapping(rules, self.stages.wanted(tuple(self.model.tasks)), embeddings=self.config.embeddings != "none", times=times)
+        if missing := set(mapping.unavailable) - set(self.model.tasks):
+            self.log("specialists-missing", {"tasks": sorted(missing)})
         if mapping.unmapped:
             self.log("specialists-unmapped", {"tasks": list(mapping.unmapped), "hint": "no rule of the mapping names them"})
         return mapping
@@ -181,6 +187,8 @@ class Runner:
                     self._wait()
             self._manager.tell("STOPPING=1")
             self._flush()
+            if self._store is None or (self.config.once and not self.control.stop):
+                self._emit(self.stages.finish())
             self._commit()
         except Abandoned:
             self.log("stopped-early", {"hint": "what was being worked on is read again at the next start"})
@@ -205,13 +213,21 @@ class Runner:
         portion = self.tailer.next_lines(self.config.batch_strings, self._in_flight.is_careful)
         if portion is None:
             self._flush_if_due(waiting=True)
+            self._settle()
             self.tailer.close_finished()
             return False
         source, lines = portion
         if lines:
             self._take(source, lines)
         self._flush_if_due(waiting=False)
+        self._settle()
         return True
+
+    def _settle(self) -> None:
+        """Decide about incidents after each portion, whatever the clock says: a replay decides at the same points."""
+        if self.stages.incidents is not None:
+            self._flush()
+            self._emit(self.stages.settle(self.tailer.watermark_us))
 
     def _take(self, source: LogFile, lines: Sequence[RawLine]) -> None:
         """Parse a portion, but for records that have ended two processes."""
@@ -295,8 +311,10 @@ class Runner:
                 hint = "alarms are held back until 24 hours have passed since the first; summary and metrics count them as suppressed"
                 self.log("budget-spent", {"per_day": dict(self.config.budget.per_day), "hint": hint})
 
-    def _emit(self, events: Sequence[Event]) -> None:
-        self._alarms.update(event.task for event in events if event.alarm)
+    def _emit(self, events: Sequence[Entry]) -> None:
+        if not events:
+            return
+        self._alarms.update(event.task for event in events if isinstance(event, Event) and event.alarm)
         for sink in self.sinks:
             sink.write(events)
         self._patiently(self._sync_streams)
@@ -313,7 +331,8 @@ class Runner:
     def _housekeeping(self) -> None:
         self._manager.ping()
         now = time.monotonic()
-        if now - self._last_commit >= self.config.commit_s and (self._dirty or self.tailer.finished_changed):
+        due = now - self._last_commit >= self.config.commit_s or self.stages.is_full
+        if due and (self._dirty or self.tailer.finished_changed):
             self._flush()
             self._commit()
         self._write_metrics()
@@ -327,8 +346,10 @@ class Runner:
             checkpoint.alarms = self.pipeline.policy.state()
             checkpoint.bundle_id = self.pipeline.scorer.bundle_id
             checkpoint.committed_at = time.time()
+            self.stages.fill(checkpoint)
             store, changed = self._store, self.tailer.finished_changed
             self._patiently(lambda: store.commit(checkpoint, finished_changed=changed))
+            self._patiently(lambda: self.stages.committed(checkpoint))
             self._commits += 1
             for sink in self.sinks:
                 sink.after_commit()
@@ -354,6 +375,8 @@ class Runner:
             self._reload_model(allow)
             self.pipeline.mapping = self._make_mapping()
             self.pipeline.policy.allow = allow
+            if self.stages.incidents is not None:
+                self.stages.incidents.allow(allow)
             self._reloads["ok"] += 1
             self.log("reloaded", {"bundle_id": self.pipeline.scorer.bundle_id, "allow_rules": len(allow.rules)})
         except (EdgeDemistError, OSError) as error:
@@ -379,6 +402,8 @@ class Runner:
         old, self.model = self.model, fresh
         scorer.breathe = self._breathe
         self.pipeline.scorer = scorer
+        if self.stages.incidents is not None:
+            self.stages.incidents.use(scorer)
         self.pipeline.policy.recalibrate(self._calibrated(scorer, self._make_mapping()))
         old.close()
 
@@ -424,6 +449,7 @@ class Runner:
             "format": SUMMARY_FORMAT,
             "bundle_id": self.pipeline.scorer.bundle_id,
             **self.counters.to_json(),
+            **self.stages.summary(),
             "alarms_by_task": dict(self._alarms),
             "thresholds": dict(self.pipeline.policy.thresholds),
             "fpr": dict(self._fpr),
@@ -460,6 +486,7 @@ class Runner:
             sink.abandon()
         self._ended = True
         self.tailer.close()
+        self.stages.close()
         if self._store is not None:
             self._store.close()
         self._in_flight.close()

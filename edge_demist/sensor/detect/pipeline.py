@@ -6,32 +6,50 @@ import base64
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_demist.sensor.counters import Counts
-from edge_demist.sensor.detect.alarms import AlarmPolicy
+from edge_demist.sensor.detect.alarms import AlarmPolicy, Decision
 from edge_demist.sensor.detect.allow import suggest
 from edge_demist.sensor.detect.explain import explain
 from edge_demist.sensor.detect.mapping import EMBEDDING, MAX_STRINGS_PER_RECORD, FieldMapping, MappedString
 from edge_demist.sensor.detect.scoring import Answer, Scorer
 from edge_demist.sensor.events import Event, Hash, Origin, event_id, finish_id, origin_of
+from edge_demist.sensor.memory import DAY_US, STRING, Memory
 from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.log_file import LogFile
 from edge_demist.sensor.sources.parser import Record
 from edge_demist.sensor.sources.recognition import is_known_log, seen_in
+from edge_demist.sensor.sources.timestamps import format_time, parse_time
 
 MAX_EXPLAINED = 64
+RARE_CLIENTS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to write: ``emit`` is ``all`` or ``alarms``; ``embeddings`` is ``none``, ``int8`` or ``float32``."""
+    """What to write: ``emit`` is ``all``, ``alarms`` or ``incidents``; ``embeddings`` is ``none``, ``int8`` or ``float32``.
+
+    ``alarm_when`` is ``always``, ``new`` (not seen before the last 24 hours) or ``rare`` (seen of at most two clients).
+    """
 
     emit: str = "all"
     embeddings: str = "none"
     explain: bool = True
+    alarm_when: str = "always"
+
+
+class Observer(Protocol):
+    """Who takes records and answers instead of events being made of them."""
+
+    def see(self, record: Record, time_us: int | None, path: str, offset: int) -> object:
+        """What the record says; None for nothing."""
+
+    def note(self, seen: object, task: str, answer: Answer) -> None:
+        """A specialist's answer to a string of what was seen."""
 
 
 @dataclass(slots=True)
@@ -48,6 +66,7 @@ class _Line:
     mapped: list[MappedString]
     shift: int = 0
     arrived: bool = False
+    observation: object = None
     _origin: Origin | None = None
     _identity: Hash | None = None
 
@@ -59,13 +78,29 @@ class _Line:
         identity = finish_id(self._identity, item.field, self.shift + item.index, task)
         return Event(self._origin, identity, item.field, item.text, task, model, **verdict)  # type: ignore[arg-type]
 
+    @property
+    def client(self) -> str:
+        """The address that the record names first; empty if none."""
+        value = next((v for name in ("id.orig_h", "src_ip") if (v := self.record.scalar(name)) is not None), "")
+        return str(value)
+
 
 class Pipeline:
-    """Turns batches of lines into events. All state that a restart needs is in ``policy``."""
+    """Turns batches of lines into events. All state that a restart needs is in ``policy``, ``memory`` and ``tracker``."""
 
-    def __init__(self, scorer: Scorer, mapping: FieldMapping, policy: AlarmPolicy, options: Options | None = None) -> None:
-        """Put the parts together."""
+    def __init__(
+        self,
+        scorer: Scorer,
+        mapping: FieldMapping,
+        policy: AlarmPolicy,
+        options: Options | None = None,
+        *,
+        memory: Memory | None = None,
+        tracker: Observer | None = None,
+    ) -> None:
+        """Put the parts together; a tracker takes all answers, and no events come out."""
         self.scorer, self.mapping, self.policy = scorer, mapping, policy
+        self.memory, self.tracker = memory, tracker
         self.options = options or Options()
         self._lines: list[_Line] = []
         self.pending_strings = self.pending_bytes = 0
@@ -110,9 +145,10 @@ class Pipeline:
         counts = source.counts
         time_us = self.mapping.time_us(record)
         source.state.clock_us = time_us or source.state.clock_us
+        observation = self.tracker.see(record, time_us, source.state.path, line.start) if self.tracker else None
         mapped = self.mapping.apply(record)
         if isinstance(mapped, str):
-            counts.skip(mapped)
+            counts.skip(mapped if observation is None else "no-incident")
             if not counts.understanding.used:
                 counts.understanding.note_reason(mapped, known=is_known_log(record.log, mapped), seen=seen_in(record))
             return
@@ -127,9 +163,8 @@ class Pipeline:
         self.pending_strings += len(mapped)
         shift = number * MAX_STRINGS_PER_RECORD
         assert line.data is not None
-        self._lines.append(
-            _Line(counts, record, time_us, source.state.path, source.key, line.start, line.data, mapped, shift, arrived=arrived)
-        )
+        path, key = source.state.path, source.key
+        self._lines.append(_Line(counts, record, time_us, path, key, line.start, line.data, mapped, shift, arrived, observation))
 
     def flush(self) -> list[Event]:
         """Score everything queued; events in the order of the lines."""
@@ -141,11 +176,12 @@ class Pipeline:
         for line in lines:
             before = len(events)
             for item in line.mapped:
+                seen = self._seen(line, item)
                 for task in item.tasks:
                     if task == EMBEDDING:
                         event = self._embedded(line, item, next(vectors))
                     else:
-                        event = self._judged(line, item, task, next(answers))
+                        event = self._judged(line, item, task, next(answers), seen)
                     if event is not None:
                         events.append(event)
                 line.counts.predictions += len(item.tasks)
@@ -153,7 +189,7 @@ class Pipeline:
                 line.counts.records_out += 1
                 line.counts.events += len(events) - before
             else:
-                line.counts.skip("no-alarm")
+                line.counts.skip("no-alarm" if self.tracker is None else "no-incident")
         return self._explained(events)
 
     def _embedded(self, line: _Line, item: MappedString, vector: Mapping[str, object]) -> Event | None:
@@ -161,17 +197,35 @@ class Pipeline:
             return None
         return line.event(item, EMBEDDING, self.scorer.bundle_id, embedding=vector)
 
-    def _judged(self, line: _Line, item: MappedString, task: str, answer: Answer) -> Event | None:
+    def _seen(self, line: _Line, item: MappedString) -> Mapping[str, object]:
+        """What the memory says about a string, as fields of its events; it is noted with that."""
+        if self.memory is None or line.time_us is None or self.tracker is not None:
+            return {}
+        known = self.memory.touch(item.text, line.client, line.time_us, STRING)
+        return {"first_seen": format_time(known.first_us), "seen_before": known.count - 1, "clients": known.clients}
+
+    def _decide(self, line: _Line, task: str, answer: Answer, seen: Mapping[str, object]) -> Decision:
+        """The policy's decision, unless ``alarm_when`` wants other strings."""
+        assert answer.alarm_score is not None
+        known = ordinary(self.options.alarm_when, seen, line.time_us)
+        if known and answer.alarm_score >= self.policy.thresholds[task]:
+            return Decision(alarm=False, threshold=self.policy.thresholds[task], suppressed=known)
+        return self.policy.decide(task, answer.text, answer.alarm_score, line.time_us)
+
+    def _judged(self, line: _Line, item: MappedString, task: str, answer: Answer, seen: Mapping[str, object]) -> Event | None:
         """The event of an answer; None where only alarms are wanted and this is none."""
         model, everything = self.scorer.bundle_id, self.options.emit == "all"
         if answer.error:
             line.counts.error(f"{task}: {answer.error}")
-            return line.event(item, task, model, error=answer.error, truncated=answer.truncated)
+            return None if self.tracker else line.event(item, task, model, error=answer.error, truncated=answer.truncated)
+        if self.tracker is not None:
+            self.tracker.note(line.observation, task, answer)
+            return None
         if answer.alarm_score is None:
             if not everything:
                 return None
-            return line.event(item, task, model, label=answer.label, score=answer.score, truncated=answer.truncated)
-        decision = self.policy.decide(task, answer.text, answer.alarm_score, line.time_us)
+            return line.event(item, task, model, label=answer.label, score=answer.score, truncated=answer.truncated, seen=seen)
+        decision = self._decide(line, task, answer, seen)
         line.counts.alarms += decision.alarm
         if decision.suppressed:
             line.counts.suppress(decision.suppressed)
@@ -190,6 +244,7 @@ class Pipeline:
             suppressed=decision.suppressed,
             truncated=answer.truncated,
             window=answer.window,
+            seen=seen,
         )
 
     def _explained(self, events: list[Event]) -> list[Event]:
@@ -206,6 +261,18 @@ class Pipeline:
         if not texts:
             return []
         return [encode_vector(vector, self.options.embeddings) for vector in self.scorer.embed(texts)]
+
+
+def ordinary(alarm_when: str, seen: Mapping[str, object], now_us: int | None) -> str:
+    """Why a string is not what ``alarm_when`` asks for; empty if it is, or if nothing is known about it."""
+    if not seen or now_us is None:
+        return ""
+    first_us = parse_time(seen["first_seen"])
+    if alarm_when == "new" and first_us is not None and now_us - first_us >= DAY_US:
+        return f"known: first seen {seen['first_seen']}"
+    if alarm_when == "rare" and int(str(seen["clients"])) > RARE_CLIENTS:
+        return f"common: seen of {seen['clients']} clients"
+    return ""
 
 
 def encode_vector(vector: NDArray[np.float32], dtype: str) -> dict[str, object]:

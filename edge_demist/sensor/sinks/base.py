@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from edge_demist.sensor.events import Event
+from edge_demist.sensor.events import Entry
 
 
 class Sink(Protocol):
@@ -17,7 +17,7 @@ class Sink(Protocol):
 
     batch_only: bool
 
-    def write(self, events: Sequence[Event]) -> None:
+    def write(self, events: Sequence[Entry]) -> None:
         """Take events; they may stay in memory until ``sync``."""
 
     def sync(self) -> None:

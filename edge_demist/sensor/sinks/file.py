@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edge_demist.sensor.events import Event
+from edge_demist.sensor.events import Entry
 from edge_demist.sensor.sinks.formats import lines, zeek_header
 from edge_demist.sensor.storage import Disk
 
@@ -108,7 +108,7 @@ class FileSink:
 
     # --- writing -----------------------------------------------------------------------------------------------
 
-    def write(self, events: Sequence[Event]) -> None:
+    def write(self, events: Sequence[Entry]) -> None:
         """Write out now, for readers who follow the file; an error is left to ``sync``."""
         for identity, line in lines(events, self._form):
             if identity in self._repeats:

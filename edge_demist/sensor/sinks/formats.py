@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from edge_demist.sensor.events import Event, text_fields, to_json, verdict
+from edge_demist.sensor.events import Entry, IncidentLine, text_fields, to_json, verdict
 from edge_demist.sensor.sources.timestamps import format_time
 
 _JSON = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
@@ -52,13 +52,15 @@ def encode(value: object) -> str:
     return _JSON.encode(value)
 
 
-def jsonl(event: Event) -> str:
-    """One flat object."""
+def jsonl(event: Entry) -> str:
+    """One object."""
     return encode(to_json(event))
 
 
-def eve(event: Event) -> str:
+def eve(event: Entry) -> str:
     """An object as Suricata writes them, ``event_type`` "ml" (Suricata user guide, EVE JSON Format)."""
+    if isinstance(event, IncidentLine):
+        return encode({"timestamp": format_time(event.time_us)[:-1] + "+0000", "event_type": "ml", "ml": event.body})
     origin = event.origin
     head: dict[str, object] = {
         "timestamp": None if origin.time_us is None else format_time(origin.time_us)[:-1] + "+0000",
@@ -79,8 +81,14 @@ def zeek_header() -> str:
     return f"{first}#fields\t{names}\n#types\t{types}"
 
 
-def zeek(event: Event) -> str:
-    """One line of Zeek's ASCII format."""
+def zeek(event: Entry) -> str:
+    """One line of Zeek's ASCII format; for events only.
+
+    Raises:
+        TypeError: a line about an incident, which has no such form.
+    """
+    if isinstance(event, IncidentLine):
+        raise TypeError("incidents have no Zeek form")
     origin, ends = event.origin, event.origin.endpoints
     values: tuple[object, ...] = (
         None if origin.time_us is None else f"{origin.time_us // 1_000_000}.{origin.time_us % 1_000_000:06d}",
@@ -133,19 +141,30 @@ def _zeek_hex(error: UnicodeError) -> tuple[str, int]:
     return "".join(f"\\x{byte:02x}" for byte in raw), error.end
 
 
-def syslog(event: Event) -> bytes:
+def syslog(event: Entry) -> bytes:
     """An RFC 5424 message: local0, warning for alarms, the event as structured data and as JSON in the message."""
-    severity = SEVERITY_WARNING if event.alarm else SEVERITY_INFO
-    time = "-" if event.origin.time_us is None else format_time(event.origin.time_us)
-    data = {"id": event.event_id, "task": event.task, "label": event.label or "-", "score": f"{event.score or 0:.6f}"}
+    if isinstance(event, IncidentLine):
+        severity, kind, time = SEVERITY_WARNING, "incident", format_time(event.time_us)
+        data = {"id": event.event_id, "kind": str(event.body["kind"]), "severity": event.severity, "score": str(event.body["score"])}
+    else:
+        severity, kind = (SEVERITY_WARNING, "alarm") if event.alarm else (SEVERITY_INFO, "verdict")
+        time = "-" if event.origin.time_us is None else format_time(event.origin.time_us)
+        data = {"id": event.event_id, "task": event.task, "label": event.label or "-", "score": f"{event.score or 0:.6f}"}
     elements = " ".join(f'{name}="{_parameter(value)}"' for name, value in data.items())
-    header = f"<{FACILITY_LOCAL0 * 8 + severity}>1 {time} {_host()} edge-demist {os.getpid()} {'alarm' if event.alarm else 'verdict'}"
+    header = f"<{FACILITY_LOCAL0 * 8 + severity}>1 {time} {_host()} edge-demist {os.getpid()} {kind}"
     return f"{header} [ml@32473 {elements}] {_fitting(event, MAX_SYSLOG_BYTES - len(header) - len(elements) - 14)}".encode("ascii")
 
 
-def _fitting(event: Event, room: int) -> str:
-    """The event as JSON that fits: its text is shortened, and said to be; the message is never cut."""
+def _fitting(event: Entry, room: int) -> str:
+    """The entry as JSON that fits: its text or its lists are shortened, and said to be; the message is never cut."""
     whole = jsonl(event)
+    if isinstance(event, IncidentLine):
+        body = dict(event.body)
+        for name in ("evidence", "entities", "clients", "next", "sentence"):
+            if len(whole) > room:
+                body.pop(name, None)
+                whole = encode(body | {"truncated": True})
+        return whole if len(whole) <= room else encode({"event_id": event.event_id, "truncated": True})
     for keep in (4096, 2048, 1024, 256, 32, 0):
         if len(whole) <= room:
             return whole
@@ -168,10 +187,10 @@ def _host() -> str:
     return "".join(c for c in name if c.isprintable() and c != " ")[:255] or "-"
 
 
-FORMATS: dict[str, Callable[[Event], str]] = {"jsonl": jsonl, "eve": eve, "zeek": zeek}
+FORMATS: dict[str, Callable[[Entry], str]] = {"jsonl": jsonl, "eve": eve, "zeek": zeek}
 
 
-def lines(events: Sequence[Event], name: str) -> list[tuple[str, bytes]]:
+def lines(events: Sequence[Entry], name: str) -> list[tuple[str, bytes]]:
     """Events as (id, line with newline)."""
     form = FORMATS[name]
     return [(event.event_id, form(event).encode("ascii") + b"\n") for event in events]

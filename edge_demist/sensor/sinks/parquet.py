@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_demist.errors import InputError
-from edge_demist.sensor.events import Event, to_json
+from edge_demist.sensor.events import Entry, to_json
 from edge_demist.sensor.sinks.formats import encode
 from edge_demist.sensor.storage import Disk
 
@@ -66,7 +66,7 @@ class ParquetSink:
         self._writer = pq.ParquetWriter(str(self._temporary), self._schema, compression="zstd")
         self._rows: list[dict[str, object]] = []
 
-    def write(self, events: Sequence[Event]) -> None:
+    def write(self, events: Sequence[Entry]) -> None:
         """Take rows."""
         self._rows.extend(self._row(to_json(event)) for event in events)
         if len(self._rows) >= ROW_GROUP:

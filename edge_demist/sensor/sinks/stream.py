@@ -8,7 +8,7 @@ import select
 import stat
 from collections.abc import Sequence
 
-from edge_demist.sensor.events import Event
+from edge_demist.sensor.events import Entry
 from edge_demist.sensor.sinks.formats import lines, zeek_header
 
 READER_WAIT_MS = 1000
@@ -25,7 +25,7 @@ class StreamSink:
         self._fd, self._form, self._own = fd, form, own
         self._queue = zeek_header().encode("ascii") + b"\n" if form == "zeek" else b""
 
-    def write(self, events: Sequence[Event]) -> None:
+    def write(self, events: Sequence[Entry]) -> None:
         """Queue; ``sync`` writes."""
         self._queue += b"".join(line for _, line in lines(events, self._form))
 

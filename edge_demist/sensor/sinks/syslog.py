@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 
-from edge_demist.sensor.events import Event
+from edge_demist.sensor.events import Entry
 from edge_demist.sensor.sinks.formats import syslog
 
 
@@ -20,7 +20,7 @@ class SyslogSink:
         self._queue: list[bytes] = []
         self._socket: socket.socket | None = None
 
-    def write(self, events: Sequence[Event]) -> None:
+    def write(self, events: Sequence[Entry]) -> None:
         """Queue messages."""
         self._queue.extend(syslog(event) for event in events)
 

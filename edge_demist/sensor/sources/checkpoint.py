@@ -98,6 +98,8 @@ class Checkpoint:
     finished: list[FileState] = field(default_factory=list)
     output: dict[str, object] = field(default_factory=dict)
     alarms: dict[str, object] = field(default_factory=dict)
+    memory: dict[str, object] = field(default_factory=dict)
+    incidents: dict[str, object] = field(default_factory=dict)
     occurrences: dict[str, int] = field(default_factory=dict)
     bundle_id: str = ""
     committed_at: float = 0.0
@@ -179,6 +181,8 @@ class CheckpointStore:
             "files": [asdict(f) for f in checkpoint.active],
             "output": checkpoint.output,
             "alarms": checkpoint.alarms,
+            "memory": checkpoint.memory,
+            "incidents": checkpoint.incidents,
             "bundle_id": checkpoint.bundle_id,
             "committed_at": checkpoint.committed_at,
         }
@@ -231,6 +235,8 @@ def _from_json(main: Mapping[str, object], done: Mapping[str, object]) -> Checkp
         finished=[f for f in files(done) if f.key not in live],
         output=output,
         alarms=table(main, "alarms"),
+        memory=table(main, "memory"),
+        incidents=table(main, "incidents"),
         occurrences={name: int(str(count)) for name, count in occurrences.items()},
         bundle_id=str(main.get("bundle_id", ""))[:64],
         committed_at=float(str(committed)),

@@ -409,6 +409,12 @@ class Tailer:
         else:
             source.close()
 
+    @property
+    def watermark_us(self) -> int | None:
+        """The log time up to which all files have been read; None when all are read to their end."""
+        clocks = [s.state.clock_us for s in self.sources.values() if not s.drained]
+        return min(clocks) if clocks else None
+
     def snapshot(self) -> Checkpoint:
         """The places to commit; all lines handed out must have been dealt with.
 

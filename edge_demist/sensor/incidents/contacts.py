@@ -1,0 +1,161 @@
+"""Contacts: what speaks against one client's traffic with one host. Each sign counts once, however often it is seen.
+
+A host is a registrable domain (below shared suffixes each owner's own) or an address that no name was looked up for.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from edge_demist.sensor.incidents.case import Case
+from edge_demist.sensor.incidents.counters import Beat
+from edge_demist.sensor.incidents.observation import Observation, is_address
+
+MAX_NAMES = 6
+MAX_URLS = 4
+PROGRAMS = re.compile(
+    r"\.(?:exe|dll|scr|ps1|bat|cmd|vbs|vbe|hta|msi|jar|apk|bin|elf|sh|lnk|iso|img|cab|zip|rar|7z|tgz|xz|dat|docm|xlsm|jse|wsf)\Z", re.I
+)
+PROGRAM_TYPES = re.compile(r"dosexec|x-msdownload|x-executable|octet-stream|x-rar|x-7z|x-elf|java-archive|vnd\.android", re.I)
+SCRIPTS = re.compile(r"\.(?:php\d?|aspx?|jsp|cgi|pl)\Z", re.I)
+OWN_ADDRESS = re.compile(
+    r"(?:^|\.)(?:[a-z]*(?:my|check|get|what|show|haz|external|public|echo|geo|your|free|ident|wtfis)[a-z]*-?)?ip"
+    r"(?:ify|info|-?api|echo|who[a-z]*|lookup|check|-?addr[a-z]*|-?score|stack|geo[a-z]*|location|v4|data)?(?:\.|\Z)|ifconfig|geoplugin"
+)
+"""A service that tells callers their own address, by the words of its name."""
+MAIL_PORTS = frozenset({25, 465, 587, 2525})
+TRANSFER_PORTS = frozenset({20, 21, 69, 989, 990})
+BROWSERS = frozenset({"browser-desktop", "browser-mobile", "tv-console-iot"})
+USUAL_PAGES = 4
+BIG_UPLOAD = 1 << 20
+USUAL_PORTS = frozenset(
+    {22, 53, 80, 88, 110, 123, 137, 138, 139, 143, 161, 389, 443, 445, 500, 636, 853, 993, 995, 1900, 3389, 3478, 4500, 5222, 5228}
+    | {5353, 5355, 8080, 8443, 19302}
+)
+
+
+@dataclass(slots=True)
+class Contact(Case):
+    """Key: (client, host)."""
+
+    kind: ClassVar[str] = "contact"
+    signs: dict[str, float] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    urls: list[str] = field(default_factory=list)
+    ports: list[int] = field(default_factory=list)
+    beat: Beat = field(default_factory=Beat)
+    contacts: int = 0
+    pages: int = 0
+
+    def add_name(self, seen: Observation, levels: dict[str, int], *, shared: bool) -> bool:
+        """What the specialists say about the host's name; ``levels``: 0 to 3 by task."""
+        changed = False
+        threat, generated = levels.get("hostname-threat", 0), levels.get("dga", 0)
+        for level in range(1, threat + 1):
+            changed |= self._sign(f"threat_{level}", seen, seen.name)
+        if generated:
+            changed |= self._sign("generated", seen, seen.name)
+        if shared:
+            changed |= self._sign("shared_suffix", seen, seen.name)
+        if seen.name and seen.name not in self.names and len(self.names) < MAX_NAMES:
+            self.names.append(seen.name)
+        return changed
+
+    def add_request(self, seen: Observation, *, named: bool) -> bool:
+        """A web request."""
+        levels, agent = seen.levels, seen.agent_kind
+        self.pages += agent in BROWSERS and seen.method == "GET" and seen.status == 200
+        path = seen.uri.split("?", 1)[0]
+        bare, url = not named and is_address(seen.name or seen.server), (seen.name + seen.uri)[:300]
+        program = seen.status in (0, 200) and bool(PROGRAMS.search(path) or PROGRAM_TYPES.search(seen.service))
+        script = seen.method == "POST" and bool(SCRIPTS.search(path))
+        found = {
+            "phishing_2": levels.get("url-phishing", 0) >= 2,
+            "phishing_3": levels.get("url-phishing", 0) >= 3,
+            "bare_address": bare,
+            "no_agent": not seen.agent,
+            "program_agent": bool(seen.agent) and agent in ("http-library", "attack-tool"),
+            "post": seen.method == "POST",
+            "post_script": script,
+            "post_to_address": bare and seen.method == "POST",
+            "program": program,
+            "program_from_address": program and bare,
+            "odd_port": seen.port > 0 and seen.port not in USUAL_PORTS,
+        }
+        changed = False
+        for sign, there in found.items():
+            if there:
+                changed |= self._sign(sign, seen, url)
+        if changed and url not in self.urls and len(self.urls) < MAX_URLS:
+            self.urls.append(url)
+        return changed
+
+    def add_session(self, seen: Observation, *, named: bool) -> bool:
+        """A connection that carried data both ways, or a TLS handshake."""
+        text = f"{seen.server}:{seen.port}"
+        changed = False
+        if seen.kind == "tls":
+            return self._sign("unnamed_tls", seen, text) if not named else False
+        if seen.failed or not seen.bytes_in or seen.query_type != "tcp":
+            return False
+        sends = seen.bytes_out > seen.bytes_in
+        if seen.port in MAIL_PORTS and named:
+            changed |= self._sign("mail_port", seen, text)
+        elif seen.port in TRANSFER_PORTS and named:
+            changed |= self._sign("transfer_port", seen, text)
+        elif seen.port not in USUAL_PORTS:
+            changed |= self._sign("odd_port" if named else "odd_port_unnamed", seen, text)
+            if named and "shared_suffix" in self.signs:
+                changed |= self._sign("odd_port_shared", seen, text)
+            if named and sends and "transfer_port" in self.signs:
+                changed |= self._sign("upload", seen, text)
+        if sends and seen.bytes_out >= BIG_UPLOAD:
+            changed |= self._sign("big_upload", seen, text)
+        if changed and seen.port not in self.ports and len(self.ports) < MAX_URLS:
+            self.ports.append(seen.port)
+        return changed
+
+    def note(self, sign: str, seen: Observation) -> bool:
+        """A sign from the context."""
+        return self._sign(sign, seen, seen.name or seen.server)
+
+    def _sign(self, sign: str, seen: Observation, text: str) -> bool:
+        if sign in self.signs:
+            return False
+        self.signs[sign] = 1.0
+        self.remember(sign, text, seen.file, seen.offset)
+        return True
+
+    def features(self) -> dict[str, float]:
+        """The signs, and how far the specialists agree."""
+        found = dict(self.signs)
+        found["agreement"] = max(0, ("threat_1" in found) + ("generated" in found) + ("phishing_2" in found) - 1)
+        if self.beat.period_s >= 5:
+            found["beacon"] = self.beat.regularity
+        if self.pages > USUAL_PAGES:
+            found["browsed"] = min(math.log2(self.pages / USUAL_PAGES), 4.0)
+        return found
+
+    def entities(self) -> list[str]:
+        """The names looked up, or the address."""
+        return self.names or [self.key[1]]
+
+    def state(self) -> list[object]:
+        """For the checkpoint."""
+        return [self._shared_state(), self.signs, self.names, self.urls, self.ports, self.beat.state(), self.contacts, self.pages]
+
+    @classmethod
+    def restored(cls, key: tuple[str, ...], state: Sequence[object]) -> Contact:
+        """From the checkpoint."""
+        case = cls(key)
+        shared, signs, names, urls, ports, beat, contacts, pages = state
+        case._restore_shared(shared)  # type: ignore[arg-type]
+        case.signs = {str(k): float(v) for k, v in signs.items()}  # type: ignore[attr-defined]
+        case.names, case.urls = [str(n) for n in names], [str(u) for u in urls]  # type: ignore[attr-defined]
+        case.ports = [int(p) for p in ports]  # type: ignore[attr-defined]
+        case.beat, case.contacts, case.pages = Beat.restored(beat), int(str(contacts)), int(str(pages))  # type: ignore[arg-type]
+        return case

@@ -1,0 +1,221 @@
+"""From observations to cases: who is it about, what is new, which case has changed."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from edge_demist.sensor.incidents.case import DAY_US, Case
+from edge_demist.sensor.incidents.contacts import OWN_ADDRESS, Contact
+from edge_demist.sensor.incidents.counters import Cases
+from edge_demist.sensor.incidents.generated import GeneratedNames
+from edge_demist.sensor.incidents.observation import DNS, FLOW, HTTP, TLS, Observation, is_address, is_internal
+from edge_demist.sensor.incidents.scans import Scan
+from edge_demist.sensor.incidents.tunnels import Tunnel
+from edge_demist.sensor.public_suffix import is_shared_parent, registrable_domain
+
+FIRST_CONTACT_US = 300_000_000
+MAX_SUB_CHARS = 24
+"""A longer part before the registrable domain is judged as a tunnel's, not as a name."""
+_LOCAL = (".arpa", ".local", ".lan", ".home", ".internal", ".localdomain")
+V = TypeVar("V")
+
+
+class Known(Protocol):
+    """What a memory says about a domain or address."""
+
+    first_us: int
+    others: int
+
+
+class Remembers(Protocol):
+    """The memory of hosts."""
+
+    def touch(self, host: str, client: str, time_us: int) -> Known:
+        """Note a contact; what was known before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many ordinary entries are held; a quarter as many remarkable ones beside them."""
+
+    clients: int = 2048
+    zones: int = 2048
+    contacts: int = 4096
+    scans: int = 1024
+    addresses: int = 8192
+
+
+class _Recent(OrderedDict[str, V]):
+    """A mapping that forgets its oldest entry."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def note(self, key: str, value: V) -> None:
+        self[key] = value
+        self.move_to_end(key)
+        if len(self) > self.limit:
+            self.popitem(last=False)
+
+
+class Gatherer:
+    """All cases. State is bounded by ``limits``; everything depends on the observations and their order alone."""
+
+    def __init__(self, memory: Remembers, weights: Mapping[str, Mapping[str, float]], limits: Limits | None = None) -> None:
+        """Start empty."""
+        limits = limits or Limits()
+        self.memory, self._weights = memory, weights
+        self.names: Cases[GeneratedNames] = Cases(limits.clients, self._remarkable, GeneratedNames)
+        self.tunnels: Cases[Tunnel] = Cases(limits.zones, self._remarkable, Tunnel)
+        self.contacts: Cases[Contact] = Cases(limits.contacts, self._remarkable, Contact)
+        self.scans: Cases[Scan] = Cases(limits.scans, self._remarkable, Scan)
+        self._name_of: _Recent[str] = _Recent(limits.addresses)
+        self._asked_own: _Recent[int] = _Recent(limits.clients)
+
+    def _remarkable(self, case: Case) -> bool:
+        weights = self._weights[case.kind]
+        return any(value > 0 and weights.get(sign, 0.0) > 0 for sign, value in case.features().items())
+
+    def add(self, seen: Observation) -> list[Case]:
+        """Take an observation; the cases it changed."""
+        if seen.kind == DNS:
+            return self._add_lookup(seen)
+        changed: list[Case] = []
+        if seen.kind == HTTP:
+            changed += self._add_scan(seen)
+        elif seen.kind == FLOW and seen.failed and seen.query_type == "tcp":
+            changed += self._add_closed_port(seen)
+        host, named = self._host_of(seen)
+        if host and (is_internal(seen.client) or not is_internal(seen.server)):
+            changed += self._add_contact(seen, host, seen.levels, named=named)
+        return changed
+
+    # --- by kind of observation --------------------------------------------------------------------------------
+
+    def _add_lookup(self, seen: Observation) -> list[Case]:
+        for answer in seen.answers:
+            if is_address(answer):
+                self._name_of.note(answer, seen.name)
+        domain = "" if seen.name.endswith(_LOCAL) else registrable_domain(seen.name)
+        if not domain:
+            return []
+        changed: list[Case] = []
+        sub = seen.name[: -len(domain) - 1]
+        key = (seen.client,)
+        names = self.names.get(key)
+        if names.add(seen, domain, seen.levels.get("dga", 0) if len(sub) <= MAX_SUB_CHARS else 0):
+            self.names.promote(key, names)
+            changed.append(names)
+        if sub:
+            zone = (seen.client, domain)
+            tunnel_case = self.tunnels.get(zone)
+            if tunnel_case.add(seen, sub, seen.tunnel):
+                self.tunnels.promote(zone, tunnel_case)
+                changed.append(tunnel_case)
+        if not seen.failed and seen.service not in ("query", "request"):  # the answer tells whether there is such a host
+            short = seen.levels if len(sub) <= MAX_SUB_CHARS else {}
+            changed += self._add_contact(seen, domain, short, named=True)
+        return changed
+
+    def _add_scan(self, seen: Observation) -> list[Case]:
+        key = (seen.client, seen.server)
+        case = self.scans.get(key)
+        case.inbound = is_internal(seen.server) and not is_internal(seen.client)
+        if not case.add_request(seen):
+            return []
+        self.scans.promote(key, case)
+        return [case]
+
+    def _add_closed_port(self, seen: Observation) -> list[Case]:
+        key = (seen.client, seen.server)
+        case = self.scans.get(key)
+        if not case.add_closed_port(seen):
+            return []
+        self.scans.promote(key, case)
+        return [case]
+
+    def _add_contact(self, seen: Observation, host: str, levels: dict[str, int], *, named: bool) -> list[Case]:
+        key = (seen.client, host)
+        known = self.memory.touch(host, seen.client, seen.time_us)
+        case = self.contacts.get(key)
+        case.touch(seen.time_us)
+        case.contacts += 1
+        changed = False
+        if seen.name and not is_address(seen.name):
+            changed |= case.add_name(seen, levels, shared=is_shared_parent(host))
+        if seen.kind == HTTP:
+            changed |= case.add_request(seen, named=named)
+        elif seen.kind != DNS:
+            changed |= case.add_session(seen, named=named)
+        if seen.kind != DNS:
+            case.beat.add(seen.time_us)
+        changed |= self._add_context(case, seen, known)
+        if not (changed or (case.signs and case.contacts % 8 == 0)):
+            return []
+        self.contacts.promote(key, case)
+        return [case]
+
+    def _add_context(self, case: Contact, seen: Observation, known: Known) -> bool:
+        if OWN_ADDRESS.search(seen.name):
+            self._asked_own.note(seen.client, seen.time_us)
+            return case.note("own_address", seen)
+        case.signs["others"] = math.log2(1 + min(known.others, 7))
+        case.signs["known"] = float(case.first_us - known.first_us >= DAY_US)
+        asked = self._asked_own.get(seen.client)
+        if asked is not None and "own_address" not in case.signs and 0 <= case.first_us - asked < FIRST_CONTACT_US:
+            return case.note("after_own_address", seen)
+        return False
+
+    def _host_of(self, seen: Observation) -> tuple[str, bool]:
+        """The registrable domain or public address of a connection's far end; whether a name leads to it."""
+        if seen.name and not is_address(seen.name):
+            if seen.kind in (TLS, HTTP):
+                self._name_of.note(seen.server, seen.name)
+            name = seen.name
+        else:
+            name = self._name_of.get(seen.server, "")
+        domain = "" if name.endswith(_LOCAL) else registrable_domain(name)
+        if domain:
+            return domain, True
+        return ("" if is_internal(seen.server) else seen.server), False
+
+    # --- all of them -------------------------------------------------------------------------------------------
+
+    def cases(self) -> Iterator[Case]:
+        """Every case."""
+        for table in (self.names, self.tunnels, self.contacts, self.scans):
+            for _, case in table.items():
+                yield case
+
+    def state(self) -> dict[str, object]:
+        """For the checkpoint."""
+        tables = {"names": self.names, "tunnels": self.tunnels, "contacts": self.contacts, "scans": self.scans}
+        return {
+            **{name: [case.state() for _, case in table.items()] for name, table in tables.items()},  # type: ignore[attr-defined]
+            "name_of": list(self._name_of.items()),
+            "asked_own": list(self._asked_own.items()),
+        }
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """From the checkpoint."""
+        self.names.load(_read(state, "names", GeneratedNames.restored))
+        self.tunnels.load(_read(state, "tunnels", Tunnel.restored))
+        self.contacts.load(_read(state, "contacts", Contact.restored))
+        self.scans.load(_read(state, "scans", Scan.restored))
+        for address, name in state.get("name_of", ()):  # type: ignore[attr-defined]
+            self._name_of[str(address)] = str(name)
+        for client, time_us in state.get("asked_own", ()):  # type: ignore[attr-defined]
+            self._asked_own[str(client)] = int(time_us)
+
+
+def _read(
+    state: Mapping[str, object], name: str, restored: Callable[[tuple[str, ...], Sequence[object]], V]
+) -> Iterator[tuple[tuple[str, ...], V]]:
+    for item in state.get(name, ()):  # type: ignore[attr-defined]
+        key = tuple(str(part) for part in item[0][0])
+        yield key, restored(key, item)

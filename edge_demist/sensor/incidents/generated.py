@@ -1,0 +1,74 @@
+"""Generated names: how many distinct registrable domains, looked up by one client within an hour, do not exist or look generated."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from edge_demist.sensor.incidents.case import HOUR_US, Case
+from edge_demist.sensor.incidents.observation import Observation
+
+MAX_DOMAINS = 256
+COUNTED = 40
+
+
+@dataclass(slots=True)
+class GeneratedNames(Case):
+    """Key: (client,). A domain counts once an hour: by the specialist's level, and by whether it exists."""
+
+    kind: ClassVar[str] = "dga"
+    domains: OrderedDict[str, tuple[int, int, bool]] = field(default_factory=OrderedDict)
+
+    def add(self, seen: Observation, domain: str, level: int) -> bool:
+        """A look-up; True if it changes the case. ``level``: 0 to 3, how strict a false-positive rate the dga score passes."""
+        self._forget(seen.time_us)
+        before = self.domains.get(domain)
+        if not seen.failed and not level and before is None:
+            return False
+        self.touch(seen.time_us)
+        level, failed = max(level, before[1] if before else 0), seen.failed or (before is not None and before[2])
+        self.domains[domain] = (max(seen.time_us, before[0] if before else 0), level, failed)
+        self.domains.move_to_end(domain)
+        if len(self.domains) > MAX_DOMAINS:
+            self.domains.popitem(last=False)
+        if before is not None and before[1:] == (level, failed):
+            return False
+        sign = "missing_generated" if failed and level else "missing" if failed else "generated"
+        self.remember(sign, seen.name, seen.file, seen.offset)
+        return True
+
+    def _forget(self, now_us: int) -> None:
+        while self.domains:
+            domain, (time_us, _, _) = next(iter(self.domains.items()))
+            if now_us - time_us < HOUR_US:
+                return
+            del self.domains[domain]
+
+    def features(self) -> dict[str, float]:
+        """Distinct domains: missing ones, generated ones, and those that are both; ``strong``: generated at the next stricter level."""
+        kinds = [(level > 0, failed, level > 1) for _, level, failed in self.domains.values()]
+        return {
+            "missing_generated": min(sum(g and f for g, f, _ in kinds), COUNTED),
+            "missing": min(sum(f and not g for g, f, _ in kinds), COUNTED),
+            "generated": min(sum(g and not f for g, f, _ in kinds), COUNTED),
+            "strong": min(sum(s for _, _, s in kinds), COUNTED),
+        }
+
+    def entities(self) -> list[str]:
+        """The domains, those that look most generated first."""
+        return [d for d, _ in sorted(self.domains.items(), key=lambda item: (-item[1][1], -item[1][2], item[0]))]
+
+    def state(self) -> list[object]:
+        """For the checkpoint."""
+        return [self._shared_state(), [[d, *v] for d, v in self.domains.items()]]
+
+    @classmethod
+    def restored(cls, key: tuple[str, ...], state: Sequence[object]) -> GeneratedNames:
+        """From the checkpoint."""
+        case = cls(key)
+        case._restore_shared(state[0])  # type: ignore[arg-type]
+        for domain, time_us, level, failed in state[1]:  # type: ignore[attr-defined]
+            case.domains[str(domain)] = (int(time_us), int(level), bool(failed))
+        return case

@@ -1,0 +1,251 @@
+"""What one log record says about who talked to whom: the part of it that evidence is made from.
+
+Zeek (``dns``, ``http``, ``ssl``, ``quic``, ``conn``), Suricata (``dns``, ``http``, ``tls``, ``quic``, ``flow``), Elastic Common Schema
+and access logs. Anything else gives no observation. Values of the wrong kind are left out; strings are cut, so that a record
+costs bounded memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from edge_demist.sensor.sources.parser import Record
+
+MAX_NAME_CHARS = 512
+MAX_URI_CHARS = 2048
+_SERVER_PORTS = frozenset({53, 80, 443, 853, 5353, 8080, 8443})
+_PRIVATE = tuple(
+    ipaddress.ip_network(net)
+    for net in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"),
+        *("0.0.0.0/8", "fc00::/7", "fe80::/10", "::/127", "ff00::/8"),
+    )
+)
+
+DNS, HTTP, TLS, FLOW = "dns", "http", "tls", "flow"
+
+
+@dataclass(slots=True)
+class Observation:
+    """One contact. ``name`` is the host name asked for (lower case); ``failed``: it does not exist, or no connection came about.
+
+    The last five are the specialists': per alarm specialist how strict a calibrated false-positive rate its score passes (0 to 3),
+    the probability of a tunnel and of an attack tool's user agent, the labels of request value and user agent.
+    """
+
+    kind: str
+    time_us: int
+    client: str
+    server: str
+    port: int
+    name: str = ""
+    failed: bool = False
+    query_type: str = ""
+    answers: tuple[str, ...] = ()
+    uri: str = ""
+    method: str = ""
+    agent: str = ""
+    status: int = 0
+    bytes_out: int = 0
+    bytes_in: int = 0
+    duration: float = 0.0
+    service: str = ""
+    file: str = ""
+    offset: int = 0
+    levels: dict[str, int] = field(default_factory=dict)
+    tunnel: float = 0.0
+    tool: float = 0.0
+    attack: str = ""
+    agent_kind: str = ""
+
+
+@functools.lru_cache(maxsize=16_384)
+def is_address(text: str) -> bool:
+    """Whether a text is an IP address."""
+    if not text or (text[-1] not in "0123456789abcdefABCDEF:") or len(text) > 45:
+        return False
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+@functools.lru_cache(maxsize=16_384)
+def is_internal(address: str) -> bool:
+    """Whether an address belongs to no one in particular: private, loopback, link-local, shared, multicast; also what is none."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return True
+    return any(ip in net for net in _PRIVATE if net.version == ip.version)
+
+
+def observe(record: Record, time_us: int | None) -> Observation | None:
+    """The observation of a record; None where it says nothing about a contact, or has no time."""
+    reader = _reader(record.log)
+    if reader is None or time_us is None:
+        return None
+    return reader(record, time_us)
+
+
+@functools.lru_cache(maxsize=256)
+def _reader(log: str) -> Callable[[Record, int], Observation | None] | None:
+    """The reader of a log; Zeek's may carry more words in their names (``dns_red``, ``open_conn``)."""
+    if log.startswith("zeek.") and log not in _READERS:
+        log = next((name for word in log.removeprefix("zeek.").split("_") if (name := f"zeek.{word}") in _READERS), log)
+    return _READERS.get(log)
+
+
+def _text(record: Record, name: str, limit: int = MAX_NAME_CHARS) -> str:
+    value = record.scalar(name)
+    return value[:limit] if isinstance(value, str) else ""
+
+
+def _number(record: Record, name: str) -> int:
+    value = record.scalar(name)
+    if isinstance(value, int):
+        return value if 0 <= value < 1 << 62 else 0
+    return int(value) if value is not None and value.isascii() and value.isdigit() and len(value) <= 18 else 0
+
+
+def _zeek(record: Record, kind: str, time_us: int) -> Observation:
+    return Observation(kind, time_us, _text(record, "id.orig_h"), _text(record, "id.resp_h"), _number(record, "id.resp_p"))
+
+
+def _zeek_dns(record: Record, time_us: int) -> Observation | None:
+    seen = _zeek(record, DNS, time_us)
+    seen.name = _host(_text(record, "query"))
+    seen.query_type = _text(record, "qtype_name", 16)
+    seen.failed = _text(record, "rcode_name", 16) == "NXDOMAIN"
+    seen.answers = tuple(a[:MAX_NAME_CHARS] for a in record.values("answers")[:16])
+    return seen if seen.name and seen.client else None
+
+
+def _zeek_http(record: Record, time_us: int) -> Observation | None:
+    seen = _zeek(record, HTTP, time_us)
+    seen.name = _host(_text(record, "host"))
+    seen.uri, seen.method = _text(record, "uri", MAX_URI_CHARS), _text(record, "method", 16)
+    seen.agent, seen.status = _text(record, "user_agent"), _number(record, "status_code")
+    seen.bytes_out, seen.bytes_in = _number(record, "request_body_len"), _number(record, "response_body_len")
+    seen.service = _text(record, "resp_mime_types", 64)
+    return seen if seen.client else None
+
+
+def _zeek_tls(record: Record, time_us: int) -> Observation | None:
+    seen = _zeek(record, TLS, time_us)
+    seen.name = _host(_text(record, "server_name"))
+    return seen if seen.client else None
+
+
+def _zeek_conn(record: Record, time_us: int) -> Observation | None:
+    seen = _zeek(record, FLOW, time_us)
+    seen.query_type, seen.service = _text(record, "proto", 8), _text(record, "service", 32)
+    seen.bytes_out, seen.bytes_in = _number(record, "orig_bytes"), _number(record, "resp_bytes")
+    seen.failed = _text(record, "conn_state", 8) in ("S0", "REJ", "RSTOS0", "RSTRH", "SH", "SHR")
+    seen.duration = _seconds(record.scalar("duration"))
+    return seen if seen.client else None
+
+
+def _seconds(value: str | int | None) -> float:
+    try:
+        return max(0.0, float(value or 0.0))
+    except ValueError:
+        return 0.0
+
+
+def _eve(record: Record, kind: str, time_us: int) -> Observation:
+    """The asking side first: events about answers carry the server as their source."""
+    source, target = _text(record, "src_ip"), _text(record, "dest_ip")
+    source_port, target_port = _number(record, "src_port"), _number(record, "dest_port")
+    if source_port in _SERVER_PORTS and target_port > 1023 and target_port not in _SERVER_PORTS:
+        source, target, target_port = target, source, source_port
+    return Observation(kind, time_us, source, target, target_port)
+
+
+def _eve_dns(record: Record, time_us: int) -> Observation | None:
+    seen = _eve(record, DNS, time_us)
+    for path in ("dns.rrname", "dns.queries[].rrname", "dns.query[].rrname"):
+        seen.name = seen.name or _host(_text(record, path))
+    for path in ("dns.rrtype", "dns.queries[].rrtype", "dns.query[].rrtype"):
+        seen.query_type = seen.query_type or _text(record, path, 16)
+    seen.failed = _text(record, "dns.rcode", 16) == "NXDOMAIN"
+    seen.answers = tuple(a[:MAX_NAME_CHARS] for a in record.values("dns.answers[].rdata")[:16])
+    seen.service = _text(record, "dns.type", 16)
+    return seen if seen.name and seen.client else None
+
+
+def _eve_http(record: Record, time_us: int) -> Observation | None:
+    seen = _eve(record, HTTP, time_us)
+    seen.name = _host(_text(record, "http.hostname"))
+    seen.uri, seen.method = _text(record, "http.url", MAX_URI_CHARS), _text(record, "http.http_method", 16)
+    seen.agent, seen.status = _text(record, "http.http_user_agent"), _number(record, "http.status")
+    seen.bytes_in = _number(record, "http.length")
+    seen.service = _text(record, "http.http_content_type", 64)
+    return seen if seen.client else None
+
+
+def _eve_tls(record: Record, time_us: int) -> Observation | None:
+    seen = _eve(record, TLS, time_us)
+    seen.name = _host(_text(record, "tls.sni") or _text(record, "quic.sni"))
+    return seen if seen.client else None
+
+
+def _eve_flow(record: Record, time_us: int) -> Observation | None:
+    seen = _eve(record, FLOW, time_us)
+    seen.query_type, seen.service = _text(record, "proto", 8).lower(), _text(record, "app_proto", 32)
+    seen.service = "" if seen.service == "failed" else seen.service
+    seen.bytes_out, seen.bytes_in = _number(record, "flow.bytes_toserver"), _number(record, "flow.bytes_toclient")
+    seen.failed = seen.bytes_in == 0 and _text(record, "flow.state", 16) == "new"
+    seen.duration = float(_number(record, "flow.age"))
+    return seen if seen.client else None
+
+
+def _ecs(record: Record, time_us: int) -> Observation | None:
+    """Elastic Common Schema, and lines of access logs in its form: a look-up, a request or a handshake, by what is there."""
+    source = _text(record, "source.ip") or _text(record, "client.ip") or _text(record, "src_ip")
+    server = _text(record, "destination.ip") or _text(record, "server.ip")
+    seen = Observation(HTTP, time_us, source, server, _number(record, "destination.port"))
+    if name := _text(record, "dns.question.name"):
+        seen.kind, seen.name, seen.query_type = DNS, _host(name), _text(record, "dns.question.type", 16)
+        seen.failed = _text(record, "dns.response_code", 16) == "NXDOMAIN"
+        seen.answers = tuple(a[:MAX_NAME_CHARS] for a in record.values("dns.resolved_ip[]")[:16])
+    elif name := _text(record, "tls.client.server_name"):
+        seen.kind, seen.name = TLS, _host(name)
+    elif uri := _text(record, "url.original", MAX_URI_CHARS) or _text(record, "url.path", MAX_URI_CHARS):
+        seen.uri, seen.name = uri, _host(_text(record, "url.domain"))
+        seen.method, seen.agent = _text(record, "http.request.method", 16), _text(record, "user_agent.original")
+        seen.status = _number(record, "http.response.status_code")
+        seen.server = seen.server or seen.name or "web server"
+    else:
+        return None
+    return seen if seen.client else None
+
+
+def _host(text: str) -> str:
+    """A host name without port, brackets and the last dot."""
+    name = text.strip().lower()
+    if name.startswith("["):
+        return name[1:].split("]", 1)[0]
+    if ":" in name and not is_address(name):
+        name = name.rsplit(":", 1)[0]
+    return name.rstrip(".")
+
+
+_READERS: dict[str, Callable[[Record, int], Observation | None]] = {
+    "zeek.dns": _zeek_dns,
+    "zeek.http": _zeek_http,
+    "zeek.ssl": _zeek_tls,
+    "zeek.quic": _zeek_tls,
+    "zeek.conn": _zeek_conn,
+    "eve.dns": _eve_dns,
+    "eve.http": _eve_http,
+    "eve.tls": _eve_tls,
+    "eve.quic": _eve_tls,
+    "eve.flow": _eve_flow,
+    "ecs": _ecs,
+    "access": _ecs,
+}

@@ -1,0 +1,80 @@
+"""Incidents as a stage of the runner: settings in, lines for the sinks out, one state for the checkpoint."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from edge_demist.errors import BundleError
+from edge_demist.sensor.detect.allow import AllowList
+from edge_demist.sensor.detect.scoring import Scorer
+from edge_demist.sensor.events import IncidentLine
+from edge_demist.sensor.incidents.budget import IncidentBudget
+from edge_demist.sensor.incidents.tracker import Tracker
+from edge_demist.sensor.incidents.verdicts import TASKS, Verdicts
+from edge_demist.sensor.incidents.weights import Weights, load_weights
+from edge_demist.sensor.memory import Memory
+from edge_demist.sensor.sources.timestamps import parse_time
+
+BUNDLE_FILE = "incidents.json"
+
+
+def bundle_weights(folder: Path | None) -> Weights:
+    """The weights of a bundle that brings its own, else those of the package.
+
+    Raises:
+        BundleError: the bundle's file is damaged.
+    """
+    own = folder / BUNDLE_FILE if folder is not None else None
+    return load_weights(own if own is not None and own.is_file() else None)
+
+
+class IncidentStage:
+    """Holds the tracker; knows how its lines become entries for the sinks."""
+
+    def __init__(self, scorer: Scorer, memory: Memory, folder: Path | None, per_day: int = 0) -> None:
+        """Read the weights.
+
+        Raises:
+            BundleError: the bundle lacks all specialists that incidents are made from, or its weights are damaged.
+        """
+        if not TASKS & set(scorer.model.tasks):
+            raise BundleError(f"--emit incidents needs one of the specialists {', '.join(sorted(TASKS))}; the bundle has none")
+        budget = IncidentBudget(per_day) if per_day else None
+        self.tracker = Tracker(bundle_weights(folder), scorer.bundle_id, memory, verdicts=Verdicts.of(scorer.model), budget=budget)
+        self.told: Counter[str] = Counter()
+
+    def allow(self, rules: AllowList) -> None:
+        """Silence what these rules say."""
+        self.tracker.book.allow = rules
+
+    def use(self, scorer: Scorer) -> None:
+        """Go on with another model."""
+        self.tracker.verdicts = Verdicts.of(scorer.model)
+        self.tracker.book.model = scorer.bundle_id
+
+    def settle(self, watermark_us: int | None) -> list[IncidentLine]:
+        """Decide about everything up to a log time (None: all there is)."""
+        return self._entries(self.tracker.release(watermark_us))
+
+    def finish(self) -> list[IncidentLine]:
+        """The logs end here."""
+        return self._entries(self.tracker.finish())
+
+    def _entries(self, lines: list[dict[str, object]]) -> list[IncidentLine]:
+        self.told.update(str(line["status"]) for line in lines)
+        return [IncidentLine(str(line["event_id"]), parse_time(line["last"]) or 0, str(line["severity"]), line) for line in lines]
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            ValueError: the state is damaged.
+        """
+        if state:
+            self.tracker.restore(state)
+
+    def summary(self) -> dict[str, object]:
+        """Counts for the summary."""
+        return {**self.told, "open": len(self.tracker.book), "held_back": self.tracker.book.held_back}

@@ -1,0 +1,122 @@
+"""Everything about incidents behind one door: observations in, lines out, one state for the checkpoint.
+
+Observations come file by file; they are put in order of log time before anything is decided, so that the result does not
+depend on how the reading of several files was interleaved.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, fields
+
+from edge_demist.sensor.detect.alarms import _LogClock
+from edge_demist.sensor.incidents.book import IncidentBook
+from edge_demist.sensor.incidents.budget import IncidentBudget
+from edge_demist.sensor.incidents.case import DAY_US, Case
+from edge_demist.sensor.incidents.gather import Gatherer, Limits
+from edge_demist.sensor.incidents.observation import Observation, observe
+from edge_demist.sensor.incidents.verdicts import AnswerLike, Verdicts
+from edge_demist.sensor.incidents.weights import Weights
+from edge_demist.sensor.memory import Memory
+from edge_demist.sensor.sources.parser import Record
+
+MAX_WAITING = 32_768
+CLOSE_EVERY_US = 600_000_000
+_FIELDS = tuple(f.name for f in fields(Observation))
+
+
+class Tracker:
+    """Orders observations, gathers them into cases, keeps the incidents."""
+
+    def __init__(
+        self,
+        weights: Weights,
+        model: str,
+        memory: Memory | None = None,
+        *,
+        verdicts: Verdicts | None = None,
+        budget: IncidentBudget | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        """Start empty."""
+        self.memory = memory or Memory()
+        self.verdicts = verdicts
+        self.gatherer = Gatherer(self.memory, weights.signs, limits)
+        self.book = IncidentBook(weights, model, budget)
+        self.on_case: Callable[[Case], None] | None = None
+        self._waiting: list[tuple[int, str, int, int, Observation]] = []
+        self._serial = 0
+        self._clock = _LogClock()
+        self._closed_us = 0
+
+    def see(self, record: Record, time_us: int | None, path: str, offset: int) -> Observation | None:
+        """Queue what a record says; None if that is nothing. Answers may be noted until it is released."""
+        seen = observe(record, time_us)
+        if seen is not None:
+            seen.file, seen.offset = path, offset
+            self.add(seen)
+        return seen
+
+    def note(self, seen: object, task: str, answer: AnswerLike) -> None:
+        """A specialist's answer to a string of the record."""
+        if isinstance(seen, Observation) and self.verdicts is not None:
+            self.verdicts.attach(seen, task, answer)
+
+    def add(self, seen: Observation) -> None:
+        """Queue an observation until :meth:`release` says that nothing older will come."""
+        self._serial += 1
+        heapq.heappush(self._waiting, (seen.time_us, seen.file, seen.offset, self._serial, seen))
+
+    def release(self, until_us: int | None) -> list[dict[str, object]]:
+        """Decide about everything up to a log time (None: everything); the lines to write."""
+        lines: list[dict[str, object]] = []
+        waiting = self._waiting
+        while waiting and (until_us is None or waiting[0][0] <= until_us or len(waiting) > MAX_WAITING):
+            lines += self._decide(heapq.heappop(waiting)[-1])
+        return lines
+
+    def _decide(self, seen: Observation) -> list[dict[str, object]]:
+        self._clock.tell(seen.time_us)
+        now_us = self._clock.now_us
+        if abs(seen.time_us - now_us) >= DAY_US:  # a stray time
+            return []
+        lines: list[dict[str, object]] = []
+        if abs(now_us - self._closed_us) >= CLOSE_EVERY_US:
+            self._closed_us = now_us
+            lines += self.book.close_idle(now_us)
+        for case in self.gatherer.add(seen):
+            if self.on_case is not None:
+                self.on_case(case)
+            lines += self.book.take(case, seen.time_us)
+        return lines
+
+    def finish(self) -> list[dict[str, object]]:
+        """The logs end here: decide about what waits, close all incidents."""
+        return self.release(None) + self.book.close_all()
+
+    def state(self) -> dict[str, object]:
+        """For the checkpoint."""
+        return {
+            "now_us": [self._clock.now_us, self._closed_us],
+            "waiting": [list(astuple(item[-1])) for item in sorted(self._waiting, key=lambda item: item[:4])],
+            "gatherer": self.gatherer.state(),
+            "book": self.book.state(),
+        }
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """From the checkpoint.
+
+        Raises:
+            ValueError: the state is not one that :meth:`state` wrote.
+        """
+        try:
+            self._clock.now_us, self._closed_us = (int(t) for t in state.get("now_us", (0, 0)))  # type: ignore[attr-defined]
+            for values in state.get("waiting", ()):  # type: ignore[attr-defined]
+                seen = Observation(**dict(zip(_FIELDS, values, strict=True)))
+                seen.answers = tuple(seen.answers)
+                self.add(seen)
+            self.gatherer.restore(state.get("gatherer", {}))  # type: ignore[arg-type]
+            self.book.restore(state.get("book", {}))  # type: ignore[arg-type]
+        except (TypeError, AttributeError, KeyError, IndexError) as error:
+            raise ValueError(f"incident state: {error}") from error

@@ -1,0 +1,108 @@
+"""Tunnels: what one client puts into names below one zone, by the hour."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from edge_demist.sensor.incidents.case import HOUR_US, Case
+from edge_demist.sensor.incidents.counters import Distinct
+from edge_demist.sensor.incidents.observation import Observation
+
+ORDINARY_TYPES = frozenset(("", "A", "AAAA", "PTR", "HTTPS", "SOA", "NS"))
+FULL_LENGTH = 24
+USUAL_NAMES = 8
+"""Fewer distinct names than this below one zone in an hour say nothing."""
+MIN_LOGIT, MAX_LOGIT = -3.0, 4.0
+
+
+@dataclass(slots=True)
+class _Hour:
+    """Counts of one hour of log time; only names not seen before in it count."""
+
+    names: Distinct = field(default_factory=Distinct)
+    verdicts: float = 0.0
+    chars: int = 0
+    rare_types: int = 0
+    lookups: int = 0
+
+    def features(self) -> dict[str, float]:
+        count = self.names.count
+        if count < 2:
+            return {}
+        counted = max(count, 1)
+        return {
+            "distinct_names": math.log2(max(count, USUAL_NAMES) / USUAL_NAMES),
+            "verdict": max(MIN_LOGIT, min(MAX_LOGIT, self.verdicts / counted)) * min(1.0, count / USUAL_NAMES),
+            "length": min(self.chars / counted, 120) / 40,
+            "rare_types": self.rare_types / max(self.lookups, 1),
+        }
+
+    def state(self) -> list[object]:
+        return [self.names.state(), round(self.verdicts, 4), self.chars, self.rare_types, self.lookups]
+
+    @classmethod
+    def restored(cls, state: Sequence[object]) -> _Hour:
+        names, verdicts, chars, rare, lookups = state
+        return cls(Distinct.restored(names), float(str(verdicts)), int(str(chars)), int(str(rare)), int(str(lookups)))
+
+
+@dataclass(slots=True)
+class Tunnel(Case):
+    """Key: (client, zone). ``total`` counts distinct names roughly over the whole life of the case."""
+
+    kind: ClassVar[str] = "tunnel"
+    start_us: int = 0
+    now: _Hour = field(default_factory=_Hour)
+    before: _Hour = field(default_factory=_Hour)
+    bytes_in_names: int = 0
+    others: int = 0
+
+    def add(self, seen: Observation, sub: str, probability: float) -> bool:
+        """A look-up of a name ``sub`` + zone; True if the name is new in this hour."""
+        self.touch(seen.time_us)
+        if seen.time_us - self.start_us >= HOUR_US:
+            self.before = self.now if seen.time_us - self.start_us < 2 * HOUR_US else _Hour()
+            self.now, self.start_us = _Hour(), seen.time_us
+        hour = self.now
+        hour.lookups += 1
+        hour.rare_types += seen.query_type not in ORDINARY_TYPES
+        if not hour.names.add(sub):
+            return False
+        hour.chars += len(sub)
+        self.bytes_in_names += len(sub)
+        # A short label says little whatever the specialist answers; a long one can be judged.
+        p = min(max(probability, 1e-4), 1 - 1e-4)
+        hour.verdicts += min(1.0, len(sub) / FULL_LENGTH) * max(MIN_LOGIT, min(MAX_LOGIT, math.log(p / (1 - p))))
+        self.remember("verdict" if p > 0.5 else "distinct_names", seen.name, seen.file, seen.offset)
+        return True
+
+    @property
+    def distinct(self) -> int:
+        """Distinct names of the busier of the last two hours."""
+        return max(self.now.names.count, self.before.names.count)
+
+    def features(self) -> dict[str, float]:
+        """Of the busier of this hour and the one before; ``others``: further clients that ask below the zone."""
+        hour = self.now if self.now.names.count >= self.before.names.count else self.before
+        return hour.features() | {"others": math.log2(1 + self.others)}
+
+    def entities(self) -> list[str]:
+        """The zone."""
+        return [self.key[1]]
+
+    def state(self) -> list[object]:
+        """For the checkpoint."""
+        return [self._shared_state(), self.start_us, self.now.state(), self.before.state(), self.bytes_in_names, self.others]
+
+    @classmethod
+    def restored(cls, key: tuple[str, ...], state: Sequence[object]) -> Tunnel:
+        """From the checkpoint."""
+        case = cls(key)
+        shared, start, now, before, total, others = state
+        case._restore_shared(shared)  # type: ignore[arg-type]
+        case.start_us, case.bytes_in_names, case.others = int(str(start)), int(str(total)), int(str(others))
+        case.now, case.before = _Hour.restored(now), _Hour.restored(before)  # type: ignore[arg-type]
+        return case

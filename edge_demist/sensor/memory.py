@@ -1,0 +1,211 @@
+"""What this sensor has seen: by string and by registrable domain, when first and last, how often, by about how many clients.
+
+SQLite of the standard library in the state folder (``memory.sqlite``), a bounded part of it in memory. What changed since the
+last commit goes into the checkpoint first and into the database after that, under a number, so that after a crash the
+database is brought to exactly the checkpoint's state: a replay decides the same.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import math
+import sqlite3
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_demist.normalizers import to_bytes
+
+FILE = "memory.sqlite"
+DAY_US = 86_400_000_000
+MAX_KEY_BYTES = 200
+MAX_HELD = 16_384
+MAX_ENTRIES = 1_000_000
+MAX_AGE_US = 90 * DAY_US
+PRUNE_EVERY = 64
+_BITS = 63
+HOST, STRING = "h", "s"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS seen (key BLOB PRIMARY KEY, first INTEGER, last INTEGER, count INTEGER, clients INTEGER) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS seen_last ON seen (last);
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
+"""
+
+
+@dataclass(slots=True)
+class Seen:
+    """An entry. ``bits`` is a linear-counting sketch of its clients; ``others`` is how many there are beside the one that asked last."""
+
+    first_us: int
+    last_us: int
+    count: int = 0
+    bits: int = 0
+    others: int = 0
+
+    @property
+    def clients(self) -> int:
+        """About how many distinct clients (Whang and others 1990: linear counting on 63 bits; saturates near 260)."""
+        used = self.bits.bit_count()
+        return max(used, round(-_BITS * math.log(max(_BITS - used, 1) / _BITS)))
+
+
+class Memory:
+    """Entries by key. With a folder they outlive the process; without one only the held part is there."""
+
+    def __init__(self, folder: Path | None = None, *, max_held: int = MAX_HELD, max_entries: int = MAX_ENTRIES) -> None:
+        """Open, or make, the database of a state folder.
+
+        Raises:
+            OSError: it cannot be opened. A damaged one is set aside as ``memory.sqlite.bad``.
+        """
+        self._max_held, self._max_entries = max_held, max_entries
+        self._held: OrderedDict[bytes, Seen] = OrderedDict()
+        self._changed: dict[bytes, Seen] = {}
+        self._written = 0
+        self._store = _open(folder / FILE) if folder is not None else None
+
+    def touch(self, host: str, client: str, time_us: int, kind: str = HOST) -> Seen:
+        """Note a contact of a client; the entry with it. ``last_us`` and ``count`` include it."""
+        key = _key(kind, host)
+        seen = self._find(key)
+        if seen is None:
+            seen = Seen(time_us, time_us)
+        bit = 1 << zlib.crc32(to_bytes(client)) % _BITS
+        if not seen.bits & bit:
+            seen.bits |= bit
+        seen.count += 1
+        seen.last_us = max(seen.last_us, time_us)
+        seen.others = seen.bits.bit_count() - 1
+        self._hold(key, seen)
+        if self._store is not None:
+            self._changed[key] = seen
+        return seen
+
+    def look_up(self, host: str, kind: str = HOST) -> Seen | None:
+        """What is known, without noting anything."""
+        return self._find(_key(kind, host))
+
+    def _find(self, key: bytes) -> Seen | None:
+        seen = self._held.get(key) or self._changed.get(key)
+        if seen is None and self._store is not None:
+            row = self._store.execute("SELECT first, last, count, clients FROM seen WHERE key = ?", (key,)).fetchone()
+            seen = Seen(*row) if row else None
+        return seen
+
+    def _hold(self, key: bytes, seen: Seen) -> None:
+        self._held[key] = seen
+        self._held.move_to_end(key)
+        if len(self._held) > self._max_held:
+            self._held.popitem(last=False)
+
+    @property
+    def unwritten(self) -> int:
+        """Entries changed since the last checkpoint."""
+        return len(self._changed)
+
+    def __len__(self) -> int:
+        """Entries known."""
+        if self._store is None:
+            return len(self._held)
+        return int(self._store.execute("SELECT count(*) FROM seen").fetchone()[0])
+
+    # --- with the checkpoint -----------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, object]:
+        """For the checkpoint: what the database lacks, and the number it gets. Without a database all that is held."""
+        if self._store is None:
+            return {"held": [[key.hex(), s.first_us, s.last_us, s.count, s.bits] for key, s in self._held.items()]}
+        rows = [[key.hex(), s.first_us, s.last_us, s.count, s.bits] for key, s in self._changed.items()]
+        return {"number": self._written + 1, "rows": rows}
+
+    def committed(self, state: Mapping[str, object]) -> None:
+        """The checkpoint with this state is durable: bring the database up to it.
+
+        Raises:
+            OSError: the disk would not take it; to be tried again.
+        """
+        if self._store is None:
+            return
+        number, rows = int(str(state.get("number", 0))), state.get("rows", ())
+        try:
+            self._write(number, [(bytes.fromhex(str(r[0])), *map(int, r[1:])) for r in rows])  # type: ignore[attr-defined]
+        except sqlite3.OperationalError as error:
+            self._store.rollback()
+            raise OSError(errno.ENOSPC, f"memory: {error}") from error
+        self._changed.clear()
+
+    def _write(self, number: int, rows: Iterable[tuple[object, ...]]) -> None:
+        assert self._store is not None
+        self._store.execute("BEGIN IMMEDIATE")
+        self._store.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)", rows)
+        self._store.execute("INSERT OR REPLACE INTO meta VALUES ('number', ?)", (number,))
+        if number % PRUNE_EVERY == 0:
+            self._prune()
+        self._store.commit()
+        self._written = number
+
+    def _prune(self) -> None:
+        assert self._store is not None
+        latest = self._store.execute("SELECT max(last) FROM seen").fetchone()[0] or 0
+        self._store.execute("DELETE FROM seen WHERE last < ?", (latest - MAX_AGE_US,))
+        surplus = self._store.execute("SELECT count(*) FROM seen").fetchone()[0] - self._max_entries
+        if surplus > 0:
+            self._store.execute("DELETE FROM seen WHERE key IN (SELECT key FROM seen ORDER BY last LIMIT ?)", (surplus,))
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """Go on from a checkpoint; rows that a crash kept from the database are written now.
+
+        Raises:
+            ValueError: the state is not one that :meth:`state` wrote.
+            OSError: the disk would not take it.
+        """
+        try:
+            if self._store is None:
+                for key, first, last, count, bits in state.get("held", ()):  # type: ignore[attr-defined]
+                    self._hold(bytes.fromhex(key), Seen(int(first), int(last), int(count), int(bits)))
+                return
+            row = self._store.execute("SELECT value FROM meta WHERE name = 'number'").fetchone()
+            self._written = int(row[0]) if row else 0
+            number = int(str(state.get("number", 0)))
+            if number == self._written + 1:
+                self.committed(state)
+            self._written = max(self._written, number)
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"memory state: {error}") from error
+
+    def close(self) -> None:
+        """Close the database; what was not committed is forgotten."""
+        if self._store is not None:
+            self._store.close()
+
+
+def _key(kind: str, text: str) -> bytes:
+    raw = to_bytes(text)
+    return kind.encode() + (raw if len(raw) <= MAX_KEY_BYTES else b"\0" + hashlib.blake2b(raw, digest_size=16).digest())
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        return _connect(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise OSError(errno.EIO, f"{path}: {error}") from error
+        path.rename(path.with_name(f"{path.name}.bad"))
+        return _connect(path)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    store = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+    try:
+        store.execute("PRAGMA synchronous = FULL")
+        store.execute("PRAGMA cache_size = -2048")
+        store.execute("PRAGMA trusted_schema = OFF")
+        store.executescript(_SCHEMA)
+        store.execute("SELECT key, first, last, count, clients FROM seen LIMIT 1").fetchone()
+    except BaseException:
+        store.close()
+        raise
+    return store

@@ -1,0 +1,96 @@
+"""The parts of a run that look beyond one string: memory and incidents, and their share of the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_demist.sensor.config import WatchConfig
+from edge_demist.sensor.detect.allow import AllowList
+from edge_demist.sensor.detect.scoring import Scorer
+from edge_demist.sensor.events import IncidentLine
+from edge_demist.sensor.incidents.stage import IncidentStage
+from edge_demist.sensor.incidents.verdicts import TASKS
+from edge_demist.sensor.memory import Memory
+from edge_demist.sensor.sources.checkpoint import Checkpoint
+
+MAX_UNWRITTEN = 16_384
+"""Memory entries changed since the last checkpoint that bring the next one about."""
+
+
+class Stages:
+    """``memory`` is there with a state folder, for ``alarm_when`` and for incidents; ``incidents`` with ``--emit incidents``."""
+
+    def __init__(self, config: WatchConfig, scorer: Scorer, allow: AllowList, folder: Path | None) -> None:
+        """Open the memory, read the weights.
+
+        Args:
+            config: all settings.
+            scorer: who answers.
+            allow: the allow-lists.
+            folder: the bundle's folder, whose own weights are preferred.
+
+        Raises:
+            BundleError: the bundle cannot serve incidents.
+            OSError: the memory cannot be opened.
+        """
+        self.memory: Memory | None = None
+        self.incidents: IncidentStage | None = None
+        if config.state is not None or config.emit == "incidents" or config.alarm_when != "always":
+            self.memory = Memory(config.state)
+        if config.emit == "incidents" and self.memory is not None:
+            self.incidents = IncidentStage(scorer, self.memory, folder, config.incidents_per_day)
+            self.incidents.allow(allow)
+
+    def restore(self, checkpoint: Checkpoint, log: Callable[[str, dict[str, object]], None]) -> None:
+        """Go on from a checkpoint; what is damaged in it starts anew and is told.
+
+        Raises:
+            OSError: the memory's disk is in trouble.
+        """
+        for part, state in ((self.memory, checkpoint.memory), (self.incidents, checkpoint.incidents)):
+            try:
+                if part is not None:
+                    part.restore(state)
+            except ValueError as error:
+                log("state-damaged", {"error": str(error)})
+
+    def fill(self, checkpoint: Checkpoint) -> None:
+        """Put the state into a checkpoint."""
+        checkpoint.memory = self.memory.state() if self.memory else {}
+        checkpoint.incidents = self.incidents.tracker.state() if self.incidents else {}
+
+    def committed(self, checkpoint: Checkpoint) -> None:
+        """The checkpoint is durable.
+
+        Raises:
+            OSError: the memory's disk is in trouble; to be tried again.
+        """
+        if self.memory is not None:
+            self.memory.committed(checkpoint.memory)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a checkpoint should come now."""
+        return self.memory is not None and self.memory.unwritten >= MAX_UNWRITTEN
+
+    def wanted(self, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        """The specialists to ask, of those there are."""
+        return tuple(task for task in tasks if task in TASKS) if self.incidents else tasks
+
+    def settle(self, watermark_us: int | None) -> list[IncidentLine]:
+        """What there is to tell about everything up to a log time."""
+        return self.incidents.settle(watermark_us) if self.incidents else []
+
+    def finish(self) -> list[IncidentLine]:
+        """What there is to tell at the end of the logs."""
+        return self.incidents.finish() if self.incidents else []
+
+    def summary(self) -> dict[str, object]:
+        """For the summary."""
+        return {"incidents": self.incidents.summary()} if self.incidents else {}
+
+    def close(self) -> None:
+        """Give everything back."""
+        if self.memory is not None:
+            self.memory.close()

@@ -1,0 +1,259 @@
+"""Incidents as ``watch`` tells them: what opens one, what joins it, replay, crashes, budget, allow-lists."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from edge_demist.errors import InputError
+from edge_demist.sensor.config import WatchConfig
+from edge_demist.sensor.control import Control
+from edge_demist.sensor.incidents.budget import IncidentBudget
+from edge_demist.sensor.runner import Runner
+from edge_demist.sensor.storage import Disk
+from tests.support.sensor_fakes import balanced, read_events, watch_once, zeek_log
+from tools.sensor.fake_model import FakeModel
+from tools.sensor.faults import FaultDisk, PowerCut
+
+T0 = 1_700_000_000
+DNS_FIELDS = "ts uid id.orig_h id.orig_p id.resp_h id.resp_p query qtype_name rcode_name answers"
+
+
+def dns_row(second: float, client: str, name: str, kind: str = "A", rcode: str = "NOERROR", answers: str = "-") -> str:
+    return f"{T0 + second} C{second} {client} 5353 10.0.0.53 53 {name} {kind} {rcode} {answers}"
+
+
+def dns_log(folder: Path, *rows: str, name: str = "dns.log") -> Path:
+    path = folder / name
+    path.write_text(zeek_log(DNS_FIELDS, *rows))
+    return path
+
+
+def generated(client: str = "10.0.0.7", begin: int = 0, count: int = 12) -> list[str]:
+    return [dns_row(begin + 7 * i, client, f"evil{client[-1]}x{i}.example", rcode="NXDOMAIN") for i in range(count)]
+
+
+def ordinary(count: int = 200) -> list[str]:
+    return [
+        dns_row(3 * i + 0.5, f"10.0.0.{i % 9 + 10}", f"www{i % 40}.site{i % 25}.example", answers="93.184.216.34") for i in range(count)
+    ]
+
+
+def told(lines: list[dict]) -> list[tuple[str, str]]:
+    return [(line["incident_id"], line["status"]) for line in lines]
+
+
+def test_generated_names_of_one_client_are_one_incident(tmp_path: Path) -> None:
+    rows = sorted(generated() + ordinary(), key=lambda row: float(row.split(" ")[0]))
+    lines, summary = watch_once(tmp_path, dns_log(tmp_path, *rows), emit="incidents")
+    assert len({line["incident_id"] for line in lines}) == 1 and [line["status"] for line in lines] == ["opened", "grown", "closed"]
+    last = lines[-1]
+    assert last["kind"] == "dga" and last["clients"] == ["10.0.0.7"] and last["count"] == 12
+    assert set(last["entities"]) == {f"evil7x{i}.example" for i in range(12)}
+    assert last["first"] == "2023-11-14T22:13:20.000000Z" and lines[0]["raised"] < last["last"]
+    assert 0.5 <= lines[0]["score"] <= last["score"] <= 1 and last["severity"] in ("high", "critical")
+    assert "10.0.0.7" in last["sentence"] and last["next"] and last["technique"]["id"] == "T1568.002"
+    sign = last["evidence"][0]
+    assert sign["adds"] > 0 and sign["says"] and sign["value"] == 12
+    example = next(e["examples"] for e in last["evidence"] if e["examples"])[0]
+    line = (tmp_path / "dns.log").read_bytes()[example["offset"] :].split(b"\n", 1)[0]
+    assert example["text"].encode() in line
+    assert balanced(summary) and summary["incidents"] == {"opened": 1, "grown": 1, "closed": 1, "open": 1, "held_back": 0}
+    assert summary["skipped"] == {"no-incident": len(rows)}
+
+
+def test_an_ordinary_log_gives_none(tmp_path: Path) -> None:
+    lines, summary = watch_once(tmp_path, dns_log(tmp_path, *ordinary()), emit="incidents")
+    assert not lines and balanced(summary)
+
+
+def test_a_tunnel_is_one_incident_of_its_zone_whoever_asks(tmp_path: Path) -> None:
+    rows = [dns_row(i, f"10.0.0.{7 + i % 2}", f"evil{i:030x}.zone.example", kind="TXT") for i in range(150)]
+    lines, _ = watch_once(tmp_path, dns_log(tmp_path, *rows), emit="incidents")
+    assert len({line["incident_id"] for line in lines}) == 1
+    assert lines[-1]["kind"] == "tunnel" and lines[-1]["clients"] == ["10.0.0.7", "10.0.0.8"]
+    assert lines[-1]["entities"][0] == "zone.example" and "grown" in [line["status"] for line in lines]
+
+
+def test_two_clients_with_generated_names_are_two_incidents(tmp_path: Path) -> None:
+    rows = list(itertools.chain(*zip(generated("10.0.0.7"), generated("10.0.0.8", 1), strict=True)))
+    lines, _ = watch_once(tmp_path, dns_log(tmp_path, *rows), emit="incidents")
+    assert len({line["incident_id"] for line in lines}) == 2
+
+
+def test_a_scan_from_outside_and_a_download_from_a_bare_address(tmp_path: Path) -> None:
+    fields = "ts uid id.orig_h id.orig_p id.resp_h id.resp_p method host uri user_agent status_code resp_mime_types"
+    scan = [f"{T0 + i} A{i} 198.51.100.9 4000 10.0.0.80 80 GET 10.0.0.80 /?id=evil{i} Mozilla/5.0 200 text/html" for i in range(8)]
+    load = [f"{T0 + 100 + 60 * i} B{i} 10.0.0.7 4000 203.0.113.5 80 POST 203.0.113.5 /gate.php - 200 text/html" for i in range(8)] + [
+        f"{T0 + 900} B9 10.0.0.7 4000 203.0.113.5 80 GET 203.0.113.5 /x.dll - 200 application/x-dosexec"
+    ]
+    (tmp_path / "http.log").write_text(zeek_log(fields, *scan, *load, path="http"))
+    lines, _ = watch_once(tmp_path, tmp_path / "http.log", emit="incidents")
+    last = {line["kind"]: line for line in lines}
+    assert last["scan"]["clients"] == ["198.51.100.9"] and last["scan"]["entities"] == ["10.0.0.80"]
+    assert last["download"]["entities"] == ["203.0.113.5"] and last["download"]["clients"] == ["10.0.0.7"]
+    assert {"program_from_address", "post_script", "no_agent"} <= {e["sign"] for e in last["download"]["evidence"]}
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_how_files_are_read_changes_nothing(tmp_path: Path, batch: int) -> None:
+    rows = sorted(generated() + generated("10.0.0.8", 3) + ordinary(), key=lambda row: float(row.split(" ")[0]))
+    expected, _ = watch_once(tmp_path, dns_log(tmp_path, *rows), emit="incidents")
+    split = tmp_path / "split"
+    split.mkdir()
+    dns_log(split, *rows[::3], name="dns.log")
+    dns_log(split, *rows[1::3], name="dns_a.log")
+    dns_log(split, *rows[2::3], name="dns_b.log")
+    lines, _ = watch_once(tmp_path, split, emit="incidents", batch_strings=batch)
+    assert told(lines) == told(expected)
+    assert [line["score"] for line in lines] == [line["score"] for line in expected]
+
+
+def _killed_runs(tmp_path: Path, logs: Path, strike_at: int) -> list[dict]:
+    """Run until an operation of the disk is struck, then run to the end."""
+    config = WatchConfig(
+        paths=(logs,), once=True, emit="incidents", output=tmp_path / "out.jsonl", state=tmp_path / "state", batch_strings=8, commit_s=0.0
+    )
+
+    def strike(number: int, _name: str) -> None:
+        if number == strike_at:
+            raise PowerCut
+
+    for disk in (FaultDisk(strike), Disk()):
+        try:
+            runner = Runner(config, FakeModel, disk=disk)
+        except PowerCut:
+            continue
+        try:
+            runner.run()
+        except PowerCut:
+            pass
+        finally:
+            runner.close()
+    return read_events(tmp_path / "out.jsonl")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_crash_changes_no_incident(tmp_path: Path, seed: int) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    rows = sorted(generated() + generated("10.0.0.8", 3) + ordinary(), key=lambda row: float(row.split(" ")[0]))
+    dns_log(logs, *rows[::2])
+    dns_log(logs, *rows[1::2], name="dns_b.log")
+    (tmp_path / "whole").mkdir()
+    expected = _killed_runs(tmp_path / "whole", logs, -1)
+    assert len({line["incident_id"] for line in expected}) == 2
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    lines = _killed_runs(folder, logs, random.Random(seed).randrange(3, 160))
+    once = {line["event_id"]: line for line in lines}
+    assert once == {line["event_id"]: line for line in expected}
+
+
+def test_incidents_go_on_from_one_run_to_the_next_under_their_id(tmp_path: Path) -> None:
+    options = {"emit": "incidents", "state": tmp_path / "state", "output": tmp_path / "out.jsonl"}
+    watch_once(tmp_path, dns_log(tmp_path, *generated(count=6)), **options)
+    watch_once(tmp_path, dns_log(tmp_path, *generated(begin=600, count=30), name="dns2.log"), **options)
+    lines = read_events(tmp_path / "out.jsonl")
+    assert len({line["incident_id"] for line in lines}) == 1
+    assert [line["status"] for line in lines] == ["opened", "closed", "grown", "closed"]
+
+
+def test_an_allow_rule_silences_a_zone_and_leaves_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "allow.toml").write_text('[[allow]]\nkind = "suffix"\nvalue = "zone.example"\nreason = "ours"\n')
+    rows = [dns_row(i, "10.0.0.7", f"evil{i:030x}.{'zone' if i % 2 else 'other'}.example", kind="TXT") for i in range(150)]
+    lines, _ = watch_once(tmp_path, dns_log(tmp_path, *rows), emit="incidents", allow=(tmp_path / "allow.toml",))
+    assert {entity for line in lines for entity in line["entities"]} == {"other.example"}
+
+
+def test_text_of_the_log_stays_text(tmp_path: Path) -> None:
+    name = "evil</script>\x1b\n%d.zone%d.example"
+    common = {"id.orig_h": "10.0.0.7", "rcode_name": "NXDOMAIN", "qtype": 1, "uid": "C"}
+    rows = [json.dumps({"ts": T0 + i, "query": name % (i, i), **common}) for i in range(9)]
+    (tmp_path / "dns.log").write_text("\n".join(rows) + "\n")
+    lines, _ = watch_once(tmp_path, tmp_path / "dns.log", emit="incidents")
+    raw = (tmp_path / "events.jsonl").read_bytes()
+    assert lines and raw.isascii() and b"\x1b" not in raw and raw.count(b"\n") == len(lines)
+
+
+def test_forms_that_incidents_do_not_have_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="zeek"):
+        WatchConfig(paths=(tmp_path,), emit="incidents", form="zeek", output=tmp_path / "x")
+
+
+def test_undated_and_stray_times_open_nothing_and_break_nothing(tmp_path: Path) -> None:
+    stray = [dns_row(90_000_000_000, "10.0.0.7", "far.example"), dns_row(-1_600_000_000, "10.0.0.7", "old.example")]
+    rows = [*generated(count=3), *stray, *generated(begin=50, count=9)]
+    lines, summary = watch_once(tmp_path, dns_log(tmp_path, *rows), emit="incidents")
+    assert balanced(summary) and len({line["incident_id"] for line in lines}) == 1
+    assert all(line["last"].startswith("2023-11-14") for line in lines)
+
+
+# --- budget ----------------------------------------------------------------------------------------------------------------------
+
+DAY = 86_400_000_000
+
+
+def _simulate(budget: IncidentBudget, candidates: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    passed = []
+    for now, log_odds in candidates:
+        budget.note(log_odds, None, now)
+        if budget.allows(log_odds, now):
+            budget.take(log_odds, now)
+            passed.append((now, log_odds))
+    return passed
+
+
+def test_a_budget_holds_over_a_week_and_within_a_day() -> None:
+    random_of = random.Random(5)
+    candidates = sorted((int(random_of.random() * 14 * DAY), random_of.expovariate(0.5)) for _ in range(2000))
+    passed = _simulate(IncidentBudget(5), candidates)
+    for begin, _ in passed:
+        within = [log_odds for now, log_odds in passed if begin <= now < begin + DAY]
+        records = sum(log_odds > max([-1.0, *within[:i]]) for i, log_odds in enumerate(within))
+        assert len(within) <= 10 + records
+    assert 5 * 7 / 2 <= len([p for p in passed if p[0] >= 7 * DAY]) <= 5 * 7 * 2
+
+
+def test_what_is_worse_than_all_told_is_told_however_many_came_before() -> None:
+    budget = IncidentBudget(2)
+    _simulate(budget, [(i * 1_000_000, 3.0) for i in range(5000)])
+    assert budget.allows(3.5, 5_000_000_000) and not budget.allows(2.0, 5_000_000_000)
+
+
+def test_a_budget_goes_on_from_its_state() -> None:
+    candidates = [(i * DAY // 50, (i * 37 % 100) / 10) for i in range(400)]
+    whole = _simulate(IncidentBudget(3), candidates)
+    first = IncidentBudget(3)
+    passed = _simulate(first, candidates[:211])
+    second = IncidentBudget(3)
+    second.restore(json.loads(json.dumps(first.state())))
+    assert passed + _simulate(second, candidates[211:]) == whole
+
+
+def test_a_flood_does_not_silence_a_worse_incident(tmp_path: Path) -> None:
+    flood = [row for c in range(1, 9) for row in generated(f"10.0.0.{c}", begin=c * 600, count=5)]
+    worst = generated("10.0.0.9", begin=9000, count=40)
+    lines, summary = watch_once(tmp_path, dns_log(tmp_path, *flood, *worst), emit="incidents", incidents_per_day=2)
+    clients = [line["clients"][0] for line in lines if line["status"] == "opened"]
+    assert "10.0.0.9" in clients and len(clients) < 9 and summary["incidents"]["held_back"] > 0
+
+
+def test_stopping_early_keeps_what_waits(tmp_path: Path) -> None:
+    logs = dns_log(tmp_path, *generated())
+    config = WatchConfig(paths=(logs,), emit="incidents", output=tmp_path / "o.jsonl", state=tmp_path / "state", poll_s=0.01, scan_s=0.01)
+    control = Control()
+    runner = Runner(config, FakeModel, control=control)
+    try:
+        while runner._turn():
+            pass
+        control.stop = True
+        runner.run()
+    finally:
+        runner.close()
+    lines = read_events(tmp_path / "o.jsonl")
+    assert [line["status"] for line in lines] == ["opened", "grown"]  # not closed: the log may go on
