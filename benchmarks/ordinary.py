@@ -23,6 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks import result_file
+from benchmarks.ordinary_report import table
 from edge_demist import EdgeDemist
 from tools.train import ordinary
 from tools.train.calibration import interval
@@ -37,14 +38,14 @@ Scores = NDArray[np.float64]
 Scorer = Callable[[list[str]], Scores]
 
 
-def sets_of(table: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
+def sets_of(plain: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
     """Named sets of ordinary strings; those that are equal are named once."""
-    curated, picked = table["curated"].to_numpy(bool), table["hand_picked"].to_numpy(bool)
+    curated, picked = plain["curated"].to_numpy(bool), plain["hand_picked"].to_numpy(bool)
     sets = {"curated": curated}
     if picked.any() and (picked != curated).any():
         sets["hand-picked"] = picked
     if not curated.all():
-        sets["all"] = np.ones(len(table), bool)
+        sets["all"] = np.ones(len(plain), bool)
     return sets
 
 
@@ -72,15 +73,15 @@ def per_million(scores: Scores, thresholds: dict[str, float]) -> dict[str, Any]:
     return result
 
 
-def measured(task: str, table: pd.DataFrame, threats: pd.DataFrame, score: Scorer, thresholds: dict[str, float]) -> dict[str, Any]:
+def measured(plain: pd.DataFrame, threats: pd.DataFrame, score: Scorer, thresholds: dict[str, float]) -> dict[str, Any]:
     """Everything about one scorer on one task."""
-    negative, positive = score(list(table["text"])), score(list(threats["text"]))
+    negative, positive = score(list(plain["text"])), score(list(threats["text"]))
     entry: dict[str, Any] = {"threats": len(threats), "ordinary": {}, "kinds": {}}
-    for name, mask in sets_of(table).items():
+    for name, mask in sets_of(plain).items():
         entry["ordinary"][name] = {"n": int(mask.sum()), "recall_at": recall_at(negative[mask], positive)}
         if thresholds:
             entry["ordinary"][name]["shipped"] = per_million(negative[mask], thresholds)
-    for kind, rows in table.groupby("kind").indices.items():
+    for kind, rows in plain.groupby("kind").indices.items():
         if thresholds:
             entry["kinds"][str(kind)] = {"n": len(rows), **per_million(negative[rows], thresholds)}
     if thresholds:
@@ -90,8 +91,8 @@ def measured(task: str, table: pd.DataFrame, threats: pd.DataFrame, score: Score
 
 def read(data: Path, task: str, families: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Ordinary strings and threats of the part ``measure``; for dga the families named, for other tasks without a list dev's."""
-    table = ordinary.read_ordinary(data, task)
-    table = table[table["part"] == "measure"].reset_index(drop=True)
+    plain = ordinary.read_ordinary(data, task)
+    plain = plain[plain["part"] == "measure"].reset_index(drop=True)
     if task in ordinary.THREATS:
         threats = ordinary.read_threats(data, task)
         threats = threats[(threats["part"] == "measure") & (threats["kind"] != "no-visible-payload")]
@@ -99,7 +100,7 @@ def read(data: Path, task: str, families: Sequence[str]) -> tuple[pd.DataFrame, 
         split = read_table(data, task, "train" if families else "dev")
         threats = split[split["label"].isin(TASKS[task].positive_labels)]
         threats = threats[threats["family"].isin(families)] if families else threats
-    return table, threats.reset_index(drop=True)
+    return plain, threats.reset_index(drop=True)
 
 
 def shipped(model: EdgeDemist, task: str) -> tuple[Scorer, dict[str, float]]:
@@ -108,8 +109,8 @@ def shipped(model: EdgeDemist, task: str) -> tuple[Scorer, dict[str, float]]:
     def score(texts: list[str]) -> Scores:
         return np.array([p.alarm_score for p in model.classify(texts, task=task)], np.float64)
 
-    table = model.specialist(task).thresholds.get("fpr", {})
-    return score, {f"{float(rate):g}": value for rate, value in sorted(table.items(), key=lambda item: -float(item[0]))}
+    found = model.specialist(task).thresholds.get("fpr", {})
+    return score, {f"{float(rate):g}": value for rate, value in sorted(found.items(), key=lambda item: -float(item[0]))}
 
 
 def baseline(data: Path, task: str, rounds: int, hold_out: Sequence[str]) -> Scorer:
@@ -155,8 +156,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--out", type=Path, default=RESULTS)
     args = p.parse_args(argv)
     if args.render:
-        from benchmarks.ordinary_report import table
-
         sys.stdout.write(table(result_file.read(args.out)))
         return 0
     if args.data is None:
@@ -165,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for task in args.task:
         rows, threats = read(args.data, task, args.families)
         score, thresholds = shipped(model, task) if model else (baseline(args.data, task, args.rounds, args.families), {})
-        entry = measured(task, rows, threats, score, thresholds)
+        entry = measured(rows, threats, score, thresholds)
         if model:
             entry["bundle"] = {"id": model.bundle_id, "version": model.bundle.version}
         name = "ngrams" if args.baseline else args.name

@@ -83,8 +83,9 @@ def _amazon(rng: random.Random) -> str:
 
 
 def _other_clouds(rng: random.Random) -> str:
+    place = rng.choice(("fra", "ams", "lhr", "par", "mad", "arn"))
     shapes = (
-        f"{rng.choice(('fra', 'ams', 'lhr', 'par', 'mad', 'arn'))}{rng.randint(2, 30):02d}s{rng.randint(1, 60):02d}-in-f{rng.randint(1, 20)}.1e100.net",
+        f"{place}{rng.randint(2, 30):02d}s{rng.randint(1, 60):02d}-in-f{rng.randint(1, 20)}.1e100.net",
         f"{_address(rng, '.')}.bc.googleusercontent.com",
         f"r{rng.randint(1, 8)}---sn-{_draw(rng, _ALNUM, 8)}.{rng.choice(('googlevideo.com', 'gvt1.com'))}",
         f"e{rng.randint(100, 99999)}.{rng.choice(('dscb', 'dsca', 'dscg', 'b', 'g'))}.akamaiedge.net",

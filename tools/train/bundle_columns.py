@@ -24,7 +24,6 @@ from edge_demist.format.bundle import Bundle
 from edge_demist.format.ngram_table import table_of
 from edge_demist.format.specialist import load_specialist
 from quantize.columns import replace_columns
-
 from tools.train import mixtures, pools
 from tools.train.data import TASKS, Rows
 from tools.train.ngram_table import SETTINGS, Settings, logits_of, train_columns
