@@ -25,6 +25,7 @@ from tools.synth import (
     dns_legit,
     drop_known,
     evasion,
+    everyday_hosts,
     filename,
     infrastructure,
     pages,
@@ -38,7 +39,7 @@ from tools.synth import (
     well_known,
     words,
 )
-from tools.train import ood
+from tools.train import ood, pools
 from tools.train.data import TASKS, Rows, normalized, pack, read_table, sha256_file
 from tools.train.ood import UNSEEN_TOOLS
 
@@ -55,6 +56,9 @@ MACHINES = 2500
 """Machines of networks and clouds a round for hostname-threat."""
 POPULAR = 4000
 """Hosts of top lists a round for hostname-threat; 7,300 and more service labels cost .002 on dev, and spared one false alarm in five."""
+
+EVERYDAY = {"hostname-threat": 5000, "dga": 6000, "dns-tunnel": 3000}
+"""Names a round that every network's resolver sees."""
 
 ZONES = 3000
 """Real domains a round below which dns-tunnel sees tunnels and ordinary hosts."""
@@ -88,6 +92,8 @@ class Mixture:
         self._seed = args.seed
         self._generated = GENERATED.get(task, 0) if args.generated < 0 else args.generated
         self._more, self._more_rows = self._read_more(args.more), args.more_rows
+        self._pools = pools.of_task(data, self.task, labels, args) if getattr(args, "pools", 0) else None
+        self._scale = getattr(args, "pools", 0)
         known = [*table["text"], *self._dev["text"]]
         self._known = {*known, *normalized(known, self.task.normalizer)}
 
@@ -100,11 +106,18 @@ class Mixture:
         yield from map(self.round, itertools.count())
 
     def round(self, number: int) -> Rows:
-        """Training rows of one round: the table, changed and generated rows."""
+        """Training rows of one round, packed."""
+        return self.pack(*self.texts(number))
+
+    def texts(self, number: int) -> tuple[list[str], list[str]]:
+        """Texts and labels of one round: the table, changed and generated rows."""
         make = _ROUNDS.get(self.task.name)
         rng = random.Random(f"{self._seed} {self.task.name} {number}")
         texts, names = make(self, rng) if make else self.real()
-        return self.pack(*self.add(texts, names, rng.sample(self._more, min(self._more_rows, len(self._more)))))
+        if self._pools is not None:
+            more = pools.drawn(self._pools, self.task.name, 1000 * self._seed + number, self._scale)
+            texts, names = texts + list(more["text"]), names + list(more["label"])
+        return self.add(texts, names, rng.sample(self._more, min(self._more_rows, len(self._more))))
 
     def _read_more(self, path: Path | None) -> list[tuple[str, str, str]]:
         """Rows of a table beside the task's own."""
@@ -165,7 +178,8 @@ def _dga_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     legit = [t for t, n in zip(texts, names, strict=True) if n == "legit"]
     vocabulary = words.derive_words(rng.sample(legit, min(8000, len(legit))))
     hosts = service_names.hosts(rng, list(zip(texts, names, strict=True)), HOSTS["dga"]) + [service_names.local(rng) for _ in range(LOCAL)]
-    return m.add(texts, names, dga.generate(rng, m._generated, words=vocabulary) + hosts)
+    everyday = everyday_hosts.generate(rng, EVERYDAY["dga"])
+    return m.add(texts, names, dga.generate(rng, m._generated, words=vocabulary) + hosts + everyday)
 
 
 def _phishing_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
@@ -193,7 +207,7 @@ def _threat_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]
     texts, names = m.real()
     hosts = service_names.hosts(rng, list(zip(texts, names, strict=True)), HOSTS["hostname-threat"])
     hosts += [service_names.local(rng) for _ in range(LOCAL)] + [well_known.host(rng) for _ in range(m._generated)]
-    hosts += infrastructure.generate(rng, MACHINES)
+    hosts += infrastructure.generate(rng, MACHINES) + everyday_hosts.generate(rng, EVERYDAY["hostname-threat"])
     table = read_table(m.data, "dga", "train", m.exclude_sources)
     popular = table.loc[(table["label"] == "legit") & (table["text"].str.count(r"\.") > 1), "text"]
     return m.add(texts, names, [(n, "legit", "popular") for n in rng.sample(sorted(popular), min(POPULAR, len(popular)))] + hosts)
@@ -213,6 +227,7 @@ def _tunnel_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]
     zones = rng.sample(real, min(ZONES, len(real))) + [words.domain(rng) for _ in range(ZONES // 3)]
     tunnels = tunnel.generate(rng, m._generated // 2, exclude=exclude, bases=zones, base_rate=0.75)
     hosts = service_names.below(rng, [tunnel.base_domain(rng, zones) for _ in range(m._generated // 6)])
+    hosts += everyday_hosts.generate(rng, EVERYDAY["dns-tunnel"])
     return m.add(texts, names, tunnels + hosts + dns_legit.generate(rng, m._generated // 3))
 
 

@@ -34,7 +34,7 @@ from torch.nn import functional
 from transformers import BertModel
 
 from edge_demist.format.bundle import default_path
-from tools.train import calibration, mixtures, ngram_table, own_table
+from tools.train import calibration, losses, low_end, mixtures, ngram_table, own_table, warm
 from tools.train.data import TASKS, Rows, Task, batches, in_order
 from tools.train.frozen import Base, bundle_base, checkpoint_base
 from tools.train.network import Network, embed_tokens, mean_pool, padded, run_layers
@@ -108,6 +108,7 @@ def train(
     net: Network, model: BertModel, head: nn.Linear, rounds: Iterator[Rows], args: argparse.Namespace, weights: Tensor | None
 ) -> float:
     """Train adapter and head over ``args.epochs`` rounds; returns the seconds it took."""
+    positive = torch.tensor([label in TASKS[args.task].positive_labels for label in args.labels])
     adapter = [p for n, p in model.named_parameters() if "lora_" in n]
     for p in adapter:
         p.requires_grad_(True)
@@ -123,7 +124,7 @@ def train(
             cached = Cached(net, rows, args.first_layer)
         plan = list(batches(rows.lengths, args.tokens, np.random.default_rng((args.seed, epoch))))
         total = total or len(plan) * args.epochs
-        losses = []
+        losses_now = []
         for index in plan:
             rate = min(1.0, (step + 1) / max(1, min(100, total // 10))) * max(0.01, 1 - step / total)
             for group in optimizer.param_groups:
@@ -133,13 +134,15 @@ def train(
             logits = head(functional.dropout(pooled, 0.1))
             target = torch.from_numpy(rows.y[index])
             loss = functional.cross_entropy(logits, target, weight=weights, label_smoothing=args.smoothing)
+            if positive.any() and args.top:
+                loss = loss + args.top * losses.top_loss(losses.alarm_logit(logits, positive), positive[target])
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_([*adapter, *head.parameters()], 1.0)
             optimizer.step()
-            losses.append(loss.item())
+            losses_now.append(loss.item())
             step += 1
-        loss_now, spent = np.mean(losses[-200:]), time.monotonic() - began
+        loss_now, spent = np.mean(losses_now[-200:]), time.monotonic() - began
         print(f"{args.task} round {epoch + 1}/{args.epochs} loss {loss_now:.4f} {spent:.0f} s", file=sys.stderr, flush=True)
     return time.monotonic() - began
 
@@ -217,7 +220,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--tokens", type=int, default=2048, help="tokens a batch")
     p.add_argument("--smoothing", type=float, default=0.05)
+    p.add_argument("--top", type=float, default=0.5, help="weight of the loss on the highest-scored harmless rows (alarms)")
+    p.add_argument("--pools", type=float, default=1.0, help="rows of DATA/ordinary, DATA/threats and listed names a round (0: none)")
     p.add_argument("--reuse", action="store_true", help="keep the adapter and head in --out; only combine and calibrate again")
+    p.add_argument("--warm", action="store_true", help="start from the bundle's adapter and head of the task, in place of a regression")
+    p.add_argument(
+        "--columns", type=int, nargs="*", default=[], help="more columns of the shared table (tools.train.bundle_columns --into)"
+    )
     p.add_argument("--balance", type=float, default=0.0, help="0: classes as they are; 1: weights inverse to frequency")
     p.add_argument("--generated", type=int, default=-1, help="generated rows a round (-1: the task's default)")
     p.add_argument("--more", type=Path, help="Parquet file of more rows: text, label, source (tools.train.known_agents makes one)")
@@ -235,6 +244,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         args.energy = 1.0 if args.reuse else own.energy
     if args.reuse and (args.bundle or args.own_table):
         p.error("--reuse needs --checkpoint and the shared table: a bundle does not hold the parts of a head")
+    if args.warm and not args.bundle:
+        p.error("--warm needs --bundle")
     if not 0 < args.energy <= 1:
         p.error(f"--energy is a share above 0 and up to 1, not {args.energy}")
     return args
@@ -251,6 +262,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     num_layers = net.encoder.config.num_hidden_layers
     args.layers = min(args.layers, num_layers)
     args.first_layer = num_layers - args.layers
+    args.labels = labels
     mixture = mixtures.Mixture(args.data, args.task, labels, base.tokenizer, args)
     rounds = mixture.rounds()
     if args.own_table:
@@ -269,7 +281,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         wrapped = peft.get_peft_model(net.encoder, lora_config(args.rank, args.first_layer, num_layers))
     model = wrapped.base_model.model
-    if base.head is not None and not args.reuse:
+    if args.warm:
+        warm.start(args.bundle, args.task, model, head)
+    if args.warm:
+        pass
+    elif base.head is not None and not args.reuse:
         head.load_state_dict(base.head.state_dict())
     elif base.head is None:
         first = next(rounds)
@@ -285,23 +301,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     ranks = cut_ranks(model, args.energy)
     dev = mixture.dev()
 
+    served = warm.Served(args.bundle, warm.adapter_of(model, args.task)) if args.bundle else None
+
     def features_of(rows: Rows) -> tuple[Floats, Floats]:
-        return features(net, base.table, model, rows, args.first_layer)
+        if served is None:
+            return features(net, base.table, model, rows, args.first_layer)
+        parts = [base.table.vectors(rows, np.arange(b, min(b + 4096, len(rows)))).numpy() for b in range(0, len(rows), 4096)]
+        return served.pooled(rows), np.concatenate(parts) if parts else np.zeros((0, base.table.config.dim), np.float32)
 
     if args.bundle and not args.own_table and len(labels) > 2:
         base.ngram_head = base.ngram_head[0], column_biases(base, mixture)
     pooled, ngrams = features_of(dev)
-    combined = calibration.combine(head.weight.detach().numpy(), head.bias.detach().numpy(), base.ngram_head, pooled, ngrams, dev.y)
+    weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
+    task, tried = TASKS[args.task], []
+    low = low_end.strings(args.data, args.task) if args.pools and task.kind == "alarm" else None
+    plain, threats = (features_of(mixture.pack(rows)) if low else None for rows in ((low.ordinary, low.threats) if low else ((), ())))
+    if plain and threats and len(labels) == 2:
+        alarm = labels.index(task.positive_labels[0])
+        combined, tried = low_end.weighed(weight, bias, base.ngram_head, ((pooled, ngrams), dev.y), plain, threats, alarm, args.columns)
+    else:
+        combined = calibration.combine(weight, bias, base.ngram_head, pooled, ngrams, dev.y)
     logits = combined.logits(pooled, ngrams)
 
     own, kin, foreign = mixture.domain_features(features_of)
     domain = calibration.fit_domain(own, foreign, kin)
-    result = calibration.calibrate(TASKS[args.task], labels, logits, dev.y, domain.probability(pooled, ngrams))
+    result = calibration.calibrate(task, labels, logits, dev.y, domain.probability(pooled, ngrams))
+    if plain and threats:
+        mask = np.array([label in task.positive_labels for label in labels])
+        scores = [low_end.alarm_logits(combined.logits(*rows) / result["temperature"], mask) for rows in (plain, threats)]
+        result["thresholds"]["fpr"], result["ordinary"] = low_end.thresholds(scores[0], scores[1])
+        result["weights_tried"] = tried
     result["held_out"] = mixture.score_held_out(lambda rows: combined.logits(*features_of(rows)).argmax(1))
     result["ranks"] = sum(ranks.values())
     result["share"] = {"encoder": combined.encoder_factor, "ngrams": combined.ngram_factor}
     described = {
-        "task": args.task, "labels": labels, **describe(TASKS[args.task]), "temperature": result["temperature"],
+        "task": args.task, "labels": labels, **describe(task), "temperature": result["temperature"],
         "thresholds": result["thresholds"], "sources": mixture.sources,
     }  # fmt: skip
     record = {

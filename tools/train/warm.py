@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edge_demist import EdgeDemist
-from edge_demist.format.bundle import Bundle
 from edge_demist.format.adapter import Adapter
+from edge_demist.format.bundle import Bundle
 from edge_demist.format.specialist import load_specialist
-
 from tools.train.data import Rows
 
 MODULES = {

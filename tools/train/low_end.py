@@ -1,0 +1,166 @@
+"""Calibration of alarms on ordinary strings: how encoder and n-grams are weighed, and thresholds for false-alarm rates.
+
+Curated ordinary strings and fresh threats of the part ``calibrate`` (``tools.train.ordinary``) are used: none of them trained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from tools.train import ordinary
+from tools.train.calibration import LOWEST_ALARM, Combined, combine, interval
+
+Floats = NDArray[np.float32]
+Scores = NDArray[np.float64]
+Features = tuple[Floats, Floats]
+RATES = (0.01, 0.001, 0.0001, 0.00001)
+RATIOS = tuple(float(x) for x in np.geomspace(0.1, 6.4, 13))
+"""Weights of the n-grams against the encoder that are tried."""
+DEV_LOSS = 0.004
+"""Accuracy on dev that the choice of a weight may cost against the best one."""
+SURE, EXCESS = 0.9, 1.5
+"""A threshold gives at most ``EXCESS`` times the rate it is named for with this probability."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Strings:
+    """Texts that calibrate: curated ordinary ones, and threats (empty where no list has any)."""
+
+    ordinary: list[str]
+    threats: list[str]
+
+
+def strings(data: Path, task: str) -> Strings | None:
+    """The calibration part of a task, None without ordinary strings."""
+    if task not in ordinary.FILES or not (data / "ordinary").is_dir():
+        return None
+    table = ordinary.read_ordinary(data, task)
+    found = table.loc[(table["part"] == "calibrate") & table["curated"], "text"]
+    threats = pd.Series(dtype=str)
+    if task in ordinary.THREATS:
+        listed = ordinary.read_threats(data, task)
+        threats = listed.loc[(listed["part"] == "calibrate") & (listed["kind"] != "no-visible-payload"), "text"]
+    return Strings([str(t) for t in found], [str(t) for t in threats])
+
+
+def found_at(negative: Scores, positive: Scores, rates: tuple[float, ...] = (0.01, 0.001, 0.0003)) -> float:
+    """Mean recall at the rates of ``negative``, for a choice between scores."""
+    ranked = np.sort(negative)[::-1]
+    return float(np.mean([(positive > ranked[int(rate * len(ranked))]).mean() for rate in rates]))
+
+
+def weighed(
+    weight: Floats,
+    bias: Floats,
+    ngram_head: tuple[Floats, Floats],
+    dev: tuple[Features, NDArray[np.int64]],
+    plain: Features,
+    threats: Features,
+    alarm: int,
+    columns: Sequence[int] = (),
+) -> tuple[Combined, list[dict[str, float]]]:
+    """A head of two labels: the weights of its n-grams find most threats, scale and shift come from dev (``calibration.combine``).
+
+    Where no list has threats, dev's positive rows stand for them; ``alarm`` is the number of the positive label; ``columns`` are n-gram
+    columns beside the task's own, whose scores are log-odds of the second label. Returns the head, and what every weight gave.
+    """
+    select, add = ngram_head
+    features, y = dev
+    positive = threats if len(threats[0]) else (features[0][y == alarm], features[1][y == alarm])
+    extra = np.zeros_like(select)
+    extra[list(columns), 1] = 1.0
+    sign = 1 if alarm == 1 else -1
+
+    def parts(rows: Features) -> Floats:
+        pooled, grams = rows
+        return sign * np.stack([pooled @ (weight[1] - weight[0]), *(grams @ (s[:, 1] - s[:, 0]) for s in (select, extra))], 1)
+
+    on_dev, on_plain, on_positive = (parts(rows).astype(np.float64) for rows in (features, plain, positive))
+    tried = []
+    for own in (0.0, *RATIOS):
+        for more in (0.0, *RATIOS) if len(columns) else (0.0,):
+            by = np.array([1.0, own, more])
+            found = found_at(on_plain @ by, on_positive @ by)
+            tried.append({"own": own, "more": more, "dev": best_accuracy(on_dev @ by, y == alarm), "found": found})
+    highest = max(row["dev"] for row in tried)
+    best = max((row for row in tried if row["dev"] >= highest - DEV_LOSS), key=lambda row: row["found"])
+    grams = best["own"] * select + best["more"] * extra
+    joined, both = np.concatenate([weight, grams.T], axis=1), np.concatenate(features, axis=1)
+    none = np.zeros((both.shape[1], 2), np.float32), np.zeros(2, np.float32)
+    one = combine(joined, bias + best["own"] * add, none, both, both, y)
+    hidden = weight.shape[1]
+    share = round(one.encoder_factor * (best["own"] + best["more"]), 4)
+    return Combined(one.weight[:hidden], one.weight[hidden:], one.bias, one.encoder_factor, share), [best, *_frontier(tried)]
+
+
+def _frontier(tried: list[dict[str, float]]) -> list[dict[str, float]]:
+    """The weights of which none other is better on dev and finds more."""
+    ordered = sorted(tried, key=lambda row: (-row["dev"], -row["found"]))
+    kept: list[dict[str, float]] = []
+    for row in ordered:
+        if not kept or row["found"] > kept[-1]["found"]:
+            kept.append(row)
+    return kept
+
+
+def best_accuracy(scores: Scores, positive: NDArray[np.bool_]) -> float:
+    """Accuracy at the best cut of a score."""
+    order = np.argsort(scores, kind="stable")
+    right = positive.sum() + np.concatenate([[0], np.cumsum(np.where(positive[order], -1, 1))])
+    return float(right.max() / len(positive))
+
+
+def allowed(rate: float, count: int) -> int:
+    """False alarms among ``count`` strings below which a threshold gives ``EXCESS`` times the rate at most, surely enough; -1: none."""
+    most = EXCESS * rate * count
+    k = int(rate * count)
+    while k >= 0 and stats.gamma.ppf(SURE, k + 1) > most:
+        k -= 1
+    return k
+
+
+def thresholds(plain: Scores, threats: Scores) -> tuple[dict[str, float], dict[str, Any]]:
+    """Alarm scores for each rate, from the alarm logits of ordinary strings; where they are too few the tail is drawn on.
+
+    Args:
+        plain: float64 [n], log-odds of an alarm of ordinary strings.
+        threats: those of threats, for the report.
+    """
+    ranked = np.sort(plain)[::-1]
+    table: dict[str, float] = {}
+    report: dict[str, Any] = {}
+    for rate in RATES:
+        k = allowed(rate, len(ranked))
+        counted = 0 <= k < len(ranked) - 1
+        cut = float((ranked[k] + ranked[k + 1]) / 2) if counted else _tail(ranked, rate)
+        cut = max(cut, float(np.log(LOWEST_ALARM / (1 - LOWEST_ALARM))))
+        table[f"{rate:.5f}".rstrip("0")] = 1 / (1 + float(np.exp(-cut)))
+        alarms, hits = int((plain >= cut).sum()), int((threats >= cut).sum())
+        report[f"{rate:g}"] = {
+            "threshold": table[f"{rate:.5f}".rstrip("0")], "ordinary": len(plain), "counted": counted, "fpr": alarms / len(plain),
+            "fpr_interval": interval(alarms, len(plain)), "recall": round(hits / max(len(threats), 1), 4), "threats": len(threats),
+        }  # fmt: skip
+    return table, report
+
+
+def _tail(ranked: Scores, rate: float) -> float:
+    """The logit that a share ``rate`` would lie above if the highest thousandth went on exponentially."""
+    count = max(20, len(ranked) // 1000)
+    start = float(ranked[count])
+    mean = float(ranked[:count].mean()) - start
+    return max(start + mean * float(np.log(count / (rate * len(ranked)))), float(ranked[0]))
+
+
+def alarm_logits(logits: Floats, positive: NDArray[np.bool_]) -> Scores:
+    """Log-odds of the positive labels, float64 [n], from logits [n, C] that are divided by the temperature."""
+    found = logits.astype(np.float64)
+    result: Scores = np.logaddexp.reduce(found[:, positive], 1) - np.logaddexp.reduce(found[:, ~positive], 1)
+    return result
