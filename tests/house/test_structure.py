@@ -15,8 +15,8 @@ PACKAGE = ROOT / "edge_demist"
 LEVELS = (
     "errors", "decoding", "io", "normalizers", "native", "kernels", "format", "text", "predictions", "engines", "model", "anonymize",
     "sensor.storage", "sensor.toml_files",
-    "sensor.understanding", "sensor.counters", "sensor.public_suffix", "sensor.sources", "sensor.events", "sensor.detect",
-    "sensor.config", "sensor.sinks",
+    "sensor.understanding", "sensor.counters", "sensor.public_suffix", "sensor.sources", "sensor.events", "sensor.memory", "sensor.detect",
+    "sensor.incidents", "sensor.config", "sensor.sinks",
     "sensor", "train", "explore", "integrations", "serve", "diagnostics", "cli", "__init__", "__main__",
 )  # fmt: skip
 MAX_ROOMS, MAX_FILE_LINES, MAX_FUNCTION_LINES = 20, 400, 60
