@@ -134,13 +134,15 @@ class CheckpointStore:
     def load(self) -> tuple[Checkpoint, list[str]]:
         """The last checkpoint (a fresh one if none), and what was wrong with a file that had to be set aside."""
         problems: list[str] = []
-        main = self._read("checkpoint.json", problems)
-        done = self._read("finished.json", problems)
-        try:
-            return _from_json(main, done), problems
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            self._set_aside("checkpoint.json", f"unexpected content ({error})", problems)
-            return Checkpoint(), problems
+        checkpoint = Checkpoint()
+        for name, take in (("checkpoint.json", _take_main), ("finished.json", _take_finished)):
+            try:
+                take(checkpoint, self._read(name, problems))
+            except (TypeError, ValueError, KeyError, AttributeError) as error:
+                self._set_aside(name, f"unexpected content ({error})", problems)
+        live = {f.key for f in checkpoint.active}
+        checkpoint.finished = [f for f in checkpoint.finished if f.key not in live]
+        return checkpoint, problems
 
     def _read(self, name: str, problems: list[str]) -> Mapping[str, object]:
         path = self.folder / name
@@ -203,44 +205,44 @@ def _encode(body: object) -> bytes:
     return json.dumps({"format": FORMAT, "sum": _sum(body), "body": body}, separators=(",", ":")).encode() + b"\n"
 
 
-def _from_json(main: Mapping[str, object], done: Mapping[str, object]) -> Checkpoint:
-    def files(source: Mapping[str, object]) -> list[FileState]:
-        items = source.get("files", [])
-        if not isinstance(items, list):
-            raise TypeError("files is not a list")
-        found = [FileState(**item) for item in items]
-        for state in found:
-            state.check()
-        return found
+def _files(source: Mapping[str, object]) -> list[FileState]:
+    items = source.get("files", [])
+    if not isinstance(items, list):
+        raise TypeError("files is not a list")
+    found = [FileState(**item) for item in items]
+    for state in found:
+        state.check()
+    return found
 
-    def table(source: Mapping[str, object], name: str) -> dict[str, object]:
-        value = source.get(name, {})
-        if not isinstance(value, dict):
-            raise TypeError(f"{name} is not an object")
-        return value
 
-    output = table(main, "output")
-    if any(type(value) is not int or not 0 <= value < 1 << 64 for value in output.values()) or set(output) - {"device", "inode", "length"}:
+def _table(source: Mapping[str, object], name: str) -> dict[str, object]:
+    value = source.get(name, {})
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} is not an object")
+    return value
+
+
+def _take_main(checkpoint: Checkpoint, body: Mapping[str, object]) -> None:
+    """Take what ``checkpoint.json`` says, all of it or nothing."""
+    output = _table(body, "output")
+    if set(output) - {"device", "inode", "length"} or any(type(n) is not int or not 0 <= n < 1 << 64 for n in output.values()):
         raise ValueError("output is no place in a file")
-    committed = main.get("committed_at", 0.0)
+    committed = body.get("committed_at", 0.0)
     if type(committed) not in (int, float) or not 0 <= float(str(committed)) < MAX_SECONDS:
         raise ValueError("committed_at is no time")
-    occurrences = table(done, "occurrences")
+    active, alarms, memory, incidents = _files(body), *(_table(body, name) for name in ("alarms", "memory", "incidents"))
+    checkpoint.active, checkpoint.output, checkpoint.alarms = active, output, alarms
+    checkpoint.memory, checkpoint.incidents = memory, incidents
+    checkpoint.bundle_id, checkpoint.committed_at = str(body.get("bundle_id", ""))[:64], float(str(committed))
+
+
+def _take_finished(checkpoint: Checkpoint, body: Mapping[str, object]) -> None:
+    """Take what ``finished.json`` says, all of it or nothing."""
+    occurrences = _table(body, "occurrences")
     if any(type(count) is not int or not 0 <= count < 1 << 32 for count in occurrences.values()):
         raise ValueError("occurrences holds what is no count")
-    active = files(main)
-    live = {f.key for f in active}
-    return Checkpoint(
-        active=active,
-        finished=[f for f in files(done) if f.key not in live],
-        output=output,
-        alarms=table(main, "alarms"),
-        memory=table(main, "memory"),
-        incidents=table(main, "incidents"),
-        occurrences={name: int(str(count)) for name, count in occurrences.items()},
-        bundle_id=str(main.get("bundle_id", ""))[:64],
-        committed_at=float(str(committed)),
-    )
+    checkpoint.finished = _files(body)
+    checkpoint.occurrences = {name: int(str(count)) for name, count in occurrences.items()}
 
 
 def is_disk_trouble(error: OSError) -> bool:
