@@ -84,7 +84,7 @@ class Tabled:
         """float32 [n, dim]."""
         index = np.arange(len(rows))
         parts = [self.served.vectors(rows, index[begin : begin + 4096]).numpy() for begin in range(0, len(rows), 4096)]
-        return np.concatenate(parts)
+        return np.concatenate(parts) if parts else np.zeros((0, self.table.config.dim), np.float32)
 
 
 def train_table(rows: Rows, classes: int, settings: ngram_table.Settings, seed: int) -> tuple[Tabled, tuple[Floats, Floats]]:

@@ -1,0 +1,201 @@
+"""A specialist that is a head on the base as it is, and an n-gram table of its own: seconds to train, no adapter to serve.
+
+    python -m tools.train.plain --data DATA --task tls-certificate --out ADAPTERS
+    python -m tools.train.plain --data DATA --task tls-certificate --hold-out-sources S1 S2 --out TRIAL      # scored on sources not seen
+    python -m quantize add ADAPTERS/tls-certificate --out BUNDLE
+
+For the tasks of ``PLAIN``.  Vectors come from the engine, as served.  ``tools.train.custom`` trains an adapter as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import random
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from sklearn.metrics import classification_report
+
+from edge_demist import EdgeDemist
+from edge_demist.format.adapter import Adapter
+from tools.synth import sensitive_files
+from tools.train import calibration, warm
+from tools.train.data import Rows, Task, normalized, pack, read_table, sha256_file
+from tools.train.ngram_table import Settings
+from tools.train.ood import binary, made_up, prose
+from tools.train.refit import fit_head, train_table
+from tools.train.shipped import BundleTokenizer
+from tools.train.specialist import describe
+
+Floats = NDArray[np.float32]
+Row = tuple[str, str, str]
+
+OTHER_KINDS = 1500
+"""Strings of each other kind that the OOD detector learns from."""
+UNKNOWN = "unknown"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plain:
+    """How one task is read and trained."""
+
+    task: Task
+    classes: tuple[str, ...] = ()
+    made: Callable[[random.Random, int], list[Row]] | None = None
+    made_rows: int = 0
+    others: tuple[str, ...] = ()
+    ngram_weight: float = 1.0
+
+    def label(self, name: str) -> str:
+        """The label that the specialist gives for one of the table's."""
+        return name if not self.classes or name in self.classes else UNKNOWN
+
+
+SIX = ("public-website", "cloud-cdn", "public-ca", "network-device-iot", "development-test", "tor")
+"""Classes of certificates that real rows support; the others are ``unknown``."""
+PLAIN = {
+    plain.task.name: plain
+    for plain in (
+        Plain(Task("tls-certificate", "certificate", "category", 128), classes=SIX, others=("cmdline", "path", "user_agent", "uri")),
+        Plain(Task("http-header", "header", "alarm", 128, ("attack",)), others=("cmdline", "path", "cert", "hostname")),
+        Plain(
+            Task("filename-sensitivity", "file_words", "category", 64),
+            made=sensitive_files.generate,
+            made_rows=16_000,
+            others=("cmdline", "user_agent", "http_header", "uri"),
+        ),
+    )
+}
+
+
+class Rowset:
+    """Rows of one task as the model reads them."""
+
+    def __init__(self, plain: Plain, labels: list[str], tokenizer: BundleTokenizer) -> None:
+        self._plain, self._labels, self._tokenizer = plain, labels, tokenizer
+
+    def __call__(self, texts: Sequence[str], names: Sequence[str] | None = None) -> Rows:
+        """Pack texts and labels."""
+        y = None if names is None else np.array([self._labels.index(self._plain.label(name)) for name in names], np.int64)
+        return pack(normalized(texts, self._plain.task.normalizer), self._tokenizer, self._plain.task.max_tokens, y)
+
+
+def tables(args: argparse.Namespace, plain: Plain) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Rows to train on, rows to calibrate on, and rows of sources held out (empty where none is named)."""
+    train, dev = (read_table(args.data, args.task, part, args.exclude_source) for part in ("train", "dev"))
+    both = pd.concat([train, dev])
+    held = both[both["source"].isin(args.hold_out_sources)].drop_duplicates("text")
+    train, dev = (t[~t["source"].isin(args.hold_out_sources) & ~t["text"].isin(held["text"])] for t in (train, dev))
+    if plain.made:
+        rng = random.Random(f"{args.seed} {args.task}")
+        known = {*both["text"]}
+        made = [row for row in plain.made(rng, plain.made_rows) if row[0] not in known]
+        train = pd.concat([train, pd.DataFrame(made, columns=["text", "label", "source"])])
+    return train.reset_index(drop=True), dev.reset_index(drop=True), held.reset_index(drop=True)
+
+
+def strangers(args: argparse.Namespace, plain: Plain) -> list[str]:
+    """Strings of other kinds."""
+    rng = random.Random(f"{args.seed} {args.task} other")
+    found = prose(rng, OTHER_KINDS) + binary(rng, OTHER_KINDS) + made_up(rng, OTHER_KINDS)
+    for kind in plain.others:
+        column = pd.read_parquet(args.data / "corpus" / f"{kind}.parquet")["text"]
+        found += list(column.sample(min(OTHER_KINDS, len(column)), random_state=args.seed))
+    return [text for text in found if normalized([text], plain.task.normalizer)[0]]
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Train one task and write its folder; returns its scores."""
+    plain = PLAIN[args.task]
+    train, dev, held = tables(args, plain)
+    labels = sorted({plain.label(name) for name in train["label"]})
+    with EdgeDemist.load(args.bundle) as model:
+        packed = Rowset(plain, labels, BundleTokenizer(model.bundle))
+        rows = packed(train["text"], train["label"])
+        table, ngram_head = train_table(rows, len(labels), Settings(epochs=args.epochs, drop=args.drop), args.seed)
+        served = warm.Served(args.bundle, Adapter(name=args.task, layers={}))
+        weight, bias = fit_head(served.pooled(rows), rows.y, len(labels))
+
+        def features(some: Rows) -> tuple[Floats, Floats]:
+            return served.pooled(some), table.vectors(some)
+
+        on_dev = packed(dev["text"], dev["label"])
+        pooled, ngrams = features(on_dev)
+        head = calibration.combine(weight, bias, ngram_head, pooled, ngrams, on_dev.y)
+        ood = calibration.fit_domain((served.pooled(rows), table.vectors(rows)), features(packed(strangers(args, plain))))
+        result = calibration.calibrate(plain.task, labels, head.logits(pooled, ngrams), on_dev.y, ood.probability(pooled, ngrams))
+        result["share"] = {"encoder": head.encoder_factor, "ngrams": head.ngram_factor}
+        if len(held):
+            on_held = packed(held["text"], held["label"])
+            pooled, ngrams = features(on_held)
+            result["sources_held_out"] = scored(labels, head.logits(pooled, ngrams), ngrams @ ngram_head[0] + ngram_head[1], on_held)
+        record = {
+            "command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "out", "bundle")}, "bundle": model.bundle_id,
+            "data_sha256": {part: sha256_file(args.data / "tasks" / args.task / f"{part}.parquet") for part in ("train", "dev")},
+            "rows": {"train": len(train), "dev": len(dev)}, "dev": result,
+        }  # fmt: skip
+    sources = sorted({str(s) for s in train["source"]})
+    described = {
+        "task": args.task, "labels": labels, **describe(plain.task), "temperature": result["temperature"],
+        "thresholds": result["thresholds"], "sources": sources,
+    }  # fmt: skip
+    folder = args.out / args.task
+    folder.mkdir(parents=True, exist_ok=True)
+    table.table.write(folder / "ngrams.safetensors")
+    save_file({k: torch.from_numpy(v).contiguous() for k, v in {**head.tensors(), **ood.tensors()}.items()}, folder / "head.safetensors")
+    (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+    (folder / "specialist.json").write_text(json.dumps(described, indent=1) + "\n")
+    return result
+
+
+def scored(labels: list[str], logits: Floats, grams: Floats, rows: Rows) -> dict[str, Any]:
+    """Macro-F1 over the labels that the rows have, of the head and of its n-grams alone, and F1 by label."""
+    present = [i for i in np.unique(rows.y) if labels[i] != UNKNOWN]
+    names = {"labels": present, "target_names": [labels[i] for i in present], "zero_division": 0.0, "output_dict": True}
+    whole, alone = (classification_report(rows.y, found.argmax(1), **names) for found in (logits, grams))
+    return {
+        "n": len(rows),
+        "macro_f1": round(whole["macro avg"]["f1-score"], 4),
+        "macro_f1_ngrams": round(alone["macro avg"]["f1-score"], 4),
+        "f1": {labels[i]: round(whole[labels[i]]["f1-score"], 3) for i in present},
+    }
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    p = argparse.ArgumentParser(prog="python -m tools.train.plain", description=__doc__, formatter_class=raw)
+    p.add_argument("--data", type=Path, required=True, help="folder with corpus/ and tasks/")
+    p.add_argument("--bundle", type=Path, metavar="DIR", help="bundle with the base (default: the packaged one)")
+    p.add_argument("--task", required=True, choices=sorted(PLAIN))
+    p.add_argument("--out", type=Path, required=True, help="folder of adapters; <task>/ is made in it")
+    p.add_argument("--hold-out-sources", nargs="*", default=[], help="sources left out of training and scored apart")
+    p.add_argument("--exclude-source", nargs="*", default=[], help="sources to leave out")
+    p.add_argument("--epochs", type=int, default=24, help="rounds of the n-grams")
+    p.add_argument("--drop", type=float, default=0.3, help="share of a row's n-grams left out at random")
+    p.add_argument("--seed", type=int, default=1)
+    return p.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train one specialist and write its folder."""
+    args = parse(argv)
+    torch.set_num_threads(1)
+    torch.manual_seed(args.seed)
+    result = run(args)
+    shown = {k: result[k] for k in ("accuracy", "macro_f1", "ece", "share", "sources_held_out") if k in result}
+    sys.stdout.write(json.dumps({"task": args.task, **shown}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
