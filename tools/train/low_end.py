@@ -159,6 +159,13 @@ def _tail(ranked: Scores, rate: float) -> float:
     return max(start + mean * float(np.log(count / (rate * len(ranked)))), float(ranked[0]))
 
 
+def log_odds(scores: Scores) -> Scores:
+    """Log-odds of probabilities, finite at 0 and 1."""
+    inside = np.clip(scores, 1e-12, 1 - 1e-9)
+    result: Scores = np.log(inside) - np.log1p(-inside)
+    return result
+
+
 def alarm_logits(logits: Floats, positive: NDArray[np.bool_]) -> Scores:
     """Log-odds of the positive labels, float64 [n], from logits [n, C] that are divided by the temperature."""
     found = logits.astype(np.float64)
