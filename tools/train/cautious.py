@@ -3,9 +3,9 @@
     python -m tools.train.cautious --data DATA --bundle BUNDLE --task hostname-category --labels malware phishing --out FILES
     python -m quantize add FILES/hostname-category.safetensors --replace --out NEW
 
-The loss is the cross-entropy of the task's rows and, ``--weight`` times, a logistic loss of every ordinary string whose odds of those labels
-are not well below one. Ordinary strings are those that train (``tools.train.ordinary``) and names that every network sees. At the end
-``--shift`` is taken from the labels' biases. Thresholds and temperature are fitted again on dev; what ordinary strings of the part
+The loss is the cross-entropy of the task's rows and, ``--weight`` times, a logistic loss of every ordinary string whose odds of those
+labels are not well below one. Ordinary strings are those that train (``tools.train.ordinary``) and names that every network sees. At the
+end ``--shift`` is taken from the labels' biases. Thresholds and temperature are fitted again on dev; what ordinary strings of the part
 ``measure`` get is printed.
 """
 
