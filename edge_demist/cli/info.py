@@ -16,12 +16,14 @@ from edge_demist import __version__
 from edge_demist.cli.models import load_model
 from edge_demist.cli.options import Example, add_json, add_model, command
 from edge_demist.format.bundle import Bundle
+from edge_demist.format.licences import sources_of
 from edge_demist.io import printable
 from edge_demist.model import EdgeDemist
 from edge_demist.native import library as native
 
 EXAMPLES = (
     Example("edge-demist info", "edge-demist …\nengine      …\nbundle      edge-demist version …\n…"),
+    Example("edge-demist info --licences | head -n 1", "permissive\tMIT\t…"),
     Example("edge-demist info --json | head -n 2", '{\n "edge_demist": "…",'),
 )
 
@@ -30,6 +32,7 @@ def add_parser(subparsers: Any) -> None:
     """Register the command."""
     parser = command(subparsers, "info", "versions, bundle, engine and CPU", EXAMPLES, description=__doc__ or "")
     add_json(parser)
+    parser.add_argument("--licences", action="store_true", help="sources that the bundle's models have seen, with their licences")
     add_model(parser)
 
 
@@ -89,8 +92,22 @@ def _reason(name: str, level: str | None, asked: str) -> str:
     return f"no compiled kernel fits this CPU; {name} is the next that runs"
 
 
+def _licences(args: argparse.Namespace) -> int:
+    """Print the sources, one a line: terms, licence, source, who has seen it."""
+    with load_model(args) as model:
+        found = sources_of(model.bundle)
+    if args.json:
+        print(json.dumps([source._asdict() for source in found], indent=1))
+        return 0
+    for source in found:
+        print("\t".join(printable(part) for part in (source.terms, source.licence, source.name, ",".join(source.seen_by))))
+    return 0
+
+
 def run(args: argparse.Namespace) -> int:
     """Print the facts."""
+    if args.licences:
+        return _licences(args)
     with load_model(args) as model:
         facts = gather(model, args.engine)
     if args.json:

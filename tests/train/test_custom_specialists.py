@@ -316,7 +316,7 @@ def test_an_own_table_knows_its_rows(classes):
 
 
 def test_training_starts_from_the_regression():
-    from tools.train.specialist import start_at
+    from tools.train.lora import start_at
 
     rng = np.random.default_rng(0)
     for classes in (2, 4):

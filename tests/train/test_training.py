@@ -200,9 +200,9 @@ def test_cut_ranks_keeps_the_share_of_the_norm_it_is_asked_for():
         torch.nn.init.normal_(up, std=0.1)
         up.data[:, 3:] *= 0.01
     before = {n: (up @ down).detach().clone() for n, (down, up) in pairs.items()}
-    assert set(specialist.cut_ranks(model, 1.0).values()) == {8}
+    assert set(lora.cut_ranks(model, 1.0).values()) == {8}
     assert all(torch.equal(up @ down, before[n]) for n, (down, up) in pairs.items())
-    kept = specialist.cut_ranks(model, 0.9)
+    kept = lora.cut_ranks(model, 0.9)
     assert set(kept) == set(pairs)
     for name, (down, up) in pairs.items():
         after = (up @ down).detach()

@@ -34,13 +34,14 @@ from edge_demist.normalizers import NORMALIZERS
 from quantize.adapters import MAX_LABELS, TASK_NAME
 from tools.train import calibration
 from tools.train.data import Rows, Task, normalized, pack, sha256_file
+from tools.train.lora import cut_ranks, lora_config, start_at
 from tools.train.network import Network
 from tools.train.ngram_table import Settings, train_columns
 from tools.train.ngrams import NgramTable
 from tools.train.ood import binary, made_up, prose, told_apart
 from tools.train.own_table import folded, shape
 from tools.train.shipped import BundleTokenizer, encoder_of
-from tools.train.specialist import START_ROWS, Floats, cut_ranks, describe, drawn, features, lora_config, start_at, train, write
+from tools.train.specialist import START_ROWS, Floats, describe, drawn, features, train, write
 
 STEPS = 600
 """Steps of training where ``--epochs`` does not say: small tables are read more often."""

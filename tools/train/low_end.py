@@ -6,7 +6,7 @@ Curated ordinary strings and fresh threats of the part ``calibrate`` (``tools.tr
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
+from torch import nn
 
 from tools.train import ordinary
 from tools.train.calibration import LOWEST_ALARM, Combined, combine, interval
+from tools.train.data import Task
 
 Floats = NDArray[np.float32]
 Scores = NDArray[np.float64]
@@ -49,6 +51,45 @@ def strings(data: Path, task: str) -> Strings | None:
         listed = ordinary.read_threats(data, task)
         threats = listed.loc[(listed["part"] == "calibrate") & (listed["kind"] != "no-visible-payload"), "text"]
     return Strings([str(t) for t in found], [str(t) for t in threats])
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """Features of the strings that calibrate."""
+
+    ordinary: Features
+    threats: Features
+
+
+def read(data: Path, task: Task, features: Callable[[list[str]], Features]) -> Calibration | None:
+    """Features of a task's calibration part; None without ordinary strings or for a task that raises no alarm."""
+    found = strings(data, task.name) if task.kind == "alarm" else None
+    return Calibration(features(found.ordinary), features(found.threats)) if found else None
+
+
+def combined(
+    head: nn.Linear,
+    ngram_head: tuple[Floats, Floats],
+    dev: tuple[Features, NDArray[np.int64]],
+    low: Calibration | None,
+    labels: Sequence[str],
+    task: Task,
+    columns: Sequence[int],
+) -> tuple[Combined, list[dict[str, float]]]:
+    """The head with its n-grams: weighed for low false-alarm rates where a task of two labels has ordinary strings, else on dev alone."""
+    weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
+    if low is None or len(labels) != 2:
+        return combine(weight, bias, ngram_head, *dev[0], dev[1]), []
+    alarm = list(labels).index(task.positive_labels[0])
+    return weighed(weight, bias, ngram_head, dev, low.ordinary, low.threats, alarm, columns)
+
+
+def add_thresholds(result: dict[str, Any], head: Combined, low: Calibration, labels: Sequence[str], task: Task) -> None:
+    """Put the thresholds of ordinary strings, and what they find, in the place of dev's."""
+    mask = np.array([label in task.positive_labels for label in labels])
+    plain, threats = (alarm_logits(head.logits(*rows) / result["temperature"], mask) for rows in (low.ordinary, low.threats))
+    result["thresholds"]["fpr"], result["ordinary"] = thresholds(plain, threats)
+    result["thresholds"]["fpr_strings"] = dict.fromkeys(result["thresholds"]["fpr"], float(len(plain)))
 
 
 def found_at(negative: Scores, positive: Scores, rates: tuple[float, ...] = (0.01, 0.001, 0.0003)) -> float:
@@ -139,8 +180,8 @@ def thresholds(plain: Scores, threats: Scores) -> tuple[dict[str, float], dict[s
     report: dict[str, Any] = {}
     for rate in RATES:
         k = allowed(rate, len(ranked))
-        counted = 0 <= k < len(ranked) - 1
-        cut = float((ranked[k] + ranked[k + 1]) / 2) if counted else _tail(ranked, rate)
+        counted = 0 <= k < len(ranked)
+        cut = float((ranked[max(k - 1, 0)] + ranked[k]) / 2) + 1e-6 if counted else _tail(ranked, rate)
         cut = max(cut, float(np.log(LOWEST_ALARM / (1 - LOWEST_ALARM))))
         table[f"{rate:.5f}".rstrip("0")] = 1 / (1 + float(np.exp(-cut)))
         alarms, hits = int((plain >= cut).sum()), int((threats >= cut).sum())
@@ -156,7 +197,14 @@ def _tail(ranked: Scores, rate: float) -> float:
     count = max(20, len(ranked) // 1000)
     start = float(ranked[count])
     mean = float(ranked[:count].mean()) - start
-    return max(start + mean * float(np.log(count / (rate * len(ranked)))), float(ranked[0]))
+    return max(start + mean * float(np.log(count / (rate * len(ranked)))), float(ranked[0]) + 1e-6)
+
+
+def log_odds(scores: Scores) -> Scores:
+    """Log-odds of probabilities, finite at 0 and 1."""
+    inside = np.clip(scores, 1e-12, 1 - 1e-9)
+    result: Scores = np.log(inside) - np.log1p(-inside)
+    return result
 
 
 def alarm_logits(logits: Floats, positive: NDArray[np.bool_]) -> Scores:

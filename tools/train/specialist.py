@@ -17,8 +17,7 @@ import itertools
 import json
 import sys
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,6 @@ import peft
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertModel
@@ -37,6 +34,7 @@ from edge_demist.format.bundle import default_path
 from tools.train import calibration, losses, low_end, mixtures, ngram_table, own_table, warm
 from tools.train.data import TASKS, Rows, Task, batches, in_order
 from tools.train.frozen import Base, bundle_base, checkpoint_base
+from tools.train.lora import cut_ranks, lora_config, start_at
 from tools.train.network import Network, embed_tokens, mean_pool, padded, run_layers
 from tools.train.ngrams import NgramTable
 
@@ -152,53 +150,6 @@ def drawn(rows: Rows, count: int, seed: int) -> Rows:
     return rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:count]))
 
 
-def start_at(head: nn.Linear, pooled: Floats, y: NDArray[np.int64]) -> None:
-    """Let a head start from the logistic regression on vectors of the base as it is: random ones need more steps than small tables give.
-
-    Labels that are not in ``y`` get a low bias.
-    """
-    mean, spread = pooled.mean(axis=0), pooled.std(axis=0) + 1e-6
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a start, not a result
-        found = LogisticRegression(C=0.1, max_iter=200).fit((pooled - mean) / spread, y)
-    weight, bias = np.zeros((head.out_features, pooled.shape[1])), np.full(head.out_features, -10.0)
-    if len(found.coef_) == 1:  # two labels: the logit of the second against the first
-        weight[found.classes_] = np.concatenate([-found.coef_, found.coef_]) / 2
-        bias[found.classes_] = np.concatenate([-found.intercept_, found.intercept_]) / 2
-    else:
-        weight[found.classes_], bias[found.classes_] = found.coef_, found.intercept_
-    weight = weight / spread
-    with torch.no_grad():
-        head.weight.copy_(torch.from_numpy(weight))
-        head.bias.copy_(torch.from_numpy(bias - weight @ mean))
-
-
-def cut_ranks(model: nn.Module, energy: float) -> dict[str, int]:
-    """Replace each adapter B A by the fewest singular vectors that hold ``energy`` of its squared norm; returns the ranks kept.
-
-    The matrices keep their shapes, the ranks left over are zero: ``quantize`` leaves them out. An energy of 1 changes nothing.
-    """
-    kept = {}
-    for name, module in model.named_modules():
-        if not isinstance(module, peft.tuners.lora.LoraLayer):
-            continue
-        down, up = module.lora_A["default"].weight, module.lora_B["default"].weight
-        if energy == 1:
-            kept[name] = int((down.any(1) & up.any(0)).sum())
-            continue
-        with torch.no_grad():
-            q_up, r_up = torch.linalg.qr(up.double())
-            q_down, r_down = torch.linalg.qr(down.double().T)
-            u, values, v = torch.linalg.svd(r_up @ r_down.T)
-            share = torch.cumsum(values**2, 0) / (values**2).sum().clamp_min(1e-30)
-            rank = min(len(values), int((share < energy).sum()) + 1)
-            root = values[:rank].sqrt()
-            up.zero_()[:, :rank] = (q_up @ u[:, :rank] * root).to(up.dtype)
-            down.zero_()[:rank] = ((q_down @ v[:rank].T * root).T).to(down.dtype)
-        kept[name] = rank
-    return kept
-
-
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Command line."""
     p = argparse.ArgumentParser(
@@ -270,66 +221,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = ngram_table.SETTINGS.get(args.task, ngram_table.Settings())
         columns, bias, _ = ngram_table.task_columns(args, args.task, labels, base.tokenizer, config, settings)
         base.table, base.ngram_head = own_table.folded(columns, bias, len(labels), config)
-    head = nn.Linear(net.encoder.config.hidden_size, len(labels))
-    if args.reuse:
-        wrapped = peft.PeftModel.from_pretrained(net.encoder, args.out / args.task)
-        kept = {k: v.numpy() for k, v in load_file(args.out / args.task / "head.safetensors").items()}
-        weight, bias = calibration.encoder_head(kept, base.ngram_head)
-        with torch.no_grad():
-            head.weight.copy_(torch.from_numpy(weight))
-            head.bias.copy_(torch.from_numpy(bias))
-    else:
-        wrapped = peft.get_peft_model(net.encoder, lora_config(args.rank, args.first_layer, num_layers))
+    wrapped, head, rounds = begun(args, base, rounds)
     model = wrapped.base_model.model
-    if args.warm:
-        warm.start(args.bundle, args.task, model, head)
-    if args.warm:
-        pass
-    elif base.head is not None and not args.reuse:
-        head.load_state_dict(base.head.state_dict())
-    elif base.head is None:
-        first = next(rounds)
-        sample = drawn(first, START_ROWS, args.seed)
-        start_at(head, features(net, base.table, model, sample, args.first_layer)[0], sample.y)
-        rounds = itertools.chain([first], rounds)
-    weights = None
-    if args.balance:
-        counts = np.bincount(mixture.train_y, minlength=len(labels))
-        inverse = (counts.sum() / np.maximum(counts, 1)) ** args.balance
-        weights = torch.tensor(inverse / inverse[mixture.train_y].mean(), dtype=torch.float32)
-    seconds = 0.0 if args.reuse else train(net, model, head, rounds, args, weights)
+    seconds = 0.0 if args.reuse else train(net, model, head, rounds, args, class_weights(mixture.train_y, len(labels), args.balance))
     ranks = cut_ranks(model, args.energy)
     dev = mixture.dev()
 
-    served = warm.Served(args.bundle, warm.adapter_of(model, args.task)) if args.bundle else None
-
-    def features_of(rows: Rows) -> tuple[Floats, Floats]:
-        if served is None:
-            return features(net, base.table, model, rows, args.first_layer)
-        parts = [base.table.vectors(rows, np.arange(b, min(b + 4096, len(rows)))).numpy() for b in range(0, len(rows), 4096)]
-        return served.pooled(rows), np.concatenate(parts) if parts else np.zeros((0, base.table.config.dim), np.float32)
-
+    features_of = reader(args, base, model)
     if args.bundle and not args.own_table and len(labels) > 2:
         base.ngram_head = base.ngram_head[0], column_biases(base, mixture)
     pooled, ngrams = features_of(dev)
-    weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
-    task, tried = TASKS[args.task], []
-    low = low_end.strings(args.data, args.task) if args.pools and task.kind == "alarm" else None
-    plain, threats = (features_of(mixture.pack(rows)) if low else None for rows in ((low.ordinary, low.threats) if low else ((), ())))
-    if plain and threats and len(labels) == 2:
-        alarm = labels.index(task.positive_labels[0])
-        combined, tried = low_end.weighed(weight, bias, base.ngram_head, ((pooled, ngrams), dev.y), plain, threats, alarm, args.columns)
-    else:
-        combined = calibration.combine(weight, bias, base.ngram_head, pooled, ngrams, dev.y)
+    task = TASKS[args.task]
+    low = low_end.read(args.data, task, lambda texts: features_of(mixture.pack(texts))) if args.pools else None
+    combined, tried = low_end.combined(head, base.ngram_head, ((pooled, ngrams), dev.y), low, labels, task, args.columns)
     logits = combined.logits(pooled, ngrams)
 
     own, kin, foreign = mixture.domain_features(features_of)
     domain = calibration.fit_domain(own, foreign, kin)
     result = calibration.calibrate(task, labels, logits, dev.y, domain.probability(pooled, ngrams))
-    if plain and threats:
-        mask = np.array([label in task.positive_labels for label in labels])
-        scores = [low_end.alarm_logits(combined.logits(*rows) / result["temperature"], mask) for rows in (plain, threats)]
-        result["thresholds"]["fpr"], result["ordinary"] = low_end.thresholds(scores[0], scores[1])
+    if low is not None:
+        low_end.add_thresholds(result, combined, low, labels, task)
         result["weights_tried"] = tried
     result["held_out"] = mixture.score_held_out(lambda rows: combined.logits(*features_of(rows)).argmax(1))
     result["ranks"] = sum(ranks.values())
@@ -351,25 +262,60 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def begun(args: argparse.Namespace, base: Base, rounds: Iterator[Rows]) -> tuple[peft.PeftModel, nn.Linear, Iterator[Rows]]:
+    """The adapter and head that training starts from, and the rounds, of which a regression may have seen the first."""
+    net, layers = base.net, base.net.encoder.config.num_hidden_layers
+    head = nn.Linear(net.encoder.config.hidden_size, len(base.labels))
+    if args.reuse:
+        wrapped = peft.PeftModel.from_pretrained(net.encoder, args.out / args.task)
+        kept = {k: v.numpy() for k, v in load_file(args.out / args.task / "head.safetensors").items()}
+        weight, bias = calibration.encoder_head(kept, base.ngram_head)
+        with torch.no_grad():
+            head.weight.copy_(torch.from_numpy(weight))
+            head.bias.copy_(torch.from_numpy(bias))
+        return wrapped, head, rounds
+    wrapped = peft.get_peft_model(net.encoder, lora_config(args.rank, args.first_layer, layers))
+    model = wrapped.base_model.model
+    if args.warm:
+        warm.start(args.bundle, args.task, model, head)
+    elif base.head is not None:
+        head.load_state_dict(base.head.state_dict())
+    else:
+        first = next(rounds)
+        sample = drawn(first, START_ROWS, args.seed)
+        start_at(head, features(net, base.table, model, sample, args.first_layer)[0], sample.y)
+        rounds = itertools.chain([first], rounds)
+    return wrapped, head, rounds
+
+
+def class_weights(y: NDArray[np.int64], classes: int, power: float) -> Tensor | None:
+    """Weights inverse to the labels' frequency to the given power, float32 [C] with mean 1 over the rows; None for power 0."""
+    if not power:
+        return None
+    counts = np.bincount(y, minlength=classes)
+    inverse = (counts.sum() / np.maximum(counts, 1)) ** power
+    return torch.tensor(inverse / inverse[y].mean(), dtype=torch.float32)
+
+
+def reader(args: argparse.Namespace, base: Base, model: BertModel) -> Callable[[Rows], tuple[Floats, Floats]]:
+    """What gives pooled and n-gram vectors of rows under the trained adapter: a bundle's engine, or the float layers."""
+    if not args.bundle:
+        return lambda rows: features(base.net, base.table, model, rows, args.first_layer)
+    served = warm.Served(args.bundle, warm.adapter_of(model, args.task))
+
+    def features_of(rows: Rows) -> tuple[Floats, Floats]:
+        parts = [base.table.vectors(rows, np.arange(b, min(b + 4096, len(rows)))).numpy() for b in range(0, len(rows), 4096)]
+        return served.pooled(rows), np.concatenate(parts) if parts else np.zeros((0, base.table.config.dim), np.float32)
+
+    return features_of
+
+
 def column_biases(base: Base, mixture: mixtures.Mixture) -> Floats:
     """Biases of a task's n-gram columns, fitted anew to the rows that its specialist trains on."""
     rows = drawn(mixture.round(0), START_ROWS, 0)
     parts = [base.table.vectors(rows, np.arange(b, min(b + 4096, len(rows)))).numpy() for b in range(0, len(rows), 4096)]
     known = rows.y >= 0
     return calibration.fit_biases((np.concatenate(parts) @ base.ngram_head[0])[known], rows.y[known])
-
-
-def lora_config(rank: int, first: int, end: int) -> peft.LoraConfig:
-    """Adapters on every linear layer of the encoder's layers ``first`` to ``end`` - 1."""
-    layers = "|".join(str(i) for i in range(first, end))
-    names = r"query|key|value|attention\.output\.dense|intermediate\.dense|output\.dense"
-    return peft.LoraConfig(
-        r=rank,
-        lora_alpha=rank,
-        lora_dropout=0.05,
-        target_modules=rf".*layer\.({layers})\..*({names})",
-        task_type="FEATURE_EXTRACTION",
-    )
 
 
 def describe(task: Task) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Alarm thresholds of a specialist from ordinary strings, scored as they are served (windows and all).
 
     python -m tools.train.thresholds --bundle BUNDLE --task uri-attack --ordinary ROWS/uri-attack.ordinary.parquet --out FILES
+    python -m tools.train.thresholds --bundle BUNDLE --task dga --data DATA --out FILES      # curated strings of the part "calibrate"
     python -m quantize add FILES/uri-attack.safetensors --replace --out NEW
 
 A rate gets a threshold where at least ``LEAST_COUNT`` of the strings may alarm.  How many strings a threshold comes from stands beside it
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
+from tools.train import low_end
 from tools.train.calibration import LOWEST_ALARM
 
 RATES = (1e-2, 1e-3, 1e-4, 1e-5)
@@ -52,12 +54,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python -m tools.train.thresholds", description=__doc__, formatter_class=raw)
     p.add_argument("--bundle", type=Path, metavar="DIR", help="bundle (default: the packaged one)")
     p.add_argument("--task", required=True, help="alarm specialist of the bundle")
-    p.add_argument("--ordinary", type=Path, required=True, nargs="+", help="Parquet files of ordinary strings (text)")
+    source = p.add_mutually_exclusive_group(required=True)
+    source.add_argument("--ordinary", type=Path, nargs="+", help="Parquet files of ordinary strings (text)")
+    source.add_argument("--data", type=Path, help="folder with ordinary/ (``tools.train.low_end``): rates too low for it follow its tail")
     p.add_argument("--out", type=Path, required=True, help="folder for <task>.safetensors")
     args = p.parse_args(argv)
-    texts = sorted({text for path in args.ordinary for text in pd.read_parquet(path, columns=["text"])["text"]})
+    if args.data is not None and (strings := low_end.strings(args.data, args.task)) is None:
+        p.error(f"{args.data} has no ordinary strings for {args.task}")
+    given = strings.ordinary if args.data else [t for path in args.ordinary for t in pd.read_parquet(path, columns=["text"])["text"]]
+    texts = sorted(set(given))
     with EdgeDemist.load(args.bundle) as model:
-        found, counts = thresholds(alarm_scores(model, args.task, texts))
+        scores = alarm_scores(model, args.task, texts)
+        found, counts = thresholds(scores)
+        if args.data:
+            found, _ = low_end.thresholds(low_end.log_odds(scores), np.zeros(0))
+            counts = dict.fromkeys(found, float(len(texts)))
         metadata, tensors = safetensors.read(model.bundle.path / "specialists" / f"{args.task}.safetensors")
         table = json.loads(metadata["thresholds"])
         table["fpr"] = {**{k: v for k, v in table.get("fpr", {}).items() if k not in found}, **found}
