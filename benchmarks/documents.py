@@ -227,6 +227,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
         f"quantization-{part}": partial(optional, f"quantization-{part}", "benchmarks.quantization.tables", f"{part}_table")
         for part in ("minilm", "methods", "artefacts", "speed")
     },
+    "alarm-budget": partial(optional, "alarm-budget", "benchmarks.alarm_budget"),
     "crash": crash,
     "soak": soak,
 }

@@ -13,8 +13,8 @@ from edge_demist.errors import EdgeDemistError
 from edge_demist.io import printable
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.control import Control, Log
-from edge_demist.sensor.detect.alarms import Budget
 from edge_demist.sensor.detect.answer_cache import DEFAULT_ENTRIES
+from edge_demist.sensor.detect.budget import Budget
 from edge_demist.sensor.detect.scoring import DEFAULT_FPR
 from edge_demist.sensor.retry import Stopped
 from edge_demist.sensor.runner import Runner, exit_code

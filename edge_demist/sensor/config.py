@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_demist.errors import InputError
-from edge_demist.sensor.detect.alarms import Budget
 from edge_demist.sensor.detect.answer_cache import DEFAULT_ENTRIES
+from edge_demist.sensor.detect.budget import Budget
 from edge_demist.sensor.sources.lines import MAX_LINE_BYTES
 
 

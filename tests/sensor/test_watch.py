@@ -347,7 +347,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_all_is_read_again(tmp_path: Path,
 def test_alarm_decisions_survive_a_restart(tmp_path: Path) -> None:
     rows = [f"{i * 600}.5 C{i} 10.0.0.1 53 evil{i % 50}.example" for i in range(400)]
     log, options = tmp_path / "dns.log", {"once": True, "batch_strings": 4, "explain": False, "emit": "all"}
-    from edge_demist.sensor.detect.alarms import Budget
+    from edge_demist.sensor.detect.budget import Budget
 
     options["budget"] = Budget({"*": 5})
     log.write_text(zeek_log("ts uid id.orig_h id.orig_p query", *rows))

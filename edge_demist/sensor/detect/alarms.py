@@ -7,59 +7,29 @@ again after a crash decides the same.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
-from edge_demist.errors import InputError
 from edge_demist.normalizers import to_bytes
 from edge_demist.sensor.detect.allow import AllowList
-from edge_demist.sensor.detect.score_histogram import DAY_US, FLOOR, ScoreHistogram
+from edge_demist.sensor.detect.budget import IN_ALL, Budget, Slots, near_copies, split, time_of
+from edge_demist.sensor.detect.score_histogram import DAY_US, FLOOR, ScoreHistogram, score_of, severity
 
+V = TypeVar("V")
 MAX_REMEMBERED = 2048
 MAX_KEY = 64
-MAX_TIME_US = 1 << 60
 MAX_THRESHOLD = 2.0
 ADAPT_EVERY_US = 3600 * 1_000_000
-IN_ALL = "*"
+GENEROUS = 4.0
+"""Strings a day that pass the threshold for each alarm of the budget.
 
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Alarms per day of log time: by specialist, or ``*`` for all of them together."""
-
-    per_day: Mapping[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """A budget is at least one."""
-        for task, count in self.per_day.items():
-            if count < 1:
-                raise InputError(f"--alarms-per-day {task}={count}: at least 1")
-
-    @classmethod
-    def parse(cls, texts: Iterable[str]) -> Budget:
-        """Read ``20`` and ``dga=5`` forms.
-
-        Raises:
-            InputError: not a number.
-        """
-        table: dict[str, int] = {}
-        for text in texts:
-            task, equals, number = text.rpartition("=")
-            if not number.isascii() or not number.isdigit() or (equals and not task):
-                raise InputError(f"--alarms-per-day {text!r}: expected a number, or specialist=number")
-            if (task or IN_ALL) in table:
-                raise InputError(f"--alarms-per-day {text!r}: given twice for {task or 'all specialists'}")
-            table[task or IN_ALL] = int(number)
-        return cls(table)
-
-    def check(self, alarm_tasks: Iterable[str]) -> None:
-        """Refuse a budget for what raises no alarms (InputError)."""
-        for task in self.per_day:
-            if task != IN_ALL and task not in alarm_tasks:
-                raise InputError(
-                    f"--alarms-per-day {task}: no alarm specialist of that name is in use; {', '.join(sorted(alarm_tasks))} are"
-                )
+The slots do the limiting: a threshold for exactly N a day would leave slots empty whenever a day brings a little less.
+"""
+MUCH_WORSE = 0.5
+"""A near copy of what was told is told too if it is worse by so much: its miss probability is three times smaller."""
+_FAR_US = 8 * DAY_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,50 +44,43 @@ class Decision:
 class _LogClock:
     """The latest log time, proof against stray times.
 
-    One record with a time far ahead (a damaged line) must not freeze the budget, and a clock that was set back must
-    not either: a jump of more than a day ahead counts from its second record on, one back from its hundredth.
+    A jump ahead of up to eight days is a gap in the log and counts at once. A longer one may be a damaged line: it counts
+    when a second record agrees. A clock that was set back counts from the hundredth record on.
     """
 
-    _AHEAD, _BACK = 2, 100
+    _BACK = 100
 
     def __init__(self) -> None:
         self.now_us = 0
         self._strays = 0
+        self._stray_us = 0
 
     def tell(self, time_us: int | None) -> bool:
         """Take a record's time; True if the clock was set back."""
         if time_us is None:
             return False
-        if not self.now_us or abs(time_us - self.now_us) < DAY_US:
-            self._strays = 0
+        ahead = time_us - self.now_us
+        if not self.now_us or -DAY_US < ahead < _FAR_US:
+            self._strays = self._stray_us = 0
             self.now_us = max(self.now_us, time_us)
             return False
-        self._strays += 1
-        ahead = time_us > self.now_us
-        if self._strays < (self._AHEAD if ahead else self._BACK):
+        if ahead > 0:
+            agrees = abs(time_us - self._stray_us) < _FAR_US
+            self._stray_us = time_us
+            if agrees:
+                self.now_us, self._strays, self._stray_us = time_us, 0, 0
             return False
-        self._strays, self.now_us = 0, time_us
-        return not ahead
-
-
-class _DayWindow:
-    """At most N in any 24 hours of log time."""
-
-    def __init__(self, per_day: int) -> None:
-        self._times: deque[int] = deque(maxlen=per_day)
-
-    def allows(self, now_us: int) -> bool:
-        full = len(self._times) == self._times.maxlen
-        return not full or abs(now_us - self._times[0]) >= DAY_US
-
-    def take(self, now_us: int) -> None:
-        self._times.append(now_us)
+        self._strays += 1
+        if self._strays < self._BACK:
+            return False
+        self.now_us, self._strays, self._stray_us = time_us, 0, 0
+        return True
 
     def state(self) -> list[int]:
-        return list(self._times)
+        return [self.now_us, self._strays, self._stray_us]
 
-    def restore(self, times: Iterable[object]) -> None:
-        self._times.extend(_time(t) for t in times)
+    def restore(self, state: list[int]) -> None:
+        self.now_us, self._strays, self._stray_us = state
 
 
 class AlarmPolicy:
@@ -129,11 +92,12 @@ class AlarmPolicy:
         self._budget = budget or Budget()
         self.allow = allow or AllowList()
         self._clock = _LogClock()
-        self._adapted_at: dict[str, int] = {}
+        self._adapted_at = 0
         self._histograms = {task: ScoreHistogram() for task in calibrated}
         self.thresholds = dict(calibrated)
-        self._windows = {task: _DayWindow(n) for task, n in self._budget.per_day.items()}
+        self._slots = {task: Slots(n) for task, n in self._budget.per_day.items()}
         self._seen: OrderedDict[str, tuple[int, bool]] = OrderedDict()
+        self._groups: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     @property
     def now_us(self) -> int:
@@ -145,9 +109,9 @@ class AlarmPolicy:
         self._calibrated = dict(calibrated)
         self._histograms = {task: ScoreHistogram() for task in calibrated}
         self.thresholds = dict(calibrated)
-        self._adapted_at.clear()
+        self._adapted_at = 0
 
-    def decide(self, task: str, text: str, score: float, time_us: int | None) -> Decision:
+    def decide(self, task: str, text: str, score: float, time_us: int | None, client: Callable[[], str] = lambda: "") -> Decision:
         """Decide about one verdict of an alarm specialist.
 
         Args:
@@ -155,73 +119,99 @@ class AlarmPolicy:
             text: the string, normalised.
             score: its alarm score.
             time_us: the record's time; None counts as the latest time seen.
+            client: who sent the string; asked only where a budget needs it.
         """
         if self._clock.tell(time_us):
-            self._adapted_at.clear()
-        threshold = self._threshold(task)
+            self._adapted_at = 0
+        now_us = self.now_us if time_us is None else time_us
+        slots = [self._slots[name] for name in (task, IN_ALL) if name in self._slots]
+        self._adapt()
+        threshold = self._in_force(task, slots, now_us, score)
         if score < min(threshold, FLOOR):
             return Decision(alarm=False, threshold=threshold)
         rule = self.allow.find(text, task)
         if rule is not None:
             return Decision(alarm=False, threshold=threshold, suppressed=str(rule) if score >= threshold else "")
-        key = hashlib.blake2b(to_bytes(f"{task}\0{text}"), digest_size=8).hexdigest()
+        key = _hash(f"{task}\0{text}")
         first_us, alarmed = self._seen.get(key, (-2 * DAY_US, False))
-        if abs(self.now_us - first_us) >= DAY_US:
-            first_us, alarmed = self.now_us, False
-            self._histograms[task].add(score)
-        decision = self._judge(task, score, threshold, alarmed)
-        self._remember(key, first_us, alarmed or decision.alarm)
+        groups = [_hash(name) for name in near_copies(task, text, client())] if slots else []
+        if abs(now_us - first_us) >= DAY_US:
+            first_us, alarmed = now_us, False
+            if all(abs(now_us - self._groups.get(group, (-2 * DAY_US, 0.0))[0]) >= DAY_US for group in groups):
+                self._histograms[task].add(score)
+        decision = self._judge(task, score, threshold, slots, groups, now_us, alarmed=alarmed)
+        _remember(self._seen, key, (first_us, alarmed or decision.alarm))
         return decision
 
-    def _judge(self, task: str, score: float, threshold: float, alarmed: bool) -> Decision:
+    def _judge(
+        self, task: str, score: float, threshold: float, slots: list[Slots], groups: list[str], now_us: int, *, alarmed: bool
+    ) -> Decision:
         if score < threshold:
             return Decision(alarm=False, threshold=threshold)
         if alarmed:
             return Decision(alarm=False, threshold=threshold, suppressed="repeat: alarmed within the last 24 hours")
-        windows = [self._windows[name] for name in (task, IN_ALL) if name in self._windows]
-        if not all(window.allows(self.now_us) for window in windows):
+        over = severity(score) - severity(self._calibrated.get(task, FLOOR))
+        near = [told for at, told in (self._groups[g] for g in groups if g in self._groups) if abs(now_us - at) < DAY_US]
+        if near and over < max(near) + MUCH_WORSE:
+            return Decision(alarm=False, threshold=threshold, suppressed="near copy: one of this site or client alarmed within 24 hours")
+        if not all(one.may_tell(now_us, over) for one in slots):
             return Decision(alarm=False, threshold=threshold, suppressed="budget: the alarms of these 24 hours are spent")
-        for window in windows:
-            window.take(self.now_us)
+        for one in slots:
+            one.tell(now_us, over)
+        for group in groups:
+            _remember(self._groups, group, (now_us, over))
         return Decision(alarm=True, threshold=threshold)
 
-    def _remember(self, key: str, first_us: int, alarmed: bool) -> None:
-        self._seen[key] = (first_us, alarmed)
-        self._seen.move_to_end(key)
-        while len(self._seen) > MAX_REMEMBERED:
-            self._seen.popitem(last=False)
+    def _in_force(self, task: str, slots: list[Slots], now_us: int, score: float) -> float:
+        """The threshold of the budget; while slots are free or nothing was told for a time, it is nearer to the calibrated one.
 
-    def _share(self, task: str) -> float | None:
-        per_day = self._budget.per_day
-        if task in per_day:
-            return float(per_day[task])
-        return per_day[IN_ALL] / max(len(self._calibrated), 1) if IN_ALL in per_day else None
+        A threshold learnt on bad days would keep silent on days that are a little better, with alarms to spare.
+        """
+        adapted, calibrated = self.thresholds[task], self._calibrated[task]
+        if not slots or not calibrated <= score < adapted:
+            return adapted
+        ease = min(one.ease(now_us) for one in slots)
+        return score_of(severity(calibrated) + (1.0 - ease) * (severity(adapted) - severity(calibrated)))
 
-    def _threshold(self, task: str) -> float:
-        """The threshold in force; with a budget it is set anew at most once an hour of log time."""
-        share = self._share(task)
-        if share is None or not self.now_us:
-            return self.thresholds[task]
-        last = self._adapted_at.setdefault(task, self.now_us)
-        histogram = self._histograms[task]
-        histogram.advance(last)
-        if self.now_us - last >= ADAPT_EVERY_US:
+    def _adapt(self) -> None:
+        """Set the thresholds anew, at most once an hour of log time."""
+        if not self.now_us or not self._slots:
+            return
+        last = self._adapted_at or self.now_us
+        due = self.now_us - last >= ADAPT_EVERY_US
+        if self._adapted_at and not due:
+            return
+        self._adapted_at = self.now_us
+        for histogram in self._histograms.values():
             histogram.advance(self.now_us)
-            self._adapted_at[task] = self.now_us
-            wanted = histogram.threshold(share)
-            # Under the calibrated threshold only on the evidence of a whole day.
-            self.thresholds[task] = wanted if histogram.days >= 1.0 else max(wanted, self._calibrated[task])
-        return self.thresholds[task]
+        for task, share in self._share_out().items() if due else ():
+            histogram, calibrated = self._histograms[task], self._calibrated[task]
+            strict = histogram.threshold(share)
+            if strict > calibrated:
+                self.thresholds[task] = max(calibrated, histogram.threshold(GENEROUS * share))
+            else:  # under the calibrated threshold only on the evidence of a whole day
+                self.thresholds[task] = strict if histogram.days >= 1.0 else calibrated
+
+    def _share_out(self) -> dict[str, float]:
+        """Alarms a day for each specialist with a budget; that for all goes to those that have traffic."""
+        per_day = self._budget.per_day
+        shares = {task: float(n) for task, n in per_day.items() if task in self._calibrated}
+        if IN_ALL in per_day:
+            demands = {task: histogram.per_day() for task, histogram in self._histograms.items() if task not in shares}
+            shares |= split(float(per_day[IN_ALL]), demands)
+        return shares
 
     def state(self) -> dict[str, object]:
         """For the checkpoint."""
         return {
             "now_us": self.now_us,
+            "clock": self._clock.state(),
             "thresholds": dict(self.thresholds),
-            "adapted_at": dict(self._adapted_at),
+            "adapted_at": self._adapted_at,
             "sketches": {task: histogram.state() for task, histogram in self._histograms.items()},
-            "windows": {task: window.state() for task, window in self._windows.items()},
+            "windows": {task: slots.state() for task, slots in self._slots.items()},
             "seen": [[key, first, alarmed] for key, (first, alarmed) in self._seen.items()],
+            "groups": [[key, at, over] for key, (at, over) in self._groups.items()],
         }
 
     def restore(self, state: Mapping[str, object], *, same_model: bool) -> None:
@@ -231,33 +221,45 @@ class AlarmPolicy:
             ValueError: the state is not one that :meth:`state` wrote.
         """
         try:
-            self._clock.now_us = _time(state.get("now_us", 0))
-            for task, window in self._windows.items():
-                window.restore(_table(state, "windows").get(task, []))  # type: ignore[arg-type]
-            for key, first, alarmed in state.get("seen", []):  # type: ignore[attr-defined]
-                self._seen[str(key)[:MAX_KEY]] = (_time(first), bool(alarmed))
-                if len(self._seen) > MAX_REMEMBERED:
-                    raise ValueError(f"over {MAX_REMEMBERED} strings are remembered")
+            self._clock.restore([time_of(value) for value in state.get("clock") or [state.get("now_us", 0), 0, 0]])  # type: ignore[attr-defined]
+            for task, slots in self._slots.items():
+                slots.restore(_table(state, "windows").get(task, []))
+            for key, first, alarmed in _bounded(state, "seen"):
+                self._seen[str(key)[:MAX_KEY]] = (time_of(first), bool(alarmed))
+            for key, at, over in _bounded(state, "groups"):
+                self._groups[str(key)[:MAX_KEY]] = (time_of(at), float(over))
             if same_model:
                 self._restore_learnt(state)
         except (TypeError, AttributeError, ValueError, KeyError, OverflowError) as error:
             raise ValueError(f"alarm state: {error}") from error
 
     def _restore_learnt(self, state: Mapping[str, object]) -> None:
+        adapted = state.get("adapted_at", 0)
+        self._adapted_at = time_of(max(adapted.values(), default=0) if isinstance(adapted, dict) else adapted)
         for task in self._calibrated:
-            if self._share(task) is not None and task in _table(state, "thresholds"):
+            if self._slots.keys() & {task, IN_ALL} and task in _table(state, "thresholds"):
                 self.thresholds[task] = _score(_table(state, "thresholds")[task])
-            if task in _table(state, "adapted_at"):
-                self._adapted_at[task] = _time(_table(state, "adapted_at")[task])
             histogram = _table(state, "sketches").get(task)
             if isinstance(histogram, dict):
                 self._histograms[task].restore(histogram)
 
 
-def _time(value: object) -> int:
-    if type(value) is not int or not -MAX_TIME_US <= value <= MAX_TIME_US:
-        raise ValueError(f"{str(value)[:40]} is no time")
-    return value
+def _hash(name: str) -> str:
+    return hashlib.blake2b(to_bytes(name), digest_size=8).hexdigest()
+
+
+def _remember(table: OrderedDict[str, V], key: str, value: V) -> None:
+    table[key] = value
+    table.move_to_end(key)
+    while len(table) > MAX_REMEMBERED:
+        table.popitem(last=False)
+
+
+def _bounded(state: Mapping[str, object], name: str) -> list[tuple[object, object, float]]:
+    rows = state.get(name, [])
+    if not isinstance(rows, list) or len(rows) > MAX_REMEMBERED:
+        raise ValueError(f"{name} is no list of at most {MAX_REMEMBERED}")
+    return rows
 
 
 def _score(value: object) -> float:

@@ -9,11 +9,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_demist.errors import InputError
-from edge_demist.normalizers import MAX_HOSTNAME, hostname
+from edge_demist.normalizers import hostname
 from edge_demist.sensor.detect.linear_regex import LinearRegex, NotRegularError
+from edge_demist.sensor.public_suffix import is_shared, registrable_domain
 from edge_demist.sensor.toml_files import read_toml
 
 MAX_REGEX_CHARS = 2048
+SHARED_SITES = frozenset(
+    re.findall(
+        r"\S+",
+        """
+        google.com sharepoint.com live.com office.com dropbox.com box.com github.com gitlab.com bitbucket.org medium.com notion.so
+        wetransfer.com mediafire.com mega.nz archive.org pastebin.com facebook.com linkedin.com youtube.com reddit.com yahoo.com
+        icloud.com adobe.com canva.com typeform.com jotform.com discordapp.com discord.com telegram.org t.me bit.ly t.co
+        tinyurl.com slack.com atlassian.net zendesk.com salesforce.com amazon.com microsoft.com
+        """,
+    )
+)
+"""Sites where anyone can put a page, a file or a redirection, which are no public suffixes."""
 _KINDS = ("exact", "suffix", "regex")
 _ADDRESS = re.compile(r"[\d.]+\Z", re.ASCII)
 _SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*://")
@@ -121,16 +134,16 @@ def _rule(path: Path, table: object) -> AllowRule:
 
 
 def suggest(text: str, task: str) -> dict[str, str]:
-    """The narrowest useful rule that would silence an alarm: the site for host names and URLs, the address, else the string.
+    """The narrowest useful rule that would silence an alarm: the owner's domain for host names and URLs, the address, else the string.
 
-    Without a public-suffix list the site is a guess: two labels, three below a short second level (``co.uk``).
+    Never a domain under which others have names of their own (public suffixes, their private part included), and for sites
+    where anyone can put a page, the page alone.
     """
     host_tasks = ("dga", "hostname", "dns-tunnel", "url-phishing")
-    host = host_of(text[:MAX_REGEX_CHARS])
-    labels = host.split(".") if len(host) <= MAX_HOSTNAME else []
+    host = host_of(text)
     if task.startswith(host_tasks) and _ADDRESS.match(host):
         return {"task": task, "kind": "suffix", "value": host}
-    if task.startswith(host_tasks) and len(labels) >= 2 and all(labels):
-        short = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3
-        return {"task": task, "kind": "suffix", "value": ".".join(labels[-3:] if short else labels[-2:])}
+    site = registrable_domain(host) if task.startswith(host_tasks) and all(host.split(".")) else ""
+    if site and not is_shared(site) and not (task.startswith("url") and site in SHARED_SITES):
+        return {"task": task, "kind": "suffix", "value": site}
     return {"task": task, "kind": "exact", "value": text[:MAX_REGEX_CHARS]}

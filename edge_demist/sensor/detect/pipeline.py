@@ -27,6 +27,8 @@ from edge_demist.sensor.sources.timestamps import format_time, parse_time
 
 MAX_EXPLAINED = 64
 RARE_CLIENTS = 2
+CLIENTS = ("id.orig_h", "src_ip", "source.ip", "client.ip", "host.name", "agent.name", "agent.id", "hostIdentifier", "Computer", "aid")
+"""Fields that name the client of a request, or the host of a command; the first that is there counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,8 @@ class _Line:
 
     @property
     def client(self) -> str:
-        """The address that the record names first; empty if none."""
-        value = next((v for name in ("id.orig_h", "src_ip") if (v := self.record.scalar(name)) is not None), "")
-        return str(value)
+        """Who the record says sent it: an address, or a host; empty if it does not say."""
+        return next((str(value) for name in CLIENTS if (value := self.record.scalar(name)) is not None), "")
 
 
 class Pipeline:
@@ -210,7 +211,7 @@ class Pipeline:
         known = ordinary(self.options.alarm_when, seen, line.time_us)
         if known and answer.alarm_score >= self.policy.thresholds[task]:
             return Decision(alarm=False, threshold=self.policy.thresholds[task], suppressed=known)
-        return self.policy.decide(task, answer.text, answer.alarm_score, line.time_us)
+        return self.policy.decide(task, answer.text, answer.alarm_score, line.time_us, lambda: line.client)
 
     def _judged(self, line: _Line, item: MappedString, task: str, answer: Answer, seen: Mapping[str, object]) -> Event | None:
         """The event of an answer; None where only alarms are wanted and this is none."""

@@ -19,8 +19,17 @@ _MIN_COUNT = 1e-3
 
 def score_to_bin(score: float) -> int:
     """The bin of a score in [0.5, 1]."""
-    miss = max(1.0 - score, 10.0**-MAX_X)
-    return int(-math.log10(miss) / STEP)
+    return int(severity(score) / STEP)
+
+
+def severity(score: float) -> float:
+    """-log10 of the probability that a string of this score is harmless: what scores are compared by."""
+    return -math.log10(max(1.0 - score, 10.0**-MAX_X))
+
+
+def score_of(severity: float) -> float:
+    """The score of a severity."""
+    return 1.0 - float(10.0**-severity)
 
 
 def bin_to_score(index: int) -> float:
@@ -64,15 +73,22 @@ class ScoreHistogram:
         """Days of log time seen, decayed like the counts."""
         return self._days
 
+    def per_day(self) -> float:
+        """Strings a day that reach ``FLOOR``. The first day counts as a whole one."""
+        return sum(self._counts.values()) / max(self._days, 1.0)
+
     def threshold(self, per_day: float) -> float:
-        """The lowest score that at most ``per_day`` strings a day reach. The first day counts as a whole one."""
+        """The lowest score that at most ``per_day`` strings a day reach. The first day counts as a whole one.
+
+        Never above the bin of the strongest strings, however many there are: they are told as far as the budget goes.
+        """
         allowed = per_day * max(self._days, 1.0)
         above = 0.0
         lowest = None
         for index in sorted(self._counts, reverse=True):
             above += self._counts[index]
             if above > allowed:
-                return bin_to_score(index + 1) if lowest is None else bin_to_score(lowest)
+                return bin_to_score(index if lowest is None else lowest)
             lowest = index
         return FLOOR
 
