@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge_demist.errors import InputError
@@ -99,6 +99,10 @@ class _LogClock:
         self._strays, self.now_us = 0, time_us
         return not ahead
 
+    def is_near(self, time_us: int | None) -> bool:
+        """Whether telling this time again would change nothing."""
+        return time_us is None or abs(time_us - self.now_us) < DAY_US
+
 
 class _DayWindow:
     """At most N in any 24 hours of log time."""
@@ -159,7 +163,7 @@ class AlarmPolicy:
         if self._clock.tell(time_us):
             self._adapted_at.clear()
         threshold = self._threshold(task)
-        if score < min(threshold, FLOOR):
+        if score < self._least(task, threshold):
             return Decision(alarm=False, threshold=threshold)
         rule = self.allow.find(text, task)
         if rule is not None:
@@ -172,6 +176,25 @@ class AlarmPolicy:
         decision = self._judge(task, score, threshold, alarmed)
         self._remember(key, first_us, alarmed or decision.alarm)
         return decision
+
+    def _least(self, task: str, threshold: float) -> float:
+        """The lowest score that counts: with a budget also what the histogram learns from."""
+        return threshold if self._share(task) is None else min(threshold, FLOOR)
+
+    def least(self) -> dict[str, float]:
+        """By specialist the lowest alarm score that makes a difference at present."""
+        return {task: self._least(task, threshold) for task, threshold in self.thresholds.items()}
+
+    def pass_by(self, tasks: Sequence[str], time_us: int | None) -> None:
+        """Take verdicts below :meth:`least`, one a specialist: only the log's clock and the hour of new thresholds go on."""
+        for task in tasks:
+            if self._clock.tell(time_us):
+                self._adapted_at.clear()
+            if not self._budget.per_day:
+                if self._clock.is_near(time_us):
+                    return
+                continue
+            self._threshold(task)
 
     def _judge(self, task: str, score: float, threshold: float, alarmed: bool) -> Decision:
         if score < threshold:
