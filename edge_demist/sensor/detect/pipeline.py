@@ -286,7 +286,8 @@ class Pipeline:
     def _explained(self, events: list[Event]) -> list[Event]:
         where = [i for i, event in enumerate(events) if event.alarm]
         chosen = where[:MAX_EXPLAINED] if self.options.explain else []
-        reasons = explain([(events[i].text, events[i].task, events[i].alarm_score or 0.0) for i in chosen], self.scorer.uncached)
+        asked = [(events[i].text, events[i].task, events[i].alarm_score or 0.0) for i in chosen]
+        reasons = explain(asked, self.scorer.uncached, self.scorer.first_scores if self.options.screen else None)
         for i, why in zip(chosen, reasons, strict=True):
             events[i] = replace(events[i], why=why)
         for i in where:

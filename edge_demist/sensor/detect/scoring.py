@@ -193,6 +193,17 @@ class Scorer:
         """Answers without touching the cache (strings that occur in no log)."""
         return self._ask(pairs)
 
+    def first_scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """First scores of (string, specialist) pairs, in order; +inf where stage one has none."""
+        found = [math.inf] * len(pairs)
+        if hasattr(self.model, "first_scores"):
+            for task in dict.fromkeys(task for _, task in pairs):
+                places = [n for n, (_, other) in enumerate(pairs) if other == task]
+                scores = self.model.first_scores([pairs[n][0] for n in places], [task])[:, 0].tolist()
+                for n, score in zip(places, scores, strict=True):
+                    found[n] = score
+        return found
+
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors [n, dim] of strings as they stand, cut to 8192 bytes."""
         cut = [from_bytes(truncate_utf8(to_bytes(text[:MAX_MODEL_BYTES]), MAX_MODEL_BYTES)) for text in texts]
