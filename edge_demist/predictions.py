@@ -70,6 +70,8 @@ class Prediction:
             found["scores"] = {label: round(score, 6) for label, score in self.scores.items()}
         if self.truncated:
             found["truncated"] = True
+        if self.screened:
+            found["screened"] = True
         return found
 
 

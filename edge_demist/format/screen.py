@@ -25,7 +25,6 @@ from edge_demist.errors import BundleError
 
 MAX_LEVELS = 64
 METADATA = "screen"
-_SLACK = 1e-9
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Screen:
 
     def cut(self, threshold: float) -> float | None:
         """The cut for an alarm threshold: that of the next level at or below it; None where there is none."""
-        usable = [level.cut for level in self.levels if level.threshold <= threshold + _SLACK]
+        usable = [level.cut for level in self.levels if level.threshold <= threshold]
         return usable[-1] if usable else None
 
     def to_json(self) -> str:

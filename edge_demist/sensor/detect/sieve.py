@@ -36,9 +36,7 @@ class Screened(Protocol):
 class Sieve:
     """Tells for a string which of its specialists must be asked whole."""
 
-    def __init__(
-        self, model: Screened, least: Callable[[], Mapping[str, float]], dropped: Container[str] = (), memory: int = 8192
-    ) -> None:
+    def __init__(self, model: Screened, least: Callable[[], Mapping[str, float]], dropped: Container[str] = (), memory: int = 8192) -> None:
         """Start without memory.
 
         Args:
