@@ -1,36 +1,33 @@
 """``EdgeDemist``: texts in, vectors and predictions out.
 
-Does de-duplication, length sorting, chunking and the choice of adapters; leaves packed rows to :mod:`edge_demist.engines.batching`,
-arithmetic to an engine, the meaning of a head to :mod:`edge_demist.format.specialist` and thresholds to :mod:`edge_demist.predictions`.
+Does de-duplication and chunking; leaves the way from bytes to probabilities to :mod:`edge_demist.inference`, windows over long strings to
+:mod:`edge_demist.judging` and thresholds to :mod:`edge_demist.predictions`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 import numpy as np
 
 from edge_demist import engines
 from edge_demist.engines.base import Engine
-from edge_demist.engines.batching import Text, cut, normalized_bytes, reorder
-from edge_demist.engines.heads import Heads
+from edge_demist.engines.batching import Text, normalized_bytes
 from edge_demist.engines.native import NativeEngine
 from edge_demist.errors import InputError, UnknownTaskError
-from edge_demist.format.adapter import Adapter
 from edge_demist.format.bundle import Bundle
 from edge_demist.format.specialist import Specialist, load_specialist
-from edge_demist.native.library import Kernels
-from edge_demist.normalizers import NORMALIZERS, from_bytes, truncate_utf8
+from edge_demist.inference import Cut, Cuts, Inference, Item
+from edge_demist.judging import Judged, judge, through_windows
+from edge_demist.normalizers import NORMALIZERS, from_bytes
 from edge_demist.predictions import UNKNOWN, Prediction, Rule
 from edge_demist.text import windows
-from edge_demist.text.ngrams import Ngrams
 from edge_demist.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -46,25 +43,7 @@ CHUNK = 2048
 EMPTY = "the text is empty after normalization"
 
 Floats: TypeAlias = "NDArray[np.float32]"
-
-
-class _Item(NamedTuple):
-    """A distinct piece of work: normalized bytes for one specialist (None: no task)."""
-
-    raw: bytes
-    task: str | None
-
-
-class _Judged(NamedTuple):
-    """P(label) of a piece of work, whether it was truncated, and the window that they are of (None: the whole)."""
-
-    scores: Sequence[float]
-    truncated: bool
-    window: windows.Window | None = None
-
-    def prediction(self, rule: Rule, text: Text, top_k: int) -> Prediction:
-        """The answer about ``text`` under a rule."""
-        return rule.answer(_shown(text), self.scores, truncated=self.truncated, top_k=top_k, window=self.window)
+Screening: TypeAlias = "bool | Mapping[str, float]"
 
 
 class EdgeDemist:
@@ -81,10 +60,7 @@ class EdgeDemist:
         self._lock = threading.Lock()
         self._specialists: dict[str, Specialist] = {}
         kernels = engines.kernels() if bundle.tokenizer.type == "unigram" or bundle.ngrams is not None else None
-        self._tokenizer = _tokenizer(bundle, kernels)
-        self._ngrams = Ngrams(bundle, kernels) if bundle.ngrams is not None else None
-        self._own_ngrams: dict[str, Ngrams] = {}
-        self._heads = Heads(kernels)
+        self._inference = Inference(bundle, kernels, self.specialist)
         self._engine: Engine = engines.create(bundle, engine, threads)
         self._pid = os.getpid()
 
@@ -152,9 +128,14 @@ class EdgeDemist:
         return self._engine
 
     @property
+    def inference(self) -> Inference:
+        """The way from normalized bytes to probabilities, for tools."""
+        return self._inference
+
+    @property
     def tokenizer(self) -> Tokenizer | WordPieceTokenizer:
         """The tokenizer."""
-        return self._tokenizer
+        return self._inference.tokenizer
 
     def specialist(self, task: str) -> Specialist:
         """The specialist of a task, read on first use.
@@ -223,67 +204,141 @@ class EdgeDemist:
                 print(f"\r{done:,} / {len(texts):,} texts", end="" if done < len(texts) else "\n", file=sys.stderr, flush=True)  # noqa: T201
         return out
 
+    @overload
+    def classify(
+        self,
+        texts: Text | Iterable[Text],
+        task: str | Iterable[str] = ...,
+        top_k: int = ...,
+        *,
+        tasks: None = ...,
+        min_accuracy: float | None = ...,
+        fpr: float | None = ...,
+        screen: Screening = ...,
+    ) -> list[Prediction]: ...
+
+    @overload
+    def classify(
+        self,
+        texts: Text | Iterable[Text],
+        task: str | Iterable[str] = ...,
+        top_k: int = ...,
+        *,
+        tasks: Iterable[str],
+        min_accuracy: float | None = ...,
+        fpr: float | None = ...,
+        screen: Screening = ...,
+    ) -> list[dict[str, Prediction]]: ...
+
     def classify(
         self,
         texts: Text | Iterable[Text],
         task: str | Iterable[str] = "hostname-category",
         top_k: int = 1,
         *,
+        tasks: Iterable[str] | None = None,
         min_accuracy: float | None = None,
         fpr: float | None = None,
-    ) -> list[Prediction]:
+        screen: Screening = False,
+    ) -> list[Prediction] | list[dict[str, Prediction]]:
         """Ask specialists.
 
         Args:
             texts: one text or any iterable of texts (list, array, column, generator); ``str`` or ``bytes``.
             task: one task for all, or one per text (they share one batch).
             top_k: how many labels to report in ``scores``; 0 for every label.
+            tasks: ask all of these about each text, in place of ``task``: what their answers have in common is computed once.
             min_accuracy: hold answers back (label ``unknown``) below the score that reaches this accuracy on the dev set.
             fpr: alarms only: answer a positive label only above the score with this false-positive rate; else the best
                 other label.
+            screen: let stage one answer what cannot alarm (``Prediction.screened``), where a specialist has a screen; a mapping
+                gives alarm thresholds by task, in place of those of ``fpr``.
 
         Returns:
-            One prediction a text, in order. A text that cannot be processed gives a prediction with ``error`` set.
+            One prediction a text, in order; with ``tasks`` a dictionary of predictions by task. A text that cannot be processed gives
+            a prediction with ``error`` set. The same bits whatever is asked together.
 
         Raises:
             UnknownTaskError: a task without a specialist.
             InputError: ``task`` and ``texts`` differ in length, or an argument is out of range.
         """
         many = [texts] if isinstance(texts, (str, bytes)) else _listed(texts)
+        if tasks is not None:
+            asked = list(dict.fromkeys(tasks))
+            if isinstance(tasks, str) or not asked:
+                raise InputError("tasks must be a list of at least one task")
+            each = [text for text in many for _ in asked]
+            found = iter(self._classify(each, asked * len(many), top_k, min_accuracy, fpr, screen))
+            return [{name: next(found) for name in asked} for _ in many]
         names = [task] * len(many) if isinstance(task, str) else list(task)
         if len(names) != len(many):
             raise InputError(f"{len(names)} tasks for {len(many)} texts; give one task, or one per text")
+        return self._classify(many, names, top_k, min_accuracy, fpr, screen)
+
+    def _classify(
+        self,
+        texts: Sequence[Text],
+        names: list[str],
+        top_k: int,
+        min_accuracy: float | None,
+        fpr: float | None,
+        screen: Screening,
+    ) -> list[Prediction]:
+        """Predictions of one task a text."""
         if top_k < 0:
             raise InputError(f"top_k must be 0 (all labels) or more, not {top_k}")
         rules = {name: Rule(self.specialist(name), min_accuracy, fpr) for name in dict.fromkeys(names)}
-        if len(many) == 1:
-            return [self._classify_one(many[0], rules[names[0]], top_k)]
+        cuts = _cuts(rules, {} if screen is True else screen) if screen is not False else {}
+        if len(texts) == 1:
+            return [self._classify_one(texts[0], rules[names[0]], top_k, cuts)]
         answers: list[Prediction] = []
-        for begin in range(0, len(many), CHUNK):
-            answers += self._classify_chunk(many[begin : begin + CHUNK], names[begin : begin + CHUNK], rules, top_k)
+        for begin in range(0, len(texts), CHUNK):
+            answers += self._classify_chunk(texts[begin : begin + CHUNK], names[begin : begin + CHUNK], rules, top_k, cuts)
         return answers
 
-    def _classify_one(self, text: Text, rule: Rule, top_k: int) -> Prediction:
+    def first_scores(self, texts: Sequence[Text], tasks: Sequence[str]) -> Floats:
+        """Stage one of the screen alone: float32 [n, tasks].
+
+        +inf stands for what stage one does not answer: a task without a screen, a text that is empty, or one of which the specialist
+        reads more than stage one does.
+        """
+        out = np.full((len(texts), len(tasks)), np.inf, np.float32)
+        limit = 16 * self._bundle.limits.max_bytes
+        by_normalizer: dict[str, list[int]] = {}
+        for column, task in enumerate(tasks):
+            by_normalizer.setdefault(self.specialist(task).normalizer, []).append(column)
+        for normalizer, columns in by_normalizer.items():
+            raws = [normalized_bytes(text, normalizer, limit) for text in texts]
+            some = [tasks[column] for column in columns]
+            out[:, columns] = self._inference.first_scores(raws, some)
+            unread = [n for n, raw in enumerate(raws) if not raw] + self._inference.beyond_stage_one(raws, normalizer, some)
+            out[np.ix_(unread, columns)] = np.inf
+        return out
+
+    def _classify_one(self, text: Text, rule: Rule, top_k: int, cuts: Cuts) -> Prediction:
         """The prediction for one text: one call of the kernels, where that can be."""
         specialist = rule.specialist
         reason = _refusal(text)
         raw = b"" if reason else normalized_bytes(text, specialist.normalizer, 16 * self._bundle.limits.max_bytes)
         if not raw:
             return Prediction(_shown(text), specialist.task, "", 0.0, error=reason or EMPTY)
-        tools = self._short(raw)
+        item, rules = Item(raw, specialist.task), {specialist.task: rule}
+        tools = self._short(raw) if not cuts else None
         if tools is None:
-            return self._judged([_Item(raw, specialist.task)], {specialist.task: rule})[0].prediction(rule, text, top_k)
+            return judge(self._inference, self.engine, [item], rules, cuts)[0].prediction(rule, _shown(text), top_k)
         engine, tokenizer = tools
         cap = specialist.max_tokens
-        ngrams = self._ngrams_of(specialist)
-        row, tokens = engine.classify_text(tokenizer, ngrams, self._heads.table(specialist), raw, cap, specialist.adapter)
+        ngrams = self._inference.ngrams_of(specialist)
+        row, tokens = engine.classify_text(tokenizer, ngrams, self._inference.heads.table(specialist), raw, cap, specialist.adapter)
         over = tokens == cap and len(tokenizer.encode(raw, cap + 1, add_special_tokens=True)) > cap
-        found = _Judged(row, over)
+        found = Judged(row, over)
         if specialist.kind == "alarm" and windows.is_long(raw, specialist.normalizer, overflow=over):
-            found = self._through_windows([_Item(raw, specialist.task)], [found], {specialist.task: rule})[0]
-        return found.prediction(rule, text, top_k)
+            found = through_windows(self._inference, engine, [item], [found], rules)[0]
+        return found.prediction(rule, _shown(text), top_k)
 
-    def _classify_chunk(self, texts: Sequence[Text], names: list[str], rules: Mapping[str, Rule], top_k: int) -> list[Prediction]:
+    def _classify_chunk(
+        self, texts: Sequence[Text], names: list[str], rules: Mapping[str, Rule], top_k: int, cuts: Cuts
+    ) -> list[Prediction]:
         """Predictions for at most ``CHUNK`` texts."""
         asked, errors = [], {}
         for i, (text, name) in enumerate(zip(texts, names, strict=True)):
@@ -293,7 +348,7 @@ class EdgeDemist:
             else:
                 asked.append((text, name, rules[name].specialist.normalizer))
         items, where = self._distinct(asked, 0)
-        judged = self._judged(items, rules)
+        judged = judge(self._inference, self.engine, items, rules, cuts)
         answers: list[Prediction] = []
         place = iter(where)
         for i, (text, name) in enumerate(zip(texts, names, strict=True)):
@@ -308,88 +363,11 @@ class EdgeDemist:
             answers.append(judged[k].prediction(rules[name], shown, top_k))
         return answers
 
-    def _judged(self, items: Sequence[_Item], rules: Mapping[str, Rule]) -> list[_Judged]:
-        """Scores of every item; of alarm specialists, of long items through windows."""
-        scores, truncated = self._scores(items, rules)
-        found = [_Judged(row, over) for row, over in zip(scores, truncated, strict=True)]
-        specialists = {name: rule.specialist for name, rule in rules.items() if rule.specialist.kind == "alarm"}
-        long = [
-            k
-            for k, item in enumerate(items)
-            if (one := specialists.get(str(item.task))) and windows.is_long(item.raw, one.normalizer, overflow=truncated[k])
-        ]
-        for k, better in zip(long, self._through_windows([items[k] for k in long], [found[k] for k in long], rules), strict=True):
-            found[k] = better
-        return found
-
-    def _through_windows(self, items: Sequence[_Item], whole: Sequence[_Judged], rules: Mapping[str, Rule]) -> list[_Judged]:
-        """The worst answer about each item: about the whole, or about one of its windows.  At most some ``CHUNK`` windows at a time."""
-        result: list[_Judged] = []
-        begin = 0
-        while begin < len(items):
-            parts: dict[_Item, int] = {}
-            spans: list[list[windows.Window]] = []
-            while begin + len(spans) < len(items) and len(parts) < CHUNK:
-                item = items[begin + len(spans)]
-                spans.append(self._windows_of(item, rules[str(item.task)].specialist))
-                for window in spans[-1]:
-                    parts.setdefault(_Item(window.raw, item.task), len(parts))
-            scores, truncated = self._scores(list(parts), rules)
-            for item, first, cut_up in zip(items[begin : begin + len(spans)], whole[begin:], spans, strict=False):
-                numbers = [parts[_Item(window.raw, item.task)] for window in cut_up]
-                rows = [first.scores, *(scores[n] for n in numbers)]
-                worst = windows.worst([rules[str(item.task)].specialist.alarm_score(row) / (sum(row) or 1.0) for row in rows])
-                over = len(item.raw) > windows.MOST_BYTES or any(truncated[n] for n in numbers)
-                result.append(_Judged(rows[worst], over, cut_up[worst - 1] if worst else None))
-            begin += len(spans)
-        return result
-
-    def _windows_of(self, item: _Item, specialist: Specialist) -> list[windows.Window]:
-        """Windows over an item, each of at most the specialist's tokens."""
-        cap = specialist.max_tokens
-
-        def fits(raw: bytes) -> bool:
-            return len(raw) < cap or len(self._tokenizer.encode(raw, cap + 1, add_special_tokens=True)) <= cap
-
-        return windows.expand(item.raw, specialist.normalizer, fits)
-
-    def _scores(self, items: Sequence[_Item], rules: Mapping[str, Rule]) -> tuple[list[list[float]], list[bool]]:
-        """P(label) of every item, and whether it was truncated."""
-        order = sorted(range(len(items)), key=lambda k: str(items[k].task))  # each specialist's rows follow each other
-        items = [items[k] for k in order]
-        pooled, truncated = self._pooled(items, normalize=False)
-        shared = None
-        if self._ngrams is not None and items and any(rule.specialist.ngrams is None for rule in rules.values()):
-            shared = self._ngrams.encode_batch([item.raw for item in items])
-        rows: list[list[float]] = []
-        for name, group in itertools.groupby(items, lambda item: str(item.task)):
-            specialist = rules[name].specialist
-            begin, end = len(rows), len(rows) + len(list(group))
-            if specialist.ngrams is None:
-                ngrams = None if shared is None else shared[begin:end]
-            else:
-                own = self._ngrams_of(specialist)
-                ngrams = None if own is None else own.encode_batch([item.raw for item in items[begin:end]])
-            rows += self._heads.probabilities(specialist, pooled[begin:end], ngrams)
-        scores, cut_off = [[0.0]] * len(items), [False] * len(items)
-        for k, row, over in zip(order, rows, truncated.tolist(), strict=True):
-            scores[k], cut_off[k] = row, over
-        return scores, cut_off
-
-    def _ngrams_of(self, specialist: Specialist) -> Ngrams | None:
-        """The n-gram table that a specialist reads: its own, or the bundle's."""
-        if specialist.ngrams is None:
-            return self._ngrams
-        found = self._own_ngrams.get(specialist.task)
-        if found is None:
-            found = self._own_ngrams.setdefault(specialist.task, Ngrams(specialist.ngrams, self._heads.kernels))
-        return found
-
-    def _vectors(self, items: Sequence[_Item], *, normalize: bool) -> Floats:
+    def _vectors(self, items: Sequence[Item], *, normalize: bool) -> Floats:
         """Vectors [n, H] of items; one item takes one call of the kernels."""
         tools = self._short(items[0].raw) if len(items) == 1 else None
         if tools is None:
-            return self._pooled(items, normalize=normalize)[0]
+            return self._inference.pooled(self.engine, items, normalize=normalize)[0]
         engine, tokenizer = tools
         special = self.specialist(items[0].task) if items[0].task is not None else None
         cap, adapter = (self._bundle.limits.max_tokens, None) if special is None else (special.max_tokens, special.adapter)
@@ -398,58 +376,42 @@ class EdgeDemist:
     def _short(self, raw: bytes) -> tuple[NativeEngine, Tokenizer] | None:
         """What takes bytes to the answer in one call; None where the engine or the tokenizer cannot, or they are too many."""
         engine = self.engine
-        if isinstance(engine, NativeEngine) and isinstance(self._tokenizer, Tokenizer) and len(raw) <= self._bundle.limits.max_bytes:
-            return engine, self._tokenizer
+        if (
+            isinstance(engine, NativeEngine)
+            and isinstance(self._inference.tokenizer, Tokenizer)
+            and len(raw) <= self._bundle.limits.max_bytes
+        ):
+            return engine, self._inference.tokenizer
         return None
 
-    def _distinct(self, asked: Sequence[tuple[Text, str | None, str]], first: int) -> tuple[list[_Item], list[int]]:
+    def _distinct(self, asked: Sequence[tuple[Text, str | None, str]], first: int) -> tuple[list[Item], list[int]]:
         """Distinct normalized items, and for each text the number of its item."""
-        items: dict[_Item, int] = {}
+        items: dict[Item, int] = {}
+        known: dict[tuple[Text, str], bytes] = {}
         where = []
+        limit = 16 * self._bundle.limits.max_bytes
         for i, (text, task, normalizer) in enumerate(asked):
             if not isinstance(text, (str, bytes)):
                 raise InputError(f"text {first + i} is {type(text).__name__}, not str or bytes")
-            item = _Item(normalized_bytes(text, normalizer, 16 * self._bundle.limits.max_bytes), task)
-            where.append(items.setdefault(item, len(items)))
+            raw = known.get((text, normalizer))
+            if raw is None:
+                raw = known[text, normalizer] = normalized_bytes(text, normalizer, limit)
+            where.append(items.setdefault(Item(raw, task), len(items)))
         return list(items), where
 
-    def _pooled(self, items: Sequence[_Item], *, normalize: bool) -> tuple[Floats, NDArray[np.bool_]]:
-        """Pooled vectors [n, H] of items under their adapters, and which were truncated."""
-        limits = self._bundle.limits
-        if not items:
-            return np.empty((0, self.dim), np.float32), np.zeros(0, np.bool_)
-        tasks = [item.task for item in items]
-        adapters: list[Adapter | None] = []
-        slot: dict[str | None, int] = {}
-        for task in dict.fromkeys(tasks):
-            slot[task] = len(adapters)
-            adapters.append(self.specialist(task).adapter if task is not None else None)
-        caps = {t: self.specialist(t).max_tokens if t is not None else limits.max_tokens for t in slot}
-        raws = [truncate_utf8(item.raw, limits.max_bytes) for item in items]
-        ids, offsets = self._tokenizer.encode_batch(raws, max_tokens=limits.max_tokens + 1, add_special_tokens=True)
-        cap = np.array([caps[t] for t in tasks], np.int64)
-        truncated = np.array([len(r) < len(i.raw) for r, i in zip(raws, items, strict=True)], np.bool_)
-        lengths = offsets[1:] - offsets[:-1]
-        over = lengths > cap
-        if over.any():
-            truncated |= over
-            ids, offsets = cut(ids, offsets, np.minimum(lengths, cap), over, self._bundle.tokenizer.suffix_ids)
-        index = np.array([slot[t] for t in tasks], np.int32)
-        order = np.lexsort((offsets[1:] - offsets[:-1], index)).astype(np.int64)
-        ids, offsets = reorder(ids, offsets, order)
-        sorted_vectors = self.engine.encode(ids, offsets, adapters, index[order], normalize)
-        vectors = np.empty_like(sorted_vectors)
-        vectors[order] = sorted_vectors
-        return vectors, truncated
 
-
-def _tokenizer(bundle: Bundle, kernels: Kernels | None) -> Tokenizer | WordPieceTokenizer:
-    """The tokenizer of the manifest's type."""
-    if bundle.tokenizer.type == "wordpiece":
-        from edge_demist.text.wordpiece import WordPieceTokenizer
-
-        return WordPieceTokenizer(bundle)
-    return Tokenizer(bundle, kernels)
+def _cuts(rules: Mapping[str, Rule], thresholds: Mapping[str, float]) -> dict[str, Cut]:
+    """Where stage one ends for each alarm specialist that has a screen, at the threshold in force or the rule's own."""
+    found = {}
+    for name, rule in rules.items():
+        screen, own = rule.specialist.screen, rule.threshold
+        if screen is None or own is None:
+            continue
+        threshold = thresholds.get(name, own)
+        first = screen.cut(threshold)
+        if first is not None:
+            found[name] = Cut(first, min(threshold, own) / 2)
+    return found
 
 
 def _listed(texts: Iterable[Text]) -> Sequence[Text]:

@@ -40,6 +40,7 @@ class Prediction:
         error: what was wrong with this text; None for an answer.
         alarm: whether ``alarm_score`` reaches ``threshold``; None for categories.
         threshold: alarm score of the false-positive rate asked for (``DEFAULT_FPR``); None for categories.
+        screened: stage one alone answered (``screen=True``): the scores are its own, and no alarm's.
         window: the part of a long text that the answer is about, in bytes of the normalized text; None for the whole.
     """
 
@@ -54,6 +55,7 @@ class Prediction:
     alarm: bool | None = None
     threshold: float | None = None
     window: Window | None = None
+    screened: bool = False
 
     def to_dict(self) -> dict[str, object]:
         """What JSON takes: plain values, as ``edge-demist classify`` writes them; what is not set is left out."""
@@ -68,6 +70,8 @@ class Prediction:
             found["scores"] = {label: round(score, 6) for label, score in self.scores.items()}
         if self.truncated:
             found["truncated"] = True
+        if self.screened:
+            found["screened"] = True
         return found
 
 
@@ -83,7 +87,14 @@ class Rule:
         self._threshold = _alarm_threshold(specialist, fpr) if specialist.kind == "alarm" else None
         self._refused = REFUSED.get(specialist.normalizer)
 
-    def answer(self, text: str, scores: Sequence[float], *, truncated: bool, top_k: int, window: Window | None = None) -> Prediction:
+    @property
+    def threshold(self) -> float | None:
+        """Alarm score that decides ``alarm``; None for categories."""
+        return self._threshold
+
+    def answer(
+        self, text: str, scores: Sequence[float], *, truncated: bool, top_k: int, window: Window | None = None, screened: bool = False
+    ) -> Prediction:
         """The prediction for P(label) · P(in distribution) ``scores``."""
         specialist, threshold = self.specialist, self._threshold
         if self._refused is not None and self._refused.search(text):
@@ -105,7 +116,7 @@ class Rule:
             label = UNKNOWN
         return Prediction(
             text, specialist.task, label, score, min(alarm_score, 1.0), self._ranked(scores, top_k), truncated,
-            alarm=alarm, threshold=threshold, window=window,
+            alarm=alarm, threshold=threshold, window=window, screened=screened,
         )  # fmt: skip
 
     def _ranked(self, scores: Sequence[float], top_k: int) -> Mapping[str, float] | None:

@@ -29,6 +29,10 @@ EXAMPLES = (
         '{"id": 7, "text": "curl/8.5.0", "task": "user-agent", "label": "http-library", …}',
     ),
     Example(
+        "printf 'xjwqpvkz.info\\n' | edge-demist classify --task dga,dns-tunnel -",
+        '{"text": "xjwqpvkz.info", "task": "dga", …}\n{"text": "xjwqpvkz.info", "task": "dns-tunnel", …}',
+    ),
+    Example(
         "printf '/item?id=1+UNION+SELECT+password+FROM+users--\\n' | edge-demist classify --task uri-attack --output-format table -",
         "…  sqli  …/item?id=1+UNION+SELECT+password+FROM+users--",
     ),
@@ -36,7 +40,8 @@ EXAMPLES = (
 NOTES = """
 output: {"text", "task", "label", "score"}; for alarm tasks "alarm" (true or false), "alarm_score" and the "threshold" it
 reaches, at --fpr or at 1e-3; "window" where a part of a long string decides; with --top-k "scores"; "truncated": true
-where only the beginning of a string was read; {"line", "error"} for a line that cannot be processed.
+where only the beginning of a string was read; "screened": true for a score of stage one; {"line", "error"} for a line that
+cannot be processed. With several tasks a line for each of them, in the order asked.
 """
 
 
@@ -45,7 +50,13 @@ def add_parser(subparsers: Any) -> None:
     parser = command(subparsers, "classify", "classify strings", EXAMPLES, NOTES, __doc__ or "")
     add_input(parser)
     parser.add_argument(
-        "--task", help="specialist to ask (see edge-demist tasks), or auto: the one whose kind the string is; jsonl lines may name theirs"
+        "--task",
+        metavar="TASK[,TASK]",
+        help="specialist to ask (see edge-demist tasks), several with commas between, or auto: the one whose kind the string is; "
+        "jsonl lines may name theirs",
+    )
+    parser.add_argument(
+        "--screen", action="store_true", help='let stage one answer what cannot alarm; its answers are marked "screened": true'
     )
     parser.add_argument("--top-k", type=_top_k, default=1, metavar="K", help="report the K most probable labels; 'all' for every label")
     parser.add_argument("--min-accuracy", type=rate, metavar="P", help="answer only as often as P of the answers are right; else 'unknown'")
@@ -76,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
     if args.task is None and input_format(args) != "jsonl":
         raise InputError("give --task NAME (see: edge-demist tasks), or --task auto")
     with load_model(args) as model:
-        if args.task not in (None, AUTO):
-            model.specialist(args.task)
+        for task in _tasks(args):
+            model.specialist(task)
         with _output(args.output) as write:
             return _run(args, model, write)
 
@@ -100,14 +111,16 @@ def _run(args: argparse.Namespace, model: EdgeDemist, write: Callable[[Iterable[
     noted: set[str] = set()
     progress, blanks, table = Progress(), Blanks(), CsvWriter()
     form = args.output_format or ("csv" if args.output is not None and args.output.suffix == ".csv" else "jsonl")
-    for batch in read_batches(args, blanks):
+    count = max(len(_tasks(args)), 1)
+    for lines in read_batches(args, blanks):
+        batch = [line for line in lines for _ in range(count)]
         answers = _answer(model, batch, args, noted)
         failed |= any("error" in a for a in answers)
         if form == "csv":
             write(table.rows(_with_columns(line, answer) for line, answer in zip(batch, answers, strict=True)))
         else:
             write(dump(a) if form == "jsonl" else table_row(a) for a in answers)
-        progress.add(len(batch))
+        progress.add(len(lines))
     progress.close()
     blanks.tell()
     return 1 if failed else 0
@@ -118,13 +131,19 @@ def _with_columns(line: Line, answer: dict[str, Any]) -> dict[str, Any]:
     return merged(line.carried, {"text": line.text, **answer}) if "error" in answer else answer
 
 
+def _tasks(args: argparse.Namespace) -> list[str]:
+    """The specialists that every line is asked of; none where lines name theirs, or are to be told by their kind."""
+    return [] if args.task in (None, AUTO) else list(dict.fromkeys(args.task.split(",")))
+
+
 def _answer(model: EdgeDemist, batch: list[Line], args: argparse.Namespace, noted: set[str]) -> list[dict[str, Any]]:
     """Output objects of a batch, in order."""
     asked: list[tuple[int, str]] = []
     out: list[dict[str, Any]] = [{}] * len(batch)
     fits = fitting(model, [line.text for line in batch]) if args.task == AUTO else []
+    tasks = _tasks(args)
     for i, line in enumerate(batch):
-        task = (next(iter(fits[i])) if fits else args.task) or decoded(line.carried.get("task"))
+        task = next(iter(fits[i])) if fits else tasks[i % len(tasks)] if tasks else decoded(line.carried.get("task"))
         if line.error or not isinstance(task, str) or task not in model.tasks:
             out[i] = {"line": line.number, "error": line.error or f"unknown task {brief(task)}; known: {', '.join(model.tasks)}"}
         else:
@@ -138,6 +157,7 @@ def _answer(model: EdgeDemist, batch: list[Line], args: argparse.Namespace, note
         top_k=args.top_k,
         min_accuracy=args.min_accuracy,
         fpr=args.fpr,
+        screen=args.screen,
     )
     for (i, _), prediction in zip(asked, predictions, strict=True):
         out[i] = _object(batch[i], prediction, own_task=args.task is None)

@@ -65,6 +65,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 def add_choices(parser: argparse.ArgumentParser) -> None:
     """What is read, asked and told."""
     parser.add_argument("--emit", choices=("all", "alarms", "incidents"), default="all", help="what to write (default: %(default)s)")
+    parser.add_argument("--no-screen", action="store_true", help="with --emit alarms or incidents: no stage one before the model")
     parser.add_argument("--mapping", type=Path, metavar="TOML", help="which field goes to which specialist")
     parser.add_argument("--allow", type=Path, action="append", default=[], metavar="TOML", help="allow-list; may be repeated")
     parser.add_argument(
@@ -122,6 +123,7 @@ def config_of(args: argparse.Namespace) -> WatchConfig:
         paths=tuple(args.paths),
         once=args.once,
         emit=args.emit,
+        screen=not args.no_screen,
         form=args.output_format,
         output=None if args.output == Path("-") else args.output,
         syslog=args.syslog,

@@ -33,9 +33,9 @@ def cut(ids: Ids, offsets: Ids, lengths: NDArray[np.int64], over: NDArray[np.boo
 
 
 def reorder(ids: Ids, offsets: Ids, order: NDArray[np.int64]) -> tuple[Ids, Ids]:
-    """Pack rows in another order."""
+    """Pack rows in another order; a row may come several times, or not at all."""
     lengths = np.diff(offsets)[order]
-    new = np.zeros(len(offsets), np.int32)
+    new = np.zeros(len(order) + 1, np.int32)
     np.cumsum(lengths, out=new[1:])
-    source = np.repeat(offsets[:-1][order] - new[:-1], lengths) + np.arange(len(ids))
+    source = np.repeat(offsets[:-1][order] - new[:-1], lengths) + np.arange(new[-1])
     return np.ascontiguousarray(ids[source]), new

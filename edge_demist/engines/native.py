@@ -128,7 +128,12 @@ class NativeEngine:
         Raises:
             InputError: names the first row whose ids or length are out of range.
         """
-        ids, offsets = np.ascontiguousarray(token_ids, np.int32), np.ascontiguousarray(offsets, np.int32)
+        ids = arrays.whole(token_ids, np.int32, "token_ids")
+        offsets = arrays.row_offsets(offsets, np.int32, len(ids))
+        layers = self.architecture.num_layers
+        if branches.table.shape[1:] != (3,) or branches.starts.shape != (layers + 2,) or branches.starts[-1] != len(branches.table):
+            raise InputError(f"branches must be int32 [n, 3] and their starts int32 [{layers + 2}]")
+        branches = shared.Branches(np.ascontiguousarray(branches.table, np.int32), np.ascontiguousarray(branches.starts, np.int32))
         out = np.empty((len(branches.table), self.architecture.hidden_size), np.float32)
         used = [a for a in adapters if a is not None and a.layers]
         table = self._table(used) if used else None

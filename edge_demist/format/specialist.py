@@ -30,6 +30,7 @@ from edge_demist.format.adapter import LORA_TARGETS, Adapter
 from edge_demist.format.bundle import Bundle, check_finite, check_weights
 from edge_demist.format.manifest import NgramConfig, section
 from edge_demist.format.ngram_table import NgramTable, table_of
+from edge_demist.format.screen import METADATA, Screen, read_screen
 from edge_demist.native import abi
 from edge_demist.normalizers import NORMALIZERS
 
@@ -71,6 +72,7 @@ class Specialist:
     domain_bias: float
     sources: tuple[str, ...]
     ngrams: NgramTable | None = None
+    screen: Screen | None = None
 
     def __post_init__(self) -> None:
         """Check what later code relies on."""
@@ -79,6 +81,8 @@ class Specialist:
             raise BundleError(f"{where}: labels must be 1 to {MAX_LABELS} distinct names")
         if self.kind not in ("category", "alarm") or not set(self.positive_labels) <= set(self.labels):
             raise BundleError(f"{where}: kind must be category or alarm, positive labels must be labels")
+        if self.screen is not None and not self.has_first_score:
+            raise BundleError(f"{where}: only an alarm that reads n-grams and has a label that is none can have a screen")
         if self.kind == "alarm" and not self.positive_labels:
             raise BundleError(f"{where}: an alarm needs positive labels")
         if self.normalizer not in NORMALIZERS:
@@ -106,6 +110,11 @@ class Specialist:
         if self.domain_ngram_weight is not None:
             weight[count, hidden:] = self.domain_ngram_weight
         return weight, bias, dim
+
+    @property
+    def has_first_score(self) -> bool:
+        """Whether n-grams alone give a first score (:mod:`edge_demist.format.screen`)."""
+        return self.kind == "alarm" and self.ngram_weight is not None and len(set(self.positive_labels)) < len(self.labels)
 
     @functools.cached_property
     def positive(self) -> tuple[int, ...]:
@@ -319,6 +328,7 @@ def _specialist(bundle: Bundle, file: str, task: str, metadata: Mapping[str, str
         domain_bias=float(head["domain_bias"][0]) if "domain_bias" in head else 0.0,
         sources=_strings(f"{file}: sources", metadata.get("sources", "[]")),
         ngrams=own,
+        screen=read_screen(f"{file}: {METADATA}", metadata.get(METADATA)),
     )
     _check_bounds(bundle, made)
     return made

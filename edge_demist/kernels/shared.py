@@ -177,9 +177,9 @@ def _trunk(model, token_ids, offsets, row, end, branches, starts, cursors, adapt
 def encode_shared(model, token_ids, offsets, rows, branches, starts, outputs, adapters, normalize, tokens, longest, scratch, out):
     """Vectors float32 [outputs, H] of branches over ``rows`` packed rows; 0, or a status before anything is written.
 
-    branches int32 [n, 3]: row, adapter, output; first those that leave the trunk before layer 0, then layer 1 and so on, last those that take
-    the base alone; starts int32 [layers + 2]: where each layer's begin.  Scratch: ``shared_scratch_bytes`` of ``tokens`` (the most in
-    a block: the block size or the longest row) and ``longest``.
+    branches int32 [n, 3]: row, adapter, output; first those that leave the trunk before layer 0, then layer 1 and so on, last
+    those that take the base alone; starts int32 [layers + 2]: where each layer's begin.  Scratch: ``shared_scratch_bytes`` of
+    ``tokens`` (the most in a block: the block size or the longest row) and ``longest``.
     """
     layers = load_i64(model + LAYERS_AT)
     status = check(model, token_ids, offsets, rows, 0, 0)

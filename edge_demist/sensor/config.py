@@ -18,6 +18,7 @@ class WatchConfig:
     paths: tuple[Path, ...]
     once: bool = False
     emit: str = "all"
+    screen: bool = True
     form: str = "jsonl"
     output: Path | None = None
     syslog: str = ""

@@ -10,7 +10,7 @@ from edge_demist.sensor.understanding import Understanding
 
 MAX_FILES = 2000
 MAX_MESSAGES = 20
-SUMS = ("lines", "records", "records_out", "strings", "predictions", "events", "alarms", "errors")
+SUMS = ("lines", "records", "records_out", "strings", "predictions", "screened", "events", "alarms", "errors")
 """The numbers of :class:`Counts`, as the summary and the metrics name them."""
 
 
@@ -23,6 +23,7 @@ class Counts:
     records_out: int = 0
     strings: int = 0
     predictions: int = 0
+    screened: int = 0
     events: int = 0
     alarms: int = 0
     errors: int = 0

@@ -19,6 +19,7 @@ _SUMS = {
     "records_out": "Records that gave an event.",
     "strings": "Strings taken from records.",
     "predictions": "Answers of specialists.",
+    "screened": "Answers of stage one alone.",
     "events": "Events written.",
     "errors": "Errors.",
 }

@@ -121,7 +121,7 @@ class Runner:
             except ValueError as error:
                 self.log("state-damaged", {"error": str(error)})
         scorer.breathe = self._breathe
-        options = Options(config.emit, config.embeddings, config.explain, config.alarm_when)
+        options = Options(config.emit, config.embeddings, config.explain, config.alarm_when, config.screen)
         tracker = self.stages.incidents.tracker if self.stages.incidents else None
         return Pipeline(scorer, mapping, policy, options, memory=self.stages.memory, tracker=tracker)
 

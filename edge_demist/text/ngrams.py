@@ -73,9 +73,28 @@ class Ngrams:
             raise InputError(f"row {-status >> abi.STATUS_BITS}: {abi.STATUS_TEXT[abi.STATUS_OFFSETS]}")
         return out
 
+    def scores(self, texts: Sequence[bytes], weight: NDArray[np.float32], bias: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features times ``weight`` float32 [k, dim] plus ``bias`` float32 [k], float32 [n, k], without keeping the features."""
+        text, text_offsets = arrays.packed(texts)
+        out = np.empty((len(texts), len(bias)), np.float32)
+        status = self.kernels.screen(
+            self.table_address,
+            native.address(weight),
+            native.address(bias),
+            len(bias),
+            native.address(np.frombuffer(text or b"\0", np.uint8)),
+            native.address(text_offsets),
+            len(texts),
+            self._scratch(),
+            native.address(out),
+        )
+        if status != 0:
+            raise InputError(f"row {-status >> abi.STATUS_BITS}: {abi.STATUS_TEXT[abi.STATUS_OFFSETS]}")
+        return out
+
     def _scratch(self) -> int:
         """Address of this thread's scratch memory."""
         if not hasattr(self._local, "address"):
-            self._local.memory = native.aligned(4 * self.dim + 4 * STRETCH + self.max_bytes + 64)
+            self._local.memory = native.aligned(8 * self.dim + 4 * STRETCH + self.max_bytes + 64)
             self._local.address = native.address(self._local.memory)
         return int(self._local.address)

@@ -36,7 +36,7 @@ def test_lines_do_not_depend_on_chunks(chunks: list[bytes]) -> None:
 def test_long_lines_are_counted_not_held(lengths: list[int], limit: int) -> None:
     data = b"".join(b"y" * n + b"\n" for n in lengths)
     lines = split([data[i : i + 7] for i in range(0, len(data), 7)], limit=limit)
-    assert [line.data is None for line in lines for _ in range(line.count)] == [n > limit for n in lengths]
+    assert [line.data is None for line in lines for _ in range(line.lines)] == [n > limit for n in lengths]
 
 
 def test_an_endless_line_takes_no_memory() -> None:

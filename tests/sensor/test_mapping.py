@@ -78,7 +78,7 @@ def test_the_default_mapping(data: dict, expected: dict | str | None) -> None:
 def test_wildcards_of_certificates_are_stripped() -> None:
     found = DEFAULT.apply(classify_object({"_path": "x509", "san.dns": ["*.w.example", "v.example"], "certificate.subject": "CN=w"}, ""))
     assert isinstance(found, list)
-    assert [m.text for m in found] == ["CN=w", "subject=CN=w", "w.example", "v.example"] and [m.index for m in found] == [0, 0, 0, 1]
+    assert [m.text for m in found] == ["CN=w", "subject=CN=w", "w.example", "v.example"] and [m.number for m in found] == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -76,6 +76,10 @@ class _LogClock:
         self.now_us, self._strays, self._stray_us = time_us, 0, 0
         return True
 
+    def is_near(self, time_us: int | None) -> bool:
+        """Whether telling this time again would change nothing."""
+        return time_us is None or abs(time_us - self.now_us) < DAY_US
+
     def state(self) -> list[int]:
         return [self.now_us, self._strays, self._stray_us]
 
@@ -127,7 +131,7 @@ class AlarmPolicy:
         slots = [self._slots[name] for name in (task, IN_ALL) if name in self._slots]
         self._adapt()
         threshold = self._in_force(task, slots, now_us, score)
-        if score < min(threshold, FLOOR):
+        if score < self._least(task, threshold):
             return Decision(alarm=False, threshold=threshold)
         rule = self.allow.find(text, task)
         if rule is not None:
@@ -142,6 +146,25 @@ class AlarmPolicy:
         decision = self._judge(task, score, threshold, slots, groups, now_us, alarmed=alarmed)
         _remember(self._seen, key, (first_us, alarmed or decision.alarm))
         return decision
+
+    def _least(self, task: str, threshold: float) -> float:
+        """The lowest score that counts: with a budget also what the histogram learns from."""
+        return min(threshold, FLOOR) if task in self._slots or IN_ALL in self._slots else threshold
+
+    def least(self) -> dict[str, float]:
+        """By specialist the lowest alarm score that makes a difference at present."""
+        return {task: self._least(task, threshold) for task, threshold in self.thresholds.items()}
+
+    def pass_by(self, tasks: Sequence[str], time_us: int | None) -> None:
+        """Take verdicts below :meth:`least`, one a specialist: only the log's clock and the hour of new thresholds go on."""
+        for _ in tasks:
+            if self._clock.tell(time_us):
+                self._adapted_at = 0
+            if not self._slots:
+                if self._clock.is_near(time_us):
+                    return
+                continue
+            self._adapt()
 
     def _judge(
         self, task: str, score: float, threshold: float, slots: list[Slots], groups: list[str], now_us: int, *, alarmed: bool

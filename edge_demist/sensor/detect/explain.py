@@ -1,12 +1,13 @@
 """Why an alarm: the pieces of the string whose removal lowers the alarm score most.
 
 Occlusion (Zeiler and Fergus 2014, section 4.1) on pieces that mean something in the string: labels of a host name,
-parts of a path, arguments; long pieces are cut. At most 16 pieces, so an alarm costs at most 17 model rows.
+parts of a path, arguments; long pieces are cut. At most 16 pieces, so an alarm costs at most 17 model rows (with a screen four).
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ MAX_ASKED_BYTES = 1 << 18
 MIN_DROP = 0.001
 _PIECE = re.compile(rb"[^./?&=;,:@%+\-_ ()'\"<>|\\]+|[./?&=;,:@%+\-_ ()'\"<>|\\]+", re.DOTALL)
 _Ask = Callable[[Sequence[tuple[str, str]]], Sequence[Answer]]
+_First = Callable[[Sequence[tuple[str, str]]], Sequence[float]]
+_Piece = tuple[int, int, str, str]
 
 
 def pieces(raw: bytes) -> list[tuple[int, int]]:
@@ -40,26 +43,42 @@ def pieces(raw: bytes) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def explain(alarms: Sequence[tuple[str, str, float]], ask: _Ask) -> list[tuple[ByteRange, ...]]:
+def explain(alarms: Sequence[tuple[str, str, float]], ask: _Ask, first: _First | None = None) -> list[tuple[ByteRange, ...]]:
     """For each (string, specialist, alarm score) the up to three ranges that carry it, strongest first.
 
     Strings are asked about as long as ``MAX_ASKED_BYTES`` lasts; those behind it, and very long ones, get no explanation.
+
+    Args:
+        alarms: what to explain.
+        ask: gives alarm scores.
+        first: gives first scores of the screen, +inf where there is none; with them only the pieces are asked about whose removal costs
+            most there.
     """
     plans = []
-    pairs: list[tuple[str, str]] = []
     left = MAX_ASKED_BYTES
     for text, task, _ in alarms:
         raw = to_bytes(text[:MAX_TEXT_BYTES])[:MAX_TEXT_BYTES]
         spans = pieces(raw)
         left -= len(raw) * len(spans)
-        if left < 0:
-            spans = []
-        plans.append(spans)
-        pairs.extend((from_bytes(raw[:start] + raw[end:]), task) for start, end in spans)
+        plans.append([] if left < 0 else [(start, end, from_bytes(raw[:start] + raw[end:]), task) for start, end in spans])
+    if first is not None:
+        plans = _likely(plans, first)
+    pairs = [(shorter, task) for plan in plans for _, _, shorter, task in plan]
     answers = iter(ask(pairs) if pairs else ())
     found = []
-    for spans, (_, _, score) in zip(plans, alarms, strict=True):
-        ranges = [ByteRange(start, end, score - (next(answers).alarm_score or 0.0)) for start, end in spans]
+    for plan, (_, _, score) in zip(plans, alarms, strict=True):
+        ranges = [ByteRange(start, end, score - (next(answers).alarm_score or 0.0)) for start, end, _, _ in plan]
         strong = [r for r in ranges if r.drop >= MIN_DROP]
         found.append(tuple(sorted(strong, key=lambda r: (-r.drop, r.start))[:MAX_RANGES]))
     return found
+
+
+def _likely(plans: list[list[_Piece]], first: _First) -> list[list[_Piece]]:
+    """Of each string the pieces without which the first score is lowest; all of them where there is no first score."""
+    scores = iter(first([(shorter, task) for plan in plans for _, _, shorter, task in plan]))
+    chosen = []
+    for plan in plans:
+        own = [next(scores) for _ in plan]
+        best = sorted(range(len(plan)), key=own.__getitem__)[:MAX_RANGES]
+        chosen.append(plan if math.inf in own else [plan[n] for n in sorted(best)])
+    return chosen

@@ -6,13 +6,16 @@ import fnmatch
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from edge_demist.errors import InputError
+from edge_demist.sensor.detect.columns import Columns
 from edge_demist.sensor.detect.web import full_url, request_target
 from edge_demist.sensor.sources.audit import command_of_title
 from edge_demist.sensor.sources.json_logs import JsonRecord, compile_path, lookup
 from edge_demist.sensor.sources.parser import Record
 from edge_demist.sensor.sources.timestamps import parse_time
+from edge_demist.sensor.sources.zeek import ZeekRecord
 from edge_demist.sensor.toml_files import read_toml
 
 DEFAULT_MAPPING = Path(__file__).with_name("mapping.toml")
@@ -63,6 +66,11 @@ class Rule:
         return any(log == name or ("*" in name and fnmatch.fnmatchcase(log, name)) for name in self.logs)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the rule takes a field as it stands, whatever the others hold."""
+        return not (self.prefix_fields or self.join is not None or self.strip or self.only_field or self.unless or self.form)
+
+    @property
     def name(self) -> str:
         """What events call the field."""
         return f"{self.prefix_fields[0]}+{self.field}" if self.prefix_fields else self.field
@@ -103,12 +111,11 @@ class Rule:
         return [full_url(front, value, method) for value in values]
 
 
-@dataclass(frozen=True, slots=True)
-class MappedString:
+class MappedString(NamedTuple):
     """A string of a record with its specialists."""
 
     field: str
-    index: int
+    number: int
     text: str
     tasks: tuple[str, ...]
 
@@ -125,6 +132,7 @@ class FieldMapping:
         self.unmapped = tuple(sorted(usable - wanted - {EMBEDDING}))
         self.tasks = tuple(sorted((wanted & usable) - {EMBEDDING}))
         self._usable = usable
+        self._columns = Columns()
         self._by_log: dict[str, tuple[tuple[Rule, tuple[str, ...]], ...]] = {}
 
     def for_log(self, log: str) -> tuple[tuple[Rule, tuple[str, ...]], ...]:
@@ -153,6 +161,11 @@ class FieldMapping:
         rules = self.for_log(record.log)
         if not rules:
             return "no-rule"
+        if isinstance(record, ZeekRecord):
+            short = self._columns.find(record, rules)
+            if short is not None:
+                column, text = short
+                return [MappedString(column.name, 0, text, column.tasks)]
         found: list[MappedString] = []
         asked: set[tuple[str, str]] = set()
         unanswerable = ""

@@ -17,6 +17,7 @@ from edge_demist.sensor.detect.allow import suggest
 from edge_demist.sensor.detect.explain import explain
 from edge_demist.sensor.detect.mapping import EMBEDDING, MAX_STRINGS_PER_RECORD, FieldMapping, MappedString
 from edge_demist.sensor.detect.scoring import Answer, Scorer
+from edge_demist.sensor.detect.sieve import Sieve
 from edge_demist.sensor.events import Event, Hash, Origin, event_id, finish_id, origin_of
 from edge_demist.sensor.memory import DAY_US, STRING, Memory
 from edge_demist.sensor.sources.lines import RawLine
@@ -36,12 +37,14 @@ class Options:
     """What to write: ``emit`` is ``all``, ``alarms`` or ``incidents``; ``embeddings`` is ``none``, ``int8`` or ``float32``.
 
     ``alarm_when`` is ``always``, ``new`` (not seen before the last 24 hours) or ``rare`` (seen of at most two clients).
+    ``screen`` lets stage one answer what cannot alarm, unless everything is written.
     """
 
     emit: str = "all"
     embeddings: str = "none"
     explain: bool = True
     alarm_when: str = "always"
+    screen: bool = True
 
 
 class Observer(Protocol):
@@ -69,6 +72,7 @@ class _Line:
     shift: int = 0
     arrived: bool = False
     observation: object = None
+    screened: Sequence[str] = ()
     _origin: Origin | None = None
     _identity: Hash | None = None
 
@@ -77,7 +81,7 @@ class _Line:
         if self._origin is None or self._identity is None:
             self._origin = origin_of(self.record, self.path, self.start, self.time_us, arrived=self.arrived)
             self._identity = event_id(self.key, self.start, self.data)
-        identity = finish_id(self._identity, item.field, self.shift + item.index, task)
+        identity = finish_id(self._identity, item.field, self.shift + item.number, task)
         return Event(self._origin, identity, item.field, item.text, task, model, **verdict)  # type: ignore[arg-type]
 
     @property
@@ -102,6 +106,7 @@ class Pipeline:
         """Put the parts together; a tracker takes all answers, and no events come out."""
         self.scorer, self.mapping, self.policy = scorer, mapping, policy
         self.memory, self.tracker = memory, tracker
+        self._sieve: tuple[Scorer, Sieve | None] | None = None
         self.options = options or Options()
         self._lines: list[_Line] = []
         self.pending_strings = self.pending_bytes = 0
@@ -115,7 +120,7 @@ class Pipeline:
 
     def _add_line(self, source: LogFile, line: RawLine) -> None:
         counts = source.counts
-        counts.lines += line.count
+        counts.lines += line.lines
         try:
             record = "line-too-long" if line.data is None else source.parser.parse(line.data)
         except Exception as error:  # whatever a record does to a parser, the records behind it are read
@@ -170,12 +175,15 @@ class Pipeline:
     def flush(self) -> list[Event]:
         """Score everything queued; events in the order of the lines."""
         lines, self._lines, self.pending_strings, self.pending_bytes = self._lines, [], 0, 0
+        self._sift(lines)
         pairs = [(m.text, task) for line in lines for m in line.mapped for task in m.tasks]
         answers = iter(self.scorer.answer([pair for pair in pairs if pair[1] != EMBEDDING]))
         vectors = iter(self._vectors([text for text, task in pairs if task == EMBEDDING]))
         events: list[Event] = []
         for line in lines:
             before = len(events)
+            if line.screened:
+                self.policy.pass_by(line.screened, line.time_us)
             for item in line.mapped:
                 seen = self._seen(line, item)
                 for task in item.tasks:
@@ -192,6 +200,34 @@ class Pipeline:
             else:
                 line.counts.skip("no-alarm" if self.tracker is None else "no-incident")
         return self._explained(events)
+
+    def _sift(self, lines: list[_Line]) -> None:
+        """Leave of each record what must be asked whole; stage one answers the rest."""
+        if self._sieve is None or self._sieve[0] is not self.scorer:
+            self._sieve = self.scorer, self._make_sieve()
+        sieve = self._sieve[1]
+        if sieve is None:
+            return
+        left = iter(sieve.left((item.text, item.tasks) for line in lines for item in line.mapped))
+        for line in lines:
+            kept, screened = [], []
+            for item in line.mapped:
+                tasks = next(left)
+                if tasks is not item.tasks:
+                    screened += sieve.answered(item.tasks, tasks)
+                if tasks or self.memory is not None:  # the memory takes every string
+                    kept.append(item._replace(tasks=tasks))
+            line.mapped, line.screened = kept, screened
+            line.counts.predictions += len(screened)
+            line.counts.screened += len(screened)
+
+    def _make_sieve(self) -> Sieve | None:
+        """The sieve of what is written; None where every answer is."""
+        if self.options.emit == "all":
+            return None
+        if self.tracker is not None:
+            return self.scorer.sieve(self.scorer.weakest, {EMBEDDING}, screen=self.options.screen)
+        return self.scorer.sieve(self.policy.least, {EMBEDDING, *self.scorer.category_tasks}, screen=self.options.screen)
 
     def _embedded(self, line: _Line, item: MappedString, vector: Mapping[str, object]) -> Event | None:
         if self.options.emit != "all":
@@ -251,7 +287,8 @@ class Pipeline:
     def _explained(self, events: list[Event]) -> list[Event]:
         where = [i for i, event in enumerate(events) if event.alarm]
         chosen = where[:MAX_EXPLAINED] if self.options.explain else []
-        reasons = explain([(events[i].text, events[i].task, events[i].alarm_score or 0.0) for i in chosen], self.scorer.uncached)
+        asked = [(events[i].text, events[i].task, events[i].alarm_score or 0.0) for i in chosen]
+        reasons = explain(asked, self.scorer.uncached, self.scorer.first_scores if self.options.screen else None)
         for i, why in zip(chosen, reasons, strict=True):
             events[i] = replace(events[i], why=why)
         for i in where:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +15,7 @@ from edge_demist.format.specialist import calibrated_level
 from edge_demist.normalizers import NORMALIZERS, from_bytes, to_bytes, truncate_utf8
 from edge_demist.predictions import UNKNOWN
 from edge_demist.sensor.detect.answer_cache import DEFAULT_ENTRIES, AnswerCache
+from edge_demist.sensor.detect.sieve import Sieve
 from edge_demist.text.windows import Window
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from edge_demist.predictions import Prediction
 
 DEFAULT_FPR = 0.001
+WEAKEST_FPR = 0.01
+SUMMED = {"dns-tunnel": 0.05}
+"""Specialists whose weak verdicts are summed up by incidents, and from which score on."""
 UNCALIBRATED = 0.5
 MAX_MODEL_BYTES = 8192
 MAX_NORMALIZED_CHARS = 16 * MAX_MODEL_BYTES
@@ -54,6 +58,9 @@ class ModelLike(Protocol):
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors [n, dim]."""
 
+    def first_scores(self, texts: Sequence[str], tasks: Sequence[str]) -> NDArray[np.float32]:
+        """First scores float32 [n, tasks]; a model without them is never screened."""
+
     def specialist(self, task: str) -> Specialist:
         """A specialist's facts."""
 
@@ -83,9 +90,11 @@ class Scorer:
         self.model = model
         self.bundle_id = model.bundle_id
         self.cache: AnswerCache[Answer] = AnswerCache(cache_entries)
+        self.cache_entries = cache_entries
         facts = {task: model.specialist(task) for task in model.tasks}
         self._normalize = {task: NORMALIZERS.get(fact.normalizer, NORMALIZERS["identity"]) for task, fact in facts.items()}
         self.alarm_tasks = frozenset(task for task, fact in facts.items() if fact.kind == "alarm")
+        self.category_tasks = frozenset(facts) - self.alarm_tasks
         self._thresholds = {task: facts[task].thresholds for task in self.alarm_tasks}
 
     def levels(self, fpr: float | None = None) -> dict[str, tuple[float | None, float]]:
@@ -106,6 +115,24 @@ class Scorer:
             strictest = min(((float(rate), score) for rate, score in rates.items()), default=(None, UNCALIBRATED))
             found[task] = level or strictest
         return found
+
+    def weakest(self) -> dict[str, float]:
+        """By alarm specialist the alarm score from which a verdict says anything at all to incidents."""
+        levels = {task: calibrated_level(table, "fpr", WEAKEST_FPR) for task, table in self._thresholds.items()}
+        found = {task: level[1] for task, level in levels.items() if level is not None}
+        return found | {task: min(found[task], score) for task, score in SUMMED.items() if task in found}
+
+    def sieve(self, least: Callable[[], Mapping[str, float]], dropped: Container[str], *, screen: bool) -> Sieve:
+        """What takes strings out before they are asked about: all that stage one can answer, if ``screen``, and ``dropped`` specialists.
+
+        Args:
+            least: by alarm specialist the lowest alarm score that matters at present.
+            dropped: specialists whose answers nobody reads.
+            screen: False takes only ``dropped`` out.
+        """
+        nothing: dict[str, float] = {}
+        can = screen and hasattr(self.model, "first_scores")
+        return Sieve(self.model, least if can else lambda: nothing, dropped, max(self.cache_entries // 2, 1))
 
     def answer(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
         """Answers to (string, specialist) pairs, in order; equal pairs are asked once."""
@@ -165,6 +192,17 @@ class Scorer:
     def uncached(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
         """Answers without touching the cache (strings that occur in no log)."""
         return self._ask(pairs)
+
+    def first_scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """First scores of (string, specialist) pairs, in order; +inf where stage one has none."""
+        found = [math.inf] * len(pairs)
+        if hasattr(self.model, "first_scores"):
+            for task in dict.fromkeys(task for _, task in pairs):
+                places = [n for n, (_, other) in enumerate(pairs) if other == task]
+                scores = self.model.first_scores([pairs[n][0] for n in places], [task])[:, 0].tolist()
+                for n, score in zip(places, scores, strict=True):
+                    found[n] = score
+        return found
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors [n, dim] of strings as they stand, cut to 8192 bytes."""

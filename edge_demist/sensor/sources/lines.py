@@ -8,8 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from edge_demist.io import open_regular
 from edge_demist.sensor.sources.decoding import GZIP_MAGIC, MAGIC_BYTES, ZSTD_MAGIC, reader_for, refusal
@@ -32,15 +32,14 @@ class Moved(OSError):
         super().__init__(errno.ESTALE, "renamed or replaced while it was looked at", str(path))
 
 
-@dataclass(frozen=True, slots=True)
-class RawLine:
+class RawLine(NamedTuple):
     """A line without its newline; ``data`` is None where it was over the limit."""
 
     start: int
     end: int
     data: bytes | None
     terminated: bool = True
-    count: int = 1
+    lines: int = 1
     """How many lines; empty ones that follow each other are handed out as one."""
 
 
@@ -156,9 +155,15 @@ class LineSplitter:
 
     def feed(self, chunk: bytes) -> list[RawLine]:
         """Lines finished by this chunk."""
-        lines = []
+        lines: list[RawLine | None] = []
         begin = 0
         while (end := chunk.find(b"\n", begin)) >= 0:
+            if self._is_simple(chunk, begin, end):
+                start = self.offset
+                self.offset = self._start = start + end + 1 - begin
+                lines.append(RawLine(start, self.offset, chunk[begin:end]))
+                begin = end + 1
+                continue
             self._add(chunk[begin:end])
             begin = end + 1
             count = 1
@@ -170,6 +175,12 @@ class LineSplitter:
             lines.append(self._take(terminated=True, count=count))
         self._add(chunk[begin:])
         return [line for line in lines if line is not None]
+
+    def _is_simple(self, chunk: bytes, begin: int, end: int) -> bool:
+        """Whether a line lies whole in the chunk, is none too long, and no empty one follows."""
+        if self._held or self._over or self._skip or end == begin or end - begin > self._limit:
+            return False
+        return not chunk.startswith(b"\n", end + 1)
 
     def finish(self) -> RawLine | None:
         """What is left at the end of the file, without a newline."""

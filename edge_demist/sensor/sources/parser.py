@@ -81,7 +81,10 @@ class LineParser:
 
     def parse(self, line: bytes) -> ZeekRecord | JsonRecord | str | None:
         """A record, or the reason for skipping the line, or None for header and blank lines."""
-        line = line.removesuffix(b"\r").removeprefix(_BOM)
+        line = line.removesuffix(b"\r")
+        if self._zeek.header is not None and line[:1].isdigit():  # no header line, no JSON, not blank
+            return self._columns(line)
+        line = line.removeprefix(_BOM)
         if line.startswith(b"{"):
             return self._parse_json(line)
         if not line.strip():
@@ -99,6 +102,10 @@ class LineParser:
             found = self._read_line(line, 0)
             if found is not None:
                 return self._checked(found)
+        return self._columns(line)
+
+    def _columns(self, line: bytes) -> ZeekRecord | str:
+        """A data line of a Zeek log."""
         record = self._zeek.parse(line, self.file_log)
         if isinstance(record, ZeekRecord) and not record.log:
             record.log = log_of_fields(record.header.index) or "zeek.unknown"

@@ -43,6 +43,7 @@ class ZeekHeader:
     fields: tuple[str, ...] = ()
     types: tuple[bytes, ...] = ()
     index: Mapping[str, int] = field(default_factory=dict)
+    log: str = ""
 
     def is_container(self, column: int) -> bool:
         """Whether a column holds a set, a vector or a table."""
@@ -52,11 +53,11 @@ class ZeekHeader:
 class ZeekRecord:
     """One data line; values are unescaped when asked for."""
 
-    __slots__ = ("_columns", "header", "log")
+    __slots__ = ("columns", "header", "log")
 
     def __init__(self, header: ZeekHeader, columns: list[bytes], log: str) -> None:
         """Keep the raw columns."""
-        self.header, self._columns, self.log = header, columns, log
+        self.header, self.columns, self.log = header, columns, log
 
     def values(self, name: str) -> list[str]:
         """Strings of a field: none if unset or empty, several for a set or vector."""
@@ -64,7 +65,7 @@ class ZeekRecord:
         column = self.header.index.get(name)
         if column is None:
             return []
-        raw, header = self._columns[column], self.header
+        raw, header = self.columns[column], self.header
         if not raw or raw in (header.unset_field, header.empty_field):
             return []
         if not header.is_container(column):
@@ -84,6 +85,12 @@ class ZeekRecord:
     @property
     def time_us(self) -> int | None:
         """The record's ``ts``."""
+        column = self.header.index.get("ts")
+        if column is None:
+            return None
+        whole, _, fraction = self.columns[column].partition(b".")
+        if len(whole) == 10 and 1 <= len(fraction) <= 6 and whole.isdigit() and fraction.isdigit():  # as Zeek writes it
+            return int(whole) * 1_000_000 + int(fraction.ljust(6, b"0"))
         return parse_time(self.scalar("ts"))
 
 
@@ -131,13 +138,15 @@ class ZeekParser:
         meta, plain = self._meta, ZeekHeader()
         separator = unescape(meta.get(b"separator", b"")) or plain.separator
         names, index = self._fields(separator, meta[b"fields"]) if b"fields" in meta else ((), {})
+        path = from_bytes(unescape(meta.get(b"path", b"")))
         self.header = ZeekHeader(
             prefix=meta.get(b"prefix", b"#"),
             separator=separator,
             set_separator=unescape(meta.get(b"set_separator", b"")) or plain.set_separator,
             empty_field=unescape(meta.get(b"empty_field", plain.empty_field)),
             unset_field=unescape(meta.get(b"unset_field", plain.unset_field)),
-            path=from_bytes(unescape(meta.get(b"path", b""))),
+            path=path,
+            log=f"zeek.{path}" if path else "",
             fields=names,
             types=self._kinds(separator, meta[b"types"]) if b"types" in meta else (),
             index=index,
@@ -165,7 +174,7 @@ class ZeekParser:
         columns = line.split(header.separator, len(header.fields))
         if len(columns) != len(header.fields):
             return "field-count"
-        return ZeekRecord(header, columns, f"zeek.{header.path}" if header.path else log)
+        return ZeekRecord(header, columns, header.log or log)
 
     def state(self) -> dict[str, str]:
         """The header lines, for the checkpoint."""

@@ -1,0 +1,234 @@
+"""From normalized strings to probabilities, each step once for whatever asks for it.
+
+::
+
+    distinct bytes --> n-gram vectors --> first scores of all screens --> those below their cut are done
+         |                                         |
+         +--> token ids, once a string <-- survivors, every specialist of a string together
+                   |
+                   +--> encoder: layers below a specialist's first adapter once a string --> heads
+
+Leaves texts, normalizers and windows to :mod:`edge_demist.model`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+from edge_demist.engines import shared
+from edge_demist.engines.base import Engine
+from edge_demist.engines.batching import cut, reorder
+from edge_demist.engines.heads import Heads
+from edge_demist.engines.native import NativeEngine
+from edge_demist.format.bundle import Bundle
+from edge_demist.format.specialist import Specialist
+from edge_demist.native.library import Kernels
+from edge_demist.normalizers import truncate_utf8
+from edge_demist.text import windows
+from edge_demist.text.ngrams import Ngrams
+from edge_demist.text.screens import Screens
+from edge_demist.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge_demist.text.wordpiece import WordPieceTokenizer
+
+Floats: TypeAlias = "NDArray[np.float32]"
+
+SURELY_SHORT = 64
+"""Bytes below which a string needs windows only where its tokens overflow."""
+
+
+class Item(NamedTuple):
+    """A distinct piece of work: normalized bytes for one specialist (None: no task)."""
+
+    raw: bytes
+    task: str | None
+
+
+class Row(NamedTuple):
+    """P(label) of an item, whether it was truncated, and whether stage one alone answered."""
+
+    scores: list[float]
+    truncated: bool
+    screened: bool = False
+
+
+class Cut(NamedTuple):
+    """Below which first score a string is done, and the highest alarm score that it is then given."""
+
+    first: float
+    most: float
+
+
+Cuts: TypeAlias = Mapping[str, Cut]
+
+
+class Inference:
+    """Tokenizer, n-gram tables, screens and heads of one bundle.  Thread-safe."""
+
+    def __init__(self, bundle: Bundle, kernels: Kernels | None, specialist: Callable[[str], Specialist]) -> None:
+        """Bind a bundle; ``specialist`` reads one on first use."""
+        self._bundle, self.kernels, self._specialist = bundle, kernels, specialist
+        self.tokenizer = _tokenizer(bundle, kernels)
+        self._ngrams = Ngrams(bundle, kernels) if bundle.ngrams is not None else None
+        self._own_ngrams: dict[str, Ngrams] = {}
+        self._screens: dict[tuple[str, ...], Screens] = {}
+        self._lock = threading.Lock()
+        self.heads = Heads(kernels)
+
+    def ngrams_of(self, specialist: Specialist) -> Ngrams | None:
+        """The n-gram table that a specialist reads: its own, or the bundle's."""
+        if specialist.ngrams is None:
+            return self._ngrams
+        found = self._own_ngrams.get(specialist.task)
+        if found is None:
+            found = self._own_ngrams.setdefault(specialist.task, Ngrams(specialist.ngrams, self.kernels))
+        return found
+
+    # ---- stage one --------------------------------------------------------------------------------------------
+
+    def first_scores(self, raws: Sequence[bytes], tasks: Sequence[str]) -> Floats:
+        """First scores float32 [n, tasks] of normalized strings of tasks; +inf for a task that has no stage one."""
+        key = tuple(tasks)
+        screens = self._screens.get(key)
+        if screens is None:
+            found = [self._specialist(task) for task in key]
+            with self._lock:
+                screens = self._screens.setdefault(key, Screens([(one, self.ngrams_of(one)) for one in found]))
+        return screens.scores(raws)
+
+    def stage_one_bytes(self, tasks: Sequence[str]) -> int:
+        """How long a string these tasks' n-grams read whole; what lies behind only the encoder sees."""
+        tables = [self.ngrams_of(self._specialist(task)) for task in tasks]
+        return min((one.max_bytes for one in tables if one is not None), default=0)
+
+    def beyond_stage_one(self, raws: Sequence[bytes], normalizer: str, tasks: Sequence[str]) -> list[int]:
+        """Numbers of the strings that need windows, or of which specialists read more than the n-grams do."""
+        most, cap = self.stage_one_bytes(tasks), min(self._specialist(task).max_tokens for task in tasks)
+
+        def is_beyond(raw: bytes) -> bool:
+            overflow = len(raw) >= cap and len(self.tokenizer.encode(raw, cap + 1, add_special_tokens=True)) > cap
+            return len(raw) > most or windows.is_long(raw, normalizer, overflow=overflow)
+
+        shortest = min(cap, SURELY_SHORT)
+        return [n for n, raw in enumerate(raws) if len(raw) >= shortest and is_beyond(raw)]
+
+    def _screened(self, items: Sequence[Item], cuts: Cuts) -> tuple[list[int], dict[int, Row]]:
+        """The items that reach the encoder, and the rows of those that stage one answers."""
+        asked = [task for task in dict.fromkeys(str(item.task) for item in items) if task in cuts]
+        if not asked:
+            return list(range(len(items))), {}
+        column = {task: c for c, task in enumerate(asked)}
+        raws = list(dict.fromkeys(item.raw for item in items))
+        place = {raw: n for n, raw in enumerate(raws)}
+        first = self.first_scores(raws, asked).tolist()
+        most_bytes = self.stage_one_bytes(asked)
+        left, done = [], {}
+        for k, item in enumerate(items):
+            c = column.get(str(item.task))
+            score = first[place[item.raw]][c] if c is not None else np.inf
+            if c is None or score >= cuts[str(item.task)].first or len(item.raw) > most_bytes:
+                left.append(k)
+            else:
+                scores = screened_scores(self._specialist(str(item.task)), score, cuts[str(item.task)].most)
+                done[k] = Row(scores, truncated=False, screened=True)
+        return left, done
+
+    # ---- all of it --------------------------------------------------------------------------------------------
+
+    def rows(self, engine: Engine, items: Sequence[Item], cuts: Cuts | None = None) -> list[Row]:
+        """P(label) of every item, in order; with ``cuts`` stage one answers what lies below them."""
+        left, found = self._screened(items, cuts) if cuts else (list(range(len(items))), {})
+        asked = [items[k] for k in left]
+        pooled, truncated = self.pooled(engine, asked, normalize=False)
+        ngrams: Floats | None = None
+        place: dict[bytes, int] = {}
+        if self._ngrams is not None and any(self._specialist(str(item.task)).ngrams is None for item in asked):
+            for item in asked:
+                place.setdefault(item.raw, len(place))
+            ngrams = self._ngrams.encode_batch(list(place))
+        groups: dict[str, list[int]] = {}
+        for n, item in enumerate(asked):
+            groups.setdefault(str(item.task), []).append(n)
+        over = truncated.tolist()
+        for task, numbers in groups.items():
+            specialist = self._specialist(task)
+            raws = [asked[n].raw for n in numbers]
+            if specialist.ngrams is not None:
+                own = self.ngrams_of(specialist)
+                vectors = None if own is None else own.encode_batch(raws)
+            else:
+                vectors = None if ngrams is None else ngrams[[place[raw] for raw in raws]]
+            for n, scores in zip(numbers, self.heads.probabilities(specialist, pooled[numbers], vectors), strict=True):
+                found[left[n]] = Row(scores, over[n])
+        return [found[k] for k in range(len(items))]
+
+    def pooled(self, engine: Engine, items: Sequence[Item], *, normalize: bool) -> tuple[Floats, NDArray[np.bool_]]:
+        """Pooled vectors [n, H] of items under their adapters, and which were truncated."""
+        limits = self._bundle.limits
+        if not items:
+            return np.empty((0, self._bundle.architecture.hidden_size), np.float32), np.zeros(0, np.bool_)
+        slot: dict[str | None, int] = {}
+        for item in items:
+            slot.setdefault(item.task, len(slot))
+        specialists = [self._specialist(task) if task is not None else None for task in slot]
+        caps = np.array([limits.max_tokens if one is None else one.max_tokens for one in specialists], np.int64)
+        slots = np.fromiter((slot[item.task] for item in items), np.int32, len(items))
+        place: dict[bytes, int] = {}
+        where = np.fromiter((place.setdefault(item.raw, len(place)) for item in items), np.int32, len(items))
+        raws = [truncate_utf8(raw, limits.max_bytes) for raw in place]
+        ids, offsets = self.tokenizer.encode_batch(raws, max_tokens=limits.max_tokens + 1, add_special_tokens=True)
+        lengths = offsets[1:] - offsets[:-1]
+        shortened = np.fromiter((len(a) < len(b) for a, b in zip(raws, place, strict=True)), np.bool_, len(raws))
+        kept = np.minimum(lengths[where], caps[slots])
+        truncated = shortened[where] | (lengths[where] > kept)
+        # A row is a string cut to a length: one row for all specialists that read as much of it.
+        keys, row_of = np.unique(kept * len(raws) + where, return_inverse=True)
+        rows: NDArray[np.int32] = row_of.astype(np.int32)
+        ids, offsets = self._rows_of_ids(ids, offsets, keys // len(raws), keys % len(raws))
+        adapters = [None if one is None else one.adapter for one in specialists]
+        if isinstance(engine, NativeEngine) and len(keys) < len(items) and not normalize:
+            layers = self._bundle.architecture.num_layers
+            numbers = np.cumsum([0, *(a is not None and bool(a.layers) for a in adapters)])[:-1].tolist()
+            forks = [shared.fork(a, layers) for a in adapters]
+            return engine.encode_shared(ids, offsets, adapters, shared.branches(rows, slots, forks, numbers, layers)), truncated
+        order = np.lexsort((rows, slots))
+        ids, offsets = reorder(ids, offsets, rows[order].astype(np.int64))
+        vectors = np.empty((len(items), self._bundle.architecture.hidden_size), np.float32)
+        vectors[order] = engine.encode(ids, offsets, adapters, slots[order], normalize)
+        return vectors, truncated
+
+    def _rows_of_ids(
+        self, ids: NDArray[np.int32], offsets: NDArray[np.int32], lengths: NDArray[np.int64], strings: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Packed ids of strings cut to lengths; shorter ones end with the suffix again."""
+        ids, offsets = reorder(ids, offsets, strings)
+        over = offsets[1:] - offsets[:-1] > lengths
+        if over.any():
+            ids, offsets = cut(ids, offsets, lengths, over, self._bundle.tokenizer.suffix_ids)
+        return ids, offsets
+
+
+def screened_scores(specialist: Specialist, first: float, most: float) -> list[float]:
+    """What stage one says as P(label): the logistic function of its score, at most ``most``, for the first positive label."""
+    alarm = min(1.0 / (1.0 + float(np.exp(min(max(-first, -60.0), 60.0)))), most)
+    scores = [0.0] * len(specialist.labels)
+    negative = next((i for i in range(len(scores)) if i not in specialist.positive), specialist.positive[0])
+    scores[negative] = 1.0 - alarm
+    scores[specialist.positive[0]] += alarm
+    return scores
+
+
+def _tokenizer(bundle: Bundle, kernels: Kernels | None) -> Tokenizer | WordPieceTokenizer:
+    """The tokenizer of the manifest's type."""
+    if bundle.tokenizer.type == "wordpiece":
+        from edge_demist.text.wordpiece import WordPieceTokenizer
+
+        return WordPieceTokenizer(bundle)
+    return Tokenizer(bundle, kernels)

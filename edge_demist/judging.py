@@ -1,0 +1,100 @@
+"""Scores of whole strings: of alarm specialists, long strings through windows, the worst of which counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from edge_demist.engines.base import Engine
+from edge_demist.format.specialist import Specialist
+from edge_demist.inference import Cuts, Inference, Item, Row
+from edge_demist.predictions import Prediction, Rule
+from edge_demist.text import windows
+
+MOST_WINDOWS = 2048
+"""About so many windows are computed at a time; bounds the memory of one call."""
+
+
+class Judged(NamedTuple):
+    """P(label) of a piece of work, whether it was truncated, the window that they are of (None: the whole), whether it is stage one's."""
+
+    scores: Sequence[float]
+    truncated: bool
+    window: windows.Window | None = None
+    screened: bool = False
+
+    def prediction(self, rule: Rule, shown: str, top_k: int) -> Prediction:
+        """The answer under a rule about a text, which it repeats as ``shown``."""
+        return rule.answer(
+            shown, self.scores, truncated=self.truncated, top_k=top_k, window=self.window, screened=self.screened
+        )  # fmt: skip
+
+
+def judge(inference: Inference, engine: Engine, items: Sequence[Item], rules: Mapping[str, Rule], cuts: Cuts | None = None) -> list[Judged]:
+    """Scores of every item; of alarm specialists, of long items through windows."""
+    found = [Judged(row.scores, row.truncated, screened=row.screened) for row in inference.rows(engine, items, cuts)]
+    specialists = {name: rule.specialist for name, rule in rules.items() if rule.specialist.kind == "alarm"}
+    long = [
+        k
+        for k, item in enumerate(items)
+        if (one := specialists.get(str(item.task))) and _is_long(inference, item.raw, one, found[k])
+    ]  # fmt: skip
+    if not long:
+        return found
+    worst = through_windows(inference, engine, [items[k] for k in long], [found[k] for k in long], rules, cuts)
+    for k, better in zip(long, worst, strict=True):
+        found[k] = better
+    return found
+
+
+def _is_long(inference: Inference, raw: bytes, specialist: Specialist, found: Judged) -> bool:
+    """Whether an item needs windows; stage one has not counted tokens."""
+    overflow = found.truncated if not found.screened else not fits(inference, raw, specialist)
+    return windows.is_long(raw, specialist.normalizer, overflow=overflow)
+
+
+def fits(inference: Inference, raw: bytes, specialist: Specialist) -> bool:
+    """Whether a specialist reads all of a string."""
+    cap = specialist.max_tokens
+    return len(raw) < cap or len(inference.tokenizer.encode(raw, cap + 1, add_special_tokens=True)) <= cap
+
+
+def through_windows(
+    inference: Inference,
+    engine: Engine,
+    items: Sequence[Item],
+    whole: Sequence[Judged],
+    rules: Mapping[str, Rule],
+    cuts: Cuts | None = None,
+) -> list[Judged]:
+    """The worst answer about each item: about the whole, or about one of its windows."""
+    result: list[Judged] = []
+    begin = 0
+    while begin < len(items):
+        parts: dict[Item, int] = {}
+        spans: list[list[windows.Window]] = []
+        while begin + len(spans) < len(items) and len(parts) < MOST_WINDOWS:
+            item = items[begin + len(spans)]
+            spans.append(_windows_of(inference, item, rules[str(item.task)].specialist))
+            for window in spans[-1]:
+                parts.setdefault(Item(window.raw, item.task), len(parts))
+        found = inference.rows(engine, list(parts), cuts)
+        for item, first, cut_up in zip(items[begin : begin + len(spans)], whole[begin:], spans, strict=False):
+            result.append(_worst(item, first, cut_up, [found[parts[Item(window.raw, item.task)]] for window in cut_up], rules))
+        begin += len(spans)
+    return result
+
+
+def _worst(item: Item, first: Judged, cut_up: list[windows.Window], found: Sequence[Row], rules: Mapping[str, Rule]) -> Judged:
+    """The whole, or the window with the highest alarm score."""
+    specialist = rules[str(item.task)].specialist
+    rows = [first.scores, *(row.scores for row in found)]
+    worst = windows.worst([specialist.alarm_score(row) / (sum(row) or 1.0) for row in rows])
+    over = len(item.raw) > windows.MOST_BYTES or any(row.truncated for row in found)
+    screened = found[worst - 1].screened if worst else first.screened
+    return Judged(rows[worst], over, cut_up[worst - 1] if worst else None, screened)
+
+
+def _windows_of(inference: Inference, item: Item, specialist: Specialist) -> list[windows.Window]:
+    """Windows over an item, each of at most the specialist's tokens."""
+    return windows.expand(item.raw, specialist.normalizer, lambda raw: fits(inference, raw, specialist))

@@ -1,0 +1,129 @@
+"""Before the model is asked: which strings cannot matter, by stage one of the screen, over a whole batch at once.
+
+A string is looked at once for all its specialists.  What is remembered about strings depends on the thresholds in force, and is forgotten
+when they change.  Leaves thresholds to :mod:`edge_demist.sensor.detect.alarms`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from edge_demist.errors import EdgeDemistError
+from edge_demist.sensor.detect.answer_cache import MAX_KEY_CHARS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge_demist.format.specialist import Specialist
+
+MAX_MEMORY_CHARS = 1 << 20
+_Tasks = tuple[str, ...]
+
+
+class Screened(Protocol):
+    """What a model must offer to be screened."""
+
+    def first_scores(self, texts: Sequence[str], tasks: Sequence[str]) -> NDArray[np.float32]:
+        """First scores float32 [n, tasks]; +inf where stage one does not answer."""
+
+    def specialist(self, task: str) -> Specialist:
+        """A specialist's facts."""
+
+
+class Sieve:
+    """Tells for a string which of its specialists must be asked whole."""
+
+    def __init__(self, model: Screened, least: Callable[[], Mapping[str, float]], dropped: Container[str] = (), memory: int = 8192) -> None:
+        """Start without memory.
+
+        Args:
+            model: offers first scores.
+            least: by alarm specialist the lowest alarm score that matters at present.
+            dropped: specialists whose answers nobody reads.
+            memory: strings to remember, twice.
+        """
+        self._model, self._least, self._dropped, self._limit = model, least, dropped, memory
+        self._cuts: dict[str, float] = {}
+        self._thresholds: Mapping[str, float] = {}
+        self._young: dict[_Tasks, dict[str, _Tasks]] = {}
+        self._old: dict[_Tasks, dict[str, _Tasks]] = {}
+        self._held = self._chars = 0
+
+    def _prepare(self) -> None:
+        """Take the thresholds in force."""
+        thresholds = self._least()
+        if thresholds == self._thresholds:
+            return
+        self._thresholds = dict(thresholds)
+        self._cuts = {}
+        for task, threshold in thresholds.items():
+            screen = getattr(self._model.specialist(task), "screen", None)
+            cut = None if screen is None else screen.cut(threshold)
+            if cut is not None:
+                self._cuts[task] = cut
+        self._young, self._old, self._held, self._chars = {}, {}, 0, 0
+
+    def left(self, strings: Iterable[tuple[str, _Tasks]]) -> list[_Tasks]:
+        """For each (string, specialists) the specialists that must be asked whole; in order."""
+        self._prepare()
+        found: list[_Tasks | None] = []
+        asked: list[tuple[str, _Tasks]] = []
+        missing: dict[_Tasks, dict[str, _Tasks]] = {}
+        for text, tasks in strings:
+            asked.append((text, tasks))
+            table = self._young.get(tasks)
+            known = None if table is None else table.get(text)
+            if known is None:
+                known = self._recalled(text, tasks)
+                if known is None:
+                    missing.setdefault(tasks, {})[text] = tasks
+            found.append(known)
+        if not missing:
+            return [known for known in found if known is not None]
+        for tasks, texts in missing.items():
+            for text, left in zip(texts, self._sifted(list(texts), tasks), strict=True):
+                texts[text] = left
+                self._remember(text, tasks, left)
+        return [missing[tasks][text] if known is None else known for (text, tasks), known in zip(asked, found, strict=True)]
+
+    def answered(self, tasks: _Tasks, left: _Tasks) -> list[str]:
+        """The specialists that stage one has answered for."""
+        return [task for task in tasks if task in self._cuts and task not in left and task not in self._dropped]
+
+    def _recalled(self, text: str, tasks: _Tasks) -> _Tasks | None:
+        """What the older half of the memory knows; it is young again."""
+        table = self._old.get(tasks)
+        known = None if table is None else table.get(text)
+        if known is not None:
+            self._remember(text, tasks, known)
+        return known
+
+    def _remember(self, text: str, tasks: _Tasks, left: _Tasks) -> None:
+        if len(text) > MAX_KEY_CHARS:
+            return
+        self._young.setdefault(tasks, {})[text] = left
+        self._held += 1
+        self._chars += len(text)
+        if self._held >= self._limit or self._chars >= MAX_MEMORY_CHARS:
+            self._old, self._young, self._held, self._chars = self._young, {}, 0, 0
+
+    def _sifted(self, texts: list[str], tasks: _Tasks) -> list[_Tasks]:
+        """Stage one: the specialists that are left for each text."""
+        wanted = tuple(task for task in tasks if task not in self._dropped)
+        screened = [task for task in wanted if task in self._cuts]
+        if not screened:
+            return [wanted] * len(texts)
+        try:
+            first = self._model.first_scores(texts, screened)
+        except (EdgeDemistError, ValueError):  # the whole way names the string
+            return [wanted] * len(texts)
+        below = first < np.array([self._cuts[task] for task in screened], np.float32)
+        rest = tuple(task for task in wanted if task not in self._cuts)
+        left = [rest] * len(texts)
+        for n in np.flatnonzero(~below.all(axis=1)).tolist():
+            gone = {task for task, low in zip(screened, below[n].tolist(), strict=True) if low}
+            left[n] = tuple(task for task in wanted if task not in gone)
+        return left

@@ -1,0 +1,49 @@
+"""Fitting screens: what a cut promises about the strings it was fitted on, and the bundle with screens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_demist import EdgeDemist
+from edge_demist.format.bundle import default_path
+from edge_demist.format.screen import Screen, ScreenLevel
+
+pytest.importorskip("pandas")
+from tools.train import screen
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), noise=st.floats(0.0, 3.0), count=st.integers(200, 900))
+def test_no_alarm_of_the_strings_it_was_fitted_on_is_lost(seed, noise, count):
+    rng = np.random.default_rng(seed)
+    first = rng.normal(0, 3, count)
+    score = 1 / (1 + np.exp(-(first + noise * rng.normal(0, 1, count))))
+    fitted = screen.fit(screen.Measured(first, score, score < 0.5), (0.2, 0.5, 0.7, 0.9), rng)
+    for level in () if fitted is None else fitted.levels:
+        alarms = score >= level.threshold
+        assert level.alarms == alarms.sum() >= screen.LEAST_ALARMS
+        assert (first[alarms] >= level.cut).all()
+        assert 0 <= level.lost <= 1
+        assert level.skipped == pytest.approx((first[score < 0.5] < level.cut).mean(), abs=1e-6)
+
+
+def test_too_few_alarms_give_no_screen():
+    few = screen.Measured(np.zeros(60), np.r_[np.zeros(20), np.ones(40)], np.ones(60, bool))
+    assert screen.fit(few, (0.5,), np.random.default_rng(0)) is None
+
+
+def test_the_bundle_differs_in_the_screen_alone(tmp_path: Path):
+    fitted = Screen((ScreenLevel(0.5, -1.0, 100, 0.0, 0.9),))
+    screen.write(Path(default_path()), tmp_path / "b", {"dga": fitted}, overwrite=False)
+    before, after = EdgeDemist.load(), EdgeDemist.load(tmp_path / "b")
+    assert after.specialist("dga").screen == fitted
+    assert after.specialist("dns-tunnel").screen == before.specialist("dns-tunnel").screen
+    names = ["kernel.org", "xjqzvwpk8r3t.info"]
+    assert after.classify(names, task="dga") == before.classify(names, task="dga")
+    same = [name for name in before.bundle.files if before.bundle.files[name] == after.bundle.files[name]]
+    assert set(before.bundle.files) - set(same) == {"specialists/dga.safetensors"}

@@ -1,0 +1,187 @@
+"""Fit the screens of a finished bundle's alarm specialists, and write the bundle with them.
+
+    python -m tools.train.screen --bundle edge_demist/assets/model --data ../shared/data --out /tmp/screened
+    python -m tools.train.screen --bundle edge_demist/assets/model --data ../shared/data --out edge_demist/assets/model --overwrite
+
+For each threshold the cut is the lowest first score of any calibration string that reaches the threshold, less a tenth of the standard
+deviation of these strings' first scores.  Calibration strings: both splits of the task, ordinary strings and fresh threats, and, where
+attackers change strings, changed positives; long ones by their windows, as they are served.  Nothing else of a file changes.  Some minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import random
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from edge_demist import EdgeDemist
+from edge_demist.engines.batching import normalized_bytes
+from edge_demist.format import safetensors
+from edge_demist.format.screen import METADATA, Screen, ScreenLevel
+from edge_demist.format.specialist import Specialist
+from edge_demist.inference import Item
+from edge_demist.judging import fits
+from edge_demist.text import windows
+from quantize.bundle_writer import describe_files, whole_folder, write_json
+from tools.synth import evasion
+
+Floats: TypeAlias = "NDArray[np.float64]"
+
+OTHERS = {
+    "dga": (("ordinary/hosts", False), ("ordinary/dns", False)),
+    "hostname-threat": (("ordinary/hosts", False), ("threats/hosts", True)),
+    "dns-tunnel": (("ordinary/dns", False), ("ordinary/hosts", False), ("threats/tunnels", True)),
+    "url-phishing": (("ordinary/urls", False), ("threats/urls", True)),
+    "uri-attack": (("ordinary/targets", False), ("threats/attacks", True)),
+    "cmdline": (("tasks/cmdline/extra-benign-life", False),),
+}
+"""Tables beside a task's own splits, and whether they hold threats."""
+GRID = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
+"""Thresholds beside the calibrated ones: budgets move thresholds."""
+MARGIN = 0.1
+"""Standard deviations that a cut lies below the lowest first score of an alarm."""
+LEAST_ALARMS = 50
+BATCH = 2048
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """First scores and alarm scores of strings, and which are known to be harmless."""
+
+    first: Floats
+    score: Floats
+    harmless: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        """Check that all are of one length."""
+        if not len(self.first) == len(self.score) == len(self.harmless):
+            raise ValueError("one first score, one alarm score and one flag a string")
+
+
+def fit(measured: Measured, thresholds: Iterable[float], rng: np.random.Generator) -> Screen | None:
+    """The screen for alarm thresholds; None if no threshold is reached by fifty strings."""
+    half = rng.random(len(measured.first)) < 0.5
+    levels: list[ScreenLevel] = []
+    for threshold in sorted(set(thresholds)):
+        alarms = measured.score >= threshold
+        if alarms.sum() < LEAST_ALARMS:
+            break
+        lowest = levels[-1].cut if levels else -np.inf
+        cut = max(_cut(measured.first[alarms]), lowest)
+        lost = [float(np.mean(measured.first[alarms & ~part] < max(_cut(measured.first[alarms & part]), lowest))) for part in (half, ~half)]
+        skipped = float(np.mean(measured.first[measured.harmless] < cut)) if measured.harmless.any() else 0.0
+        levels.append(ScreenLevel(threshold, cut, int(alarms.sum()), round(float(np.mean(lost)), 6), round(skipped, 6)))
+    return Screen(tuple(levels)) if levels else None
+
+
+def _cut(first: Floats) -> float:
+    return float(np.float32(first.min() - MARGIN * first.std()))
+
+
+def strings(data: Path, task: str, positive: Sequence[str], most: int, rng: np.random.Generator) -> Iterator[tuple[list[str], bool]]:
+    """Calibration strings of a task in groups, each with whether it is harmless; at most ``most`` of a group."""
+    for split in ("dev", "train"):
+        path = data / "tasks" / task / f"{split}.parquet"
+        if not path.is_file():
+            continue
+        table = pd.read_parquet(path, columns=["text", "label"])
+        for harmless in (True, False):
+            chosen = _sample(table.text[table.label.isin(positive) != harmless], most, rng)
+            yield chosen, harmless
+            if not harmless and task in evasion.CHANGES:
+                draw = random.Random(int(rng.integers(1 << 31)))
+                yield [evasion.changed(draw, task, text) for text in chosen], harmless
+    for name, threats in OTHERS.get(task, ()):
+        path = data / f"{name}.parquet"
+        if path.is_file():
+            yield _sample(pd.read_parquet(path, columns=["text"]).text, most, rng), not threats
+
+
+def _sample(texts: pd.Series[str], most: int, rng: np.random.Generator) -> list[str]:
+    values = texts.tolist()
+    return values if len(values) <= most else [values[i] for i in rng.permutation(len(values))[:most]]
+
+
+def measure(model: EdgeDemist, task: str, groups: Iterable[tuple[list[str], bool]]) -> Measured:
+    """First score and alarm score of every string, of a long one of the whole and of each window."""
+    specialist = model.specialist(task)
+    inference, limit = model.inference, 16 * model.bundle.limits.max_bytes
+    raws: dict[bytes, bool] = {}
+    for texts, harmless in groups:
+        for text in texts:
+            for raw in _parts(model, specialist, normalized_bytes(text, specialist.normalizer, limit)):
+                raws[raw] = raws.get(raw, True) and harmless
+    strings, first, score = list(raws), [], []
+    for begin in range(0, len(strings), BATCH):
+        part = strings[begin : begin + BATCH]
+        first.append(inference.first_scores(part, [task])[:, 0].astype(np.float64))
+        rows = inference.rows(model.engine, [Item(raw, task) for raw in part])
+        score.append(np.array([specialist.alarm_score(row.scores) / (sum(row.scores) or 1.0) for row in rows]))
+    return Measured(np.concatenate(first), np.concatenate(score), np.array(list(raws.values())))
+
+
+def _parts(model: EdgeDemist, specialist: Specialist, raw: bytes) -> list[bytes]:
+    whole = fits(model.inference, raw, specialist)
+    if not raw or not windows.is_long(raw, specialist.normalizer, overflow=not whole):
+        return [raw] if raw else []
+    cut_up = windows.expand(raw, specialist.normalizer, lambda part: fits(model.inference, part, specialist))
+    return [raw, *(window.raw for window in cut_up)]
+
+
+def write(source: Path, out: Path, screens: dict[str, Screen], *, overwrite: bool) -> None:
+    """Write the bundle with these screens; all files but those of its specialists, and the manifest, byte for byte."""
+    with whole_folder(out, overwrite) as folder:
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+        for task, screen in screens.items():
+            path = folder / "specialists" / f"{task}.safetensors"
+            metadata, tensors = safetensors.read(path)
+            copies = {name: np.array(tensor) for name, tensor in tensors.items()}
+            path.unlink()
+            safetensors.write(path, copies, {**metadata, METADATA: screen.to_json()})
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest["files"] = describe_files(folder, list(manifest["files"]))
+        (folder / "manifest.json").unlink()
+        write_json(folder / "manifest.json", manifest)
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder with tasks/, ordinary/ and threats/")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--overwrite", action="store_true", help="replace the bundle at --out, which may be --bundle")
+    parser.add_argument("--most", type=int, default=4000, help="strings of one table and class (default 4000)")
+    args = parser.parse_args()
+    model, screens = EdgeDemist.load(args.bundle), {}
+    rng = np.random.default_rng(0)
+    for task in model.tasks:
+        specialist = model.specialist(task)
+        if not specialist.has_first_score:
+            continue
+        measured = measure(model, task, strings(args.data, task, specialist.positive_labels, args.most, rng))
+        screen = fit(measured, [*GRID, *specialist.thresholds.get("fpr", {}).values()], rng)
+        if screen is None:
+            sys.stderr.write(f"{task}: too few alarms for a screen\n")
+            continue
+        screens[task] = screen
+        for rate, threshold in specialist.thresholds.get("fpr", {}).items():
+            level = max((one for one in screen.levels if one.threshold <= threshold), default=None, key=lambda one: one.threshold)
+            if level is not None:
+                sys.stderr.write(f"{task} at {rate}: {level}\n")
+    write(args.bundle, args.out, screens, overwrite=args.overwrite)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
