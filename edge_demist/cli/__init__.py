@@ -30,6 +30,8 @@ COMMANDS = (
     "status",
     "install_service",
     "anonymize",
+    "serve",
+    "enrich",
 )
 
 EPILOG = """examples:

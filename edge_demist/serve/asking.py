@@ -1,0 +1,90 @@
+"""What routes ask of the model: vectors and verdicts, through the batcher; inputs checked first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edge_demist.model import EdgeDemist
+from edge_demist.normalizers import NORMALIZERS, to_bytes
+from edge_demist.predictions import Prediction
+from edge_demist.serve.batcher import Batcher
+from edge_demist.serve.problems import Problem
+from edge_demist.serve.settings import MODEL_NAME, Settings
+
+
+class Asking:
+    """The model as routes see it."""
+
+    def __init__(self, batcher: Batcher, settings: Settings) -> None:
+        """Remember both."""
+        self.batcher, self.settings = batcher, settings
+
+    @property
+    def model(self) -> EdgeDemist:
+        """The model in use."""
+        return self.batcher.model
+
+    def task_of(self, name: object, status: int = 404) -> str | None:
+        """The task that a model's name stands for: ``edge-demist`` is the general vector, ``edge-demist/TASK`` a specialist.
+
+        Raises:
+            Problem: no such model.
+        """
+        text = str(name if name is not None else MODEL_NAME).removesuffix(":latest")
+        if text == MODEL_NAME:
+            return None
+        task = text.removeprefix(f"{MODEL_NAME}/")
+        if task == text or task not in self.model.tasks:
+            known = ", ".join([MODEL_NAME, *(f"{MODEL_NAME}/{task}" for task in self.model.tasks)])
+            raise Problem(status, f"no model is called {text[:80]!r}; these are: {known}", "model")
+        return task
+
+    def texts(self, value: object, parameter: str, status: int = 422) -> list[str]:
+        """A string or a list of strings, as a list.
+
+        Raises:
+            Problem: it is something else, empty, or more than a request may hold.
+        """
+        many = [value] if isinstance(value, str) else value
+        if isinstance(many, list) and many and all(isinstance(v, (int, list)) and not isinstance(v, bool) for v in many):
+            hint = "token ids are not taken, send strings (langchain: check_embedding_ctx_length=False)"
+            raise Problem(400, hint, parameter)
+        if not isinstance(many, list) or not all(isinstance(text, str) for text in many):
+            raise Problem(status, f"{parameter} must be a string or a list of strings", parameter)
+        if not many:
+            raise Problem(status, f"{parameter} is empty", parameter)
+        if len(many) > self.settings.max_batch:
+            raise Problem(413, f"batch size {len(many)} > maximum allowed batch size {self.settings.max_batch}", parameter)
+        return many
+
+    async def vectors(self, texts: Sequence[str], task: str | None, normalizer: object = None, *, normalize: bool = True) -> list[Any]:
+        """Vectors float32 [dim], one a text.
+
+        Raises:
+            Problem: an unknown normalizer.
+        """
+        name = normalizer if normalizer is not None else "identity"
+        if name not in NORMALIZERS:
+            raise Problem(422, f"unknown normalizer {str(name)[:80]!r}; known: {', '.join(NORMALIZERS)}", "normalizer")
+
+        def ask(model: EdgeDemist, many: Sequence[str], _: Sequence[str | None]) -> Sequence[Any]:
+            return list(model.encode(many, task=task, normalizer=str(name), normalize_embeddings=normalize))
+
+        return await self.batcher.ask(("vectors", task, name, normalize), texts, [task] * len(texts), ask)
+
+    async def verdicts(
+        self, texts: Sequence[str], tasks: Sequence[str], top_k: int = 1, fpr: float | None = None, min_accuracy: float | None = None
+    ) -> list[Prediction]:
+        """One verdict a text; ``tasks`` names a specialist for each."""
+
+        def ask(model: EdgeDemist, many: Sequence[str], names: Sequence[str | None]) -> Sequence[Any]:
+            return model.classify(many, task=[str(name) for name in names], top_k=top_k, fpr=fpr, min_accuracy=min_accuracy)
+
+        return await self.batcher.ask(("verdicts", top_k, fpr, min_accuracy), texts, list(tasks), ask)
+
+    def tokens(self, texts: Sequence[str]) -> tuple[list[int], list[bool]]:
+        """Tokens of each text as ``encode`` reads it, and whether it is cut."""
+        limit = self.model.bundle.limits.max_tokens
+        counts = [len(self.model.tokenizer.encode(to_bytes(text), limit + 1)) for text in texts]
+        return [min(count, limit) for count in counts], [count > limit for count in counts]

@@ -1,0 +1,78 @@
+"""The OpenAPI 3.1 document of the service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edge_demist import __version__
+
+TEXTS = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+VECTORS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
+LABELS = {
+    "type": "array",
+    "items": {"type": "object", "required": ["score", "label"], "properties": {"score": {"type": "number"}, "label": {"type": "string"}}},
+}
+REFUSALS = {
+    "400": "not JSON, or token ids", "401": "key missing or wrong", "404": "no such model or task", "408": "the body came too slowly",
+    "413": "too large", "422": "a value is not what the route takes", "429": "the queue is full", "503": "stopping",
+}  # fmt: skip
+
+
+def _object(required: Sequence[str], **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "required": list(required), "properties": properties}
+
+
+def _post(summary: str, body: dict[str, Any], answer: dict[str, Any], *parameters: dict[str, Any]) -> dict[str, Any]:
+    content = {"application/json": {"schema": body}}
+    found = {"summary": summary, "requestBody": {"required": True, "content": content}, "responses": _responses(answer)}
+    return {"post": found | ({"parameters": list(parameters)} if parameters else {})}
+
+
+def _get(summary: str, answer: dict[str, Any] | None, media: str = "application/json", *parameters: dict[str, Any]) -> dict[str, Any]:
+    good = {"description": "done"} | ({"content": {media: {"schema": answer}}} if answer is not None else {})
+    found = {"summary": summary, "responses": {"200": good, "401": _refusal("401"), "404": _refusal("404")}}
+    return {"get": found | ({"parameters": list(parameters)} if parameters else {})}
+
+
+def _refusal(status: str) -> dict[str, Any]:
+    return {"description": REFUSALS[status], "content": {"application/json": {"schema": _object(["error"])}}}
+
+
+def _responses(answer: dict[str, Any]) -> dict[str, Any]:
+    good = {"description": "done", "content": {"application/json": {"schema": answer}}}
+    return {"200": good, **{status: _refusal(status) for status in REFUSALS}}
+
+
+def document(tasks: Sequence[str]) -> dict[str, Any]:
+    """Every route with what it takes and gives; ``tasks`` are those of the bundle."""
+    task = {"name": "task", "in": "path", "required": True, "schema": {"type": "string", "enum": list(tasks)}}
+    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+    model, flag = {"type": "string"}, {"type": "boolean"}
+    inputs = _object(["inputs"], inputs=TEXTS, model=model, normalizer={"type": "string"}, normalize=flag, truncate=flag)
+    some = {"oneOf": [{"type": "string"}, {"type": "array", "items": {}, "minItems": 1}]}
+    openai = _object(["input"], input=TEXTS, model=model, encoding_format={"enum": ["float", "base64"]}, dimensions={"type": "integer"})
+    source = _object(["source_sentence", "sentences"], source_sentence={"type": "string"}, sentences=TEXTS)
+    limits = {"fpr": {"type": "number"}, "min_accuracy": {"type": "number"}, "top_k": {"type": "integer"}}
+    names = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+    own = _object(["inputs", "tasks"], inputs=TEXTS, tasks=names, **limits)
+    paths = {
+        "/v1/embeddings": _post("vectors, OpenAI's form", openai, _object(["object", "data", "model", "usage"])),
+        "/v1/models": _get("models", _object(["object", "data"])),
+        "/v1/models/{name}": _get("a model", _object(["id", "object"]), "application/json", name),
+        "/v1/classify": _post("verdicts of several tasks", own, _object(["results"])),
+        "/v1/similar": _post("nearest texts", _object(["inputs", "candidates"], inputs=TEXTS, candidates=TEXTS), _object(["results"])),
+        "/embed": _post("vectors", inputs, VECTORS),
+        "/predict": _post("labels", _object(["inputs"], inputs=some, model=model), {"type": "array"}),
+        "/predict/{task}": _post("labels", _object(["inputs"], inputs=some), {"type": "array"}, task),
+        "/similarity": _post("cosines", _object(["inputs"], inputs=source), {"type": "array", "items": {"type": "number"}}),
+        "/tokenize": _post("tokens", _object(["inputs"], inputs=TEXTS, add_special_tokens=flag), {"type": "array"}),
+        "/info": _get("what runs here", _object(["model_id", "version"])),
+        "/pipeline/text-classification/{task}": _post("labels, nested", inputs, {"type": "array", "items": LABELS}, task),
+        "/api/embed": _post("vectors, Ollama's form", _object(["input"], input=TEXTS, model=model), _object(["embeddings"])),
+        "/api/tags": _get("models, Ollama's form", _object(["models"])),
+        "/api/version": _get("version", _object(["version"])),
+        "/health": _get("alive", None),
+        "/metrics": _get("Prometheus metrics", {"type": "string"}, "text/plain"),
+    }
+    return {"openapi": "3.1.0", "info": {"title": "edge-demist", "version": __version__}, "paths": paths}

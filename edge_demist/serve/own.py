@@ -1,0 +1,57 @@
+"""Routes of our own: several specialists for each text, with thresholds; nearest texts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_demist.serve.asking import Asking
+from edge_demist.serve.body import number
+from edge_demist.serve.problems import Problem
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from edge_demist.serve.app import Route
+
+MAX_QUESTIONS = 16384
+"""Texts times tasks of one request."""
+
+
+async def classify(asking: Asking, _: Request, body: dict[str, Any]) -> dict[str, Any]:
+    """Verdicts of every task for every text: a list a text, in the order of the tasks."""
+    texts = asking.texts(body.get("inputs"), "inputs")
+    named = body.get("tasks") or body.get("task")
+    tasks = [named] if isinstance(named, str) else named
+    if not isinstance(tasks, list) or not tasks:
+        raise Problem(422, f"tasks must name one or more of {', '.join(asking.model.tasks)}", "tasks")
+    if unknown := [task for task in tasks if task not in asking.model.tasks]:
+        raise Problem(404, f"unknown task {str(unknown[0])[:80]!r}; this bundle has: {', '.join(asking.model.tasks)}", "tasks")
+    if len(texts) * len(tasks) > MAX_QUESTIONS:
+        raise Problem(413, f"{len(texts)} texts times {len(tasks)} tasks; at most {MAX_QUESTIONS} answers a request", "inputs")
+    top_k = number(body, "top_k", 0, 1024)
+    fpr, accuracy = number(body, "fpr", 1e-9, 1), number(body, "min_accuracy", 0, 1)
+    asked = [(text, task) for text in texts for task in tasks]
+    answers = await asking.verdicts([t for t, _ in asked], [t for _, t in asked], 1 if top_k is None else int(top_k), fpr, accuracy)
+    rows = [answer.to_dict() for answer in answers]
+    results = [rows[i : i + len(tasks)] for i in range(0, len(rows), len(tasks))]
+    return {"bundle_id": asking.model.bundle_id, "tasks": tasks, "results": results}
+
+
+async def similar(asking: Asking, _: Request, body: dict[str, Any]) -> dict[str, Any]:
+    """For each query the ``k`` nearest candidates by cosine."""
+    queries, candidates = asking.texts(body.get("inputs"), "inputs"), asking.texts(body.get("candidates"), "candidates")
+    k = int(number(body, "k", 1, asking.settings.max_batch) or 10)
+    task = asking.task_of(body.get("model"))
+    found = await asking.vectors([*queries, *candidates], task, body.get("normalizer"))
+    cosines = np.stack(found[: len(queries)]) @ np.stack(found[len(queries) :]).T
+    order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+    results = [[{"text": candidates[j], "index": int(j), "cosine": float(cosines[i, j])} for j in row] for i, row in enumerate(order)]
+    return {"bundle_id": asking.model.bundle_id, "results": results}
+
+
+ROUTES: tuple[Route, ...] = (
+    ("POST", "/v1/classify", classify),
+    ("POST", "/v1/similar", similar),
+)

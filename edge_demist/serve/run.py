@@ -1,0 +1,80 @@
+"""Starts and ends the service: sockets, signals, a new bundle without a pause."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+
+from edge_demist.errors import EdgeDemistError, InputError
+from edge_demist.model import EdgeDemist
+from edge_demist.serve.batcher import Batcher
+from edge_demist.serve.settings import Settings
+
+PROBES = ("example.com", "xjw8k2qpz7v1.info", "/index.php?id=1'+OR+1=1--", "")
+CONNECTIONS = 1000
+LISTEN_FDS_START = 3  # sd_listen_fds(3)
+
+
+def serve(settings: Settings, load: Callable[[], EdgeDemist], say: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; SIGHUP takes a new bundle after it has answered a few strings.
+
+    Raises:
+        InputError: the extra is not installed.
+    """
+    try:
+        import uvicorn
+
+        from edge_demist.serve.app import create
+    except ImportError as error:
+        raise InputError(f"this needs the extra: pip install 'edge-demist[serve]' ({error.name} is missing)") from None
+    tell = say or (lambda text: print(f"edge-demist serve: {text}", file=sys.stderr, flush=True))  # noqa: T201
+    _more_descriptors()
+    batcher = Batcher(load(), settings)
+    options: dict[str, object] = {"uds": str(settings.uds)} if settings.uds else {"host": settings.host, "port": settings.port}
+    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
+        options = {"fd": LISTEN_FDS_START}
+    config = uvicorn.Config(
+        create(batcher, settings), log_config=None, access_log=False, lifespan="off", server_header=False, limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=10, timeout_graceful_shutdown=20, h11_max_incomplete_event_size=16384, ws="none", **options,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn would raise them again at the end
+            loop.add_signal_handler(number, setattr, server, "should_exit", True)
+        loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, _reload, batcher, load, tell))
+        tell(f"listening on {settings.uds or f'{settings.host}:{settings.port}'}, bundle {batcher.model.bundle_id[:16]}")
+        await server.serve()
+
+    try:
+        asyncio.run(run())
+    finally:
+        batcher.close()
+
+
+def _reload(batcher: Batcher, load: Callable[[], EdgeDemist], tell: Callable[[str], None]) -> None:
+    """Take a new bundle if it loads and answers; else keep the old one."""
+    try:
+        fresh = load()
+        for task in fresh.tasks:
+            fresh.classify(PROBES, task=task)
+    except (EdgeDemistError, OSError, ValueError) as error:
+        tell(f"the new bundle is refused, the old one stays: {error}")
+        return
+    batcher.model = fresh
+    tell(f"bundle {fresh.bundle_id[:16]}")
+
+
+def _more_descriptors() -> None:
+    """As many open files as the administrator allows: each connection takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 4 * CONNECTIONS)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

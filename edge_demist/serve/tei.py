@@ -1,0 +1,145 @@
+"""Routes of Text Embeddings Inference, and of huggingface_hub's client.
+
+https://huggingface.github.io/text-embeddings-inference: ``/embed``, ``/predict``, ``/similarity``, ``/tokenize``, ``/info``,
+``/health``; ``/pipeline/text-classification/TASK`` answers nested, as ``InferenceClient.text_classification`` reads it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edge_demist import __version__
+from edge_demist.normalizers import to_bytes
+from edge_demist.serve.asking import Asking
+from edge_demist.serve.body import flag
+from edge_demist.serve.problems import Problem
+from edge_demist.serve.settings import MODEL_NAME
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from edge_demist.serve.app import Route
+
+DEFAULT_TASK = "hostname-threat"
+
+
+async def embed(asking: Asking, _: Request, body: dict[str, Any]) -> list[list[float]]:
+    """A vector a text; ``model`` may name a specialist's view, ``truncate: false`` refuses what would be cut."""
+    texts = asking.texts(body.get("inputs"), "inputs")
+    _refuse_long(asking, body, texts)
+    normalize = flag(body, "normalize", default=True)
+    vectors = await asking.vectors(texts, asking.task_of(body.get("model")), body.get("normalizer"), normalize=normalize)
+    return [vector.tolist() for vector in vectors]
+
+
+def _refuse_long(asking: Asking, body: dict[str, Any], texts: list[str]) -> None:
+    if flag(body, "truncate", default=True):
+        return
+    counts, cut = asking.tokens(texts)
+    if any(cut):
+        limit = max(counts)
+        raise Problem(413, f"`inputs` must have less than {limit} tokens; text {cut.index(True)} has more", "inputs")
+
+
+async def predict(asking: Asking, request: Request, body: dict[str, Any]) -> list[Any]:
+    """Labels with probabilities: of a string, of a pair (read as one string), or of a batch of strings and pairs."""
+    task = _task(asking, request, body)
+    inputs = body.get("inputs")
+    single = isinstance(inputs, str) or (isinstance(inputs, list) and len(inputs) == 2 and all(isinstance(i, str) for i in inputs))
+    many = [inputs] if single else inputs
+    if not isinstance(many, list) or not many:
+        raise Problem(422, "inputs must be a string, a pair of strings, or a list of lists of one or two strings", "inputs")
+    found = await _labels(asking, task, [_joined(item) for item in many])
+    return found[0] if single else found
+
+
+def _joined(item: object) -> str:
+    parts = [item] if isinstance(item, str) else item
+    if not isinstance(parts, list) or not 1 <= len(parts) <= 2 or not all(isinstance(part, str) for part in parts):
+        raise Problem(422, "inputs must be a string, a pair of strings, or a list of lists of one or two strings", "inputs")
+    return " ".join(parts)
+
+
+async def pipeline(asking: Asking, request: Request, body: dict[str, Any]) -> list[Any]:
+    """As ``/predict`` on a string or a list of strings, nested: one list a text."""
+    task = _task(asking, request, body)
+    parameters = body.get("parameters") or {}
+    top = parameters.get("top_k") if isinstance(parameters, dict) else None
+    found = await _labels(asking, task, asking.texts(body.get("inputs"), "inputs"))
+    return [labels[:top] if isinstance(top, int) and top > 0 else labels for labels in found]
+
+
+def _task(asking: Asking, request: Request, body: dict[str, Any]) -> str:
+    named = request.path_params.get("task")
+    task = asking.task_of(body.get("model"), 422) if named is None else asking.task_of(f"{MODEL_NAME}/{named}")
+    fallback = DEFAULT_TASK if DEFAULT_TASK in asking.model.tasks else asking.model.tasks[0]
+    return task or fallback
+
+
+async def _labels(asking: Asking, task: str, texts: list[str]) -> list[list[dict[str, Any]]]:
+    texts = asking.texts(texts, "inputs")
+    answers = await asking.verdicts(texts, [task] * len(texts), top_k=0)
+    failed = next((answer for answer in answers if answer.error), None)
+    if failed:
+        raise Problem(422, f"{failed.text[:80]!r}: {failed.error}", "inputs")
+    return [[{"score": score, "label": label} for label, score in (answer.scores or {}).items()] for answer in answers]
+
+
+async def similarity(asking: Asking, _: Request, body: dict[str, Any]) -> list[float]:
+    """Cosine of each sentence to the source."""
+    inputs = body.get("inputs")
+    if not isinstance(inputs, dict) or not isinstance(inputs.get("source_sentence"), str):
+        raise Problem(422, "inputs must hold source_sentence and sentences", "inputs")
+    sentences = asking.texts(inputs.get("sentences"), "sentences")
+    task = asking.task_of(body.get("model"))
+    source, *others = await asking.vectors([inputs["source_sentence"], *sentences], task, body.get("normalizer"))
+    return [float(source @ other) for other in others]
+
+
+async def tokenize(asking: Asking, _: Request, body: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """Tokens of each text with their places in it, in bytes."""
+    texts, found = asking.texts(body.get("inputs"), "inputs"), []
+    special = flag(body, "add_special_tokens", default=True)
+    prefix = len(asking.model.bundle.tokenizer.prefix_ids) if special else 0
+    for text in texts:
+        ids = asking.model.tokenizer.encode(to_bytes(text), add_special_tokens=special)
+        row, place = [], 0
+        for i, (number, piece) in enumerate(zip(ids.tolist(), asking.model.tokenizer.pieces(ids), strict=True)):
+            own = i < prefix
+            size = 0 if own else 1 if piece.startswith("<0x") and piece.endswith(">") else len(piece.encode())
+            span = {"start": None, "stop": None} if own else {"start": place, "stop": place + size}
+            row.append({"id": number, "text": piece, "special": own, **span})
+            place += size
+        found.append(row)
+    return found
+
+
+async def info(asking: Asking, _: Request, __: dict[str, Any]) -> dict[str, Any]:
+    """What runs here."""
+    limits, settings = asking.model.bundle.limits, asking.settings
+    return {
+        "model_id": MODEL_NAME,
+        "model_sha": asking.model.bundle_id,
+        "model_dtype": "int8",
+        "model_type": {"embedding": {"pooling": "mean"}},
+        "max_concurrent_requests": settings.max_queue_requests,
+        "max_input_length": limits.max_tokens,
+        "max_batch_tokens": settings.max_queue_bytes,
+        "max_batch_requests": None,
+        "max_client_batch_size": settings.max_batch,
+        "auto_truncate": True,
+        "tokenization_workers": 1,
+        "version": __version__,
+        "tasks": list(asking.model.tasks),
+    }
+
+
+ROUTES: tuple[Route, ...] = (
+    ("POST", "/embed", embed),
+    ("POST", "/predict", predict),
+    ("POST", "/predict/{task}", predict),
+    ("POST", "/similarity", similarity),
+    ("POST", "/tokenize", tokenize),
+    ("GET", "/info", info),
+    ("POST", "/pipeline/text-classification/{task}", pipeline),
+)
