@@ -140,17 +140,19 @@ def _read(files: list[str], key: str | None, column: str | None, most: int) -> N
 def _write(args: argparse.Namespace, model: EdgeDemist, atlas: Atlas, names: Names, older: Names | None) -> None:
     """Everything after reading: place, colour, write."""
     from ..explore.page import build_page
-    from ..io import atomic_write
+    from ..explore.vector_files import Replacement
 
     gone = [text for text in older.number if text not in names.number] if older else []
     texts = sorted([*names.number, *gone])
     table = _columns(texts, names, older)
-    located = _place(args, model, texts, table)
+    located = _place(args, model, atlas, texts, table)
     points, groups, legend = _coloured(args, atlas, texts, table, located)
     title = args.title or ", ".join(Path(name).name for name in args.input)
     about = f"{len(texts):,} names. {model.bundle.name} version {model.bundle.version}, normalizer {args.normalizer}."
     page = build_page(points, groups, atlas, title=title, legend=legend, about=about)
-    atomic_write(args.output, page)
+    with Replacement(args.output) as file:
+        file.stream.write(page)
+        file.commit()
     if args.parquet is not None:
         _write_parquet(args, model, atlas, texts, table, located)
     print(f"edge-demist: {len(texts):,} names, {args.output} has {len(page):,} bytes", file=sys.stderr)
@@ -184,7 +186,7 @@ def _columns(texts: list[str], names: Names, older: Names | None) -> Table:
     )  # fmt: skip
 
 
-def _place(args: argparse.Namespace, model: EdgeDemist, texts: list[str], table: Table) -> Located:
+def _place(args: argparse.Namespace, model: EdgeDemist, atlas: Atlas, texts: list[str], table: Table) -> Located:
     """Places of all texts, block by block; with ``--task`` labels and scores too."""
     from ..explore.places import Located
 
@@ -192,7 +194,7 @@ def _place(args: argparse.Namespace, model: EdgeDemist, texts: list[str], table:
     progress, began = Progress(), time.monotonic()
     for begin in range(0, len(texts), BLOCK):
         some = texts[begin : begin + BLOCK]
-        block = model.locate(model.encode(some, normalizer=args.normalizer), args.continent)
+        block = atlas.locate(model.encode(some, normalizer=args.normalizer), args.continent)
         places[begin : begin + BLOCK], land[begin : begin + BLOCK] = block
         if args.task is not None:
             for k, answer in enumerate(model.classify(some, task=args.task), begin):
@@ -232,7 +234,7 @@ def _coloured(args: argparse.Namespace, atlas: Atlas, texts: list[str], table: T
 def _write_parquet(args: argparse.Namespace, model: EdgeDemist, atlas: Atlas, texts: list[str], table: Table, located: Located) -> None:
     """Places beside the columns; the passport goes into the file's metadata."""
     from ..explore.passport import KEY, passport_of
-    from ..explore.vector_files import replacement
+    from ..explore.vector_files import Replacement
 
     try:
         import pyarrow as pa
@@ -252,6 +254,6 @@ def _write_parquet(args: argparse.Namespace, model: EdgeDemist, atlas: Atlas, te
     }
     passport = passport_of(model, None, args.normalizer, "float32")
     made = pa.table(columns).replace_schema_metadata({KEY: passport.to_json()})
-    with replacement(args.parquet) as file:
+    with Replacement(args.parquet) as file:
         pq.write_table(made, file.stream, compression="zstd")
         file.commit()

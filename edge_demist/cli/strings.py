@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, cast
 
 from ..errors import InputError
 from ..normalizers import from_bytes
-from ..sensor.parse import LineParser
-from ..sensor.timestamps import parse_time
+from ..sensor.sources.parser import LineParser
+from ..sensor.sources.timestamps import parse_time
 from .lines import open_input, raw_batches
 
 FIELDS = ("text", "query", "dns.rrname", "dns.queries[].rrname", "server_name", "tls.sni", "host", "http.hostname", "user_agent", "uri")

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import safetensors
 from ..errors import BundleError, InputError
+from ..format import safetensors
 from .passport import encoder_sha256
 from .quantize import to_int8
 from .search import dots, nearest
@@ -33,8 +33,8 @@ from .search import dots, nearest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..bundle import Bundle
-    from ..native import Kernels
+    from ..format.bundle import Bundle
+    from ..native.library import Kernels
 
 FILE = "atlas.safetensors"
 NEIGHBOURS = 5
@@ -119,9 +119,12 @@ class _Marks(NamedTuple):
     def middle(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Median place of those landmarks that share the nearest one's continent, and that continent."""
         land = self.continent[rows]
-        places = self.places[rows]
-        places[land != land[:, :1]] = np.nan
-        return np.nanmedian(places, axis=1).astype(np.float32), land[:, 0]
+        same = land == land[:, :1]
+        places = np.where(same[:, :, None], self.places[rows], np.float32(np.inf))  # others sort behind
+        places.sort(axis=1)
+        last = same.sum(1) - 1
+        each = np.arange(len(rows))
+        return (places[each, last // 2] + places[each, (last + 1) // 2]) * np.float32(0.5), land[:, 0]
 
 
 def read_atlas(bundle: Bundle) -> Atlas:

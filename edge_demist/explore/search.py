@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import native
 from ..errors import EngineUnavailableError, InputError
+from ..native import abi
+from ..native import library as native
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..native import Kernels
+    from ..native.library import Kernels
 
 MAX_QUERIES, MAX_K, MAX_DIM = 4096, 4096, 4096
 _EXACT_DIM = 1040
@@ -70,12 +71,11 @@ class Best:
         if functions is None or dim % 16:
             self._add_numpy(queries, rows, first)
             return
-        scratch = native.aligned(64)
         for begin in range(0, len(queries), MAX_QUERIES):
             some = queries[begin : begin + MAX_QUERIES]
             functions.nearest(
                 native.address(some), len(some), native.address(rows), len(rows), dim, first, self.scores.shape[1],
-                native.address(self.scores[begin:]), native.address(self.rows[begin:]), native.address(scratch),
+                native.address(self.scores[begin:]), native.address(self.rows[begin:]),
             )  # fmt: skip
 
     def _add_numpy(self, queries: NDArray[np.int8], rows: NDArray[np.int8], first: int) -> None:
@@ -100,6 +100,40 @@ class Best:
                 self.scores[q], self.rows[q] = both[order], numbers[order]
 
 
+class Panels:
+    """A fixed set of int8 rows that is asked many times, packed for the compiled library; numpy where there is none."""
+
+    def __init__(self, rows: NDArray[np.int8], kernels: Kernels | None = None) -> None:
+        """Pack rows int8 [n, dim]."""
+        count, dim = rows.shape
+        self._functions = kernels if kernels is not None else _library()
+        self.rows = rows
+        if self._functions is None or dim % 64:
+            self._functions = None
+            return
+        padded = np.zeros((-(-count // 64) * 64, dim), np.int8)
+        padded[:count] = rows
+        packed = padded.reshape(-1, 16, dim // 4, 4).transpose(0, 2, 1, 3)
+        self._panels = native.aligned(packed.nbytes)
+        self._panels[:] = np.ascontiguousarray(packed).reshape(-1).view(np.uint8)
+        self._correction = np.ascontiguousarray(-128 * padded.sum(1, dtype=np.int32))
+
+    def nearest(self, queries: NDArray[np.int8], k: int) -> Found:
+        """As :func:`nearest`."""
+        if self._functions is None:
+            best = Best(len(queries), min(k, len(self.rows)))
+            best._add_numpy(queries, self.rows, 0)
+            return best.scores, best.rows
+        queries = np.ascontiguousarray(queries)
+        best, dim = Best(len(queries), min(k, len(self.rows))), queries.shape[1]
+        scratch = native.aligned(8192 + 6 * abi.NEAREST_ROWS * dim)
+        self._functions.nearest_panels(
+            native.address(queries), len(queries), native.address(self._panels), native.address(self._correction), len(self.rows), dim,
+            best.scores.shape[1], native.address(best.scores), native.address(best.rows), native.address(scratch),
+        )  # fmt: skip
+        return best.scores, best.rows
+
+
 def dots(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.int32]:
     """Exact dot products int32 [len(a), len(b)] of int8 rows."""
     out = np.zeros((len(a), len(b)), np.int32)
@@ -113,6 +147,20 @@ def cosines(scores: NDArray[np.int32], queries: NDArray[np.int8], rows: NDArray[
     """Dot products int32 [q, k] as cosines float32; ``queries`` int8 [q, dim], ``rows`` the rows found, int8 [q, k, dim]."""
     lengths = np.sqrt((rows.astype(np.float64) ** 2).sum(2)) * np.sqrt((queries.astype(np.float64) ** 2).sum(1))[:, None]
     return (scores / np.maximum(lengths, 1e-9)).astype(np.float32)
+
+
+def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cosines float32 [n, m] between the rows of two float arrays.
+
+    Raises:
+        InputError: rows of different length.
+    """
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise InputError(f"vectors of {list(a.shape)} and of {list(b.shape)} cannot be compared; both must be [n, dim]")
+    lengths = (np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-12) for side in (a, b))
+    left, right = (np.asarray(side / length, np.float32) for side, length in zip((a, b), lengths, strict=True))
+    cosine: NDArray[np.float32] = np.clip(left @ right.T, -1, 1)
+    return cosine
 
 
 def _library() -> Kernels | None:
