@@ -110,12 +110,12 @@ def _shown(region: Region) -> dict[str, Any]:
 
 
 def _start(steps: NDArray[np.uint16]) -> dict[str, float]:
-    """The first view: all points but the outermost hundredth, with a margin."""
+    """The first view: where all but a few of the points lie, with a margin."""
     if not len(steps):
         return {"x": 32_768, "y": 32_768, "zoom": 0}
-    low, high = np.quantile(steps.astype(np.float64), (0.005, 0.995), axis=0)
+    low, high = np.quantile(steps.astype(np.float64), (0.03, 0.97), axis=0)
     x, y = (low + high) / 2
-    room = max(float((high - low).max()), 2048.0) * 1.12
+    room = max(float((high - low).max()), 2048.0) * 1.25
     return {"x": round(float(x)), "y": round(float(y)), "zoom": round(max(0.0, float(np.log2(65_536 / room))), 2)}
 
 

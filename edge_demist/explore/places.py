@@ -28,7 +28,7 @@ from ..errors import BundleError, InputError
 from ..format import safetensors
 from .passport import encoder_sha256
 from .quantize import to_int8
-from .search import dots, nearest
+from .search import Panels, dots
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,12 +87,11 @@ class Atlas(NamedTuple):
         if continent is not None and continent not in self.continents:
             raise InputError(f"unknown continent {continent!r}; the atlas has {', '.join(self.continents)}")
         some = slice(None) if continent is None else self.continent == self.continents.index(continent)
-        marks = _Marks(np.ascontiguousarray(self.landmarks[some]), self.places[some], self.continent[some])
+        marks = _Marks(Panels(np.ascontiguousarray(self.landmarks[some]), kernels), self.places[some], self.continent[some])
         out = Located(np.empty((len(vectors), 2), np.float32), np.empty(len(vectors), np.uint8))
         for begin in range(0, len(vectors), _BLOCK):
             quantized = to_int8(vectors[begin : begin + _BLOCK])
-            rows = marks.found(self.project(quantized), kernels)
-            places, land = marks.middle(rows)
+            places, land = marks.middle(marks.panels.nearest(self.project(quantized), NEIGHBOURS)[1])
             places[~quantized.any(1)] = np.nan
             out.places[begin : begin + _BLOCK], out.continent[begin : begin + _BLOCK] = places, land
         return out
@@ -108,13 +107,9 @@ class Located(NamedTuple):
 class _Marks(NamedTuple):
     """The landmarks that are asked."""
 
-    vectors: NDArray[np.int8]
+    panels: Panels
     places: NDArray[np.float32]
     continent: NDArray[np.uint8]
-
-    def found(self, projected: NDArray[np.int8], kernels: Kernels | None) -> NDArray[np.int64]:
-        """The nearest landmarks [n, 5]."""
-        return nearest(projected, self.vectors, NEIGHBOURS, kernels)[1]
 
     def middle(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Median place of those landmarks that share the nearest one's continent, and that continent."""

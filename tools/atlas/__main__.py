@@ -83,7 +83,8 @@ def make(args: argparse.Namespace) -> int:
         atlas, rows, _ = fit.build(sample, vectors, args.work)
         projected = np.concatenate([atlas.project(to_int8(vectors[b : b + 65_536])) for b in range(0, len(vectors), 65_536)])
         located = regions.landmark_of(atlas, projected, sample["kind"].to_numpy())
-        words = [regions.words_of(pieces) for pieces in pieces_of(model, sample["text"].tolist())]
+        texts = sample["text"].tolist()
+        words = list(map(regions.words_of, sample["kind"], texts, pieces_of(model, texts)))
         atlas = atlas._replace(regions=tuple(regions.build_regions(atlas, sample, located, words)))
         write_atlas(args.output, atlas, model.bundle)
     print(f"{args.output}: {len(rows)} landmarks, {len(atlas.regions)} regions, {args.output.stat().st_size:,} bytes")

@@ -64,17 +64,22 @@ def projection(vectors: NDArray[np.float32], kinds: NDArray[Any]) -> tuple[NDArr
     return steps, offset, int(np.ceil(np.log2(large / 127)))
 
 
-def layout(projected: NDArray[np.int8], continent: Continent) -> NDArray[np.float32]:
-    """UMAP (arXiv:1802.03426) in two dimensions, moved into the continent's circle: float32 [n, 2]."""
+def layout(projected: NDArray[np.int8]) -> NDArray[np.float32]:
+    """UMAP (arXiv:1802.03426) in two dimensions: float32 [n, 2]."""
     import umap
 
     rows = projected.astype(np.float32)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
-    flat = umap.UMAP(n_neighbors=20, min_dist=0.05, n_epochs=200, random_state=SEED, n_jobs=1).fit_transform(rows)
+    flat: NDArray[np.float32] = umap.UMAP(n_neighbors=20, min_dist=0.05, n_epochs=200, random_state=SEED, n_jobs=1).fit_transform(rows)
+    return flat
+
+
+def spread(flat: NDArray[np.float32], continent: Continent) -> NDArray[np.float32]:
+    """A layout moved into the continent's circle; the crowded middle gets more room (radius to the power .7), angles stay."""
     flat = flat - np.median(flat, axis=0)
-    far = np.linalg.norm(flat, axis=1)
-    flat *= (continent.radius / np.quantile(far, 0.995)) * np.minimum(1, np.quantile(far, 0.995) / np.maximum(far, 1e-9))[:, None]
-    placed: NDArray[np.float32] = (flat + (continent.x, continent.y)).astype(np.float32)
+    far = np.maximum(np.linalg.norm(flat, axis=1), 1e-9)
+    wanted = np.minimum(1, far / np.quantile(far, 0.985)) ** 0.7 * continent.radius
+    placed: NDArray[np.float32] = (flat * (wanted / far)[:, None] + (continent.x, continent.y)).astype(np.float32)
     return placed
 
 
@@ -115,8 +120,8 @@ def build(sample: pd.DataFrame, vectors: NDArray[np.float32], work: Path) -> tup
         projected = empty.project(to_int8(vectors[of]))
         keep = work / f"layout-{continent.kind}.npy"
         if not keep.exists():
-            np.save(keep, layout(projected, continent))
-        places[of] = np.load(keep)
+            np.save(keep, layout(projected))
+        places[of] = spread(np.load(keep), continent)
         chosen, at = choose(projected, places[of], continent.landmarks)
         marks = projected[chosen].astype(np.float32)
         marks *= 220.0 / np.linalg.norm(marks, axis=1, keepdims=True)  # one length, so that a dot product orders as a cosine

@@ -1,7 +1,7 @@
 """Names for parts of the map: the label that most strings of a region carry, and the words that set it apart.
 
-Words are ranked by class-based TF-IDF (Grootendorst, arXiv:2203.05794): frequency in the region times log(1 + A / f), with f the
-frequency everywhere and A the mean number of words of a region.
+Words are ranked as in class-based TF-IDF (Grootendorst, arXiv:2203.05794), with the share p of the region's strings that have the word
+in place of its count, and log(p / q), q the share on the whole continent, in place of the inverse frequency.
 """
 
 from __future__ import annotations
@@ -24,16 +24,30 @@ LEVELS = {1: 180, 2: 60}
 """Landmarks that a region of a level has on average."""
 
 MAJORITY = 0.4
+MOST_UNLABELLED = 4
+"""A label names a region only where at least one string in so many has a label."""
+
+SMALLEST = 8
+"""Landmarks of a region that gets a name."""
+
 QUIET = frozenset({"adult"})
 """Labels that stand alone: the words that go with them are on nobody's map."""
+
+PLAIN = frozenset({"legit", "normal", "benign", "ordinary", "ordinary-response", "ordinary-browser", "ordinary-api-client", "public-website"})
+"""Labels that say nothing: such a region is named by its words."""
+
+TOLD = {"dga": "generated names", "tunnel": "DNS tunnel", "sqli": "SQL injection", "xss": "script injection", "crawler-bot": "crawlers",
+        "tor": "Tor", "malicious": "attack commands", "tv-console-iot": "television and devices", "public-ca": "public authorities"}
+"""Labels in the words of a map."""
 
 _WORD = re.compile(r"[a-z]{4,16}")
 _COMMON = frozenset("http https www html index example".split())
 
 
-def words_of(pieces: list[str]) -> set[str]:
-    """Words of a string: the tokenizer's pieces of four letters and more, which find words in names written without blanks."""
-    return {word for piece in pieces for word in _WORD.findall(piece.lower())} - _COMMON
+def words_of(kind: str, text: str, pieces: list[str]) -> set[str]:
+    """Words of a string: runs of four letters and more; of a host name the tokenizer's pieces, for it is written without blanks."""
+    parts = pieces if kind == "host" else [text]
+    return {word for part in parts for word in _WORD.findall(part.lower())} - _COMMON
 
 
 def build_regions(atlas: Atlas, sample: pd.DataFrame, located: NDArray[np.int64], words: list[set[str]]) -> list[Region]:
@@ -85,15 +99,16 @@ def _level(
     part = part_of_mark[located[rows]]
     frequency = [Counter(w for r in rows[part == p] for w in words[r]) for p in range(count)]
     everywhere: Counter[str] = sum(frequency, Counter())
-    mean = sum(everywhere.values()) / max(count, 1)
     regions, taken = [], set[str]()
     for p in range(count):
         inside = marks[parts == p]
         labels = Counter(label for label in sample["label"].to_numpy()[rows[part == p]] if label)
-        score = {w: n * np.log1p(mean / everywhere[w]) for w, n in frequency[p].items() if n >= 5 and w not in blocked}
+        size = int((part == p).sum())
+        lift = {w: n * len(part) / (size * everywhere[w]) for w, n in frequency[p].items() if n >= 5 and w not in blocked}
+        score = {w: frequency[p][w] / size * np.log(ratio) for w, ratio in lift.items() if ratio > 1.5}
         best = sorted(score, key=lambda w: (-score[w], w))
-        name = _name(labels, best, taken)
-        if not name:
+        name = _name(labels, size, best, taken)
+        if not name or len(inside) < SMALLEST:
             continue
         taken.add(name)
         x, y = np.median(atlas.places[inside], axis=0)
@@ -102,10 +117,10 @@ def _level(
     return regions
 
 
-def _name(labels: Counter[str], words: list[str], taken: set[str]) -> str:
+def _name(labels: Counter[str], size: int, words: list[str], taken: set[str]) -> str:
     """The majority's label and up to two words; words alone where no label leads."""
     (label, most), total = (labels.most_common(1) or [("", 0)])[0], sum(labels.values())
-    leads = most >= MAJORITY * total and total >= 20
+    leads = most >= MAJORITY * total and total >= max(20, size / MOST_UNLABELLED) and label not in PLAIN
     if leads and label in QUIET:
         return label
     chosen: list[str] = []
@@ -114,6 +129,7 @@ def _name(labels: Counter[str], words: list[str], taken: set[str]) -> str:
             chosen.append(word)
     name = ", ".join(chosen)
     if leads:
+        label = TOLD.get(label, label.replace("-", " "))
         name = f"{label}: {name}" if name else label
     return "" if name in taken else name
 

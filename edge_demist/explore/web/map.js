@@ -167,11 +167,12 @@ function drawLand() {
     land = Object.assign(document.createElement("canvas"), { width: 1024, height: 1024 });
     const ink = land.getContext("2d"), marks = state.data.head.land;
     ink.fillStyle = style("--land");
+    ink.beginPath(); // one path, so that dots which overlap do not add up
     for (let i = 0; i < marks.length; i += 2) {
-      ink.beginPath();
+      ink.moveTo(marks[i] / 4 + 9, marks[i + 1] / 4);
       ink.arc(marks[i] / 4, marks[i + 1] / 4, 9, 0, 7);
-      ink.fill();
     }
+    ink.fill();
   }
   const [x, y] = toScreen(0, 0), side = WORLD * scale();
   context.drawImage(land, x, y, side, side);
@@ -183,7 +184,7 @@ function drawPoints() {
   const image = context.createImageData(width, height), pixels = new Uint32Array(image.data.buffer);
   const colours = data.head.groups.map((group) => pixelOf(group.colour)), s = scale();
   const left = width / 2 - view.x * s, top = height / 2 - view.y * s;
-  const size = Math.max(1, Math.min(9, Math.round(ratio * (data.n > 300000 ? 1 : 1.6) * 1.35 ** Math.max(0, view.zoom))));
+  const size = Math.max(1, Math.min(9, Math.round(ratio * (data.n > 300000 ? 1 : data.n > 50000 ? 1.6 : 2.4) * 1.35 ** Math.max(0, view.zoom))));
   const dot = (i, colour, side) => {
     const px = (data.x[i] * s + left - side / 2) | 0, py = (data.y[i] * s + top - side / 2) | 0;
     if (px < 0 || py < 0 || px + side > width || py + side > height) return;
