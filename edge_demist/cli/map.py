@@ -47,13 +47,17 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("input", nargs="+", metavar="FILE", help="what to show; - for standard input")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html", help="the page")
     parser.add_argument("--field", default=None, metavar="NAME", help="key or column that holds the string (default: text, query, host, …)")
-    parser.add_argument("--color", default="auto", metavar="WHAT", help="label, score, first-seen, kind or a column (default: label if there)")
+    parser.add_argument(
+        "--color", default="auto", metavar="WHAT", help="label, score, first-seen, kind or a column (default: label if there)"
+    )
     parser.add_argument("--task", default=None, help="label and score from this specialist")
     parser.add_argument("--compare", default=None, metavar="OLDER", help="mark what is new since this file, and what is gone")
     parser.add_argument("--continent", default=None, metavar="NAME", help="put everything on this continent (host, request, agent, …)")
     parser.add_argument("--parquet", type=Path, default=None, metavar="FILE", help="also write places and columns as Parquet")
     parser.add_argument("--title", default=None, help="stands above the map (default: the file's name)")
-    parser.add_argument("--normalizer", default="identity", choices=sorted(NORMALIZERS), help="applied before embedding (default: identity)")
+    parser.add_argument(
+        "--normalizer", default="identity", choices=sorted(NORMALIZERS), help="applied before embedding (default: identity)"
+    )
     parser.add_argument("--max-names", type=int, default=MAX_NAMES, metavar="N", help="distinct strings at most (default: %(default)s)")
     add_model(parser)
 
@@ -111,7 +115,9 @@ def run(args: argparse.Namespace) -> int:
         _write(args, model, atlas, names, older)
     for source in filter(None, (names, older)):
         if source.beyond:
-            print(f"edge-demist: {source.beyond:,} lines hold strings beyond the first {args.max_names:,}; see --max-names", file=sys.stderr)
+            print(
+                f"edge-demist: {source.beyond:,} lines hold strings beyond the first {args.max_names:,}; see --max-names", file=sys.stderr
+            )
     failed = names.failed + (older.failed if older else 0)
     return 1 if failed else 0
 
@@ -172,10 +178,11 @@ class Table:
 
 def _columns(texts: list[str], names: Names, older: Names | None) -> Table:
     """Gather what was read, in the order of the texts."""
-    where = [(names, names.number[t], False) if t in names.number else (older, older.number[t], True) for t in texts]  # type: ignore[union-attr]
+    other = older or Names()
+    where = [(names, names.number[t], False) if t in names.number else (other, other.number[t], True) for t in texts]
     status = np.zeros(len(texts), np.uint8)
     if older is not None:
-        status[:] = [2 if gone else int(t not in older.number) for t, (_, _, gone) in zip(texts, where, strict=True)]
+        status[:] = [2 if gone else int(t not in other.number) for t, (_, _, gone) in zip(texts, where, strict=True)]
     return Table(
         [source.label[k] for source, k, _ in where],
         np.array([source.score[k] for source, k, _ in where], np.float64),

@@ -23,6 +23,8 @@ FIELDS = ("text", "query", "dns.rrname", "dns.queries[].rrname", "server_name", 
 """Where the string is looked for when nobody says: the first of these that a record has."""
 
 PARQUET_ROWS = 65_536
+MEMORY = "memory.sqlite"
+"""A sensor's memory, in its state folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Row:
     time: float | None = None
     column: str | float | None = None
     error: str = ""
+    last: float | None = None
 
 
 def read_rows(name: str, field: str | None = None, column: str | None = None) -> Iterator[Row]:
@@ -48,6 +51,9 @@ def read_rows(name: str, field: str | None = None, column: str | None = None) ->
     Raises:
         InputError: the file cannot be read, or is a Parquet file without the field.
     """
+    if name != "-" and Path(name).is_dir() and (Path(name) / MEMORY).is_file():
+        yield from _memory_rows(Path(name) / MEMORY, column)
+        return
     if name.endswith(".parquet"):
         yield from _parquet_rows(name, field, column)
         return
@@ -99,7 +105,7 @@ def _from_json(raw: bytes, parser: LineParser, fields: tuple[str, ...], column: 
             return Row("", error=f"no string under {' or '.join(fields)}")
         return _from_record(record, fields, column)
     score = value.get("alarm_score", value.get("score"))
-    time = next((seconds for key in ("first_seen", "time", "timestamp", "ts") if (seconds := _seconds(value.get(key))) is not None), None)
+    time = next((found for key in ("first_seen", "time", "timestamp", "ts") if (found := seconds(value.get(key))) is not None), None)
     label = value.get("label")
     return Row(text, label if isinstance(label, str) else "", _number(score), time, _plain(value.get(column)) if column else None)
 
@@ -110,6 +116,23 @@ def _from_record(record: Any, fields: tuple[str, ...], column: str | None) -> Ro
         return Row("", error=f"no string in {' or '.join(fields)}")
     micros = record.time_us
     return Row(text, time=None if micros is None else micros / 1e6, column=_plain(record.scalar(column)) if column else None)
+
+
+def _memory_rows(path: Path, column: str | None) -> Iterator[Row]:
+    """Strings that a sensor has seen; ``count`` and ``clients`` are its columns. A string too long for a key is not there."""
+    import sqlite3
+
+    try:
+        store = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            for key, first, last, count, clients in store.execute("SELECT key, first, last, count, clients FROM seen ORDER BY key"):
+                if isinstance(key, bytes) and key[:1] == b"s" and key[1:2] != b"\0":
+                    value = {"count": count, "clients": clients}.get(column or "")
+                    yield Row(from_bytes(key[1:]), time=first / 1e6, last=last / 1e6, column=value)
+        finally:
+            store.close()
+    except (sqlite3.DatabaseError, TypeError) as error:
+        raise InputError(f"{path}: is no sensor's memory that can be read ({str(error)[:200]})") from None
 
 
 def _parquet_rows(name: str, field: str | None, column: str | None) -> Iterator[Row]:
@@ -139,7 +162,7 @@ def _from_entry(entry: dict[str, Any], key: str, column: str | None) -> Row:
     if not isinstance(text, str) or not text:
         return Row("", error=f"{key} is empty")
     score = entry.get("alarm_score") if entry.get("alarm_score") is not None else entry.get("score")
-    time = _seconds(entry.get("first_seen")) if entry.get("first_seen") is not None else _seconds(entry.get("time"))
+    time = seconds(entry.get("first_seen")) if entry.get("first_seen") is not None else seconds(entry.get("time"))
     return Row(text, label if isinstance(label, str) else "", _number(score), time, _plain(entry.get(column)) if column else None)
 
 
@@ -155,7 +178,7 @@ def _plain(value: object) -> str | float | None:
     return str(value) if isinstance(value, (str, bool)) else _number(value)
 
 
-def _seconds(value: object) -> float | None:
+def seconds(value: object) -> float | None:
     """Seconds since the epoch of a number, an ISO 8601 string or a datetime."""
     if isinstance(value, (int, float, str)):
         micros = parse_time(value)

@@ -152,7 +152,7 @@ def _planes(column: NDArray[np.uint16]) -> bytes:
 
 
 def cut_name(name: str) -> bytes:
-    """A name as UTF-8 of at most ``MAX_NAME_BYTES``; a lone surrogate (a byte that was not UTF-8) is spelled out as ``\\udcxx``."""
+    r"""A name as UTF-8 of at most ``MAX_NAME_BYTES``; a lone surrogate (a byte that was not UTF-8) is spelled out as ``\udcxx``."""
     raw = name.encode("utf-8", "backslashreplace")
     if len(raw) <= MAX_NAME_BYTES:
         return raw

@@ -113,7 +113,7 @@ def encoder_sha256(bundle: Bundle) -> str:
         if not name.startswith("ngrams."):
             tensor = bundle.tensors[name]
             digest.update(f"\0{name} {tensor.dtype.str} {tensor.shape}\0".encode())
-            digest.update(memoryview(tensor.reshape(-1)).cast("B"))
+            digest.update(tensor.tobytes())
     return digest.hexdigest()
 
 

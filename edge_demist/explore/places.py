@@ -19,7 +19,6 @@ the corpus (``python -m tools.atlas``); today's map lies over yesterday's, one s
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -69,7 +68,8 @@ class Atlas(NamedTuple):
     def project(self, quantized: NDArray[np.int8]) -> NDArray[np.int8]:
         """int8 vectors [n, dim] as int8 [n, m]: exact sums, divided by 2**shift and rounded down."""
         sums = dots(quantized, np.ascontiguousarray(self.projection.T)).astype(np.int64) - self.offset
-        return np.clip(sums >> self.shift, -127, 127).astype(np.int8)
+        projected: NDArray[np.int8] = np.clip(sums >> self.shift, -127, 127).astype(np.int8)
+        return projected
 
     def locate(self, vectors: NDArray[np.float32], continent: str | None = None, kernels: Kernels | None = None) -> Located:
         """Places of unit vectors float32 [n, dim]: float32 [n, 2] within 0 .. 1 and continents uint8 [n]; NaN for what has no vector.
@@ -129,8 +129,10 @@ def read_atlas(bundle: Bundle) -> Atlas:
         BundleError: the bundle has none, or it is malformed or made for another encoder.
     """
     if FILE not in bundle.files:
-        raise BundleError(f"this bundle has no atlas ({FILE}), so nothing can be put on the map; use a bundle that has one, such as the default")
-    metadata, tensors = safetensors.read(os.path.join(bundle.folder, FILE))
+        raise BundleError(
+            f"this bundle has no atlas ({FILE}), so nothing can be put on the map; use a bundle that has one, such as the default"
+        )
+    metadata, tensors = safetensors.read(bundle.path / FILE)
     atlas = parse_atlas(metadata, tensors)
     if len(atlas.projection) != bundle.architecture.hidden_size or metadata.get("encoder_sha256") != encoder_sha256(bundle):
         raise BundleError(f"{FILE}: was made for another encoder; make it again with python -m tools.atlas")
@@ -159,7 +161,12 @@ def parse_atlas(metadata: dict[str, str], tensors: dict[str, Any]) -> Atlas:
         named = tuple(Region(*_region(entry)) for entry in regions)
     except (KeyError, ValueError, TypeError, RecursionError):
         raise BundleError(f"{FILE}: shift, continents or regions are missing or malformed") from None
-    if not 0 <= shift <= 30 or not isinstance(continents, list) or not all(_is_name(name) for name in continents) or len(named) > MAX_REGIONS:
+    if (
+        not 0 <= shift <= 30
+        or not isinstance(continents, list)
+        or not all(_is_name(name) for name in continents)
+        or len(named) > MAX_REGIONS
+    ):
         raise BundleError(f"{FILE}: shift, continents or regions are out of range")
     if len(continents) > 255 or int(tensors["continent"].max()) >= len(continents):
         raise BundleError(f"{FILE}: a landmark lies on a continent that is not named")

@@ -1,7 +1,8 @@
 """Vectors as int8 with one scale for all, and as bits; what search, places and vector files share.
 
 A unit vector of ``dim`` numbers has components of about 1 / sqrt(dim). int8 cuts them at five times that and keeps 127 steps on
-either side; one scale for all rows makes an integer dot product comparable between any two of them. A row of zeros stands for a line that could not be embedded.
+either side; one scale for all rows makes an integer dot product comparable between any two of them. A row of zeros stands for a line that could
+not be embedded.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 CUT = 5.0
 """Largest component that int8 can hold, in units of 1 / sqrt(dim)."""
-
 
 
 def scale_of(dim: int) -> float:
@@ -38,7 +38,7 @@ def to_int8(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
     with np.errstate(invalid="ignore"):
         scaled = np.rint(np.asarray(vectors, np.float32) * steps)
         lost = ~np.isfinite(scaled).all(1)
-        quantized = np.clip(np.nan_to_num(scaled), -127, 127).astype(np.int8)
+        quantized: NDArray[np.int8] = np.clip(np.nan_to_num(scaled), -127, 127).astype(np.int8)
     quantized[lost] = 0
     return quantized
 

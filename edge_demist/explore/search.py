@@ -146,7 +146,8 @@ def dots(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.int32]:
 def cosines(scores: NDArray[np.int32], queries: NDArray[np.int8], rows: NDArray[np.int8]) -> NDArray[np.float32]:
     """Dot products int32 [q, k] as cosines float32; ``queries`` int8 [q, dim], ``rows`` the rows found, int8 [q, k, dim]."""
     lengths = np.sqrt((rows.astype(np.float64) ** 2).sum(2)) * np.sqrt((queries.astype(np.float64) ** 2).sum(1))[:, None]
-    return (scores / np.maximum(lengths, 1e-9)).astype(np.float32)
+    cosine: NDArray[np.float32] = (scores / np.maximum(lengths, 1e-9)).astype(np.float32)
+    return cosine
 
 
 def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,8 +1,8 @@
 """Files of vectors with a passport: ``.npy``, ``.jsonl`` and ``.parquet``, written whole or not at all, read block by block.
 
 Where the passport lies: in ``<name>.npy.json`` beside the array (the format has no room for it), in the key ``passport`` of the first
-JSON line (every line has its ``space``), in a Parquet file's metadata under ``edge_demist``. dtype ``float32`` (NaN for a line that could not be embedded), ``int8``
-[n, dim] (zeros) or ``binary`` uint8 [n, dim / 8] (zeros).
+JSON line (every line has its ``space``), in a Parquet file's metadata under ``edge_demist``. dtype ``float32`` (NaN for a
+line that could not be embedded), ``int8`` [n, dim] (zeros) or ``binary`` uint8 [n, dim / 8] (zeros).
 """
 
 from __future__ import annotations
@@ -126,7 +126,9 @@ class VectorFile:
         passport = self.passport
         kind = {"float32": ("f", passport.dim), "int8": ("i", passport.dim), "binary": ("u", passport.dim // 8)}[passport.dtype]
         if raw.ndim != 2 or raw.dtype.kind != kind[0] or raw.shape[1] != kind[1] or (passport.dtype != "float32" and raw.itemsize != 1):
-            raise InputError(f"{self.path}: holds {raw.dtype} {list(raw.shape)}, its passport says {passport.dtype} of {passport.dim} numbers")
+            raise InputError(
+                f"{self.path}: holds {raw.dtype} {list(raw.shape)}, its passport says {passport.dtype} of {passport.dim} numbers"
+            )
         if passport.dtype == "float32":
             return to_int8(np.asarray(raw, np.float32))
         if passport.dtype == "binary":
@@ -184,8 +186,14 @@ class VectorFile:
                 first += len(batch)
 
 
-def _no_passport(path: Path) -> InputError:
-    return InputError(f"{path}: has no passport, so nobody knows what its vectors mean; make it again with this version: edge-demist embed … -o {path.name}")
+class NoPassportError(InputError):
+    """A file without a passport: it may hold no vectors at all."""
+
+
+def _no_passport(path: Path) -> NoPassportError:
+    return NoPassportError(
+        f"{path}: has no passport, so nobody knows what its vectors mean; make it again: edge-demist embed … -o {path.name}"
+    )
 
 
 def _npy_passport(path: Path) -> Passport:
@@ -199,7 +207,9 @@ def _npy_passport(path: Path) -> Passport:
     except (ValueError, KeyError, AttributeError, OSError):
         raise InputError(f"{path}: the array or {beside.name} is malformed; make both again with edge-demist embed") from None
     if not shape or shape[0] != rows:
-        raise InputError(f"{path}: has {shape[0] if shape else 0} rows, {beside.name} says {rows}: they do not belong together; embed again")
+        raise InputError(
+            f"{path}: has {shape[0] if shape else 0} rows, {beside.name} says {rows}: they do not belong together; embed again"
+        )
     fields = {k: v for k, v in json.loads(raw).items() if k != "rows"}
     return parse_passport(json.dumps(fields), str(beside))
 
@@ -224,7 +234,7 @@ def _json_passport(path: Path) -> Passport:
             if not isinstance(value.get("passport"), dict):
                 raise _no_passport(path)
             return parse_passport(json.dumps(value["passport"]), str(path))
-    raise InputError(f"{path}: holds no vector")
+    raise NoPassportError(f"{path}: holds no vector of edge-demist embed")
 
 
 def _pyarrow() -> Any:

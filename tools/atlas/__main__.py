@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from edge_demist import EdgeDemist
 from edge_demist.errors import BundleError
@@ -108,7 +107,9 @@ def add(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m tools.atlas", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.atlas", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(required=True)
     maker = commands.add_parser("make", help="make an atlas")
     maker.add_argument("--data", type=Path, required=True, help="folder with corpus/ and tasks/")

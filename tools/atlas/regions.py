@@ -33,15 +33,26 @@ SMALLEST = 8
 QUIET = frozenset({"adult"})
 """Labels that stand alone: the words that go with them are on nobody's map."""
 
-PLAIN = frozenset({"legit", "normal", "benign", "ordinary", "ordinary-response", "ordinary-browser", "ordinary-api-client", "public-website"})
+PLAIN = frozenset(
+    {"legit", "normal", "benign", "ordinary", "ordinary-response", "ordinary-browser", "ordinary-api-client", "public-website"}
+)
 """Labels that say nothing: such a region is named by its words."""
 
-TOLD = {"dga": "generated names", "tunnel": "DNS tunnel", "sqli": "SQL injection", "xss": "script injection", "crawler-bot": "crawlers",
-        "tor": "Tor", "malicious": "attack commands", "tv-console-iot": "television and devices", "public-ca": "public authorities"}
+TOLD = {
+    "dga": "generated names",
+    "tunnel": "DNS tunnel",
+    "sqli": "SQL injection",
+    "xss": "script injection",
+    "crawler-bot": "crawlers",
+    "tor": "Tor",
+    "malicious": "attack commands",
+    "tv-console-iot": "television and devices",
+    "public-ca": "public authorities",
+}
 """Labels in the words of a map."""
 
 _WORD = re.compile(r"[a-z]{4,16}")
-_COMMON = frozenset("http https www html index example".split())
+_COMMON = frozenset(["http", "https", "www", "html", "index", "example"])
 
 
 def words_of(kind: str, text: str, pieces: list[str]) -> set[str]:

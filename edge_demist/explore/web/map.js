@@ -224,7 +224,7 @@ function drawNames() {
   context.clearRect(0, 0, canvas.width, canvas.height);
   Object.assign(context, { textAlign: "center", textBaseline: "middle", lineJoin: "round", strokeStyle: style("--halo"), fillStyle: style("--ink") });
   for (const region of state.data.head.regions) {
-    if (region.level > view.zoom + 0.51) continue;
+    if (region.level > view.zoom + 0.9) continue;
     const size = (region.level === 0 ? 19 : 14 - region.level) * ratio, [x, y] = toScreen(region.x, region.y);
     context.font = `${region.level === 0 ? 600 : 500} ${size}px system-ui, sans-serif`;
     const half = context.measureText(region.name).width / 2 + 5, box = [x - half, y - size, x + half, y + size];
