@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_demist.explore.places import Atlas
     from edge_demist.text.wordpiece import WordPieceTokenizer
 
 CHUNK = 2048
@@ -203,6 +204,48 @@ class EdgeDemist:
                 done = min(begin + batch, len(texts))
                 print(f"\r{done:,} / {len(texts):,} texts", end="" if done < len(texts) else "\n", file=sys.stderr, flush=True)  # noqa: T201
         return out
+
+    @functools.cached_property
+    def atlas(self) -> Atlas:
+        """The landmarks and regions of the world map.
+
+        Raises:
+            BundleError: the bundle has no atlas, or it is malformed.
+        """
+        from edge_demist.explore.places import read_atlas
+
+        return read_atlas(self._bundle)
+
+    def places(self, vectors: Floats, continent: str | None = None) -> Floats:
+        """Where general vectors lie on the world map; a vector has the same place on every machine and on every day.
+
+        Args:
+            vectors: float32 [n, dim] from :meth:`encode` without a task.
+            continent: put all on this one (``atlas.continents`` names them); None lets each vector choose.
+
+        Returns:
+            float32 [n, 2] within 0 .. 1; NaN where a vector is not finite.
+
+        Raises:
+            BundleError: the bundle has no atlas.
+            InputError: vectors of another dimension, or an unknown continent.
+        """
+        return self.atlas.locate(vectors, continent).places
+
+    def similarity(self, a: Text | Sequence[Text] | Floats, b: Text | Sequence[Text] | Floats, *, task: str | None = None) -> Floats:
+        """Cosines between all of ``a`` and all of ``b``: texts, or vectors of one space.
+
+        Args:
+            a: a text, texts, or float32 [n, dim] from :meth:`encode`.
+            b: in the same way, m of them.
+            task: see texts as this specialist does.
+
+        Returns:
+            float32 [n, m].
+        """
+        from edge_demist.explore.search import similarity
+
+        return similarity(*(side if isinstance(side, np.ndarray) else np.atleast_2d(self.encode(side, task=task)) for side in (a, b)))
 
     @overload
     def classify(

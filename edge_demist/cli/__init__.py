@@ -20,6 +20,10 @@ from edge_demist.io import printable
 COMMANDS = (
     "classify",
     "embed",
+    "map",
+    "similar",
+    "compare",
+    "cluster",
     "tokenize",
     "tasks",
     "info",

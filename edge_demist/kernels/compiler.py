@@ -16,7 +16,21 @@ import numba
 from llvmlite import ir
 from numba import types
 
-from edge_demist.kernels import encoder, head, isa, isa_arm, isa_generic, isa_maddubs, isa_x86, ngrams, screen, shared, text, tokenizer
+from edge_demist.kernels import (
+    encoder,
+    head,
+    isa,
+    isa_arm,
+    isa_generic,
+    isa_maddubs,
+    isa_x86,
+    nearest,
+    ngrams,
+    screen,
+    shared,
+    text,
+    tokenizer,
+)
 from edge_demist.native import abi
 
 X86 = "x86_64-unknown-linux-gnu"
@@ -54,6 +68,8 @@ FUNCTIONS = {
     "screen": screen.screen,
     "encode_shared": shared.encode_shared,
     "shared_scratch_bytes": shared.shared_scratch_bytes,
+    "nearest": nearest.nearest,
+    "nearest_panels": nearest.nearest_panels,
 }
 EXPORTS = {abi.PREFIX + name: (FUNCTIONS[name], count) for name, count in abi.EXPORTS.items()}
 """Exported name -> (function, number of int64 arguments); every one returns int64."""

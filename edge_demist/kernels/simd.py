@@ -191,6 +191,20 @@ def _halve_four(builder, a, b, c, d, combine):
     return combine(builder, shuffle(builder, pairs, pairs, [0, 2, 4, 6]), shuffle(builder, pairs, pairs, [1, 3, 5, 7]))
 
 
+def _sum_int(builder, vector):
+    """LLVM's own reduction: it is what lets the code generator make a product and a sum one instruction (pmaddwd)."""
+    function_type = ir.FunctionType(I32, [VECTOR_I32])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, "llvm.vector.reduce.add.v16i32"), [vector])
+
+
+def _largest_int(builder, *vectors):
+    first, *others = vectors
+    for other in others:
+        first = builder.select(builder.icmp_signed(">", first, other), first, other)
+    function_type = ir.FunctionType(I32, [VECTOR_I32])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, "llvm.vector.reduce.smax.v16i32"), [first])
+
+
 def _keep(builder, vector, count, other):
     """Lanes below ``count`` from ``vector``, the rest from ``other``."""
     lane = ir.Constant(VECTOR_I32, list(range(LANES)))
@@ -245,6 +259,7 @@ quarter64 = _define(
     ),
 )
 zeros_int = _define(i32x16, (), lambda b: ir.Constant(VECTOR_I32, [0] * LANES))
+multiply_int = _define(i32x16, (i32x16, i32x16), lambda b, x, y: b.mul(x, y))
 to_float = _define(f32x16, (i32x16,), lambda b, v: b.sitofp(v, VECTOR_F32))
 float_bits = _define(i32x16, (f32x16,), lambda b, v: b.bitcast(v, VECTOR_I32))
 from_bits = _define(f32x16, (i32x16,), lambda b, v: b.bitcast(v, VECTOR_F32))
@@ -265,6 +280,9 @@ keep_lanes = _define(f32x16, (f32x16, _A, f32x16), _keep)
 sum_lanes = _define(_F, (f32x16,), lambda b, v: _halve(b, v, _add))
 max_lanes = _define(_F, (f32x16,), lambda b, v: _halve(b, v, _maximum))
 sum_four = _define(f32x4, (f32x16,) * 4, lambda b, w, x, y, z: _halve_four(b, w, x, y, z, _add))
+broadcast_int = _define(i32x16, (_A,), lambda b, x: splat(b, b.trunc(x, I32), VECTOR_I32))
+largest_int = _define(_A, (i32x16,) * 4, lambda b, *v: b.sext(_largest_int(b, *v), I64))
+sum_int = _define(_A, (i32x16,), lambda b, v: b.sext(_sum_int(b, v), I64))
 max_four = _define(f32x4, (f32x16,) * 4, lambda b, w, x, y, z: _halve_four(b, w, x, y, z, _maximum))
 
 

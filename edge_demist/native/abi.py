@@ -38,6 +38,8 @@ EXPORTS = {
     "screen": 9,
     "encode_shared": 13,
     "shared_scratch_bytes": 4,
+    "nearest": 9,
+    "nearest_panels": 10,
 }
 """The one table of exported functions: name (``demist_<name>`` in a library) and number of int64 arguments; all return int64."""
 PREFIX = "demist_"
@@ -57,6 +59,9 @@ ADAPTER_STRIDE = 11
 ADAPTER_A, ADAPTER_RANK, ADAPTER_SECTIONS = range(3)
 MAX_TOTAL_RANK = 256
 """Upper limit of the ranks of one linear layer's adapter, q, k and v together."""
+
+NEAREST_ROWS = 64
+"""Rows of activations that the scratch of ``nearest_panels`` has room for: those of a tile, and spare ones."""
 
 TOKENIZER_TABLE = 16
 TRIE_BASE, TRIE_CHECK, TRIE_VALUE, TRIE_UNITS, SCORES, UNK_SCORE, BYTE_IDS_START = range(7)

@@ -190,8 +190,6 @@ def test_cut_ranks_keeps_the_share_of_the_norm_it_is_asked_for():
     import torch
     from transformers import BertConfig, BertModel
 
-    from tools.train import specialist
-
     config = BertConfig(vocab_size=30, hidden_size=64, num_hidden_layers=1, num_attention_heads=2, intermediate_size=128)
     lora = peft.LoraConfig(r=8, lora_alpha=8, target_modules=["query", "output.dense"], task_type="FEATURE_EXTRACTION")
     model = peft.get_peft_model(BertModel(config), lora).base_model.model
