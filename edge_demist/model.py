@@ -205,6 +205,9 @@ class EdgeDemist:
                 print(f"\r{done:,} / {len(texts):,} texts", end="" if done < len(texts) else "\n", file=sys.stderr, flush=True)  # noqa: T201
         return out
 
+    encode_query = encode_document = encode
+    """As code written for sentence-transformers calls it."""
+
     @functools.cached_property
     def atlas(self) -> Atlas:
         """The landmarks and regions of the world map.
