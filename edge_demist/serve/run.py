@@ -43,7 +43,7 @@ def serve(settings: Settings, load: Callable[[], EdgeDemist], say: Callable[[str
         timeout_keep_alive=10, timeout_graceful_shutdown=20, h11_max_incomplete_event_size=16384, ws="none", **options,
     )  # fmt: skip
     server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext
+    setattr(server, "capture_signals", contextlib.nullcontext)  # noqa: B010
 
     async def run() -> None:
         loop = asyncio.get_running_loop()

@@ -30,7 +30,7 @@ from edge_demist.sensor.detect.allow import AllowRule, suggest
 from edge_demist.sensor.detect.linear_regex import LinearRegex, NotRegularError
 from edge_demist.sensor.detect.scoring import Answer, Scorer
 from edge_demist.sensor.runner import Runner
-from edge_demist.sensor.sources import log_file, tail
+from edge_demist.sensor.sources import log_file, scan
 from edge_demist.sensor.sources.checkpoint import FileState
 from edge_demist.sensor.sources.lines import ByteStream, LineSplitter
 from edge_demist.sensor.sources.log_file import LogFile, read_fingerprint
@@ -198,7 +198,7 @@ def test_newlines_are_counted_not_collected():
     splitter, lines = LineSplitter(), []
     for _ in range(64):
         lines += splitter.feed(b"\n" * (1 << 18))
-    assert sum(line.count for line in lines) == 64 << 18 and len(lines) < 200
+    assert sum(line.lines for line in lines) == 64 << 18 and len(lines) < 200
     assert lines[-1].end == 64 << 18
 
 
@@ -210,8 +210,8 @@ def test_lines_are_the_same_however_they_come(parts, size):
         lines += splitter.feed(raw[i : i + size])
     lines += [line] if (line := splitter.finish()) else []
     expected = raw.split(b"\n")
-    assert [part for line in lines for part in [line.data] * line.count] == expected[: None if expected[-1] else -1]
-    assert all(raw[line.start : line.end].count(b"\n") in (line.count, 0) for line in lines)
+    assert [part for line in lines for part in [line.data] * line.lines] == expected[: None if expected[-1] else -1]
+    assert all(raw[line.start : line.end].count(b"\n") in (line.lines, 0) for line in lines)
 
 
 # ---- one file -------------------------------------------------------------------------------------------------
@@ -299,7 +299,7 @@ def test_sixty_lines_of_900_kilobytes_stay_below_the_limit_of_the_unit(tmp_path)
 
 
 def few(monkeypatch, most):
-    monkeypatch.setattr(tail, "MAX_OPEN", most)
+    monkeypatch.setattr(scan, "MAX_OPEN", most)
 
 
 def many(folder: Path, count: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_demist.sensor.sinks.file import FileSink
-from edge_demist.sensor.sources import log_file, tail
+from edge_demist.sensor.sources import log_file, scan
 from edge_demist.sensor.storage import Disk
 from tests.support.sensor_fakes import read_events
 from tools.sensor import crash
@@ -54,7 +54,7 @@ def test_killed_while_logs_rotate_between_a_look_and_the_opening(monkeypatch: py
             worlds.append(self)
 
     monkeypatch.setattr(crash, "LogWorld", World)
-    for module, name in ((tail, "discover"), (tail, "read_fingerprint"), (tail, "hash_start"), (log_file, "ByteStream")):
+    for module, name in ((scan, "discover"), (scan, "read_fingerprint"), (scan, "hash_start"), (log_file, "ByteStream")):
         monkeypatch.setattr(module, name, then_the_world_moves(getattr(module, name)))
     tally = crash.kills_in_process(30, seed=1)
     assert crash.report([tally]) and tally.crashes == 30

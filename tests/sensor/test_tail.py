@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from edge_demist.sensor.counters import Counters
-from edge_demist.sensor.sources import tail
+from edge_demist.sensor.sources import scan
 from edge_demist.sensor.sources.checkpoint import Checkpoint, CheckpointStore
 from edge_demist.sensor.sources.discover import Discovery, discover, is_log_name, is_rotation_of
 from edge_demist.sensor.sources.log_file import LogFile
@@ -392,7 +392,7 @@ def test_a_file_that_is_gone_does_not_take_the_place_of_one_with_its_inode(logs:
 def test_renamed_between_the_look_and_the_opening(
     logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, known: bool, max_open: int
 ) -> None:
-    monkeypatch.setattr(tail, "MAX_OPEN", max_open)
+    monkeypatch.setattr(scan, "MAX_OPEN", max_open)
     current = logs / "dns.log"
     write(current, 1)
     reader = Reader(logs)
@@ -412,12 +412,12 @@ def test_renamed_between_the_look_and_the_opening(
         return wrapped
 
     if moment == "discover":
-        monkeypatch.setattr(tail, "discover", rotate_after(tail.discover))
+        monkeypatch.setattr(scan, "discover", rotate_after(scan.discover))
     elif moment == "scan":
         monkeypatch.setattr(reader.tailer, "scan", rotate_after(reader.tailer.scan))
     else:
         monkeypatch.setattr(
-            tail, "hash_start" if known else "read_fingerprint", rotate_after(tail.hash_start if known else tail.read_fingerprint)
+            scan, "hash_start" if known else "read_fingerprint", rotate_after(scan.hash_start if known else scan.read_fingerprint)
         )
     numbers += reader.read()
     assert sorted(numbers) == [1, 2, 3, 4]
@@ -429,8 +429,8 @@ def test_renamed_between_the_look_and_the_opening(
 
 
 def test_what_cannot_be_opened_is_not_taken_for_read(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tail, "MAX_OPEN", 0)
-    monkeypatch.setattr(tail, "IDLE_CLOSE_S", 0.0)
+    monkeypatch.setattr(scan, "MAX_OPEN", 0)
+    monkeypatch.setattr(scan, "IDLE_CLOSE_S", 0.0)
     write(logs / "dns.log", 1)
     reader = Reader(logs)
 
@@ -448,7 +448,7 @@ def test_a_copy_in_the_making_waits_while_the_plain_file_stands_though_a_look_mi
 ) -> None:
     write(logs / "dns.1.log", 1, 2)
     (logs / "dns.1.log.gz").write_bytes(gzip.compress((logs / "dns.1.log").read_bytes()))
-    real = tail.discover
+    real = scan.discover
 
     def misses_plain(*args: object, **kwargs: object) -> Discovery:
         found = real(*args, **kwargs)  # type: ignore[arg-type]
@@ -457,7 +457,7 @@ def test_a_copy_in_the_making_waits_while_the_plain_file_stands_though_a_look_mi
 
     reader = Reader(logs)
     with monkeypatch.context() as patch:
-        patch.setattr(tail, "discover", misses_plain)
+        patch.setattr(scan, "discover", misses_plain)
         assert reader.read() == []
     assert reader.read() == [1, 2]
     (logs / "dns.1.log").unlink()
@@ -483,7 +483,7 @@ def test_an_archive_of_any_size_is_read_under_a_low_limit_of_descriptors(tmp_pat
 
 
 def test_files_of_the_same_time_are_read_when_fewer_may_be_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tail, "MAX_OPEN", 4)
+    monkeypatch.setattr(scan, "MAX_OPEN", 4)
     for number in range(30):
         rows = (f"{1_700_000_000 + i * 60}.5 n{number}-{i}.example" for i in range(400))
         (tmp_path / f"dns-{number}.log").write_text(zeek_log("ts query", *rows))
