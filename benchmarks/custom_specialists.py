@@ -4,7 +4,7 @@
 
 Two tasks that the bundle was never trained on, made of columns that its training did not read: which family made a
 generated domain (33 families), and which technique or list a hostile command line is from (23). Ours is
-``tools.train.custom`` with its defaults and ``python -m quantize add``, the int8 answers scored. The others: character
+``edge-demist train`` with its defaults and ``edge-demist bundle add``, the int8 answers scored. The others: character
 n-grams with a linear model (``benchmarks.baselines.classifiers``), and the usual recipe for few labels, logistic
 regression on the vectors of all-MiniLM-L6-v2 (its penalty chosen on a tenth of the rows). The rows scored were in
 nobody's training or calibration. Writes ``benchmarks/results/custom-specialists.json``.
@@ -29,9 +29,9 @@ from benchmarks import result_file
 from benchmarks.baselines.classifiers import ngrams
 from benchmarks.embeddings import minilm_vectors
 from edge_demist import EdgeDemist
+from edge_demist.cli import main as edge_demist
 from edge_demist.format.bundle import Bundle
 from edge_demist.format.extend import add_specialists
-from tools.train import custom
 from tools.train.data import read_table
 
 RESULTS = result_file.RESULTS / "custom-specialists.json"
@@ -72,11 +72,11 @@ def ours(task: str, train: pd.DataFrame, test: pd.DataFrame, work: Path) -> dict
     """Train on ``train`` alone, add to the packaged bundle, score its int8 answers."""
     path, began = work / f"{task}-{len(train)}.csv", time.process_time()
     train.to_csv(path, index=False)
-    arguments = ["--labels", str(path), "--task", task, "--out", str(work / "adapters"), *READ_AS[task]]
-    if custom.main(arguments):
+    arguments = ["train", "--labels", str(path), "--task", task, "--out", str(work / "new"), *READ_AS[task]]
+    if edge_demist(arguments):
         raise SystemExit(f"{task}: training failed")
     spent = time.process_time() - began
-    add_specialists(Bundle.load(), [work / "adapters" / task], work / "bundle", overwrite=True)
+    add_specialists(Bundle.load(), [work / "new" / f"{task}.safetensors"], work / "bundle", overwrite=True)
     with EdgeDemist.load(work / "bundle") as model:
         answers = [answer.label for answer in model.classify(list(test["text"]), task=task)]
     size = (work / "bundle" / "specialists" / f"{task}.safetensors").stat().st_size

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edge_demist.engines.onnx import lora_inputs
 from edge_demist.format.bundle import Bundle
 from edge_demist.format.specialist import load_specialist
-from quantize.bundle_writer import write_json
+from edge_demist.format.writer import write_json
 from quantize.errors import QuantizeError
 from quantize.onnx_export import check_graph, export_float
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from edge_demist.errors import EdgeDemistError
 from edge_demist.format import keys
 from edge_demist.format.bundle import Bundle
-from edge_demist.format.extend import add_specialists
 from edge_demist.format.signing import Policy, read_public_key
 from quantize import pipeline
 from quantize.errors import QuantizeError
+from quantize.extend import add_specialists
 from quantize.recipe import Recipe, read_recipe
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_demist.format import safetensors
+from edge_demist.format.int8 import quantize_columns, quantize_rows, to_panels
+from edge_demist.format.writer import created, describe_files, sha256, whole_folder, write_json
 from quantize.adapters import Specialist, read_specialists
-from quantize.bundle_writer import created, describe_files, sha256, whole_folder, write_json
 from quantize.checkpoint import Encoder, Linear, Norm, read_encoder
 from quantize.errors import CheckpointError
 from quantize.graph import build_encoder_graph
-from quantize.int8 import quantize_columns, quantize_rows, to_panels
 from quantize.ngrams import NgramTable, read_ngrams
 from quantize.tokenizer_tables import TokenizerTables, unigram_tables
 from quantize.wordpiece_tables import wordpiece_tables

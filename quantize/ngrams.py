@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_demist.format.int8 import QuantizedMatrix, quantize_columns
 from quantize.errors import CheckpointError
-from quantize.int8 import QuantizedMatrix, quantize_columns
 from quantize.tensors import expect, read_tensors
 
 MAX_BUCKETS = 1 << 22

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx
 
-from quantize.bundle_writer import write_json
+from edge_demist.format.writer import write_json
 from quantize.checkpoint import read_encoder
 from quantize.errors import QuantizeError, UnsupportedOperatorError
 

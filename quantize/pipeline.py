@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from benchmarks.quantization.compare import bundle_megabytes, compare_methods, most_sensitive, sensitivity
 from edge_demist import engines
 from edge_demist.format.bundle import Bundle
+from edge_demist.format.writer import sha256, whole_folder, write_json
 from quantize import calibration
-from quantize.bundle_writer import sha256, whole_folder, write_json
 from quantize.convert import Inputs, read_inputs, write_bundle
 from quantize.errors import GateError
 from quantize.evaluate import Cosine, TaskCost, float_vectors, pack, read_texts, task_cost, tokenize

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from quantize.bundle_writer import write_json
+from edge_demist.format.writer import write_json
 
 Record = Mapping[str, object]
 

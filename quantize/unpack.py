@@ -6,9 +6,9 @@ What the kernels multiply by is values · scale; that is what is returned, so tr
 import numpy as np
 
 from edge_demist.format.bundle import Bundle
+from edge_demist.format.int8 import QuantizedMatrix, from_panels
 from quantize.checkpoint import Architecture, Encoder, Float, Layer, Linear, Norm
 from quantize.convert import LINEARS
-from quantize.int8 import QuantizedMatrix, from_panels
 
 
 def architecture_of(bundle: Bundle) -> Architecture:

@@ -33,8 +33,8 @@ from edge_demist import engines  # noqa: E402
 from edge_demist.diagnostics import machine  # noqa: E402
 from edge_demist.format.bundle import Bundle  # noqa: E402
 from edge_demist.format.specialist import load_specialist  # noqa: E402
+from edge_demist.format.writer import write_json  # noqa: E402
 from quantize import artefacts, calibration, evaluate, onnx_export, report  # noqa: E402
-from quantize.bundle_writer import write_json  # noqa: E402
 from quantize.checkpoint import read_encoder  # noqa: E402
 from quantize.convert import convert_checkpoint  # noqa: E402
 from quantize.ngrams import read_ngrams  # noqa: E402

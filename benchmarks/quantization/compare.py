@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from benchmarks.quantization.methods import DynamicPerToken, merge_lora, methods
 from edge_demist.format.bundle import Bundle
+from edge_demist.format.int8 import quantize_rows
 from edge_demist.format.specialist import Specialist, load_specialist
 from quantize.calibration import Statistics
 from quantize.checkpoint import Encoder
 from quantize.evaluate import Cosine, Rows, float_vectors, ngram_vectors, read_labelled, tokenize
-from quantize.int8 import quantize_rows
 from quantize.recipe import LabelledTexts
 from quantize.reference import LINEARS, LinearRule, Pairs, encode, normalize
 

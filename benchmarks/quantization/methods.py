@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_demist.format.int8 import LIMIT, quantize_columns
 from quantize.calibration import Statistics
 from quantize.checkpoint import Encoder, Linear
-from quantize.int8 import LIMIT, quantize_columns
 from quantize.reference import LINEARS, FloatRule, Pairs
 
 BLOCK = 32

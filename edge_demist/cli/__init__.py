@@ -7,6 +7,7 @@ A reader that closes the pipe ends the command quietly.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -36,6 +37,9 @@ COMMANDS = (
     "anonymize",
     "serve",
     "enrich",
+    "train",
+    "evaluate",
+    "bundle",
 )
 
 EPILOG = """examples:
@@ -93,4 +97,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _silence_stdout() -> None:
     """Point stdout at nothing, so that the interpreter's last flush does not fail on a closed pipe."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with contextlib.suppress(OSError):  # a stream of a program that calls main() has no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

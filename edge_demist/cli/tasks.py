@@ -21,7 +21,11 @@ EXAMPLES = (
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
-    parser = command(subparsers, "tasks", "list the specialists", EXAMPLES, description=__doc__ or "")
+    add_options(command(subparsers, "tasks", "list the specialists", EXAMPLES, description=__doc__ or ""))
+
+
+def add_options(parser: Any) -> None:
+    """Its options, which ``bundle list`` has as well."""
     add_json(parser, "one JSON object a line, with labels and thresholds")
     add_bundle(parser)
 

@@ -19,7 +19,11 @@ NOTES = "exit codes: 0 intact, 1 damaged, hostile, unsigned (with --require-sign
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
-    parser = command(subparsers, "verify", "check hashes and signature", EXAMPLES, NOTES, __doc__ or "")
+    add_options(command(subparsers, "verify", "check hashes and signature", EXAMPLES, NOTES, __doc__ or ""))
+
+
+def add_options(parser: Any) -> None:
+    """Its options, which ``bundle verify`` has as well."""
     add_bundle(parser)
     parser.add_argument("path", nargs="?", type=Path, help=argparse.SUPPRESS)
     add_signature(parser, "--key")

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from edge_demist.errors import InputError
 from edge_demist.format.signing import (
     MANIFEST_CONTEXT,
     SIGNATURE_NAME,
@@ -11,20 +12,19 @@ from edge_demist.format.signing import (
     verify_bundle,
     verify_specialist,
 )
-from quantize.errors import QuantizeError
 
 
 def generate(private: Path, public: Path) -> None:
     """Write a new private key (PKCS #8 PEM, readable by its owner alone) and its public key (PEM).
 
-    Raises QuantizeError if a file exists: a key is never overwritten.
+    Raises InputError if a file exists: a key is never overwritten.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
     for path in (private, public):
         if path.exists():
-            raise QuantizeError(f"{path}: already exists; keys are never overwritten")
+            raise InputError(f"{path}: already exists; keys are never overwritten")
     key = Ed25519PrivateKey.generate()
     descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
@@ -53,7 +53,7 @@ def _sign(message: bytes, private: Path) -> tuple[bytes, bytes]:
     try:
         key = load_pem_private_key(private.read_bytes(), password=None)
     except (ValueError, TypeError) as error:
-        raise QuantizeError(f"{private}: not an unencrypted private key in PEM form ({error})") from error
+        raise InputError(f"{private}: not an unencrypted private key in PEM form ({error})") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise QuantizeError(f"{private}: not an Ed25519 key")
+        raise InputError(f"{private}: not an Ed25519 key")
     return key.sign(message), parse_public_key(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))

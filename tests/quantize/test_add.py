@@ -13,17 +13,17 @@ pytest.importorskip("onnx")
 pytest.importorskip("sentencepiece")
 
 from edge_demist import EdgeDemist
-from edge_demist.errors import BundleError, SignatureError
+from edge_demist.errors import BundleError, InputError, SignatureError
 from edge_demist.format import keys, safetensors
 from edge_demist.format.bundle import Bundle
-from edge_demist.format.extend import add_specialists
+from edge_demist.format.int8 import from_panels, to_panels
 from edge_demist.format.signing import MAX_SPECIALIST_BYTES, Policy, read_public_key
 from edge_demist.format.specialist import load_specialist
 from edge_demist.text.ngrams import Ngrams
 from quantize.cli import main
 from quantize.convert import convert_checkpoint, encoder_tensors
-from quantize.errors import CheckpointError, QuantizeError
-from quantize.int8 import from_panels, to_panels
+from quantize.errors import CheckpointError
+from quantize.extend import add_specialists
 from quantize.unpack import read_encoder
 from tests.support.checkpoints import HIDDEN, LABELS, write_adapter, write_checkpoint
 
@@ -133,7 +133,7 @@ def test_engines_agree_on_an_own_table(extended: Path) -> None:
 def test_a_task_is_replaced_only_on_request(made: Path, tmp_path: Path) -> None:
     bundle = Bundle.load(made / "bundle")
     write_adapter(tmp_path / "other", "dga", (0,), seed=77)
-    with pytest.raises(QuantizeError, match="has dga already"):
+    with pytest.raises(InputError, match="has dga already"):
         add_specialists(bundle, [tmp_path / "other"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
     add_specialists(bundle, [tmp_path / "other" / "dga"], tmp_path / "out", replace=True)
@@ -146,13 +146,13 @@ def test_a_task_is_replaced_only_on_request(made: Path, tmp_path: Path) -> None:
 def test_refusals_say_why_and_leave_nothing(made: Path, extended: Path, tmp_path: Path) -> None:
     bundle = Bundle.load(made / "bundle")
     out = tmp_path / "out"
-    with pytest.raises(QuantizeError, match="below the 4"):
+    with pytest.raises(InputError, match="below the 4"):
         add_specialists(bundle, [made / "new"], out, version=3)
-    with pytest.raises(QuantizeError, match="choose another folder"):
+    with pytest.raises(InputError, match="choose another folder"):
         add_specialists(bundle, [made / "new"], made / "bundle", overwrite=True)
-    with pytest.raises(QuantizeError, match="given twice"):
+    with pytest.raises(InputError, match="given twice"):
         add_specialists(bundle, [made / "new/mine", made / "new"], out)
-    with pytest.raises(QuantizeError, match="neither a specialist's folder"):
+    with pytest.raises(InputError, match="neither a specialist's folder"):
         add_specialists(bundle, [made / "checkpoint" / "nothing"], out)
     write_checkpoint(tmp_path / "else", seed=3, adapters=False)
     convert_checkpoint(tmp_path / "else", tmp_path / "another")
@@ -164,7 +164,7 @@ def test_refusals_say_why_and_leave_nothing(made: Path, extended: Path, tmp_path
         add_specialists(bundle, [tmp_path / "wrong"], out)
     with (tmp_path / "huge.safetensors").open("wb") as stream:
         stream.truncate(MAX_SPECIALIST_BYTES + 1)
-    with pytest.raises(QuantizeError, match="larger than"):
+    with pytest.raises(InputError, match="larger than"):
         add_specialists(bundle, [tmp_path / "huge.safetensors"], out)
     assert not out.exists()
     assert not list(tmp_path.glob(".out*"))

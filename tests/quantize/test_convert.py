@@ -13,8 +13,9 @@ from edge_demist.format import safetensors
 pytest.importorskip("onnx", reason="needs the extra 'quantize'")
 pytest.importorskip("sentencepiece", reason="needs the extra 'quantize'")
 
+from edge_demist.errors import InputError
 from quantize.convert import convert_checkpoint
-from quantize.errors import CheckpointError, QuantizeError
+from quantize.errors import CheckpointError
 from tests.support.checkpoints import HIDDEN, INNER, LAYERS, bert_tensors, vocab_size, write_checkpoint
 
 
@@ -117,7 +118,7 @@ def test_same_inputs_give_the_same_bundle(tmp_path: Path, bundle: Path, monkeypa
 def test_an_existing_bundle_is_replaced_only_on_request(tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path / "checkpoint", adapters=False, ngrams=False)
     first = convert_checkpoint(checkpoint, tmp_path / "out", name="a")
-    with pytest.raises(QuantizeError, match="already exists"):
+    with pytest.raises(InputError, match="already exists"):
         convert_checkpoint(checkpoint, tmp_path / "out", name="b")
     assert convert_checkpoint(checkpoint, tmp_path / "out", name="b", overwrite=True) != first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "out"]
@@ -127,7 +128,7 @@ def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path / "checkpoint", adapters=False, ngrams=False)
     (tmp_path / "home").mkdir()
     (tmp_path / "home/thesis.txt").write_text("years of work")
-    with pytest.raises(QuantizeError, match="left alone"):
+    with pytest.raises(InputError, match="left alone"):
         convert_checkpoint(checkpoint, tmp_path / "home", overwrite=True)
     assert (tmp_path / "home/thesis.txt").read_text() == "years of work"
 

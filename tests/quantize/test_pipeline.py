@@ -17,11 +17,11 @@ pytest.importorskip("onnxruntime", reason="needs the extra 'onnxruntime'")
 
 from benchmarks.quantization import methods
 from benchmarks.quantization.compare import compare_methods, most_sensitive, sensitivity
+from edge_demist.format.int8 import quantize_columns, quantize_rows, to_panels
 from quantize import calibration, evaluate, pipeline, reference
 from quantize.checkpoint import read_encoder
 from quantize.cli import main
 from quantize.errors import GateError, QuantizeError
-from quantize.int8 import quantize_columns, quantize_rows, to_panels
 from quantize.recipe import Compare, Gate, LabelledTexts, Recipe, Texts, read_recipe
 from tests.support.checkpoints import LABELS, write_checkpoint
 

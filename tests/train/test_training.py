@@ -97,7 +97,7 @@ def test_a_specialist_is_trained_again_on_a_bundle_alone(run, data, tmp_path, mo
     """Without checkpoint: same labels, bound to the same base, put in place of the old one."""
     from edge_demist import EdgeDemist
     from edge_demist.format.bundle import Bundle
-    from edge_demist.format.extend import add_specialists
+    from quantize.extend import add_specialists
     from tools.train import specialist
 
     common = ["--data", str(data), "--bundle", str(run / "bundle"), "--task", "dga", "--out", str(tmp_path), "--tokens", "256"]
@@ -439,7 +439,7 @@ def test_domain_heads_are_fitted_again_on_a_bundle(run, data, tmp_path):
     from edge_demist import EdgeDemist
     from edge_demist.format import safetensors
     from edge_demist.format.bundle import Bundle
-    from edge_demist.format.extend import add_specialists
+    from quantize.extend import add_specialists
     from tools.train import ood
 
     assert ood.main(["--data", str(data), "--bundle", str(run / "bundle"), "--out", str(tmp_path / "new"), "--task", "dga"]) == 0

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Container, Iterable, Mapping
 from types import MappingProxyType
 
+from edge_demist.train import ood_texts
 from tools.synth import (
     cmdline,
     cmdline_admin,
@@ -20,7 +21,6 @@ from tools.synth import (
     everyday_hosts,
     filename,
     infrastructure,
-    ood,
     pages,
     sensitive_files,
     service_names,
@@ -52,7 +52,7 @@ GENERATORS: Mapping[str, Generator] = MappingProxyType(
         "cmdline-attack": cmdline_attack.generate,
         "cmdline-dev": cmdline_dev.generate,
         "filename": filename.generate,
-        "foreign": ood.generate,
+        "foreign": ood_texts.generate,
         "infrastructure": infrastructure.generate,
         "pages": pages.generate,
         "user-agent": user_agent.generate,

@@ -19,34 +19,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numba
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from edge_demist.train.columns import Settings, columns_of, train_columns
+from edge_demist.train.ngrams import NgramConfig, NgramTable
 from tools.train import mixtures
 from tools.train.data import TASKS, Rows, Tokenizes, load_tokenizer, read_labels
-from tools.train.ngrams import NgramConfig, NgramTable, hash_rows
 
 Floats = NDArray[np.float32]
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How one task's columns are trained."""
-
-    epochs: int = 6
-    rate: float = 1.5
-    drop: float = 0.0
-    """Share of a row's n-grams left out at random, which small tables need."""
-    generated: int = -1
-    """Generated rows, -1: as many as a specialist sees a round. Made-up DGA names cost the n-grams half a point on dev (the encoder
-    still sees them)."""
-    extra_rows: int = 0
-    """Rows a label taken from ``corpus/hostname-labels.parquet`` besides, where a name has one label."""
-    services: int = 0
-    """How often every well-known service is added, bare and under a host: lists of phishing hold many names that contain theirs."""
 
 
 SETTINGS = {
@@ -60,75 +43,12 @@ SETTINGS = {
 }
 
 
-def columns_of(labels: Sequence[str]) -> int:
-    """Columns that a task needs."""
-    return 1 if len(labels) == 2 else len(labels)
-
-
 def logits_of(table: torch.Tensor, bias: torch.Tensor, rows: Rows, config: NgramConfig) -> Floats:
     """Linear scores [n, columns] of all rows."""
     ngrams = NgramTable(config, table)
     parts = [ngrams.vectors(rows, np.arange(begin, min(begin + 4096, len(rows)))) + bias for begin in range(0, len(rows), 4096)]
     result: Floats = torch.cat(parts).numpy()
     return result
-
-
-@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _sgd(
-    buckets: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    y: NDArray[np.int64],
-    table: Floats,
-    bias: Floats,
-    epochs: int,
-    rate: float,
-    drop: float,
-    seed: int,
-) -> None:
-    """Stochastic gradient descent, one row at a time; one column: logistic, several: softmax."""
-    np.random.seed(seed)
-    rows, columns = len(offsets) - 1, table.shape[1]
-    scores = np.empty(columns, np.float32)
-    kept = np.empty(np.max(np.diff(offsets)) + 1, np.int64)
-    step, total = 0, epochs * rows
-    for _ in range(epochs):
-        for row in np.random.permutation(rows):
-            eta = rate * (1.0 - step / total)
-            step += 1
-            count = 0
-            for i in range(offsets[row], offsets[row + 1]):
-                if np.random.random() >= drop:
-                    kept[count] = buckets[i]
-                    count += 1
-            if count == 0:
-                continue
-            weight = np.float32(1.0 / np.sqrt(count))
-            scores[:] = bias
-            for i in range(count):
-                scores += weight * table[kept[i]]
-            if columns == 1:
-                scores[0] = 1.0 / (1.0 + np.exp(-scores[0])) - y[row]
-            else:
-                scores -= scores.max()
-                scores[:] = np.exp(scores)
-                scores /= scores.sum()
-                scores[y[row]] -= 1.0
-            scores *= np.float32(eta)
-            bias -= np.float32(0.02) * scores
-            for i in range(count):
-                table[kept[i]] -= weight * scores
-
-
-def train_columns(rows: Rows, classes: int, config: NgramConfig, settings: Settings, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logistic regression of one task: table [buckets, columns] and bias [columns].
-
-    Plain gradient steps, row by row: adaptive ones (Adam) move rare n-grams as far as frequent ones and memorise.
-    """
-    columns = 1 if classes == 2 else classes
-    table, bias = np.zeros((config.buckets, columns), np.float32), np.zeros(columns, np.float32)
-    buckets, offsets = hash_rows(rows.data, rows.off[:-1], rows.off[1:], config)
-    _sgd(buckets, offsets, rows.y, table, bias, settings.epochs, settings.rate, settings.drop, seed)
-    return torch.from_numpy(table), torch.from_numpy(bias)
 
 
 def extra_rows(table: pd.DataFrame, labels: Sequence[str], count: int, seed: int) -> list[tuple[str, str, str]]:

@@ -5,16 +5,14 @@
 
 A logistic regression on what the head reads (pooled and n-gram vectors). Strings of the kind are the task's rows, generated ones and
 unlabelled ones of the corpus; foreign ones are other kinds of the corpus, prose, records, markup, code, log lines and noise
-(``tools.synth.ood``).
+(``edge_demist.train.ood_texts``).
 The order of labels does not change; thresholds and temperature are fitted again.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
-import pkgutil
 import random
 import sys
 from collections.abc import Sequence
@@ -29,7 +27,8 @@ from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
 from edge_demist.normalizers import NORMALIZERS
 from edge_demist.text.ngrams import Ngrams
-from tools.synth import GENERATORS, ood
+from edge_demist.train import ood_texts
+from tools.synth import GENERATORS
 from tools.train import calibration
 from tools.train.data import TASKS, Rows, Task, normalized, pack, read_table, sha256_file
 
@@ -73,8 +72,6 @@ MADE = {
     "filename": ("filename",),
 }
 """Generators whose rows are a specialist's own."""
-HOSTS = ("hostname", "site", "owner", "registrant")
-"""Normalizers of host names."""
 UNSEEN_TOOLS = ("iodine",)
 """Tunnel tools never trained on, so that a score on them stays a score on a tool not seen."""
 ROWS, SHARE, MADE_UP = 8000, 1500, 12_000
@@ -100,53 +97,12 @@ def texts(data: Path, task: Task, table: Sequence[str], seed: int) -> tuple[list
         else:
             strange += drawn(kind, SHARE, 2)
     normalizer = NORMALIZERS[task.normalizer]
-    parts = (own, kin, told_apart(strange, task.normalizer))
+    parts = (own, kin, ood_texts.told_apart(strange, task.normalizer))
     kept = tuple([text for text in part if normalizer(text)] for part in parts)
     return kept[0], kept[1], kept[2]
 
 
-def told_apart(strange: Sequence[str], normalizer: str) -> list[str]:
-    """Foreign strings that could not be of the kind by chance: in a host name a blank or a bracket, or other letters and no dot."""
-    if normalizer not in HOSTS:
-        return list(strange)
-    return [t for t in strange if any(c in t for c in " /:;='\"<>\\,|()[]{}") or (not t.isascii() and "." not in t)]
-
-
-def prose(rng: random.Random, count: int) -> list[str]:
-    """English sentences from the docstrings of Python's standard library."""
-    found: list[str] = []
-    for module in sorted(m.name for m in pkgutil.iter_modules() if m.name in _STANDARD):
-        loaded = importlib.import_module(module)
-        text = loaded.__doc__ or ""
-        for name in sorted(vars(loaded)):
-            member = vars(loaded)[name]
-            text += "\n\n" + (member.__doc__ if isinstance(getattr(member, "__doc__", None), str) else "")
-        found += [" ".join(part.split())[:400] for part in text.replace(". ", ".\n\n").split("\n\n")]
-    sentences = sorted({s for s in found if s.count(" ") >= 4})
-    return [rng.choice(sentences) for _ in range(count)]
-
-
-_STANDARD = ("argparse", "collections", "datetime", "decimal", "difflib", "fractions", "inspect", "itertools", "json", "logging", "math",
-             "os", "random", "shutil", "socket", "statistics", "string", "subprocess", "textwrap", "typing", "unittest")  # fmt: skip
-
-
-def binary(rng: random.Random, count: int) -> list[str]:
-    """Random bytes, some printable in part, as text with escaped bytes."""
-    rows = []
-    for _ in range(count):
-        raw = rng.randbytes(rng.randint(4, 120))
-        if rng.random() < 0.3:
-            raw = bytes(b & 0x7F for b in raw)
-        rows.append(raw.decode("utf-8", "replace"))
-    return rows
-
-
-def made_up(rng: random.Random, count: int) -> list[str]:
-    """Texts of ``tools.synth.ood``."""
-    return [row[0] for row in ood.generate(rng, count)]
-
-
-MAKERS = {"prose": prose, "binary": binary, "made-up": made_up}
+MAKERS = {"prose": ood_texts.prose, "binary": ood_texts.binary, "made-up": ood_texts.made_up}
 
 
 class Served:

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from edge_demist import EdgeDemist
-from quantize.int8 import quantize_columns
+from edge_demist.format.int8 import quantize_columns
 from tools.train import calibration, mixtures, ngram_table, own_table, specialist, warm
 from tools.train.data import TASKS, Rows
 from tools.train.network import Network

@@ -31,11 +31,12 @@ from torch.nn import functional
 from transformers import BertModel
 
 from edge_demist.format.bundle import default_path
+from edge_demist.train.fit import Cached, drawn, features
 from tools.train import calibration, losses, low_end, mixtures, ngram_table, own_table, warm
-from tools.train.data import TASKS, Rows, Task, batches, in_order
+from tools.train.data import TASKS, Rows, Task, batches
 from tools.train.frozen import Base, bundle_base, checkpoint_base
 from tools.train.lora import cut_ranks, lora_config, start_at
-from tools.train.network import Network, embed_tokens, mean_pool, padded, run_layers
+from tools.train.network import Network, mean_pool, run_layers
 from tools.train.ngrams import NgramTable
 
 Floats = NDArray[np.float32]
@@ -65,41 +66,6 @@ SETTINGS = {
     "filename": Settings(epochs=4, layers=3),
 }
 """Of the shipped specialists (docs/decisions/)."""
-
-
-class Cached:
-    """Rows with the hidden state below the adapter (bfloat16 [tokens, hidden])."""
-
-    def __init__(self, net: Network, rows: Rows, first: int) -> None:
-        self.rows = rows
-        self.hidden = torch.empty(len(rows.ids), net.encoder.config.hidden_size, dtype=torch.bfloat16)
-        with torch.no_grad():
-            for index in in_order(rows.lengths, 4096):
-                ids, lengths = padded(rows, index)
-                mask = torch.arange(ids.shape[1])[None, :] < lengths[:, None]
-                x = run_layers(net.encoder, embed_tokens(net.encoder, ids), mask, 0, first)
-                places = np.concatenate([np.arange(a, b) for a, b in zip(rows.cu[index], rows.cu[index + 1], strict=True)])
-                self.hidden[torch.from_numpy(places)] = x[mask]
-
-    def batch(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
-        """Hidden [n, t, hidden], mask [n, t], lengths [n] of the named rows."""
-        ids, lengths = padded(self.rows, index)
-        position = torch.arange(ids.shape[1])[None, :]
-        source = (torch.from_numpy(self.rows.cu[index])[:, None] + position).clamp_max(len(self.hidden) - 1)
-        return self.hidden[source], position < lengths[:, None], lengths
-
-
-def features(net: Network, table: NgramTable, model: BertModel, rows: Rows, first: int) -> tuple[Floats, Floats]:
-    """Pooled [n, hidden] and n-gram [n, dim] vectors of all rows under the adapter."""
-    model.eval()
-    cached = Cached(net, rows, first)
-    out, ngrams = torch.empty(len(rows), model.config.hidden_size), torch.empty(len(rows), table.config.dim)
-    with torch.no_grad():
-        for index in in_order(rows.lengths, 4096):
-            hidden, mask, lengths = cached.batch(index)
-            out[torch.from_numpy(index)] = mean_pool(run_layers(model, hidden, mask, first), mask, lengths)
-            ngrams[torch.from_numpy(index)] = table.vectors(rows, index)
-    return out.numpy(), ngrams.numpy()
 
 
 def train(
@@ -143,11 +109,6 @@ def train(
         loss_now, spent = np.mean(losses_now[-200:]), time.monotonic() - began
         print(f"{args.task} round {epoch + 1}/{args.epochs} loss {loss_now:.4f} {spent:.0f} s", file=sys.stderr, flush=True)
     return time.monotonic() - began
-
-
-def drawn(rows: Rows, count: int, seed: int) -> Rows:
-    """At most ``count`` of the rows."""
-    return rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:count]))
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

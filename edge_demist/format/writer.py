@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from quantize.errors import QuantizeError
+from edge_demist.errors import InputError
 
 
 def sha256(path: Path) -> str:
@@ -34,7 +34,7 @@ def created() -> str | None:
     if epoch is None:
         return None
     if not epoch.isdecimal():
-        raise QuantizeError(f"SOURCE_DATE_EPOCH must be seconds since 1970, not {epoch!r}")
+        raise InputError(f"SOURCE_DATE_EPOCH must be seconds since 1970, not {epoch!r}")
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(epoch)))
 
 
@@ -42,13 +42,13 @@ def created() -> str | None:
 def whole_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty folder beside ``out`` and rename it to ``out`` at the end; nothing is left after an error.
 
-    Raises QuantizeError if ``out`` exists and ``overwrite`` is not set, or if it is not a bundle.
+    Raises InputError if ``out`` exists and ``overwrite`` is not set, or if it is not a bundle.
     """
     out = out.absolute()
     if out.exists() and not overwrite:
-        raise QuantizeError(f"{out}: already exists; choose another folder or allow overwriting")
+        raise InputError(f"{out}: already exists; choose another folder or allow overwriting")
     if out.exists() and any(out.iterdir()) and not (out / "manifest.json").is_file():
-        raise QuantizeError(f"{out}: is not a bundle and is left alone")
+        raise InputError(f"{out}: is not a bundle and is left alone")
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(f".{out.name}.{os.getpid()}.draft")
     shutil.rmtree(draft, ignore_errors=True)
