@@ -87,9 +87,12 @@ class Tabled:
         return np.concatenate(parts) if parts else np.zeros((0, self.table.config.dim), np.float32)
 
 
-def train_table(rows: Rows, classes: int, settings: ngram_table.Settings, seed: int) -> tuple[Tabled, tuple[Floats, Floats]]:
-    """A table of the task's own, and the head on it."""
+def train_table(
+    rows: Rows, classes: int, settings: ngram_table.Settings, seed: int, growth: int = 1
+) -> tuple[Tabled, tuple[Floats, Floats]]:
+    """A table of the task's own, ``growth`` times the usual size, and the head on it."""
     config = own_table.shape(classes)
+    config = dataclasses.replace(config, buckets=config.buckets * growth)
     weight, bias = ngram_table.train_columns(rows, classes, config, settings, seed)
     table, head = own_table.folded(weight, bias, classes, config)
     return Tabled.of(table), head
@@ -132,10 +135,10 @@ def refit(model: EdgeDemist, args: argparse.Namespace) -> Fitted:
         _say("adapter trained", began)
     settings = ngram_table.SETTINGS.get(args.task, ngram_table.Settings())
     settings = dataclasses.replace(settings, epochs=max(1, round(settings.epochs / args.rounds)))
-    table, ngram_head = train_table(rows, len(labels), settings, args.seed)
+    table, ngram_head = train_table(rows, len(labels), settings, args.seed, args.growth)
     _say("n-grams trained", began)
     served = warm.Served(args.bundle, warm.adapter_of(wrapped.base_model.model, args.task))
-    if args.epochs:
+    if args.epochs or args.keep_head:
         weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
     else:
         weight, bias = fit_head(served.pooled(rows), rows.y, len(labels))
@@ -175,6 +178,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--task", required=True, choices=sorted(TASKS))
     p.add_argument("--out", type=Path, required=True, help="folder of adapters; <task>/ is made in it")
     p.add_argument("--epochs", type=int, default=0, help="rounds of training of the adapter (0: it stays)")
+    p.add_argument("--keep-head", action="store_true", help="weigh the bundle's head anew, in place of a regression")
+    p.add_argument("--growth", type=int, default=1, help="size of the n-gram table in MiB, a power of two")
     p.add_argument("--sample", type=int, default=40_000, help="rows that the adapter sees a round")
     p.add_argument("--layers", type=int, default=3, help="upper layers with an adapter, at least those of the bundle's")
     p.add_argument("--rank", type=int, default=16)
