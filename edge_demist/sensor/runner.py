@@ -38,7 +38,7 @@ from edge_demist.sensor.storage import Disk
 from edge_demist.sensor.versions import VersionGuard
 
 MAX_UNSYNCED_BYTES = 4 << 20
-MAX_PENDING_BYTES = 1 << 20
+MAX_PENDING_BYTES = 1 << 18
 """Bytes of lines that wait for their batch."""
 STOP_WITHIN_S = 1.5
 """So long after a stop was asked for, what is being worked on is given up: the next start does it again."""
@@ -354,6 +354,7 @@ class Runner:
             for sink in self.sinks:
                 sink.after_commit()
         self.tailer.committed()
+        self._in_flight.committed({source.key: source.state.offset for source in self.tailer.sources.values()})
         self._dirty = False
         self._last_commit = time.monotonic()
 

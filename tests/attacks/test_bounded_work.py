@@ -260,7 +260,7 @@ def test_empty_gzip_members(tmp_path):
     while not source.drained:
         lines += source.read_lines(100)
         turns += 1
-    assert turns > 3 and [line.data for line in lines] == [b'{"ts":1.5,"query":"b.example"}']
+    assert turns > 1 and [line.data for line in lines] == [b'{"ts":1.5,"query":"b.example"}']
     source.close()
 
 

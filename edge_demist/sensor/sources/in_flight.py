@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from edge_demist.io import open_regular
 
-ROOM = 1 << 14
+ROOM = 1 << 15
 MAX_PLACES = 48
 MAX_STEPPED_OVER = 64
 
@@ -59,16 +59,15 @@ class InFlight:
             os.close(handle)
         try:
             self._restore(json.loads(bytes(self._map[:]).partition(b"\0")[0] or b"{}"))
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             self.careful, self._skipped, self._last_death = (), [], None
         self.note(())
 
     def _restore(self, value: dict[str, list[list[object]]]) -> None:
         """Take the last process's note; ValueError, TypeError or KeyError where it is none."""
         self._skipped = [(str(key), int(str(start))) for key, start in value.get("skipped", [])][-MAX_STEPPED_OVER:]
-        found = [Place(str(k), int(str(s)), int(str(e)), int(str(n))) for k, s, e, n in value.get("now", [])]
-        before = [Place(str(k), int(str(s)), int(str(e)), int(str(n))) for k, s, e, n in value.get("before", [])]
-        self.careful = tuple(found)
+        found, before, careful = _places(value, "now"), _places(value, "before"), _places(value, "careful")
+        self.careful = tuple(dict.fromkeys([*found, *careful]))[:MAX_PLACES]
         if len(found) == 1 and found[0].lines == 1:
             if before == found:
                 self._skipped = [*self._skipped, (found[0].key, found[0].start)][-MAX_STEPPED_OVER:]
@@ -84,9 +83,16 @@ class InFlight:
                 known = files.get(place.key, place)
                 files[place.key] = Place(place.key, min(known.start, place.start), max(known.end, place.end), 1 << 20)
             places = list(files.values())[:MAX_PLACES]
-        body = {"now": places, "before": [self._last_death] if self._last_death else [], "skipped": self._skipped}
+        before = [self._last_death] if self._last_death else []
+        body = {"now": places, "before": before, "careful": self.careful, "skipped": self._skipped}
         raw = json.dumps(body, separators=(",", ":")).encode("ascii")
         self._map[: len(raw) + 1] = raw + b"\0"
+
+    def committed(self, offsets: Mapping[str, int]) -> None:
+        """What lies behind the durable place of its file, or in a file read to its end, needs no more care."""
+        if self.careful:
+            self.careful = tuple(place for place in self.careful if offsets.get(place.key, place.end) < place.end)
+            self.note(())
 
     def is_careful(self, key: str, offset: int) -> bool:
         """Whether the line at ``offset`` was being worked on when a process died: it is to be taken alone."""
@@ -101,3 +107,7 @@ class InFlight:
         if self._map is not None:
             self._map.close()
             self._map = None
+
+
+def _places(value: dict[str, list[list[object]]], name: str) -> list[Place]:
+    return [Place(str(k), int(str(s)), int(str(e)), int(str(n))) for k, s, e, n in value.get(name, [])][:MAX_PLACES]
