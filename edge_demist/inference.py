@@ -21,13 +21,15 @@ import numpy as np
 
 from edge_demist.engines import shared
 from edge_demist.engines.base import Engine
-from edge_demist.engines.batching import cut, reorder
+from edge_demist.engines.batching import Text, cut, normalized_bytes, reorder
 from edge_demist.engines.heads import Heads
 from edge_demist.engines.native import NativeEngine
+from edge_demist.errors import InputError
 from edge_demist.format.bundle import Bundle
 from edge_demist.format.specialist import Specialist
 from edge_demist.native.library import Kernels
 from edge_demist.normalizers import truncate_utf8
+from edge_demist.predictions import Rule
 from edge_demist.text import windows
 from edge_demist.text.ngrams import Ngrams
 from edge_demist.text.screens import Screens
@@ -69,6 +71,20 @@ class Cut(NamedTuple):
 Cuts: TypeAlias = Mapping[str, Cut]
 
 
+def cuts_of(rules: Mapping[str, Rule], thresholds: Mapping[str, float]) -> dict[str, Cut]:
+    """Where stage one ends for each alarm specialist that has a screen, at the threshold in force or the rule's own."""
+    found = {}
+    for name, rule in rules.items():
+        screen, own = rule.specialist.screen, rule.threshold
+        if screen is None or own is None:
+            continue
+        threshold = thresholds.get(name, own)
+        first = screen.cut(threshold)
+        if first is not None:
+            found[name] = Cut(first, min(threshold, own) / 2)
+    return found
+
+
 class Inference:
     """Tokenizer, n-gram tables, screens and heads of one bundle.  Thread-safe."""
 
@@ -91,6 +107,25 @@ class Inference:
             found = self._own_ngrams.setdefault(specialist.task, Ngrams(specialist.ngrams, self.kernels))
         return found
 
+    def distinct(self, asked: Sequence[tuple[Text, str | None, str]], first: int) -> tuple[list[Item], list[int]]:
+        """Distinct normalized items of (text, task, normalizer), and for each the number of its item.
+
+        Raises:
+            InputError: something is no text; counted from ``first``.
+        """
+        items: dict[Item, int] = {}
+        known: dict[tuple[Text, str], bytes] = {}
+        where = []
+        limit = 16 * self._bundle.limits.max_bytes
+        for i, (text, task, normalizer) in enumerate(asked):
+            if not isinstance(text, (str, bytes)):
+                raise InputError(f"text {first + i} is {type(text).__name__}, not str or bytes")
+            raw = known.get((text, normalizer))
+            if raw is None:
+                raw = known[text, normalizer] = normalized_bytes(text, normalizer, limit)
+            where.append(items.setdefault(Item(raw, task), len(items)))
+        return list(items), where
+
     # ---- stage one --------------------------------------------------------------------------------------------
 
     def first_scores(self, raws: Sequence[bytes], tasks: Sequence[str]) -> Floats:
@@ -102,6 +137,21 @@ class Inference:
             with self._lock:
                 screens = self._screens.setdefault(key, Screens([(one, self.ngrams_of(one)) for one in found]))
         return screens.scores(raws)
+
+    def first_scores_of_texts(self, texts: Sequence[Text], tasks: Sequence[str]) -> Floats:
+        """First scores float32 [n, tasks] of texts as they are given; +inf where stage one must not answer."""
+        out = np.full((len(texts), len(tasks)), np.inf, np.float32)
+        limit = 16 * self._bundle.limits.max_bytes
+        by_normalizer: dict[str, list[int]] = {}
+        for column, task in enumerate(tasks):
+            by_normalizer.setdefault(self._specialist(task).normalizer, []).append(column)
+        for normalizer, columns in by_normalizer.items():
+            raws = [normalized_bytes(text, normalizer, limit) for text in texts]
+            some = [tasks[column] for column in columns]
+            out[:, columns] = self.first_scores(raws, some)
+            unread = [n for n, raw in enumerate(raws) if not raw] + self.beyond_stage_one(raws, normalizer, some)
+            out[np.ix_(unread, columns)] = np.inf
+        return out
 
     def stage_one_bytes(self, tasks: Sequence[str]) -> int:
         """How long a string these tasks' n-grams read whole; what lies behind only the encoder sees."""

@@ -6,26 +6,25 @@ Does de-duplication and chunking; leaves the way from bytes to probabilities to 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, overload
 
 import numpy as np
 
 from edge_demist import engines
 from edge_demist.engines.base import Engine
-from edge_demist.engines.batching import Text, normalized_bytes
+from edge_demist.engines.batching import Text, as_shown, listed, normalized_bytes, refusal
 from edge_demist.engines.native import NativeEngine
 from edge_demist.errors import InputError, UnknownTaskError
 from edge_demist.format.bundle import Bundle
 from edge_demist.format.specialist import Specialist, load_specialist
-from edge_demist.inference import Cut, Cuts, Inference, Item
+from edge_demist.inference import Cuts, Inference, Item, cuts_of
 from edge_demist.judging import Judged, judge, through_windows
-from edge_demist.normalizers import NORMALIZERS, from_bytes
+from edge_demist.normalizers import NORMALIZERS
 from edge_demist.predictions import UNKNOWN, Prediction, Rule
 from edge_demist.text import windows
 from edge_demist.text.tokenizer import Tokenizer
@@ -187,7 +186,7 @@ class EdgeDemist:
             return vector
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
-        return self._encode(_listed(texts), batch_size, task, normalizer, normalize_embeddings, show=show_progress_bar)
+        return self._encode(listed(texts), batch_size, task, normalizer, normalize_embeddings, show=show_progress_bar)
 
     def _encode(self, texts: Sequence[Text], batch: int, task: str | None, normalizer: str, normalize: bool, *, show: bool) -> Floats:
         """Vectors [n, dim] of a list of texts."""
@@ -197,7 +196,7 @@ class EdgeDemist:
             raise InputError(f"unknown normalizer {name!r}; known: {', '.join(NORMALIZERS)}")
         out = np.empty((len(texts), self.dim), np.float32)
         for begin in range(0, len(texts), batch):
-            items, where = self._distinct([(t, task, name) for t in texts[begin : begin + batch]], begin)
+            items, where = self._inference.distinct([(t, task, name) for t in texts[begin : begin + batch]], begin)
             vectors = self._vectors(items, normalize=normalize)
             out[begin : begin + len(where)] = vectors[where]
             if show and sys.stderr.isatty():
@@ -252,29 +251,15 @@ class EdgeDemist:
 
     @overload
     def classify(
-        self,
-        texts: Text | Iterable[Text],
-        task: str | Iterable[str] = ...,
-        top_k: int = ...,
-        *,
-        tasks: None = ...,
-        min_accuracy: float | None = ...,
-        fpr: float | None = ...,
-        screen: Screening = ...,
-    ) -> list[Prediction]: ...
+        self, texts: Text | Iterable[Text], task: str | Iterable[str] = ..., top_k: int = ..., *, tasks: None = ...,
+        min_accuracy: float | None = ..., fpr: float | None = ..., screen: Screening = ...,
+    ) -> list[Prediction]: ...  # fmt: skip
 
     @overload
     def classify(
-        self,
-        texts: Text | Iterable[Text],
-        task: str | Iterable[str] = ...,
-        top_k: int = ...,
-        *,
-        tasks: Iterable[str],
-        min_accuracy: float | None = ...,
-        fpr: float | None = ...,
-        screen: Screening = ...,
-    ) -> list[dict[str, Prediction]]: ...
+        self, texts: Text | Iterable[Text], task: str | Iterable[str] = ..., top_k: int = ..., *, tasks: Iterable[str],
+        min_accuracy: float | None = ..., fpr: float | None = ..., screen: Screening = ...,
+    ) -> list[dict[str, Prediction]]: ...  # fmt: skip
 
     def classify(
         self,
@@ -308,7 +293,7 @@ class EdgeDemist:
             UnknownTaskError: a task without a specialist.
             InputError: ``task`` and ``texts`` differ in length, or an argument is out of range.
         """
-        many = [texts] if isinstance(texts, (str, bytes)) else _listed(texts)
+        many = [texts] if isinstance(texts, (str, bytes)) else listed(texts)
         if tasks is not None:
             asked = list(dict.fromkeys(tasks))
             if isinstance(tasks, str) or not asked:
@@ -334,7 +319,7 @@ class EdgeDemist:
         if top_k < 0:
             raise InputError(f"top_k must be 0 (all labels) or more, not {top_k}")
         rules = {name: Rule(self.specialist(name), min_accuracy, fpr) for name in dict.fromkeys(names)}
-        cuts = _cuts(rules, {} if screen is True else screen) if screen is not False else {}
+        cuts = cuts_of(rules, {} if screen is True else screen) if screen is not False else {}
         if len(texts) == 1:
             return [self._classify_one(texts[0], rules[names[0]], top_k, cuts)]
         answers: list[Prediction] = []
@@ -348,30 +333,19 @@ class EdgeDemist:
         +inf stands for what stage one does not answer: a task without a screen, a text that is empty, or one of which the specialist
         reads more than stage one does.
         """
-        out = np.full((len(texts), len(tasks)), np.inf, np.float32)
-        limit = 16 * self._bundle.limits.max_bytes
-        by_normalizer: dict[str, list[int]] = {}
-        for column, task in enumerate(tasks):
-            by_normalizer.setdefault(self.specialist(task).normalizer, []).append(column)
-        for normalizer, columns in by_normalizer.items():
-            raws = [normalized_bytes(text, normalizer, limit) for text in texts]
-            some = [tasks[column] for column in columns]
-            out[:, columns] = self._inference.first_scores(raws, some)
-            unread = [n for n, raw in enumerate(raws) if not raw] + self._inference.beyond_stage_one(raws, normalizer, some)
-            out[np.ix_(unread, columns)] = np.inf
-        return out
+        return self._inference.first_scores_of_texts(texts, tasks)
 
     def _classify_one(self, text: Text, rule: Rule, top_k: int, cuts: Cuts) -> Prediction:
         """The prediction for one text: one call of the kernels, where that can be."""
         specialist = rule.specialist
-        reason = _refusal(text)
+        reason = refusal(text)
         raw = b"" if reason else normalized_bytes(text, specialist.normalizer, 16 * self._bundle.limits.max_bytes)
         if not raw:
-            return Prediction(_shown(text), specialist.task, "", 0.0, error=reason or EMPTY)
+            return Prediction(as_shown(text), specialist.task, "", 0.0, error=reason or EMPTY)
         item, rules = Item(raw, specialist.task), {specialist.task: rule}
         tools = self._short(raw) if not cuts else None
         if tools is None:
-            return judge(self._inference, self.engine, [item], rules, cuts)[0].prediction(rule, _shown(text), top_k)
+            return judge(self._inference, self.engine, [item], rules, cuts)[0].prediction(rule, as_shown(text), top_k)
         engine, tokenizer = tools
         cap = specialist.max_tokens
         ngrams = self._inference.ngrams_of(specialist)
@@ -380,33 +354,25 @@ class EdgeDemist:
         found = Judged(row, over)
         if specialist.kind == "alarm" and windows.is_long(raw, specialist.normalizer, overflow=over):
             found = through_windows(self._inference, engine, [item], [found], rules)[0]
-        return found.prediction(rule, _shown(text), top_k)
+        return found.prediction(rule, as_shown(text), top_k)
 
     def _classify_chunk(
         self, texts: Sequence[Text], names: list[str], rules: Mapping[str, Rule], top_k: int, cuts: Cuts
     ) -> list[Prediction]:
         """Predictions for at most ``CHUNK`` texts."""
-        asked, errors = [], {}
-        for i, (text, name) in enumerate(zip(texts, names, strict=True)):
-            reason = _refusal(text)
-            if reason:
-                errors[i] = reason
-            else:
-                asked.append((text, name, rules[name].specialist.normalizer))
-        items, where = self._distinct(asked, 0)
+        reasons = [refusal(text) for text in texts]
+        trios = list(zip(texts, names, reasons, strict=True))
+        asked = [(text, name, rules[name].specialist.normalizer) for text, name, why in trios if not why]
+        items, where = self._inference.distinct(asked, 0)
         judged = judge(self._inference, self.engine, items, rules, cuts)
         answers: list[Prediction] = []
         place = iter(where)
-        for i, (text, name) in enumerate(zip(texts, names, strict=True)):
-            shown = _shown(text)
-            if i in errors:
-                answers.append(Prediction(shown, name, "", 0.0, error=errors[i]))
-                continue
-            k = next(place)
-            if not items[k].raw:
-                answers.append(Prediction(shown, name, "", 0.0, error=EMPTY))
-                continue
-            answers.append(judged[k].prediction(rules[name], shown, top_k))
+        for text, name, why in trios:
+            k = -1 if why else next(place)
+            if why or not items[k].raw:
+                answers.append(Prediction(as_shown(text), name, "", 0.0, error=why or EMPTY))
+            else:
+                answers.append(judged[k].prediction(rules[name], as_shown(text), top_k))
         return answers
 
     def _vectors(self, items: Sequence[Item], *, normalize: bool) -> Floats:
@@ -421,75 +387,10 @@ class EdgeDemist:
 
     def _short(self, raw: bytes) -> tuple[NativeEngine, Tokenizer] | None:
         """What takes bytes to the answer in one call; None where the engine or the tokenizer cannot, or they are too many."""
-        engine = self.engine
-        if (
-            isinstance(engine, NativeEngine)
-            and isinstance(self._inference.tokenizer, Tokenizer)
-            and len(raw) <= self._bundle.limits.max_bytes
-        ):
-            return engine, self._inference.tokenizer
+        engine, tokenizer = self.engine, self._inference.tokenizer
+        if isinstance(engine, NativeEngine) and isinstance(tokenizer, Tokenizer) and len(raw) <= self._bundle.limits.max_bytes:
+            return engine, tokenizer
         return None
 
-    def _distinct(self, asked: Sequence[tuple[Text, str | None, str]], first: int) -> tuple[list[Item], list[int]]:
-        """Distinct normalized items, and for each text the number of its item."""
-        items: dict[Item, int] = {}
-        known: dict[tuple[Text, str], bytes] = {}
-        where = []
-        limit = 16 * self._bundle.limits.max_bytes
-        for i, (text, task, normalizer) in enumerate(asked):
-            if not isinstance(text, (str, bytes)):
-                raise InputError(f"text {first + i} is {type(text).__name__}, not str or bytes")
-            raw = known.get((text, normalizer))
-            if raw is None:
-                raw = known[text, normalizer] = normalized_bytes(text, normalizer, limit)
-            where.append(items.setdefault(Item(raw, task), len(items)))
-        return list(items), where
 
-
-def _cuts(rules: Mapping[str, Rule], thresholds: Mapping[str, float]) -> dict[str, Cut]:
-    """Where stage one ends for each alarm specialist that has a screen, at the threshold in force or the rule's own."""
-    found = {}
-    for name, rule in rules.items():
-        screen, own = rule.specialist.screen, rule.threshold
-        if screen is None or own is None:
-            continue
-        threshold = thresholds.get(name, own)
-        first = screen.cut(threshold)
-        if first is not None:
-            found[name] = Cut(first, min(threshold, own) / 2)
-    return found
-
-
-def _listed(texts: Iterable[Text]) -> Sequence[Text]:
-    """Texts as a list; lists and tuples as they are."""
-    if isinstance(texts, (list, tuple)):
-        return texts
-    try:
-        return list(texts)
-    except TypeError:
-        raise InputError(f"texts are {type(texts).__name__}; give one text (str or bytes) or an iterable of texts") from None
-
-
-def _refusal(text: object) -> str | None:
-    """Why a text cannot be processed; None if it can."""
-    if not isinstance(text, (str, bytes)):
-        return f"expected str or bytes, not {type(text).__name__}"
-    return None if text else "the text is empty"
-
-
-def _shown(text: object) -> str:
-    """A text as predictions repeat it."""
-    return from_bytes(text) if isinstance(text, bytes) else text if isinstance(text, str) else repr(text)
-
-
-@contextlib.contextmanager
-def opened(path: str | Path | None = None, **options: object) -> Iterator[EdgeDemist]:
-    """Load a model for a ``with`` block and close it afterwards."""
-    model = EdgeDemist.load(path, **options)  # type: ignore[arg-type]
-    try:
-        yield model
-    finally:
-        model.close()
-
-
-__all__ = ["UNKNOWN", "EdgeDemist", "Prediction", "UnknownTaskError", "opened"]
+__all__ = ["UNKNOWN", "EdgeDemist", "Prediction", "UnknownTaskError"]

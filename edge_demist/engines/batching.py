@@ -1,11 +1,13 @@
-"""Rows before the engine: normalized bytes of a text, and packed rows of token ids cut and put in another order."""
+"""Rows before the engine: texts as callers give them, their normalized bytes, packed rows of token ids cut and put in another order."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from edge_demist.errors import InputError
 from edge_demist.normalizers import NORMALIZERS, from_bytes, to_bytes
 
 if TYPE_CHECKING:
@@ -13,6 +15,32 @@ if TYPE_CHECKING:
 
 Text: TypeAlias = "str | bytes"
 Ids: TypeAlias = "NDArray[np.int32]"
+
+
+def listed(texts: Iterable[Text]) -> Sequence[Text]:
+    """Texts as a list; lists and tuples as they are.
+
+    Raises:
+        InputError: they cannot be gone through.
+    """
+    if isinstance(texts, (list, tuple)):
+        return texts
+    try:
+        return list(texts)
+    except TypeError:
+        raise InputError(f"texts are {type(texts).__name__}; give one text (str or bytes) or an iterable of texts") from None
+
+
+def refusal(text: object) -> str | None:
+    """Why a text cannot be processed; None if it can."""
+    if not isinstance(text, (str, bytes)):
+        return f"expected str or bytes, not {type(text).__name__}"
+    return None if text else "the text is empty"
+
+
+def as_shown(text: object) -> str:
+    """A text as predictions repeat it."""
+    return from_bytes(text) if isinstance(text, bytes) else text if isinstance(text, str) else repr(text)
 
 
 def normalized_bytes(text: Text, normalizer: str, limit: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import threading
@@ -130,43 +131,28 @@ class NativeEngine:
         """
         ids = arrays.whole(token_ids, np.int32, "token_ids")
         offsets = arrays.row_offsets(offsets, np.int32, len(ids))
-        layers = self.architecture.num_layers
-        if branches.table.shape[1:] != (3,) or branches.starts.shape != (layers + 2,) or branches.starts[-1] != len(branches.table):
-            raise InputError(f"branches must be int32 [n, 3] and their starts int32 [{layers + 2}]")
-        branches = shared.Branches(np.ascontiguousarray(branches.table, np.int32), np.ascontiguousarray(branches.starts, np.int32))
+        branches = shared.checked(branches, self.architecture.num_layers)
         out = np.empty((len(branches.table), self.architecture.hidden_size), np.float32)
         used = [a for a in adapters if a is not None and a.layers]
         table = self._table(used) if used else None
         parts = self._split(offsets) if self.threads > 1 else [(0, len(offsets) - 1)]
-
         def work(part: tuple[int, int]) -> None:
             a, b = part
-            own, some = (offsets, branches) if len(parts) == 1 else (offsets[a : b + 1] - offsets[a], shared.part(branches, a, b))
-            self._run_shared(ids[offsets[a] : offsets[b]], np.ascontiguousarray(own), some, table, out, a)
+            own = _Call(ids[offsets[a] : offsets[b]], np.ascontiguousarray(offsets[a : b + 1] - offsets[a]), table, None, False, out)
+            self._run_shared(own, shared.part(branches, a, b), a)
 
         if len(parts) == 1:
-            work(parts[0])
+            self._run_shared(_Call(ids, offsets, table, None, False, out), branches)
         else:
             list(self._executor().map(work, parts))
         return out
 
-    def _run_shared(
-        self,
-        ids: NDArray[np.int32],
-        offsets: NDArray[np.int32],
-        branches: shared.Branches,
-        table: Table | None,
-        out: NDArray[np.float32],
-        first_row: int,
-    ) -> None:
+    def _run_shared(self, call: _Call, branches: shared.Branches, first_row: int = 0) -> None:
         """One call of the kernel."""
+        ids, offsets, table, _, normalize, out = call
         longest = min(max(int((offsets[1:] - offsets[:-1]).max(initial=1)), 1), self.architecture.max_positions)
         rank = 0 if table is None else int(table.numbers[abi.ADAPTER_MAX_RANK])
-        need = max(BLOCK_TOKENS, longest), longest, rank
-
-        def size(tokens: int, longest: int, rank: int) -> int:
-            return self.kernels.shared_scratch_bytes(self._model.address, tokens, longest, rank)
-
+        need, size = (max(BLOCK_TOKENS, longest), longest, rank), functools.partial(self.kernels.shared_scratch_bytes, self._model.address)
         status = self.kernels.encode_shared(
             self._model.address,
             native.address(ids),
@@ -176,9 +162,8 @@ class NativeEngine:
             native.address(branches.starts),
             len(out),
             0 if table is None else table.address,
-            0,
-            need[0],
-            need[1],
+            int(normalize),
+            *need[:2],
             self._memory("shared", need, size),
             native.address(out),
         )

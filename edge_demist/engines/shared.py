@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from edge_demist.errors import InputError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -53,3 +55,15 @@ def part(whole: Branches, begin: int, end: int) -> Branches:
     table[:, 0] -= begin
     before = np.concatenate([[0], np.cumsum(inside)])
     return Branches(np.ascontiguousarray(table), before[whole.starts].astype(np.int32))
+
+
+def checked(whole: Branches, layers: int) -> Branches:
+    """Branches as the kernel takes them.
+
+    Raises:
+        InputError: they are of another shape.
+    """
+    table, starts = whole
+    if table.shape[1:] != (3,) or starts.shape != (layers + 2,) or starts[-1] != len(table):
+        raise InputError(f"branches must be int32 [n, 3] and their starts int32 [{layers + 2}]")
+    return Branches(np.ascontiguousarray(table, np.int32), np.ascontiguousarray(starts, np.int32))

@@ -19,8 +19,8 @@ import sys
 import numpy as np
 from edge_demist import EdgeDemist
 from edge_demist.errors import EdgeDemistError
-m = EdgeDemist.load(); e, t, g = m.engine, m.tokenizer, m._ngrams
-h, s = m._heads, m.specialist("dga"); ad = s.adapter; H = m.dim; D = g.dim
+m = EdgeDemist.load(); e, t = m.engine, m.tokenizer
+s = m.specialist("dga"); h, g = m.inference.heads, m.inference.ngrams_of(s); ad = s.adapter; H = m.dim; D = g.dim
 ids = np.full(5, 2, np.int32); long = b"example.com" * 100; n = len(long)
 def off(*values, kind=np.int32): return np.array(values, kind)
 def rows(count, columns): return np.zeros((count, columns), np.float32)
@@ -31,6 +31,10 @@ for line in sys.stdin.read().splitlines():
 print("alive")
 """
 REFUSED = """\
+g.scores([long], rows(2, D + 1), np.zeros(2, np.float32))
+g.scores([long], rows(2, D), np.zeros(3, np.float32))
+g.scores([long], rows(1, D)[0], np.zeros(1, np.float32))
+g.scores([None], rows(2, D), np.zeros(2, np.float32))
 e.encode(ids.astype(np.int64) + 2**32, off(0, 5))
 e.encode(ids.astype(float), off(0, 5))
 e.encode(-ids, off(0, 5))
@@ -83,6 +87,8 @@ h.probabilities(s, np.zeros(H, np.float32), rows(1, D))
 h.probabilities(s, np.full((2, H), "x"), rows(2, D))
 """
 ANSWERED = """\
+g.scores([long, b"", b"x" * 100_000], rows(2, 2 * D)[:, ::2], np.zeros(4)[::2])
+g.scores([], rows(2, D), np.zeros(2))
 e.encode(np.arange(20, dtype=np.int32)[::2], off(0, 10))
 e.encode(ids.astype(">i4"), off(0, 5).astype(">i4"))
 e.encode(ids, off(0, 5), [ad], off(-7))

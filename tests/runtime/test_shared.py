@@ -68,7 +68,7 @@ def test_branches_are_checked_before_anything_is_read(change):
     ids, offsets = random_rows(5, 4, 512, 12)
     table, starts = (part.copy() for part in asked([(r, a) for r in range(4) for a in range(len(ADAPTERS))]))
     change(table, starts)
-    with pytest.raises(InputError, match="branches|adapter"):
+    with pytest.raises(InputError, match=r"branches|adapter"):
         engine.encode_shared(ids, offsets, ADAPTERS, shared.Branches(table, starts))
 
 
