@@ -19,6 +19,7 @@ from edge_demist.io import printable
 
 COMMANDS = (
     "classify",
+    "explain",
     "embed",
     "map",
     "similar",
