@@ -20,6 +20,7 @@ from edge_demist.io import printable
 
 COMMANDS = (
     "classify",
+    "explain",
     "embed",
     "map",
     "similar",

@@ -43,11 +43,13 @@ class Hash(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """A piece of the string; ``drop`` is how much the alarm score falls when it is taken out."""
+    """A word of the string; ``drop`` is how much the alarm score falls when it is taken out, ``logits`` the same in logits."""
 
     start: int
     end: int
     drop: float
+    logits: float = 0.0
+    word: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Event:
     alarm: bool = False
     suppressed: str = ""
     why: Sequence[ByteRange] = ()
+    why_text: str = ""
     allow_rule: Mapping[str, str] = dataclasses.field(default_factory=dict)
     embedding: Mapping[str, object] = dataclasses.field(default_factory=dict)
     truncated: bool = False
@@ -200,7 +203,11 @@ def verdict(event: Event) -> dict[str, object]:
     if event.suppressed:
         body["suppressed"] = printable(event.suppressed)
     if event.alarm:
-        body["why"] = [{"start": r.start, "end": r.end, "drop": _rounded(r.drop)} for r in event.why]
+        body["why"] = [
+            {"start": r.start, "end": r.end, "word": r.word, "logits": round(r.logits, 2), "drop": _rounded(r.drop)} for r in event.why
+        ]
+        if event.why_text:
+            body["why_text"] = printable(event.why_text)
         body["allow_rule"] = dict(event.allow_rule)
     if event.truncated:
         body["truncated"] = True

@@ -1,7 +1,8 @@
-"""Why an alarm: the pieces of the string whose removal lowers the alarm score most.
+"""Why a verdict: the words of the string without which its score falls most, in logits and in a sentence.
 
-Occlusion (Zeiler and Fergus 2014, section 4.1) on pieces that mean something in the string: labels of a host name,
-parts of a path, arguments; long pieces are cut. At most 16 pieces, so an alarm costs at most 17 model rows (with a screen four).
+Occlusion (Zeiler and Fergus 2014, section 4.1) on words: labels of a host name, parts of a path, values, arguments. Logits
+(ln p/(1 - p)), since near 1 a probability hardly moves. At most 16 pieces, so an explanation costs at most 17 model rows
+(with a screen four).
 """
 
 from __future__ import annotations
@@ -13,67 +14,77 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 from edge_demist.normalizers import from_bytes, to_bytes
-from edge_demist.sensor.detect.scoring import Answer
-from edge_demist.sensor.events import MAX_TEXT_BYTES, ByteRange
+from edge_demist.sensor.events import MAX_TEXT_BYTES, ByteRange, printable
 
 MAX_PIECES = 16
 MAX_RANGES = 3
 MAX_ASKED_BYTES = 1 << 18
 """Bytes that the explanations of one batch may have read: an alarm's string counts once for each of its pieces."""
-MIN_DROP = 0.001
-_PIECE = re.compile(rb"[^./?&=;,:@%+\-_ ()'\"<>|\\]+|[./?&=;,:@%+\-_ ()'\"<>|\\]+", re.DOTALL)
-_Ask = Callable[[Sequence[tuple[str, str]]], Sequence[Answer]]
-_First = Callable[[Sequence[tuple[str, str]]], Sequence[float]]
+MIN_LOGITS = 1.0
+"""A word stands out if the odds without it are smaller by e."""
+MIN_WORD = 3
+MAX_SHOWN = 40
+NOTHING = "no single word stands out: the score lies in the string as a whole"
+_BETWEEN = b"./?&=;,:@+ \t()'\"<>|\\{}[]$!*#^`~-"
+_WORD = re.compile(rb"\d{1,3}(?:\.\d{1,3}){3}|[^\s%s]{%d,}" % (re.escape(_BETWEEN), MIN_WORD))
+_LEAST = 1e-7
+_Ask = Callable[[Sequence[tuple[str, str]]], Sequence[float]]
 _Piece = tuple[int, int, str, str]
 
 
-def pieces(raw: bytes) -> list[tuple[int, int]]:
-    """Byte ranges that cover the string; where there are more than 16, neighbours make 16 of about equal length.
+def logit(score: float) -> float:
+    """Ln p/(1 - p), held within ±16.1 (p within 10^-7 of its ends)."""
+    score = min(max(score, _LEAST), 1.0 - _LEAST)
+    return math.log(score / (1.0 - score))
 
-    Time grows with the string alone: what an alarm says was written by whoever set it off.
+
+def pieces(raw: bytes) -> list[tuple[int, int]]:
+    """Byte ranges that cover the string, each a word with what stands between it and the next.
+
+    Words have at least three letters; what is shorter belongs to the word before it. Where there are more than 16 pieces,
+    neighbours make 16 of about equal length. Time grows with the string alone: what an alarm says was written by whoever set it off.
     """
-    edges = [0, *(match.end() for match in _PIECE.finditer(raw))]
-    if len(edges) == 2 and len(raw) > 1:
-        count = min(len(raw), 8)
-        edges = [len(raw) * i // count for i in range(count + 1)]
-    elif len(edges) > MAX_PIECES + 1:
+    begins = [match.start() for match in _WORD.finditer(raw)]
+    edges = [0, *begins[1:], len(raw)] if raw else [0]
+    if len(edges) > MAX_PIECES + 1:
         wanted = [len(raw) * i // MAX_PIECES for i in range(1, MAX_PIECES)]
-        chosen = {edges[bisect_left(edges, place)] for place in wanted}
-        edges = sorted({0, len(raw)} | chosen)
+        edges = sorted({0, len(raw)} | {edges[bisect_left(edges, place)] for place in wanted})
     return list(itertools.pairwise(edges))
 
 
-def explain(alarms: Sequence[tuple[str, str, float]], ask: _Ask, first: _First | None = None) -> list[tuple[ByteRange, ...]]:
-    """For each (string, specialist, alarm score) the up to three ranges that carry it, strongest first.
+def explain(asked: Sequence[tuple[str, str, float]], ask: _Ask, first: _Ask | None = None) -> list[tuple[ByteRange, ...]]:
+    """For each (string, specialist, score) the up to three words that carry it, strongest first; none where none stands out.
 
     Strings are asked about as long as ``MAX_ASKED_BYTES`` lasts; those behind it, and very long ones, get no explanation.
 
     Args:
-        alarms: what to explain.
-        ask: gives alarm scores.
+        asked: strings with their specialists and scores.
+        ask: gives the scores of (string, specialist) pairs, in order.
         first: gives first scores of the screen, +inf where there is none; with them only the pieces are asked about whose removal costs
             most there.
     """
-    plans = []
+    plans: list[list[_Piece]] = []
     left = MAX_ASKED_BYTES
-    for text, task, _ in alarms:
+    for text, task, _ in asked:
         raw = to_bytes(text[:MAX_TEXT_BYTES])[:MAX_TEXT_BYTES]
         spans = pieces(raw)
         left -= len(raw) * len(spans)
-        plans.append([] if left < 0 else [(start, end, from_bytes(raw[:start] + raw[end:]), task) for start, end in spans])
+        useful = left >= 0 and len(spans) > 1
+        plans.append([(start, end, from_bytes(raw[:start] + raw[end:]), task) for start, end in spans] if useful else [])
     if first is not None:
         plans = _likely(plans, first)
     pairs = [(shorter, task) for plan in plans for _, _, shorter, task in plan]
     answers = iter(ask(pairs) if pairs else ())
     found = []
-    for plan, (_, _, score) in zip(plans, alarms, strict=True):
-        ranges = [ByteRange(start, end, score - (next(answers).alarm_score or 0.0)) for start, end, _, _ in plan]
-        strong = [r for r in ranges if r.drop >= MIN_DROP]
-        found.append(tuple(sorted(strong, key=lambda r: (-r.drop, r.start))[:MAX_RANGES]))
+    for plan, (text, _, score) in zip(plans, asked, strict=True):
+        raw = to_bytes(text[:MAX_TEXT_BYTES])[:MAX_TEXT_BYTES]
+        ranges = [_range(raw, start, end, score, next(answers)) for start, end, _, _ in plan]
+        strong = [r for r in ranges if r.logits >= MIN_LOGITS]
+        found.append(tuple(sorted(strong, key=lambda r: (-r.logits, r.start))[:MAX_RANGES]))
     return found
 
 
-def _likely(plans: list[list[_Piece]], first: _First) -> list[list[_Piece]]:
+def _likely(plans: list[list[_Piece]], first: _Ask) -> list[list[_Piece]]:
     """Of each string the pieces without which the first score is lowest; all of them where there is no first score."""
     scores = iter(first([(shorter, task) for plan in plans for _, _, shorter, task in plan]))
     chosen = []
@@ -82,3 +93,29 @@ def _likely(plans: list[list[_Piece]], first: _First) -> list[list[_Piece]]:
         best = sorted(range(len(plan)), key=own.__getitem__)[:MAX_RANGES]
         chosen.append(plan if math.inf in own else [plan[n] for n in sorted(best)])
     return chosen
+
+
+def _range(raw: bytes, start: int, end: int, score: float, without: float) -> ByteRange:
+    begin, word = _word(raw, start, end)
+    shown = printable(from_bytes(word))
+    return ByteRange(begin, begin + len(word), score - without, logit(score) - logit(without), shown)
+
+
+def _word(raw: bytes, start: int, end: int) -> tuple[int, bytes]:
+    """The word of a piece, without what stands around it; where there is nothing else, all of it."""
+    rest = raw[start:end].lstrip(_BETWEEN)
+    word = rest.rstrip(_BETWEEN)
+    return (end - len(rest), word) if word else (start, raw[start:end])
+
+
+def sentence(ranges: Sequence[ByteRange], score: float) -> str:
+    """The explanation for people: ``without "…" the score falls from 0.9997 to 0.41 (8.5 logits)``."""
+    if not ranges:
+        return NOTHING
+    first, *others = ranges
+    text = f'without "{_short(first.word)}" the score falls from {score:.6g} to {score - first.drop:.6g} ({first.logits:.1f} logits)'
+    return text + "".join(f', without "{_short(r.word)}" to {score - r.drop:.6g} ({r.logits:.1f})' for r in others)
+
+
+def _short(word: str) -> str:
+    return word if len(word) <= MAX_SHOWN else f"{word[: MAX_SHOWN - 1]}…"

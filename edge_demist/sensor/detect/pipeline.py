@@ -11,10 +11,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_demist.normalizers import from_bytes
 from edge_demist.sensor.counters import Counts
 from edge_demist.sensor.detect.alarms import AlarmPolicy, Decision
 from edge_demist.sensor.detect.allow import suggest
-from edge_demist.sensor.detect.explain import explain
+from edge_demist.sensor.detect.explain import explain, sentence
 from edge_demist.sensor.detect.mapping import EMBEDDING, MAX_STRINGS_PER_RECORD, FieldMapping, MappedString
 from edge_demist.sensor.detect.scoring import Answer, Scorer
 from edge_demist.sensor.detect.sieve import Sieve
@@ -287,18 +288,26 @@ class Pipeline:
     def _explained(self, events: list[Event]) -> list[Event]:
         where = [i for i, event in enumerate(events) if event.alarm]
         chosen = where[:MAX_EXPLAINED] if self.options.explain else []
-        asked = [(events[i].text, events[i].task, events[i].alarm_score or 0.0) for i in chosen]
-        reasons = explain(asked, self.scorer.uncached, self.scorer.first_scores if self.options.screen else None)
+        asked = [(_read_part(events[i]), events[i].task, events[i].alarm_score or 0.0) for i in chosen]
+        reasons = explain(asked, self._alarm_scores, self.scorer.first_scores if self.options.screen else None)
         for i, why in zip(chosen, reasons, strict=True):
-            events[i] = replace(events[i], why=why)
+            events[i] = replace(events[i], why=why, why_text=sentence(why, events[i].alarm_score or 0.0))
         for i in where:
             events[i] = replace(events[i], allow_rule=suggest(events[i].text, events[i].task))
         return events
+
+    def _alarm_scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        return [answer.alarm_score or 0.0 for answer in self.scorer.uncached(pairs)]
 
     def _vectors(self, texts: list[str]) -> list[Mapping[str, object]]:
         if not texts:
             return []
         return [encode_vector(vector, self.options.embeddings) for vector in self.scorer.embed(texts)]
+
+
+def _read_part(event: Event) -> str:
+    """What an alarm is about: the window that decided, or the string."""
+    return event.text if event.window is None else from_bytes(event.window.raw)
 
 
 def ordinary(alarm_when: str, seen: Mapping[str, object], now_us: int | None) -> str:

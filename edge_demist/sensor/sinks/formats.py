@@ -170,7 +170,7 @@ def _fitting(event: Entry, room: int) -> str:
             return whole
         event = replace(event, text=event.text[:keep], truncated=True)
         if keep <= 1024:
-            event = replace(event, window=None, allow_rule={}, why=(), embedding={})
+            event = replace(event, window=None, allow_rule={}, why=(), why_text="", embedding={})
         whole = jsonl(event)
     return whole if len(whole) <= room else json.dumps({"event_id": event.event_id, "task": event.task, "truncated": True})
 
