@@ -34,6 +34,7 @@ COMMANDS = (
     "status",
     "install_service",
     "anonymize",
+    "report",
     "serve",
     "enrich",
 )

@@ -61,12 +61,11 @@ def test_ocsf_is_a_detection_finding_by_its_models(tmp_path: Path) -> None:
     finding = pytest.importorskip("py_ocsf_models.events.findings.detection_finding").DetectionFinding
     lines = incidents(tmp_path, "ocsf")
     assert [line["type_uid"] for line in lines] == [200401, 200402, 200403]
-    alarms, _ = watch_once(tmp_path, dns_log(tmp_path, *generated(count=1)), emit="alarms", form="ocsf", output=tmp_path / "a.jsonl")
+    watch_once(tmp_path, dns_log(tmp_path, *generated(count=1)), emit="alarms", form="ocsf", output=tmp_path / "a.jsonl")
     for line in [*lines, *read_events(tmp_path / "a.jsonl")]:
         finding(**line)
         assert line["class_uid"] == 2004 and line["category_uid"] == 2 and line["time"] > 1_000_000_000_000
     assert {o["value"] for o in lines[-1]["observables"]} >= {"10.0.0.7", "evil7x0.example"}
-    assert not alarms
 
 
 @pytest.mark.parametrize("form", ["ecs", "ocsf", "eve"])
