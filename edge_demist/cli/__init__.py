@@ -35,6 +35,8 @@ COMMANDS = (
     "install_service",
     "anonymize",
     "report",
+    "feedback",
+    "ask",
     "serve",
     "enrich",
 )
