@@ -50,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def add_output(parser: argparse.ArgumentParser) -> None:
     """Where events go, and in which form."""
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="write here instead of standard output")
-    forms = ("jsonl", "eve", "zeek", "parquet")
+    forms = ("jsonl", "eve", "ecs", "ocsf", "zeek", "parquet")
     add_renamed(parser, "--output-format", "--format", choices=forms, default="jsonl", help="form of the output (default: %(default)s)")
     parser.add_argument("--rotate-mb", type=number(0), default=0.0, metavar="MB", help="rotate OUT at this size (default: never)")
     add_renamed(parser, "--rotate-keep", "--keep", type=_count, default=0, metavar="N", help="rotated files to keep (default: all)")

@@ -62,8 +62,8 @@ class WatchConfig:
             raise InputError("watch needs at least one PATH")
         if self.form == "parquet" and (not self.once or self.state):
             raise InputError("--output-format parquet writes one whole file: use it with --once and without --state")
-        if self.emit == "incidents" and self.form not in ("jsonl", "eve"):
-            raise InputError(f"--emit incidents has no --output-format {self.form}: use jsonl or eve")
+        if self.emit == "incidents" and self.form in ("zeek", "parquet"):
+            raise InputError(f"--emit incidents has no --output-format {self.form}: use jsonl, eve, ecs or ocsf")
         if self.incidents_per_day < 0:
             raise InputError("--incidents-per-day must be at least 1 (0: no budget)")
         if self.fpr is not None and not 0.0 < self.fpr < 1.0:

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from edge_demist.errors import InputError
@@ -40,6 +41,7 @@ class AllowRule:
     value: str
     reason: str
     task: str = "*"
+    expires: str = ""
     pattern: LinearRegex | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -48,11 +50,21 @@ class AllowRule:
             raise InputError(f"allow rule: kind {self.kind!r} is none of {', '.join(_KINDS)}")
         if not self.value.strip(".") or not self.reason.strip():
             raise InputError(f"allow rule {self.value!r}: value and reason must not be empty")
+        if self.expires:
+            try:
+                date.fromisoformat(self.expires)
+            except ValueError as error:
+                raise InputError(f"allow rule {self.value!r}: expires must be a date such as 2026-12-31, not {self.expires!r}") from error
         if self.kind == "regex":
             try:
                 object.__setattr__(self, "pattern", LinearRegex(self.value))
             except (re.error, NotRegularError, RecursionError, OverflowError) as error:
                 raise InputError(f"allow rule {self.value!r}: {error}") from error
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last day of the rule has passed."""
+        return bool(self.expires) and date.fromisoformat(self.expires) < datetime.now(UTC).date()
 
     def matches(self, text: str, task: str) -> bool:
         """Whether the rule silences this string for this specialist. Patterns must match the whole string."""
@@ -104,7 +116,9 @@ class AllowList:
 
 
 def load_allow_lists(paths: Iterable[Path]) -> AllowList:
-    """Read TOML files of ``[[allow]]`` tables with ``kind``, ``value``, ``reason`` and optionally ``task``.
+    """Read TOML files of ``[[allow]]`` tables with ``kind``, ``value``, ``reason`` and optionally ``task`` and ``expires``.
+
+    Expired rules are left out.
 
     Raises:
         InputError: a file cannot be read or a rule is wrong.
@@ -119,16 +133,19 @@ def load_allow_lists(paths: Iterable[Path]) -> AllowList:
         if set(data) - {"allow"} or not isinstance(tables, list):
             raise InputError(f"allow-list {path}: expected [[allow]] tables and nothing else")
         rules.extend(_rule(path, table) for table in tables)
-    return AllowList(rules)
+    return AllowList(rule for rule in rules if not rule.is_over)
 
 
 def _rule(path: Path, table: object) -> AllowRule:
-    if not isinstance(table, dict) or set(table) - {"kind", "value", "reason", "task"}:
-        raise InputError(f"allow-list {path}: a rule has kind, value, reason and task, nothing else: {table!r}")
+    if not isinstance(table, dict) or set(table) - {"kind", "value", "reason", "task", "expires"}:
+        raise InputError(f"allow-list {path}: a rule has kind, value, reason, task and expires, nothing else: {table!r}")
+    table = {key: value.isoformat() if key == "expires" and isinstance(value, date) else value for key, value in table.items()}
     if not all(isinstance(value, str) for value in table.values()):
         raise InputError(f"allow-list {path}: all values of a rule are strings: {table!r}")
     try:
-        return AllowRule(table.get("kind", ""), table.get("value", ""), table.get("reason", ""), table.get("task", "*"))
+        return AllowRule(
+            table.get("kind", ""), table.get("value", ""), table.get("reason", ""), table.get("task", "*"), table.get("expires", "")
+        )
     except InputError as error:
         raise InputError(f"allow-list {path}: {error}") from error
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from edge_demist.sensor.detect.allow import AllowList
 from edge_demist.sensor.incidents.case import DAY_US, Case
 from edge_demist.sensor.incidents.contacts import OWN_ADDRESS, Contact
 from edge_demist.sensor.incidents.counters import Cases
@@ -69,7 +70,7 @@ class Gatherer:
     def __init__(self, memory: Remembers, weights: Mapping[str, Mapping[str, float]], limits: Limits | None = None) -> None:
         """Start empty."""
         limits = limits or Limits()
-        self.memory, self._weights = memory, weights
+        self.memory, self._weights, self.allow = memory, weights, AllowList()
         self.names: Cases[GeneratedNames] = Cases(limits.clients, self._remarkable, GeneratedNames)
         self.tunnels: Cases[Tunnel] = Cases(limits.zones, self._remarkable, Tunnel)
         self.contacts: Cases[Contact] = Cases(limits.contacts, self._remarkable, Contact)
@@ -108,7 +109,8 @@ class Gatherer:
         sub = seen.name[: -len(domain) - 1]
         key = (seen.client,)
         names = self.names.get(key)
-        if names.add(seen, domain, seen.levels.get("dga", 0) if len(sub) <= MAX_SUB_CHARS else 0):
+        allowed = bool(self.allow.rules) and self.allow.find(domain, "dga") is not None
+        if not allowed and names.add(seen, domain, seen.levels.get("dga", 0) if len(sub) <= MAX_SUB_CHARS else 0):
             self.names.promote(key, names)
             changed.append(names)
         if sub:

@@ -47,7 +47,7 @@ class IncidentStage:
 
     def allow(self, rules: AllowList) -> None:
         """Silence what these rules say."""
-        self.tracker.book.allow = rules
+        self.tracker.book.allow = self.tracker.gatherer.allow = rules
 
     def use(self, scorer: Scorer) -> None:
         """Go on with another model."""

@@ -201,6 +201,9 @@ class FileSink:
     abandon = close
 
 
+_ID_AT = {"ecs": ("event", "id"), "ocsf": ("metadata", "uid")}
+
+
 def _identity(line: bytes, form: str) -> str | None:
     """The event id on a line of ours; empty for a header; None if the line is damaged."""
     if form == "zeek":
@@ -215,6 +218,7 @@ def _identity(line: bytes, form: str) -> str | None:
         return None
     if not isinstance(value, dict):
         return None
-    body = value.get("ml", value)
-    identity = body.get("event_id") if isinstance(body, dict) else None
+    holder, name = _ID_AT.get(form, ("ml", "event_id"))
+    body = value.get(holder, value)
+    identity = body.get(name) if isinstance(body, dict) else None
     return identity if isinstance(identity, str) else ""

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from edge_demist.sensor.events import Entry, IncidentLine, text_fields, to_json, verdict
+from edge_demist.sensor.sinks.ecs import ecs
+from edge_demist.sensor.sinks.ocsf import ocsf
 from edge_demist.sensor.sources.timestamps import format_time
 
 _JSON = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
@@ -187,7 +189,13 @@ def _host() -> str:
     return "".join(c for c in name if c.isprintable() and c != " ")[:255] or "-"
 
 
-FORMATS: dict[str, Callable[[Entry], str]] = {"jsonl": jsonl, "eve": eve, "zeek": zeek}
+FORMATS: dict[str, Callable[[Entry], str]] = {
+    "jsonl": jsonl,
+    "eve": eve,
+    "zeek": zeek,
+    "ecs": lambda entry: encode(ecs(entry)),
+    "ocsf": lambda entry: encode(ocsf(entry)),
+}
 
 
 def lines(events: Sequence[Entry], name: str) -> list[tuple[str, bytes]]:

@@ -1,0 +1,1 @@
+"""The report: incidents as one HTML file that needs no network."""
