@@ -34,7 +34,8 @@ from tools.train.calibration import interval
 RESULTS = result_file.RESULTS / "atlas.json"
 TASK = "hostname-category"
 KINDS = {
-    "host": ("hostname-category", "dga", "dns-tunnel"), "request": ("uri-attack", "url-phishing"), "file": ("filename", "filename-sensitivity"),
+    "host": ("hostname-category", "dga", "dns-tunnel"), "request": ("uri-attack", "url-phishing"),
+    "file": ("filename", "filename-sensitivity"),
     "command": ("cmdline",), "agent": ("user-agent",), "header": ("http-header",), "certificate": ("tls-certificate",),
 }  # fmt: skip
 SAMPLE, TRUST_ROWS, SEARCH_QUERIES, MILLION, SPARE = 60_000, 3000, 1000, 1_000_000, 16

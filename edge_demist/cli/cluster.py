@@ -14,7 +14,7 @@ import numpy as np
 from edge_demist.cli.lines import Progress, dump, write_lines
 from edge_demist.cli.models import add_model, load_model
 from edge_demist.cli.strings import read_rows
-from edge_demist.errors import InputError
+from edge_demist.errors import BundleError, InputError
 from edge_demist.explore import cluster
 from edge_demist.explore.passport import KEY, Passport, passport_of, require_same
 from edge_demist.explore.quantize import to_int8
@@ -79,8 +79,11 @@ def _pieces(model: EdgeDemist, texts: list[str]) -> Iterator[list[str]]:
     """The tokenizer's pieces of each text: they find the words in names that are written without blanks."""
     for begin in range(0, len(texts), BLOCK):
         ids, offsets = model.tokenizer.encode_batch([to_bytes(text)[:2048] for text in texts[begin : begin + BLOCK]])
-        for first, last in itertools.pairwise(offsets):
-            yield model.tokenizer.pieces(ids[first:last])
+        for text, (first, last) in zip(texts[begin:], itertools.pairwise(offsets), strict=False):
+            try:
+                yield model.tokenizer.pieces(ids[first:last])
+            except BundleError:  # a tokenizer without the pieces' text
+                yield [text[:2048]]
 
 
 def _read(args: argparse.Namespace, model: EdgeDemist) -> tuple[list[str], NDArray[np.int8], Passport, int]:

@@ -110,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
         atlas = model.atlas
         if args.task is not None:
             model.specialist(args.task)
+        for file in [*args.input, *([args.compare] if args.compare else [])]:
+            _check_space(file, model, args.normalizer)
         names = _read(args.input, args.field, column, args.max_names)
         older = _read([args.compare], args.field, None, args.max_names) if args.compare is not None else None
         _write(args, model, atlas, names, older)
@@ -120,6 +122,20 @@ def run(args: argparse.Namespace) -> int:
             )
     failed = names.failed + (older.failed if older else 0)
     return 1 if failed else 0
+
+
+def _check_space(file: str, model: EdgeDemist, normalizer: str) -> None:
+    """Refuse vectors or places of another space, whose user would take this map for theirs; files without a passport hold strings.
+
+    Raises:
+        InputError: says how to embed again.
+    """
+    from ..explore.passport import passport_of, require_same
+    from ..explore.vector_files import read_passport
+
+    passport = read_passport(Path(file)) if file != "-" else None
+    if passport is not None:
+        require_same(passport, passport_of(model, None, normalizer, "float32"), file, "the map")
 
 
 def _read(files: list[str], key: str | None, column: str | None, most: int) -> Names:

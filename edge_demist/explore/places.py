@@ -2,7 +2,7 @@
 
 ::
 
-    vector ─► int8 ─► projection (int8 [dim, m]) ─► int8 [m] ─► five nearest landmarks ─► continent of the nearest
+    vector ─► int8 ─► projection (int8 [dim, m]) ─► int8 [m] ─► five nearest landmarks ─► continent of most of them
                                                                                           └► median place of those of that continent
 
 Everything before the last step is integer arithmetic, so a vector has the same place on every machine. The atlas is made once, from
@@ -112,14 +112,18 @@ class _Marks(NamedTuple):
     continent: NDArray[np.uint8]
 
     def middle(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Median place of those landmarks that share the nearest one's continent, and that continent."""
+        """The continent of most of the landmarks [n, 5] (in a draw the nearest one's, then the first), and their median place."""
         land = self.continent[rows]
-        same = land == land[:, :1]
+        each = np.arange(len(rows))
+        votes = np.zeros((len(rows), int(self.continent.max(initial=0)) + 1))
+        np.add.at(votes, (each[:, None], land), 1)
+        votes[each, land[:, 0]] += 0.5
+        won = votes.argmax(1).astype(np.uint8)
+        same = land == won[:, None]
         places = np.where(same[:, :, None], self.places[rows], np.float32(np.inf))  # others sort behind
         places.sort(axis=1)
         last = same.sum(1) - 1
-        each = np.arange(len(rows))
-        return (places[each, last // 2] + places[each, (last + 1) // 2]) * np.float32(0.5), land[:, 0]
+        return (places[each, last // 2] + places[each, (last + 1) // 2]) * np.float32(0.5), won
 
 
 def read_atlas(bundle: Bundle) -> Atlas:

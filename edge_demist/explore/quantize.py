@@ -1,8 +1,8 @@
 """Vectors as int8 with one scale for all, and as bits; what search, places and vector files share.
 
 A unit vector of ``dim`` numbers has components of about 1 / sqrt(dim). int8 cuts them at five times that and keeps 127 steps on
-either side; one scale for all rows makes an integer dot product comparable between any two of them. A row of zeros stands for a line that could
-not be embedded.
+either side; one scale for all rows makes an integer dot product comparable between any two of them. A row of zeros
+stands for a line that could not be embedded.
 """
 
 from __future__ import annotations

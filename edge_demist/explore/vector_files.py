@@ -190,6 +190,27 @@ class NoPassportError(InputError):
     """A file without a passport: it may hold no vectors at all."""
 
 
+def read_passport(path: Path) -> Passport | None:
+    """The passport of a file of vectors, or of a Parquet file made from them (clusters, places); None where there is none.
+
+    Raises:
+        InputError: it is malformed.
+    """
+    if path.suffix not in SUFFIXES or not path.is_file():
+        return None
+    if path.suffix == ".parquet":
+        raw = _schema(path).metadata or {}
+        return parse_passport(raw[KEY.encode()], str(path)) if KEY.encode() in raw else None
+    try:
+        return VectorFile(path).passport
+    except NoPassportError:
+        return None
+    except InputError:
+        if path.suffix == ".jsonl":  # lines that are no JSON are told with their number later
+            return None
+        raise
+
+
 def _no_passport(path: Path) -> NoPassportError:
     return NoPassportError(
         f"{path}: has no passport, so nobody knows what its vectors mean; make it again: edge-demist embed … -o {path.name}"
@@ -245,12 +266,15 @@ def _pyarrow() -> Any:
     return pyarrow.parquet
 
 
-def _parquet_passport(path: Path) -> Passport:
-    arrow = _pyarrow()
+def _schema(path: Path) -> Any:
     try:
-        schema = arrow.read_schema(path)
+        return _pyarrow().read_schema(path)
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
         raise InputError(f"{path}: cannot be read as Parquet ({str(error)[:200]})") from None
+
+
+def _parquet_passport(path: Path) -> Passport:
+    schema = _schema(path)
     raw = (schema.metadata or {}).get(KEY.encode())
     if raw is None or "vector" not in schema.names:
         raise _no_passport(path)

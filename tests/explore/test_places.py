@@ -36,8 +36,9 @@ def expected_place(atlas, vector):
     projected = np.clip((quantized @ atlas.projection.astype(np.int64) - atlas.offset) // 2**atlas.shift, -127, 127)
     scores = atlas.landmarks.astype(np.int64) @ projected
     near = np.argsort(-scores, kind="stable")[:NEIGHBOURS]
-    same = [n for n in near if atlas.continent[n] == atlas.continent[near[0]]]
-    return np.median(atlas.places[same], axis=0), atlas.continent[near[0]]
+    votes = np.bincount(atlas.continent[near], minlength=2) + 0.5 * (np.arange(2) == atlas.continent[near[0]])
+    same = [n for n in near if atlas.continent[n] == votes.argmax()]
+    return np.median(atlas.places[same], axis=0), votes.argmax()
 
 
 def test_is_the_definition_on_every_level(atlas):

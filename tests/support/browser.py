@@ -132,7 +132,7 @@ class Browser:
 
     def settled(self):
         """Wait until what was asked for is drawn and listed."""
-        self.js("new Promise((done) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 250))")
+        self.js("new Promise((done) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 450))")
 
     def screenshot(self, path):
         """A PNG of the page."""
