@@ -136,6 +136,7 @@ class NativeEngine:
         used = [a for a in adapters if a is not None and a.layers]
         table = self._table(used) if used else None
         parts = self._split(offsets) if self.threads > 1 else [(0, len(offsets) - 1)]
+
         def work(part: tuple[int, int]) -> None:
             a, b = part
             own = _Call(ids[offsets[a] : offsets[b]], np.ascontiguousarray(offsets[a : b + 1] - offsets[a]), table, None, False, out)

@@ -23,6 +23,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from quantize.bundle_writer import describe_files, whole_folder, write_json
 
 from edge_demist import EdgeDemist
 from edge_demist.engines.batching import normalized_bytes
@@ -32,7 +33,6 @@ from edge_demist.format.specialist import Specialist
 from edge_demist.inference import Item
 from edge_demist.judging import fits
 from edge_demist.text import windows
-from quantize.bundle_writer import describe_files, whole_folder, write_json
 from tools.synth import evasion
 
 Floats: TypeAlias = "NDArray[np.float64]"
