@@ -11,11 +11,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from edge_demist.errors import InputError
 
 if TYPE_CHECKING:
-    from ..format.bundle import Bundle
-    from ..model import EdgeDemist
+    from edge_demist.format.bundle import Bundle
+    from edge_demist.model import EdgeDemist
 
 DTYPES = ("float32", "int8", "binary")
 KEY = "edge_demist"
@@ -125,7 +125,7 @@ def passport_of(model: EdgeDemist, task: str | None, normalizer: str, dtype: str
     """
     import hashlib
 
-    from .quantize import scale_of
+    from edge_demist.explore.quantize import scale_of
 
     digest = hashlib.sha256(encoder_sha256(model.bundle).encode())
     used = normalizer

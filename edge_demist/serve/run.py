@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from edge_demist.errors import EdgeDemistError, InputError
 from edge_demist.model import EdgeDemist
@@ -35,7 +36,7 @@ def serve(settings: Settings, load: Callable[[], EdgeDemist], say: Callable[[str
     tell = say or (lambda text: print(f"edge-demist serve: {text}", file=sys.stderr, flush=True))  # noqa: T201
     _more_descriptors()
     batcher = Batcher(load(), settings)
-    options: dict[str, object] = {"uds": str(settings.uds)} if settings.uds else {"host": settings.host, "port": settings.port}
+    options: dict[str, Any] = {"uds": str(settings.uds)} if settings.uds else {"host": settings.host, "port": settings.port}
     if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
         options = {"fd": LISTEN_FDS_START}
     config = uvicorn.Config(
