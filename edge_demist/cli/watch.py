@@ -16,8 +16,9 @@ from edge_demist.sensor.control import Control, Log
 from edge_demist.sensor.detect.answer_cache import DEFAULT_ENTRIES
 from edge_demist.sensor.detect.budget import Budget
 from edge_demist.sensor.detect.scoring import DEFAULT_FPR
+from edge_demist.sensor.reports import exit_code
 from edge_demist.sensor.retry import Stopped
-from edge_demist.sensor.runner import Runner, exit_code
+from edge_demist.sensor.runner import Runner
 from edge_demist.sensor.sources.lines import MAX_LINE_BYTES
 
 EXAMPLES = (

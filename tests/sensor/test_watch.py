@@ -19,8 +19,9 @@ import pytest
 from edge_demist.errors import BundleError, InputError
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.control import Control, ServiceManager
+from edge_demist.sensor.reports import exit_code
 from edge_demist.sensor.retry import Stopped
-from edge_demist.sensor.runner import Runner, exit_code
+from edge_demist.sensor.runner import Runner
 from edge_demist.sensor.sinks.file import FileSink
 from edge_demist.sensor.sinks.formats import ZEEK_FIELDS
 from edge_demist.sensor.sources.checkpoint import CheckpointStore, StateError
