@@ -42,7 +42,8 @@ def pieces(raw: bytes) -> list[tuple[int, int]]:
     """Byte ranges that cover the string, each a word with what stands between it and the next.
 
     Words have at least three letters; what is shorter belongs to the word before it, and a long string without words is cut into
-    parts of equal length. Where there are more than 16 pieces, neighbours make 16 of about equal length. Time grows with the string alone: what an alarm says was written by whoever set it off.
+    parts of equal length. Where there are more than 16 pieces, neighbours make 16 of about equal length. Time grows with the
+    string alone: what an alarm says was written by whoever set it off.
     """
     begins = [match.start() for match in _WORD.finditer(raw)]
     edges = [0, *begins[1:], len(raw)] if raw else [0]
