@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_demist.cli.lines import Progress, dump, write_lines
-from edge_demist.cli.models import add_model, load_model
+from edge_demist.cli.models import load_model
+from edge_demist.cli.options import add_model
 from edge_demist.cli.strings import read_rows
 from edge_demist.errors import BundleError, InputError
 from edge_demist.explore import cluster

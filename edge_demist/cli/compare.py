@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from edge_demist.cli.lines import dump, write_lines
-from edge_demist.cli.models import add_model, load_model
+from edge_demist.cli.models import load_model
+from edge_demist.cli.options import add_model
 from edge_demist.errors import InputError
 from edge_demist.explore.passport import require_same
 from edge_demist.explore.search import similarity

@@ -14,7 +14,8 @@ import numpy as np
 from ..errors import InputError
 from ..normalizers import NORMALIZERS
 from .lines import Progress
-from .models import add_model, load_model
+from .models import load_model
+from .options import add_model
 from .strings import Row, read_rows
 
 if TYPE_CHECKING:

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_demist.cli.lines import dump, raw_batches, write_lines
-from edge_demist.cli.models import add_model, load_model
+from edge_demist.cli.lines import MAX_LINE_BYTES, dump, write_lines
+from edge_demist.cli.models import load_model
+from edge_demist.cli.options import add_model
 from edge_demist.cli.strings import MEMORY, read_rows, seconds
 from edge_demist.errors import InputError
 from edge_demist.explore.passport import passport_of, require_same
 from edge_demist.explore.quantize import to_int8
 from edge_demist.explore.search import Best, cosines
 from edge_demist.explore.vector_files import Block, VectorFile
+from edge_demist.io import bounded_lines
 from edge_demist.normalizers import from_bytes
 
 if TYPE_CHECKING:
@@ -73,7 +75,11 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"-k must be 1 to 1000, not {args.k}")
     with load_model(args) as model:
         source = _Source(args, model)
-        queries = [args.text] if args.text != "-" else [from_bytes(raw) for batch in raw_batches(sys.stdin.buffer) for raw, _ in batch]
+        queries = (
+            [args.text]
+            if args.text != "-"
+            else [from_bytes(raw) for batch in bounded_lines(sys.stdin.buffer, MAX_LINE_BYTES) for raw, _ in batch]
+        )
         good = [text for text in queries if text.strip()]
         vectors = to_int8(model.encode(good, task=source.task, normalizer=source.normalizer)) if good else None
         if vectors is not None:

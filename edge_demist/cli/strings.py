@@ -5,19 +5,20 @@ The format is seen from the content; ``.gz`` is read as it is. Every line gives 
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from ..errors import InputError
+from ..io import bounded_lines
 from ..normalizers import from_bytes
 from ..sensor.sources.parser import LineParser
 from ..sensor.sources.timestamps import parse_time
-from .lines import open_input, raw_batches
+from .inputs import Decoded, opened
+from .lines import MAX_LINE_BYTES
 
 FIELDS = ("text", "query", "dns.rrname", "dns.queries[].rrname", "server_name", "tls.sni", "host", "http.hostname", "user_agent", "uri")
 """Where the string is looked for when nobody says: the first of these that a record has."""
@@ -57,21 +58,14 @@ def read_rows(name: str, field: str | None = None, column: str | None = None) ->
     if name.endswith(".parquet"):
         yield from _parquet_rows(name, field, column)
         return
-    stream = open_input(name)
-    try:
-        opened = cast("BinaryIO", gzip.GzipFile(fileobj=stream)) if name.endswith(".gz") else stream
-        yield from _line_rows(name, opened, field, column)
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise InputError(f"{name}: is no whole gzip file ({error})") from None
-    finally:
-        if name != "-":
-            stream.close()
+    with opened(name) as stream:
+        yield from _line_rows(name, stream, field, column)
 
 
-def _line_rows(name: str, stream: BinaryIO, field: str | None, column: str | None) -> Iterator[Row]:
+def _line_rows(name: str, stream: Decoded, field: str | None, column: str | None) -> Iterator[Row]:
     """Rows of a stream of lines: logs where its first line with content says so, else a string a line."""
-    batches = raw_batches(stream)
-    head = next(batches, [])
+    batches = bounded_lines(stream, MAX_LINE_BYTES)
+    head: list[tuple[bytes, bool]] = next(batches, [])
     first = next((line for line, _ in head if line.strip()), b"").lstrip(b"\xef\xbb\xbf")
     lines = itertools.chain(head, itertools.chain.from_iterable(batches))
     if not first.startswith((b"{", b"#separator", b"#fields")):

@@ -28,7 +28,7 @@ from edge_demist.sensor.counters import Counters
 from edge_demist.sensor.detect import explain, scoring
 from edge_demist.sensor.detect.allow import AllowRule, suggest
 from edge_demist.sensor.detect.linear_regex import LinearRegex, NotRegularError
-from edge_demist.sensor.detect.scoring import Answer, Scorer
+from edge_demist.sensor.detect.scoring import Scorer
 from edge_demist.sensor.runner import Runner
 from edge_demist.sensor.sources import log_file, scan
 from edge_demist.sensor.sources.checkpoint import FileState
@@ -106,7 +106,7 @@ def test_explanations_have_a_budget():
 
     def ask(pairs):
         asked.extend(pairs)
-        return [Answer("x", 0.1, 0.1, truncated=False)] * len(pairs)
+        return [0.1] * len(pairs)
 
     alarms = [("/i?id=1" + ",1" * 4000, "uri-attack", 0.9)] * 64 + [("short.example", "dga", 0.9)] * 3
     reasons = explain.explain(alarms, ask)

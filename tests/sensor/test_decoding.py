@@ -144,5 +144,5 @@ def test_any_offset_can_be_gone_back_to(tmp_path: Path, name: str) -> None:
     stream.close()
     for offset in (0, 1, 333, len(whole) - 1):
         again = ByteStream(tmp_path / "x", offset)
-        assert again.read() == whole[offset : offset + (1 << 18)] and again.translated
+        assert b"".join(iter(again.read, b"")) == whole[offset:] and again.translated
         again.close()

@@ -23,6 +23,7 @@ from tests.support.sensor_fakes import DATA, RAW, balanced, needs_raw, read_log,
 NAMES = ("dga", "hostname-category", "hostname-threat")
 SITES = ("hostname-category", "hostname-threat")
 CERTIFICATE = (*SITES, "embedding")
+FILES = ("filename", "filename-sensitivity")
 ZEEK: dict[str, dict[str, tuple[str, ...]]] = {
     "dns": {"query": ("dns-tunnel", *NAMES)},
     "ssl": {"server_name": NAMES, "subject": ("embedding",), "issuer": ("embedding",)},
@@ -31,11 +32,11 @@ ZEEK: dict[str, dict[str, tuple[str, ...]]] = {
         "host": SITES,
         "uri": ("uri-attack",),
         "user_agent": ("user-agent",),
-        "filename": ("filename",),
-        "orig_filenames[]": ("filename",),
-        "resp_filenames[]": ("filename",),
+        "filename": FILES,
+        "orig_filenames[]": FILES,
+        "resp_filenames[]": FILES,
     },
-    "files": {"filename": ("filename",)},
+    "files": {"filename": FILES},
     "software": {"unparsed_version": ("user-agent",)},
 }
 EVE: dict[str, tuple[str, ...]] = {
@@ -49,8 +50,8 @@ EVE: dict[str, tuple[str, ...]] = {
     "tls.subject": ("embedding",),
     "tls.issuerdn": ("embedding",),
     "tls.subjectaltname[]": CERTIFICATE,
-    "fileinfo.filename": ("filename",),
-    "files[].filename": ("filename",),
+    "fileinfo.filename": FILES,
+    "files[].filename": FILES,
 }
 Expected = Counter[tuple[int, str, str, str, str]]
 """(offset, join id, field, text, task)."""
@@ -117,6 +118,8 @@ def of_tsv(path: Path) -> Expected:
 def add_zeek(found: Expected, offset: int, log: str, values: dict[str, list[str]]) -> None:
     """Add the expectations of one Zeek record."""
     identity = values.get("uid", values.get("fuid", values.get("fingerprint", [""])))[0]
+    for names in {"x509": [("certificate.subject", "certificate.issuer")], "ssl": [("subject", "issuer")]}.get(log, []):
+        add_certificate(found, offset, identity, names, values.get(names[0], []), values.get(names[1], []))
     for field, tasks in ZEEK.get(log, {}).items():
         if log == "software" and values["software_type"][0] not in ("HTTP::BROWSER", "Software::HTTP_BROWSER"):
             continue
@@ -126,6 +129,13 @@ def add_zeek(found: Expected, offset: int, log: str, values: dict[str, list[str]
                 add_url(found, offset, identity, ("uri", "host+uri"), values.get("host", [""])[0], text)
                 continue
             found.update((offset, identity, field, name, task) for task in tasks)
+
+
+def add_certificate(found: Expected, offset: int, identity: str, fields: tuple[str, str], subjects: list[str], issuers: list[str]) -> None:
+    """A certificate is its subject and its issuer in one string."""
+    for subject in subjects:
+        issuer = f" issuer={issuers[0]}" if issuers else ""
+        found[offset, identity, f"{fields[1]}+{fields[0]}", f"subject={subject}{issuer}", "tls-certificate"] += 1
 
 
 def add_url(found: Expected, offset: int, identity: str, fields: tuple[str, str], host: str, uri: str) -> None:
@@ -167,6 +177,14 @@ def of_json(path: Path, log: str) -> Expected:
 def add_eve(found: Expected, offset: int, record: dict) -> None:
     """Add the expectations of one Suricata event."""
     identity = str(record.get("flow_id", ""))
+    tls = record.get("tls", {})
+    parts = [[tls[key]] if tls.get(key) else [] for key in ("subject", "issuerdn")]
+    add_certificate(found, offset, identity, ("tls.subject", "tls.issuerdn"), *parts)
+    for side in ("request_headers", "response_headers"):
+        headers = record.get("http", {}).get(side)
+        if headers:
+            text = " | ".join(f"{h['name']}: {h['value']}" for h in headers)
+            found[offset, identity, f"http.{side}[].value+http.{side}[].name", text, "http-header"] += 1
     for field, tasks in EVE.items():
         nodes: list = [record]
         for step in re.findall(r"[^.\[\]]+", field):

@@ -135,7 +135,7 @@ def test_a_string_that_cannot_be_processed_is_an_event_with_an_error(tmp_path: P
 
 @pytest.mark.parametrize("dtype", ["int8", "float32"])
 def test_embeddings_on_request(tmp_path: Path, dtype: str) -> None:
-    (tmp_path / "x509.log").write_text(zeek_log("ts certificate.subject", "1.5 CN=a", path="x509"))
+    (tmp_path / "x509.log").write_text(zeek_log("ts certificate.issuer", "1.5 CN=a", path="x509"))
     (event,), _ = watch_once(tmp_path, tmp_path / "x509.log", embeddings=dtype)
     body = event["embedding"]
     data = np.frombuffer(base64.b64decode(body["data"]), dtype={"int8": "i1", "float32": "<f4"}[dtype])
@@ -146,7 +146,7 @@ def test_embeddings_on_request(tmp_path: Path, dtype: str) -> None:
 
 
 def test_no_embeddings_unless_asked(tmp_path: Path) -> None:
-    (tmp_path / "x509.log").write_text(zeek_log("ts certificate.subject", "1.5 CN=a", path="x509"))
+    (tmp_path / "x509.log").write_text(zeek_log("ts certificate.issuer", "1.5 CN=a", path="x509"))
     events, summary = watch_once(tmp_path, tmp_path / "x509.log")
     assert events == [] and summary["skipped"] == {"embeddings-off": 1}
 

@@ -48,9 +48,10 @@ def _command(parser: argparse.ArgumentParser) -> Iterator[str]:
         yield _options(parser)
         examples = "\n\n".join(
             "$ " + example.command.replace("\n", "\n  ") + (f"\n{example.output}" if example.output else "")
-            for example in parser.get_default("examples")
+            for example in parser.get_default("examples") or ()
         )
-        yield f"```text\n{examples}\n```\n"
+        if examples:
+            yield f"```text\n{examples}\n```\n"
     for one in inner.values():
         yield from _command(one)
 

@@ -22,7 +22,7 @@ MAX_ASKED_BYTES = 1 << 18
 """Bytes that the explanations of one batch may have read: an alarm's string counts once for each of its pieces."""
 MIN_LOGITS = 1.0
 """A word stands out if the odds without it are smaller by e."""
-MIN_WORD = 3
+MIN_WORD, MIN_PART = 3, 24
 MAX_SHOWN = 40
 NOTHING = "no single word stands out: the score lies in the string as a whole"
 _BETWEEN = b"./?&=;,:@+ \t()'\"<>|\\{}[]$!*#^`~-"
@@ -41,12 +41,16 @@ def logit(score: float) -> float:
 def pieces(raw: bytes) -> list[tuple[int, int]]:
     """Byte ranges that cover the string, each a word with what stands between it and the next.
 
-    Words have at least three letters; what is shorter belongs to the word before it. Where there are more than 16 pieces,
-    neighbours make 16 of about equal length. Time grows with the string alone: what an alarm says was written by whoever set it off.
+    Words have at least three letters; what is shorter belongs to the word before it, and a long string without words is cut into
+    parts of equal length. Where there are more than 16 pieces, neighbours make 16 of about equal length. Time grows with the
+    string alone: what an alarm says was written by whoever set it off.
     """
     begins = [match.start() for match in _WORD.finditer(raw)]
     edges = [0, *begins[1:], len(raw)] if raw else [0]
-    if len(edges) > MAX_PIECES + 1:
+    if len(edges) == 2 and len(raw) >= 2 * MIN_PART:
+        count = min(len(raw) // MIN_PART, MAX_PIECES)
+        edges = [len(raw) * i // count for i in range(count + 1)]
+    elif len(edges) > MAX_PIECES + 1:
         wanted = [len(raw) * i // MAX_PIECES for i in range(1, MAX_PIECES)]
         edges = sorted({0, len(raw)} | {edges[bisect_left(edges, place)] for place in wanted})
     return list(itertools.pairwise(edges))

@@ -224,6 +224,8 @@ class Text:
         """Up to ``size`` bytes of UTF-8."""
         if not self._known:
             self._look()
+            if self._source.paused:
+                return b""
         if self._decoder is None:
             if not self._spare:
                 return self._source.read(size)

@@ -80,9 +80,11 @@ def hash_start(path: Path, size: int, file_id: FileId | None = None) -> tuple[st
 
 
 def _first_bytes(path: Path, file_id: FileId | None) -> bytes:
-    stream = ByteStream(path, 0, file_id)
+    stream, data = ByteStream(path, 0, file_id), b""
     try:
-        return stream.read(FORM_BYTES)
+        while len(data) < FORM_BYTES and (more := stream.read(FORM_BYTES - len(data))):
+            data += more
+        return data
     finally:
         stream.close()
 
