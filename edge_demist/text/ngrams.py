@@ -76,9 +76,8 @@ class Ngrams:
     def scores(self, texts: Sequence[bytes], weight: NDArray[np.float32], bias: NDArray[np.float32]) -> NDArray[np.float32]:
         """Features times ``weight`` float32 [k, dim] plus ``bias`` float32 [k], float32 [n, k], without keeping the features."""
         text, text_offsets = arrays.packed(texts)
-        weight, bias = arrays.matrix(weight, "weight", self.dim), np.ascontiguousarray(bias, np.float32)
-        if bias.shape != (len(weight),):
-            raise InputError(f"bias must be float32 [{len(weight)}], not {list(bias.shape)}")
+        weight = arrays.matrix(weight, "weight", self.dim)
+        bias = arrays.matrix([bias], "bias", len(weight))[0]
         out = np.empty((len(texts), len(bias)), np.float32)
         status = self.kernels.screen(
             self.table_address,

@@ -1,0 +1,121 @@
+"""Sample logs with hostile lines: every record is counted, every event is one line of ASCII JSON, nothing is raised."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from pathlib import Path
+
+from edge_demist.sensor.config import WatchConfig
+from edge_demist.sensor.detect.alarms import Budget
+from edge_demist.sensor.runner import Runner
+from tools.fuzz.values import OTHERS, spoil, spoil_bytes
+from tools.sensor.fake_model import FakeModel
+
+SAMPLES = Path(__file__).parents[2] / "tests" / "data" / "logs"
+NASTY = (
+    b"\x1b[31m",
+    b"\r\n",
+    b"\t",
+    b"\0",
+    b"\\x0a",
+    b"\\",
+    b'"',
+    b"\xff\xfe",
+    "\u202e".encode(),
+    b"#fields\t",
+    b"\\u0000",
+    b"evil",
+    b"\n\n\n",
+)
+NAMES = ("dns.log", "http.log", "eve.json", "conn.1.log", "x.jsonl", "open_http.log", "access.log", "audit.log")
+FORMS = ("jsonl", "eve", "zeek")
+MOST_LINES = 40
+
+
+def sample_lines() -> list[list[bytes]]:
+    """The lines of each sample log."""
+    found = []
+    for path in sorted(SAMPLES.iterdir()):
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
+        if path.suffix != ".md":
+            found.append([line for line in raw.split(b"\n") if line][:400])
+    return [lines for lines in found if lines]
+
+
+def spoiled(line: bytes, chance: random.Random) -> bytes:
+    """A line with something wrong."""
+    roll = chance.random()
+    if roll < 0.35 and line.startswith(b"{"):
+        try:
+            value = json.loads(line)
+            spoil(value, chance)
+            return json.dumps(value, ensure_ascii=chance.random() < 0.5).encode("utf-8", "surrogatepass")
+        except (ValueError, RecursionError):
+            return line
+    if roll < 0.6:
+        at = chance.randint(0, len(line))
+        return line[:at] + chance.choice(NASTY) * chance.choice((1, 1, 3, 300)) + line[at:]
+    if roll < 0.7:
+        return line * chance.choice((2, 50))
+    if roll < 0.75:
+        return str(chance.choice(OTHERS)).encode("utf-8", "surrogatepass")
+    if roll < 0.8:
+        return b"[" * chance.choice((10, 500, 990, 5000))
+    return spoil_bytes(line, chance, 400)
+
+
+class Target:
+    """A case is a folder of one or two logs, read once by ``watch`` with a model that costs nothing."""
+
+    weight = 1
+
+    def __init__(self, folder: Path) -> None:
+        """Read the samples."""
+        self.folder, self.samples = folder, sample_lines()
+
+    def write(self, seed: int) -> random.Random:
+        """Write the logs of a case."""
+        chance = random.Random(seed)
+        logs = self.folder / "logs"
+        logs.mkdir(exist_ok=True)
+        for old in logs.iterdir():
+            old.unlink()
+        for name in chance.sample(NAMES, chance.choice((1, 1, 2))):
+            lines = chance.choice(self.samples)
+            head = [line for line in lines[:9] if line.startswith(b"#")]
+            begin = chance.randrange(len(lines))
+            body = [*head, *lines[begin : begin + chance.randint(1, MOST_LINES)]]
+            raw = b"\n".join(spoiled(line, chance) if chance.random() < 0.4 else line for line in body) + b"\n" * chance.randint(0, 1)
+            roll = chance.random()
+            packed = ".gz" if roll < 0.1 else ""
+            raw = gzip.compress(raw, 1, mtime=0) if packed else raw
+            if roll < 0.03:
+                raw = spoil_bytes(raw, chance)
+            (logs / f"{name}{packed}").write_bytes(raw)
+        return chance
+
+    def run(self, seed: int) -> str:
+        """Watch them."""
+        chance = self.write(seed)
+        output, form = self.folder / "out", chance.choice(FORMS)
+        settings = {"paths": (self.folder / "logs",), "once": True, "output": output, "form": form, "summary": self.folder / "summary.json"}
+        settings |= {"emit": chance.choice(("all", "alarms")), "budget": Budget({"*": 5}) if chance.random() < 0.3 else Budget()}
+        runner = Runner(WatchConfig(**settings), FakeModel)  # type: ignore[arg-type]
+        try:
+            runner.run()
+        finally:
+            runner.close()
+        summary = json.loads((self.folder / "summary.json").read_text())
+        if summary["records"] != summary["records_out"] + sum(summary["skipped"].values()):
+            return "BAD records are not accounted for"
+        if "failed" in summary["skipped"]:
+            return f"BAD {summary['messages'][0].partition(': ')[2][:80]}"
+        for line in output.read_bytes().splitlines():
+            if not line.isascii() or any(byte < 0x20 and byte != 9 for byte in line):
+                return "BAD a control character in the output"
+            if form != "zeek":
+                json.loads(line)
+        return "read"
