@@ -39,6 +39,7 @@ COMMANDS = (
     "report",
     "feedback",
     "ask",
+    "indicators",
     "serve",
     "enrich",
     "train",
