@@ -1,28 +1,30 @@
 """Strings with what stands beside them (label, score, time), from text, JSON Lines, events of ``watch``, Zeek and EVE logs, or Parquet.
 
-The format is seen from the content; ``.gz`` is read as it is. Every line gives a row or is counted as failed.
+The format is seen from the content; compressed files are read as they are. Every line gives a row or is counted as failed.
 """
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, TypeAlias
 
-from ..errors import InputError
-from ..normalizers import from_bytes
-from ..sensor.sources.parser import LineParser
-from ..sensor.sources.timestamps import parse_time
-from .lines import open_input, raw_batches
+from edge_demist.cli.inputs import opened
+from edge_demist.cli.lines import MAX_LINE_BYTES
+from edge_demist.errors import InputError
+from edge_demist.io import bounded_lines
+from edge_demist.normalizers import from_bytes
+from edge_demist.sensor.sources.parser import LineParser
+from edge_demist.sensor.sources.timestamps import parse_time
 
 FIELDS = ("text", "query", "dns.rrname", "dns.queries[].rrname", "server_name", "tls.sni", "host", "http.hostname", "user_agent", "uri")
 """Where the string is looked for when nobody says: the first of these that a record has."""
 
 PARQUET_ROWS = 65_536
+Batches: TypeAlias = Iterator[list[tuple[bytes, bool]]]
 MEMORY = "memory.sqlite"
 """A sensor's memory, in its state folder."""
 
@@ -57,20 +59,12 @@ def read_rows(name: str, field: str | None = None, column: str | None = None) ->
     if name.endswith(".parquet"):
         yield from _parquet_rows(name, field, column)
         return
-    stream = open_input(name)
-    try:
-        opened = cast("BinaryIO", gzip.GzipFile(fileobj=stream)) if name.endswith(".gz") else stream
-        yield from _line_rows(name, opened, field, column)
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise InputError(f"{name}: is no whole gzip file ({error})") from None
-    finally:
-        if name != "-":
-            stream.close()
+    with opened(name) as stream:
+        yield from _line_rows(name, bounded_lines(stream, MAX_LINE_BYTES), field, column)
 
 
-def _line_rows(name: str, stream: BinaryIO, field: str | None, column: str | None) -> Iterator[Row]:
+def _line_rows(name: str, batches: Batches, field: str | None, column: str | None) -> Iterator[Row]:
     """Rows of a stream of lines: logs where its first line with content says so, else a string a line."""
-    batches = raw_batches(stream)
     head = next(batches, [])
     first = next((line for line, _ in head if line.strip()), b"").lstrip(b"\xef\xbb\xbf")
     lines = itertools.chain(head, itertools.chain.from_iterable(batches))

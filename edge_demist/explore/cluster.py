@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..errors import InputError
-from .search import Panels, dots, nearest
+from edge_demist.errors import InputError
+from edge_demist.explore.search import Panels, dots, nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

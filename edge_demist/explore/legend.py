@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .page import MAX_GROUPS, Group
+from edge_demist.explore.page import MAX_GROUPS, Group
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -31,7 +31,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .places import Atlas, Region
+    from edge_demist.explore.places import Atlas, Region
 
 MAX_NAME_BYTES = 512
 """A longer name is cut in the page (not in the Parquet file)."""

@@ -23,17 +23,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..errors import BundleError, InputError
-from ..format import safetensors
-from .passport import encoder_sha256
-from .quantize import to_int8
-from .search import Panels, dots
+from edge_demist.errors import BundleError, InputError
+from edge_demist.explore.passport import encoder_sha256
+from edge_demist.explore.quantize import to_int8
+from edge_demist.explore.search import Panels, dots
+from edge_demist.format import safetensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..format.bundle import Bundle
-    from ..native.library import Kernels
+    from edge_demist.format.bundle import Bundle
+    from edge_demist.native.library import Kernels
 
 FILE = "atlas.safetensors"
 NEIGHBOURS = 5

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import EngineUnavailableError, InputError
-from ..native import abi
-from ..native import library as native
+from edge_demist.errors import EngineUnavailableError, InputError
+from edge_demist.native import abi
+from edge_demist.native import library as native
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..native.library import Kernels
+    from edge_demist.native.library import Kernels
 
 MAX_QUERIES, MAX_K, MAX_DIM = 4096, 4096, 4096
 _EXACT_DIM = 1040

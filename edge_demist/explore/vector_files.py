@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..errors import InputError
-from .passport import KEY, MAX_BYTES, Passport, parse_passport
-from .quantize import from_bits, scale_of, to_bits, to_int8
+from edge_demist.errors import InputError
+from edge_demist.explore.passport import KEY, MAX_BYTES, Passport, parse_passport
+from edge_demist.explore.quantize import from_bits, scale_of, to_bits, to_int8
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
