@@ -13,26 +13,31 @@ import numpy as np
 
 from edge_demist.cli.lines import Progress, dump, write_lines
 from edge_demist.cli.models import load_model
-from edge_demist.cli.options import add_model
+from edge_demist.cli.options import Example, add_model, add_normalizer, command, number
 from edge_demist.cli.strings import read_rows
 from edge_demist.errors import BundleError, InputError
 from edge_demist.explore import cluster
 from edge_demist.explore.passport import KEY, Passport, passport_of, require_same
 from edge_demist.explore.quantize import to_int8
 from edge_demist.explore.vector_files import SUFFIXES, NoPassportError, Replacement, VectorFile
-from edge_demist.normalizers import NORMALIZERS, to_bytes
+from edge_demist.normalizers import to_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_demist.model import EdgeDemist
 
-EXAMPLES = """examples:
-  edge-demist cluster names.txt
+EXAMPLES = (
+    Example(
+        "printf 'www.mit.edu\\nstanford.edu\\nbet365.com\\nberkeley.edu\\n' > names.txt\nedge-demist cluster names.txt --threshold 0.8",
+        '{"cluster": 0, "name": …, "size": 3, "typical": …, "odd": …}',
+    ),
+)
+NOTES = """
   edge-demist cluster attacks.txt --threshold 0.5 -o clusters.parquet
   edge-demist cluster vectors.parquet --count 30
 
-input: strings (text, JSON Lines, Zeek or EVE logs, Parquet) or a file of vectors as embed writes it (.parquet, .jsonl).
+input: strings (text, JSON Lines, Zeek or EVE logs, Parquet) or a file of vectors as embed writes it (.npy, .parquet, .jsonl).
 output: a line a cluster, largest first: {"cluster", "name", "size", "typical", "odd"}. -o adds a file with every string's cluster and its
 cosine to the middle (.parquet or .jsonl), for pandas and others.
 Good thresholds: 0.5 for attack values and user agents, 0.8 for host names and tunnels.
@@ -43,18 +48,22 @@ BLOCK = 16_384
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
-        "cluster", help="group alike strings", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command(subparsers, "cluster", "group alike strings", EXAMPLES, NOTES, __doc__ or "")
     parser.add_argument("input", metavar="FILE", help="strings or vectors; - for standard input")
-    parser.add_argument("--threshold", type=float, default=0.7, metavar="COSINE", help="leader clustering: how alike members are (0.7)")
-    parser.add_argument("--count", type=int, default=None, metavar="N", help="k-means with N clusters instead")
-    parser.add_argument("--members", type=int, default=5, metavar="N", help="typical and odd members to name (default: 5)")
-    parser.add_argument("--smallest", type=int, default=2, metavar="N", help="tell clusters of at least N members (default: 2)")
+    parser.add_argument(
+        "--threshold", type=number(0, 1, above=True), default=0.7, metavar="COSINE", help="leader clustering: how alike members are (0.7)"
+    )
+    parser.add_argument("--count", type=number(1, whole=True), default=None, metavar="N", help="k-means with N clusters instead")
+    parser.add_argument(
+        "--members", type=number(0, whole=True), default=5, metavar="N", help="typical and odd members to name (default: 5)"
+    )
+    parser.add_argument(
+        "--smallest", type=number(1, whole=True), default=2, metavar="N", help="tell clusters of at least N members (default: 2)"
+    )
     parser.add_argument("-o", "--output", type=Path, default=None, metavar="FILE", help="every string's cluster: .parquet or .jsonl")
     parser.add_argument("--field", default=None, metavar="NAME", help="key or column that holds the string")
     parser.add_argument("--task", default=None, help="this specialist's view instead of the general vector")
-    parser.add_argument("--normalizer", default="identity", choices=sorted(NORMALIZERS), help="for the general vector (default: identity)")
+    add_normalizer(parser, "for the general vector")
     add_model(parser)
 
 
@@ -62,8 +71,6 @@ def run(args: argparse.Namespace) -> int:
     """Cluster and tell; 1 if some rows hold no string."""
     if args.output is not None and args.output.suffix not in (".parquet", ".jsonl"):
         raise InputError(f"{args.output}: the name must end in .parquet or .jsonl")
-    if args.members < 0 or args.smallest < 1:
-        raise InputError("--members must be at least 0 and --smallest at least 1")
     with load_model(args) as model:
         texts, vectors, passport, failed = _read(args, model)
         clusters = cluster.kmeans(vectors, args.count) if args.count is not None else cluster.leader(vectors, args.threshold)
@@ -129,12 +136,12 @@ def _describe(texts: list[str], clusters: cluster.Clusters, names: list[str], me
     order = order[clusters.number[order] >= 0]
     bounds = np.searchsorted(clusters.number[order], np.arange(len(names) + 1))
     lines = []
-    for number, name in enumerate(names):
-        rows = order[bounds[number] : bounds[number + 1]]
+    for k, name in enumerate(names):
+        rows = order[bounds[k] : bounds[k + 1]]
         if len(rows) >= smallest:
             odd = rows[::-1][: min(members, max(len(rows) - members, 0))]
             about = {"typical": [texts[i] for i in rows[:members]], "odd": [texts[i] for i in odd]}
-            lines.append(dump({"cluster": number, "name": name, "size": len(rows), **about}))
+            lines.append(dump({"cluster": k, "name": name, "size": len(rows), **about}))
     return lines
 
 
@@ -144,8 +151,8 @@ def _write(path: Path, texts: list[str], clusters: cluster.Clusters, names: list
     with Replacement(path) as file:
         if path.suffix == ".jsonl":
             rows = zip(texts, clusters.number.tolist(), names_of, clusters.cosine.tolist(), strict=True)
-            for text, number, name, cosine in rows:
-                known = {"cluster": number, "name": name, "cosine": round(cosine, 4)} if number >= 0 else {"cluster": None}
+            for text, k, name, cosine in rows:
+                known = {"cluster": k, "name": name, "cosine": round(cosine, 4)} if k >= 0 else {"cluster": None}
                 file.stream.write((dump({"text": text, **known}) + "\n").encode())
         else:
             try:

@@ -10,16 +10,17 @@ import numpy as np
 
 from edge_demist.cli.lines import dump, write_lines
 from edge_demist.cli.models import load_model
-from edge_demist.cli.options import add_model
+from edge_demist.cli.options import Example, add_model, add_normalizer, command
 from edge_demist.errors import InputError
 from edge_demist.explore.passport import require_same
 from edge_demist.explore.search import similarity
 from edge_demist.explore.vector_files import SUFFIXES, VectorFile
-from edge_demist.normalizers import NORMALIZERS
 
-EXAMPLES = """examples:
-  edge-demist compare paypal.com paypa1-login.example
-  edge-demist compare "' or 1=1--" "%27%20or%201%3D1--" --task uri-attack
+EXAMPLES = (
+    Example("edge-demist compare www.mit.edu stanford.edu", '{"a": "www.mit.edu", "b": "stanford.edu", "cosine": …}'),
+    Example("edge-demist compare \"' or 1=1--\" '%27%20or%201%3D1--' --task uri-attack", '{"a": …, "cosine": …}'),
+)
+NOTES = """
   edge-demist compare today.parquet yesterday.parquet
 
 output: {"a", "b", "cosine"}. Two files of vectors (.npy, .jsonl, .parquet as embed writes them) give {"a", "b", "rows_a", "rows_b",
@@ -31,13 +32,11 @@ MAX_ROWS = 20_000
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
-        "compare", help="cosine of two strings", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command(subparsers, "compare", "cosine of two strings", EXAMPLES, NOTES, __doc__ or "")
     parser.add_argument("a", metavar="A", help="a string, or a file of vectors")
     parser.add_argument("b", metavar="B", help="another one")
     parser.add_argument("--task", default=None, help="this specialist's view instead of the general vector")
-    parser.add_argument("--normalizer", default="identity", choices=sorted(NORMALIZERS), help="for the general vector (default: identity)")
+    add_normalizer(parser, "for the general vector")
     add_model(parser)
 
 

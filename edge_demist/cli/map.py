@@ -11,28 +11,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..normalizers import NORMALIZERS
-from .lines import Progress
-from .models import load_model
-from .options import add_model
-from .strings import Row, read_rows
+from edge_demist.cli.lines import Progress
+from edge_demist.cli.models import load_model
+from edge_demist.cli.options import Example, add_model, add_normalizer, command, number
+from edge_demist.cli.strings import Row, read_rows
+from edge_demist.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..explore.page import Group, Points
-    from ..explore.places import Atlas, Located
-    from ..model import EdgeDemist
+    from edge_demist.explore.page import Group, Points
+    from edge_demist.explore.places import Atlas, Located
+    from edge_demist.model import EdgeDemist
 
-EXAMPLES = """examples:
-  edge-demist map names.txt -o map.html
+EXAMPLES = (
+    Example(
+        "printf 'bet365.com\\nwww.mit.edu\\nkernel.org\\n' > today.txt\n"
+        "printf 'www.mit.edu\\n' > yesterday.txt\n"
+        "edge-demist map today.txt --compare yesterday.txt -o map.html\n"
+        "ls map.html",
+        "map.html",
+    ),
+)
+NOTES = """
   edge-demist map dns.log.gz -o map.html --color first-seen
-  edge-demist map today.txt -o map.html --compare yesterday.txt
   edge-demist map verdicts.jsonl -o map.html --color score --parquet places.parquet
 
-input: a string a line, JSON Lines (text, and label, score, time if there), events of watch, Zeek or EVE logs, Parquet; .gz as it is.
-The page shows distinct strings. A string always has the same place, so maps of different days and sensors can be compared.
+input: a string a line, JSON Lines (text, and label, score, time if there), events of watch, Zeek or EVE logs, Parquet, a sensor's state
+folder; compressed files as they are. The page shows distinct strings and needs no network. A string always has the same place, so maps
+of different days and sensors can be compared.
 """
 
 MAX_NAMES = 2_000_000
@@ -41,10 +48,7 @@ BLOCK = 16_384
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
-        "map", help="draw strings as a map, one HTML file", description=__doc__, epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = command(subparsers, "map", "draw strings as a map, one HTML file", EXAMPLES, NOTES, __doc__ or "")
     parser.add_argument("input", nargs="+", metavar="FILE", help="what to show; - for standard input")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html", help="the page")
     parser.add_argument("--field", default=None, metavar="NAME", help="key or column that holds the string (default: text, query, host, …)")
@@ -56,10 +60,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--continent", default=None, metavar="NAME", help="put everything on this continent (host, request, agent, …)")
     parser.add_argument("--parquet", type=Path, default=None, metavar="FILE", help="also write places and columns as Parquet")
     parser.add_argument("--title", default=None, help="stands above the map (default: the file's name)")
-    parser.add_argument(
-        "--normalizer", default="identity", choices=sorted(NORMALIZERS), help="applied before embedding (default: identity)"
-    )
-    parser.add_argument("--max-names", type=int, default=MAX_NAMES, metavar="N", help="distinct strings at most (default: %(default)s)")
+    add_normalizer(parser, "applied before embedding")
+    most = number(1, whole=True)
+    parser.add_argument("--max-names", type=most, default=MAX_NAMES, metavar="N", help="distinct strings at most (default: %(default)s)")
     add_model(parser)
 
 
@@ -104,8 +107,6 @@ def run(args: argparse.Namespace) -> int:
     """Read, embed, place, write; 1 if some lines failed."""
     if args.output.suffix not in (".html", ".htm"):
         raise InputError(f"{args.output}: the page's name must end in .html")
-    if args.max_names < 1:
-        raise InputError(f"--max-names must be at least 1, not {args.max_names}")
     column = None if args.color in ("auto", "label", "score", "first-seen", "kind") else args.color
     with load_model(args) as model:
         atlas = model.atlas
@@ -131,8 +132,8 @@ def _check_space(file: str, model: EdgeDemist, normalizer: str) -> None:
     Raises:
         InputError: says how to embed again.
     """
-    from ..explore.passport import passport_of, require_same
-    from ..explore.vector_files import read_passport
+    from edge_demist.explore.passport import passport_of, require_same
+    from edge_demist.explore.vector_files import read_passport
 
     passport = read_passport(Path(file)) if file != "-" else None
     if passport is not None:
@@ -162,8 +163,8 @@ def _read(files: list[str], key: str | None, column: str | None, most: int) -> N
 
 def _write(args: argparse.Namespace, model: EdgeDemist, atlas: Atlas, names: Names, older: Names | None) -> None:
     """Everything after reading: place, colour, write."""
-    from ..explore.page import build_page
-    from ..explore.vector_files import Replacement
+    from edge_demist.explore.page import build_page
+    from edge_demist.explore.vector_files import Replacement
 
     gone = [text for text in older.number if text not in names.number] if older else []
     texts = sorted([*names.number, *gone])
@@ -212,7 +213,7 @@ def _columns(texts: list[str], names: Names, older: Names | None) -> Table:
 
 def _place(args: argparse.Namespace, model: EdgeDemist, atlas: Atlas, texts: list[str], table: Table) -> Located:
     """Places of all texts, block by block; with ``--task`` labels and scores too."""
-    from ..explore.places import Located
+    from edge_demist.explore.places import Located
 
     places, land = np.empty((len(texts), 2), np.float32), np.empty(len(texts), np.uint8)
     progress, began = Progress(), time.monotonic()
@@ -232,8 +233,8 @@ def _place(args: argparse.Namespace, model: EdgeDemist, atlas: Atlas, texts: lis
 
 def _coloured(args: argparse.Namespace, atlas: Atlas, texts: list[str], table: Table, located: Located) -> tuple[Points, list[Group], str]:
     """Points, legend and its title, by what ``--color`` asks for."""
-    from ..explore.legend import by_label, by_number
-    from ..explore.page import Points
+    from edge_demist.explore.legend import by_label, by_number
+    from edge_demist.explore.page import Points
 
     wanted = args.color
     if wanted == "auto":
@@ -257,8 +258,8 @@ def _coloured(args: argparse.Namespace, atlas: Atlas, texts: list[str], table: T
 
 def _write_parquet(args: argparse.Namespace, model: EdgeDemist, atlas: Atlas, texts: list[str], table: Table, located: Located) -> None:
     """Places beside the columns; the passport goes into the file's metadata."""
-    from ..explore.passport import KEY, passport_of
-    from ..explore.vector_files import Replacement
+    from edge_demist.explore.passport import KEY, passport_of
+    from edge_demist.explore.vector_files import Replacement
 
     try:
         import pyarrow as pa

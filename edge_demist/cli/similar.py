@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_demist.cli.inputs import opened
 from edge_demist.cli.lines import MAX_LINE_BYTES, dump, write_lines
 from edge_demist.cli.models import load_model
-from edge_demist.cli.options import add_model
+from edge_demist.cli.options import Example, add_model, command, number
 from edge_demist.cli.strings import MEMORY, read_rows, seconds
 from edge_demist.errors import InputError
 from edge_demist.explore.passport import passport_of, require_same
@@ -29,9 +30,15 @@ if TYPE_CHECKING:
 
     from edge_demist.model import EdgeDemist
 
-EXAMPLES = """examples:
-  edge-demist embed names.txt -o names.parquet --dtype int8 --normalizer hostname
-  edge-demist similar paypal-login.example --in names.parquet -k 5
+EXAMPLES = (
+    Example(
+        "printf 'bet365.com\\nwww.mit.edu\\nkernel.org\\n' > names.txt\n"
+        "edge-demist embed names.txt -o names.jsonl --dtype int8\n"
+        "edge-demist similar stanford.edu --in names.jsonl -k 1",
+        '{"query": "stanford.edu", "rank": 1, "text": "www.mit.edu", "cosine": …, "row": 1}',
+    ),
+)
+NOTES = """
   edge-demist similar - --in names.parquet < suspects.txt
   edge-demist similar paypal-login.example --in /var/lib/edge-demist --since 7d
 
@@ -48,12 +55,10 @@ SPARE = 16
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
-    parser = subparsers.add_parser(
-        "similar", help="most similar strings", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command(subparsers, "similar", "most similar strings", EXAMPLES, NOTES, __doc__ or "")
     parser.add_argument("text", metavar="TEXT", help="what to look for; - reads one a line from standard input")
     parser.add_argument("--in", dest="file", type=Path, required=True, metavar="FILE", help="file of vectors, or a sensor's state folder")
-    parser.add_argument("-k", type=int, default=20, metavar="N", help="neighbours for each (default: %(default)s)")
+    parser.add_argument("-k", type=number(1, 1000, whole=True), default=20, metavar="N", help="neighbours for each (default: %(default)s)")
     parser.add_argument("--task", default=None, help="refuse a file that does not hold this specialist's vectors")
     parser.add_argument(
         "--since", type=span, default=None, metavar="SPAN", help="only strings seen within 30m, 12h, 7d (needs a time in FILE)"
@@ -71,15 +76,9 @@ def span(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Search; 1 if a query cannot be embedded."""
-    if not 1 <= args.k <= 1000:
-        raise InputError(f"-k must be 1 to 1000, not {args.k}")
     with load_model(args) as model:
         source = _Source(args, model)
-        queries = (
-            [args.text]
-            if args.text != "-"
-            else [from_bytes(raw) for batch in bounded_lines(sys.stdin.buffer, MAX_LINE_BYTES) for raw, _ in batch]
-        )
+        queries = [args.text] if args.text != "-" else _asked()
         good = [text for text in queries if text.strip()]
         vectors = to_int8(model.encode(good, task=source.task, normalizer=source.normalizer)) if good else None
         if vectors is not None:
@@ -88,6 +87,12 @@ def run(args: argparse.Namespace) -> int:
     if len(good) < len(queries):
         print(f"edge-demist: {len(queries) - len(good)} lines are empty", file=sys.stderr)
     return 1 if len(good) < len(queries) else 0
+
+
+def _asked() -> list[str]:
+    """Strings of standard input, one a line."""
+    with opened("-") as stream:
+        return [from_bytes(raw) for batch in bounded_lines(stream, MAX_LINE_BYTES) for raw, _ in batch]
 
 
 class _Source:

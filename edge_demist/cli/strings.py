@@ -1,6 +1,6 @@
 """Strings with what stands beside them (label, score, time), from text, JSON Lines, events of ``watch``, Zeek and EVE logs, or Parquet.
 
-The format is seen from the content; ``.gz`` is read as it is. Every line gives a row or is counted as failed.
+The format is seen from the content; compressed files are read as they are. Every line gives a row or is counted as failed.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from ..errors import InputError
-from ..io import bounded_lines
-from ..normalizers import from_bytes
-from ..sensor.sources.parser import LineParser
-from ..sensor.sources.timestamps import parse_time
-from .inputs import Decoded, opened
-from .lines import MAX_LINE_BYTES
+from edge_demist.cli.inputs import opened
+from edge_demist.cli.lines import MAX_LINE_BYTES
+from edge_demist.errors import InputError
+from edge_demist.io import bounded_lines
+from edge_demist.normalizers import from_bytes
+from edge_demist.sensor.sources.parser import LineParser
+from edge_demist.sensor.sources.timestamps import parse_time
 
 FIELDS = ("text", "query", "dns.rrname", "dns.queries[].rrname", "server_name", "tls.sni", "host", "http.hostname", "user_agent", "uri")
 """Where the string is looked for when nobody says: the first of these that a record has."""
 
 PARQUET_ROWS = 65_536
+Batches: TypeAlias = Iterator[list[tuple[bytes, bool]]]
 MEMORY = "memory.sqlite"
 """A sensor's memory, in its state folder."""
 
@@ -59,13 +60,12 @@ def read_rows(name: str, field: str | None = None, column: str | None = None) ->
         yield from _parquet_rows(name, field, column)
         return
     with opened(name) as stream:
-        yield from _line_rows(name, stream, field, column)
+        yield from _line_rows(name, bounded_lines(stream, MAX_LINE_BYTES), field, column)
 
 
-def _line_rows(name: str, stream: Decoded, field: str | None, column: str | None) -> Iterator[Row]:
+def _line_rows(name: str, batches: Batches, field: str | None, column: str | None) -> Iterator[Row]:
     """Rows of a stream of lines: logs where its first line with content says so, else a string a line."""
-    batches = bounded_lines(stream, MAX_LINE_BYTES)
-    head: list[tuple[bytes, bool]] = next(batches, [])
+    head = next(batches, [])
     first = next((line for line, _ in head if line.strip()), b"").lstrip(b"\xef\xbb\xbf")
     lines = itertools.chain(head, itertools.chain.from_iterable(batches))
     if not first.startswith((b"{", b"#separator", b"#fields")):

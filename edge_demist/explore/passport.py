@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edge_demist.errors import InputError
 
 if TYPE_CHECKING:
     from edge_demist.format.bundle import Bundle
-    from edge_demist.model import EdgeDemist
+    from edge_demist.format.specialist import Specialist
 
 DTYPES = ("float32", "int8", "binary")
 KEY = "edge_demist"
@@ -117,7 +117,22 @@ def encoder_sha256(bundle: Bundle) -> str:
     return digest.hexdigest()
 
 
-def passport_of(model: EdgeDemist, task: str | None, normalizer: str, dtype: str) -> Passport:
+class Encoder(Protocol):
+    """What makes vectors: a loaded model."""
+
+    @property
+    def bundle(self) -> Bundle:
+        """Its bundle."""
+
+    @property
+    def dim(self) -> int:
+        """Numbers of a vector."""
+
+    def specialist(self, task: str) -> Specialist:
+        """The specialist of a task."""
+
+
+def passport_of(model: Encoder, task: str | None, normalizer: str, dtype: str) -> Passport:
     """The passport of vectors that ``model.encode(…, task=task, normalizer=normalizer)`` gives.
 
     Raises:

@@ -30,7 +30,10 @@ def run(bundle, capsys, monkeypatch):
     monkeypatch.setenv("EDGE_DEMIST_BUNDLE", bundle)
 
     def call(*arguments):
-        code = main([str(a) for a in arguments])
+        try:
+            code = main([str(a) for a in arguments])
+        except SystemExit as stop:  # argparse
+            code = stop.code
         out = capsys.readouterr()
         return code, out.out, out.err
 
@@ -147,7 +150,7 @@ def test_a_sensor_memory_is_read(run, tmp_path):
     ("arguments", "message"),
     [
         (["-o", "x.txt"], "must end in .html"),
-        (["-o", "x.html", "--max-names", "0"], "at least 1"),
+        (["-o", "x.html", "--max-names", "0"], "from 1"),
         (["-o", "x.html", "--continent", "moon"], "unknown continent 'moon'"),
         (["-o", "x.html", "--task", "moon"], "unknown task 'moon'"),
         (["-o", "/nowhere/x.html"], "cannot be written"),

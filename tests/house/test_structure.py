@@ -14,7 +14,7 @@ PACKAGE = ROOT / "edge_demist"
 # from the bottom up: a module may import from its own entry and from those before it
 LEVELS = (
     "errors", "decoding", "io", "normalizers", "native", "kernels", "format", "text", "predictions",
-    "explore.passport", "explore.places", "explore.search", "engines", "inference", "judging",
+    "explore.quantize", "explore.search", "explore.passport", "explore.places", "engines", "inference", "judging",
     "model", "anonymize",
     "sensor.storage", "sensor.toml_files",
     "sensor.understanding", "sensor.counters", "sensor.public_suffix", "sensor.sources", "sensor.events", "sensor.memory", "sensor.detect",
