@@ -1,7 +1,7 @@
 """Licences of the sources that a bundle's specialists and base have seen, from the table in the package.
 
-``terms`` is permissive, share-alike, restricted (non-commercial or by agreement), own-text (read it),
-unstated, or own (made by our generators).
+``terms`` is permissive, share-alike, restricted (non-commercial or by agreement), own-text (read it), unstated, or own (made by our
+generators).
 """
 
 from __future__ import annotations

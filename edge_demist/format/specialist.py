@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 MAX_LABELS = 1024
 MAX_RANK = 256
+COUNTS = "fpr_strings"
+"""Table beside ``fpr``: from how many ordinary strings each threshold comes."""
+MAX_COUNT = 1e12
 LEVEL_SLACK = 1e-9
 """Levels this close are the same."""
 
@@ -194,11 +197,18 @@ def _number(where: str, raw: str, kind: type[int] | type[float], low: float, hig
     return value
 
 
+def _count(value: object) -> float:
+    number = float(value)  # type: ignore[arg-type]
+    if not 0 <= number <= MAX_COUNT:
+        raise ValueError("not a count")
+    return number
+
+
 def _thresholds(where: str, raw: str) -> Mapping[str, Mapping[str, float]]:
-    """Tables of scores by level: numbers, levels between 0 and 1, scores from 0 to 1."""
+    """Tables of scores by level, scores from 0 to 1; of ``COUNTS``, of how many strings each score comes from."""
     try:
         value = json.loads(raw)
-        table = {str(k): {str(float(a)): _score(b) for a, b in v.items()} for k, v in value.items()}
+        table = {str(k): {str(float(a)): _count(b) if k == COUNTS else _score(b) for a, b in v.items()} for k, v in value.items()}
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
         raise BundleError(f"{where} must be a JSON object of objects of numbers, each a score from 0 to 1") from None
     if any(not 0.0 < float(level) < 1.0 for scores in table.values() for level in scores):

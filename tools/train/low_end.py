@@ -75,13 +75,14 @@ def combined(
     labels: Sequence[str],
     task: Task,
     columns: Sequence[int],
+    dev_loss: float = DEV_LOSS,
 ) -> tuple[Combined, list[dict[str, float]]]:
     """The head with its n-grams: weighed for low false-alarm rates where a task of two labels has ordinary strings, else on dev alone."""
     weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
     if low is None or len(labels) != 2:
         return combine(weight, bias, ngram_head, *dev[0], dev[1]), []
     alarm = list(labels).index(task.positive_labels[0])
-    return weighed(weight, bias, ngram_head, dev, low.ordinary, low.threats, alarm, columns)
+    return weighed(weight, bias, ngram_head, dev, low.ordinary, low.threats, alarm, columns, dev_loss)
 
 
 def add_thresholds(result: dict[str, Any], head: Combined, low: Calibration, labels: Sequence[str], task: Task) -> None:
@@ -107,8 +108,9 @@ def weighed(
     threats: Features,
     alarm: int,
     columns: Sequence[int] = (),
+    dev_loss: float = DEV_LOSS,
 ) -> tuple[Combined, list[dict[str, float]]]:
-    """A head of two labels: the weights of its n-grams find most threats, scale and shift come from dev (``calibration.combine``).
+    """A head of two labels: the weights of its n-grams find most threats, scale (``calibration.combine``) and the best cut come from dev.
 
     Where no list has threats, dev's positive rows stand for them; ``alarm`` is the number of the positive label; ``columns`` are n-gram
     columns beside the task's own, whose scores are log-odds of the second label. Returns the head, and what every weight gave.
@@ -130,14 +132,17 @@ def weighed(
         for more in (0.0, *RATIOS) if len(columns) else (0.0,):
             by = np.array([1.0, own, more])
             found = found_at(on_plain @ by, on_positive @ by)
-            tried.append({"own": own, "more": more, "dev": best_accuracy(on_dev @ by, y == alarm), "found": found})
+            tried.append({"own": own, "more": more, "dev": best_cut(on_dev @ by, y == alarm)[1], "found": found})
     highest = max(row["dev"] for row in tried)
-    best = max((row for row in tried if row["dev"] >= highest - DEV_LOSS), key=lambda row: row["found"])
+    best = max((row for row in tried if row["dev"] >= highest - dev_loss), key=lambda row: row["found"])
     grams = best["own"] * select + best["more"] * extra
     joined, both = np.concatenate([weight, grams.T], axis=1), np.concatenate(features, axis=1)
     none = np.zeros((both.shape[1], 2), np.float32), np.zeros(2, np.float32)
     one = combine(joined, bias + best["own"] * add, none, both, both, y)
     hidden = weight.shape[1]
+    logits = both @ one.weight + one.bias
+    cut, _ = best_cut((logits[:, alarm] - logits[:, 1 - alarm]).astype(np.float64), y == alarm)
+    one.bias[alarm] -= np.float32(cut)
     share = round(one.encoder_factor * (best["own"] + best["more"]), 4)
     return Combined(one.weight[:hidden], one.weight[hidden:], one.bias, one.encoder_factor, share), [best, *_frontier(tried)]
 
@@ -152,11 +157,13 @@ def _frontier(tried: list[dict[str, float]]) -> list[dict[str, float]]:
     return kept
 
 
-def best_accuracy(scores: Scores, positive: NDArray[np.bool_]) -> float:
-    """Accuracy at the best cut of a score."""
+def best_cut(scores: Scores, positive: NDArray[np.bool_]) -> tuple[float, float]:
+    """The cut of a score above which positives lie best, and the accuracy there."""
     order = np.argsort(scores, kind="stable")
     right = positive.sum() + np.concatenate([[0], np.cumsum(np.where(positive[order], -1, 1))])
-    return float(right.max() / len(positive))
+    place = int(right.argmax())
+    around = np.concatenate([[scores.min() - 1], scores[order], [scores.max() + 1]])[place : place + 2]
+    return float(around.mean()), float(right[place] / len(positive))
 
 
 def allowed(rate: float, count: int) -> int:

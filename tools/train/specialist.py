@@ -139,6 +139,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument(
         "--columns", type=int, nargs="*", default=[], help="more columns of the shared table (tools.train.bundle_columns --into)"
     )
+    p.add_argument("--dev-loss", type=float, default=low_end.DEV_LOSS, help="accuracy on dev that the n-grams' weights may cost (alarms)")
     p.add_argument("--balance", type=float, default=0.0, help="0: classes as they are; 1: weights inverse to frequency")
     p.add_argument("--generated", type=int, default=-1, help="generated rows a round (-1: the task's default)")
     p.add_argument("--more", type=Path, help="Parquet file of more rows: text, label, source (tools.train.known_agents makes one)")
@@ -194,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     pooled, ngrams = features_of(dev)
     task = TASKS[args.task]
     low = low_end.read(args.data, task, lambda texts: features_of(mixture.pack(texts))) if args.pools else None
-    combined, tried = low_end.combined(head, base.ngram_head, ((pooled, ngrams), dev.y), low, labels, task, args.columns)
+    combined, tried = low_end.combined(head, base.ngram_head, ((pooled, ngrams), dev.y), low, labels, task, args.columns, args.dev_loss)
     logits = combined.logits(pooled, ngrams)
 
     own, kin, foreign = mixture.domain_features(features_of)
