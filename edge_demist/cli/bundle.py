@@ -33,7 +33,10 @@ SIGN = (
 def add_parser(subparsers: Any) -> None:
     """Register the command and its parts."""
     text = "add specialists to a bundle, sign it, check it"
-    parts = subparsers.add_parser("bundle", help=text, description=__doc__).add_subparsers(dest="part", metavar="PART", required=True)
+    listed = Example("edge-demist bundle list | head -n 1", "cmdline             alarm     benign, malicious")
+    parts = command(subparsers, "bundle", text, (listed,), description=__doc__ or "").add_subparsers(
+        dest="part", metavar="PART", required=True
+    )
     about = "A bundle with more specialists; base, tokenizer and the specialists that are there stay byte for byte."
     add = command(parts, "add", "add specialists", ADD, description=about)
     kinds = "TASK.safetensors, or the folder that train wrote it to"

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_demist.cli.fit import AUTO, fitting
-from edge_demist.cli.lines import Blanks, Line, Progress, decoded, dump, input_format, merged, read_batches, write_lines
+from edge_demist.cli.line import Line, decoded
+from edge_demist.cli.lines import Blanks, Progress, dump, input_format, merged, read_batches, write_lines
 from edge_demist.cli.models import load_model
 from edge_demist.cli.options import Example, add_fpr, add_input, add_model, command, rate
 from edge_demist.cli.tables import CsvWriter

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_demist.cli.lines import Line, Progress, dump, merged, read_batches, write_lines
+from edge_demist.cli.line import Line
+from edge_demist.cli.lines import Progress, dump, merged, read_batches, write_lines
 from edge_demist.cli.models import load_model
 from edge_demist.cli.options import Example, add_input, add_model, add_normalizer, command
 from edge_demist.errors import InputError

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,29 +11,17 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from edge_demist.cli.inputs import opened
+from edge_demist.cli.line import MAX_LINE_BYTES, Line, RawJson, members
+from edge_demist.cli.tables import CsvReader
 from edge_demist.errors import InputError
 from edge_demist.io import bounded_lines
 from edge_demist.normalizers import from_bytes
-
-MAX_LINE_BYTES = 16 * 1024 * 1024
-"""A longer line is cut here and the rest of it skipped (16 MiB)."""
 
 ZEEK_REASONS = {
     "no-header": "no #fields header before this line; is it a Zeek log?",
     "corrupt": "the line holds a NUL byte",
     "field-count": "the number of columns differs from #fields",
 }
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Line:
-    """One input line: its number (from 1), its text or what is wrong with it, and other keys to carry through."""
-
-    number: int
-    text: str
-    carried: Mapping[str, Any]
-    error: str | None = None
-    cut: bool = False
 
 
 def input_format(args: argparse.Namespace) -> str:
@@ -95,8 +81,6 @@ def _parser(form: str, field: str | None) -> Any:
         key = field or "text"
         return lambda number, raw, cut: parse_json(number, raw, key, cut=cut)
     if form == "csv":
-        from edge_demist.cli.tables import CsvReader
-
         return CsvReader(field)
     return _zeek_parser(field or "query")
 
@@ -127,10 +111,6 @@ def _zeek_parser(field: str) -> Callable[[int, bytes, bool], Line | None]:
     return parse
 
 
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
-
-
 def parse_json(number: int, raw: bytes, key: str, *, cut: bool) -> Line:
     """One JSON object a line; ``key`` holds the string, the others are carried through."""
     if cut:
@@ -147,79 +127,6 @@ def parse_json(number: int, raw: bytes, key: str, *, cut: bool) -> Line:
     if not isinstance(text, str):
         return Line(number, "", value, f"key {key!r} is missing or not a string")
     return Line(number, text, value)
-
-
-class RawJson(str):
-    """A JSON value as it was written: ASCII, in one line. Numbers keep their digits, nothing is nested too deeply to write."""
-
-    __slots__ = ()
-
-
-_SCAN: Callable[[str, int], tuple[object, int]] = json.JSONDecoder(parse_constant=_no_constant).scan_once  # type: ignore[attr-defined]
-_BLANKS = re.compile(r"[ \t\n\r]*")
-_OUTSIDE = str.maketrans("\t\n\r", "   ")
-"""JSON has none of these inside strings, so where they stand they are blanks."""
-
-
-def members(text: str) -> dict[str, RawJson] | None:
-    """The members of a JSON object (RFC 8259), each value as it was written; None for another JSON value.
-
-    Raises:
-        ValueError: it is no JSON; ``NaN`` and ``Infinity`` are none.
-        RecursionError: it is nested too deeply.
-    """
-    at = _blanks(text, 0)
-    if not text.startswith("{", at):
-        json.loads(text, parse_constant=_no_constant)
-        return None
-    found: dict[str, RawJson] = {}
-    at = _blanks(text, at + 1)
-    closed = text.startswith("}", at)
-    while not closed:
-        if not text.startswith('"', at):
-            raise ValueError(f"a name in quotes is expected at character {at}")
-        name, at = json.decoder.scanstring(text, at + 1, True)  # type: ignore[attr-defined]
-        at = _blanks(text, at)
-        if not text.startswith(":", at):
-            raise ValueError(f"a colon is expected at character {at}")
-        begin = _blanks(text, at + 1)
-        try:
-            _, end = _SCAN(text, begin)
-        except StopIteration:
-            raise ValueError(f"a value is expected at character {begin}") from None
-        found[name] = RawJson(_ascii(text[begin:end]).translate(_OUTSIDE))
-        at = _blanks(text, end)
-        closed = text.startswith("}", at)
-        if not closed and not text.startswith(",", at):
-            raise ValueError(f"a comma is expected at character {at}")
-        at = _blanks(text, at + 1)
-    if closed and _blanks(text, at if found else at + 1) != len(text):
-        raise ValueError("something follows the object")
-    return found
-
-
-def _blanks(text: str, at: int) -> int:
-    found = _BLANKS.match(text, at)
-    return found.end() if found else at
-
-
-def _ascii(raw: str) -> str:
-    """Escape what is not ASCII, which JSON has inside strings alone."""
-    if raw.isascii():
-        return raw.replace("\x7f", "\\u007f")
-    units = raw.encode("utf-16-be", "surrogatepass")
-    codes = (int.from_bytes(units[i : i + 2], "big") for i in range(0, len(units), 2))
-    return "".join(chr(code) if code < 0x7F else f"\\u{code:04x}" for code in codes)
-
-
-def decoded(value: Any) -> Any:
-    """A carried value as Python has it; None where it cannot be read."""
-    if type(value) is not RawJson:
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return None
 
 
 def merged(carried: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_demist.cli.inputs import opened
-from edge_demist.cli.lines import MAX_LINE_BYTES, dump, write_lines
+from edge_demist.cli.line import MAX_LINE_BYTES
+from edge_demist.cli.lines import dump, write_lines
 from edge_demist.cli.models import load_model
 from edge_demist.cli.options import Example, add_model, command, number
 from edge_demist.cli.strings import MEMORY, read_rows, seconds

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from edge_demist.cli.inputs import opened
-from edge_demist.cli.lines import MAX_LINE_BYTES
+from edge_demist.cli.line import MAX_LINE_BYTES
 from edge_demist.errors import InputError
 from edge_demist.io import bounded_lines
 from edge_demist.normalizers import from_bytes

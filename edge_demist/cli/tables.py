@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from edge_demist.cli.lines import MAX_LINE_BYTES, Line, decoded
+from edge_demist.cli.line import MAX_LINE_BYTES, Line, decoded
 from edge_demist.errors import InputError
 from edge_demist.normalizers import from_bytes
 

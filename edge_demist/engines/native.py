@@ -396,6 +396,5 @@ class NativeEngine:
 
         with self._lock:
             if self._pool is None or self._pool_pid != os.getpid():
-                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="edge-demist")
-                self._pool_pid = os.getpid()
+                self._pool, self._pool_pid = ThreadPoolExecutor(self.threads, thread_name_prefix="edge-demist"), os.getpid()
             return self._pool
