@@ -7,7 +7,6 @@ import json
 import random
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pytest
@@ -56,9 +55,7 @@ def trained(tmp_path_factory):
     (folder / "ood.txt").write_text("GET / HTTP/1.1\nMozilla/5.0 (X11; Linux x86_64)\n")
     given = ["--labels", str(folder / "rows.csv"), "--text-column", "what", "--label-column", "kind", "--all-but", "file", "mail"]
     more = ["--ood-file", str(folder / "ood.txt"), "--epochs", "3", "--batch-tokens", "512"]
-    before = warnings.filters[:]
     assert main(["train", *given, *more, "--task", "my-kinds", "--out", str(folder / "new")]) == 0
-    assert warnings.filters == before
     assert main(["bundle", "add", str(folder / "new"), "--out", str(folder / "bundle")]) == 0
     return folder
 
