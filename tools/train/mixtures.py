@@ -66,6 +66,8 @@ SERVER_SIDE = 5000
 """Attacks on what runs behind a request and their harmless kin, a round of uri-attack."""
 EVADED = 0.35
 """Share of the changed command lines that get a change of ``evasion`` as well."""
+COMPANY, SHORT_LINE = 0.3, 40
+"""Share of the changed command lines that stand beside a harmless one, which is shorter than so many characters."""
 WINDOW = 192
 """Characters of a window over a long string (``edge_demist.text.windows``): changes that need more leave the payload to another window."""
 Features = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -282,6 +284,18 @@ class Near:
         return any(count >= self._share * (len(found) + self._sizes[number] - count) for number, count in common.items())
 
 
+def _changed_line(m: Mixture, rng: random.Random, text: str, company: list[str]) -> str:
+    """A command line under a change of ``evasion``, beside a harmless one of the table, or as it is."""
+    roll = rng.random()
+    if roll < EVADED:
+        return _evaded(m, rng, text)
+    if roll < EVADED + COMPANY and len(text) < WINDOW - SHORT_LINE and company:
+        join = rng.choice(("; ", " && ", " & "))
+        first, last = rng.choice((True, False)), rng.choice((True, False))
+        return f"{rng.choice(company) + join if first else ''}{text}{join + rng.choice(company) if last or not first else ''}"
+    return text
+
+
 def _cmdline_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     """Generated lines are left out where dev has one much like them: some of the lists were written after a look at errors on dev."""
     texts, names = m.real()
@@ -290,7 +304,8 @@ def _cmdline_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]
     attacks = cmdline_attack.generate(rng, m._generated * 15 // 38)
     benign = cmdline_dev.generate(rng, m._generated * 15 // 38) + cmdline_admin.generate(rng, m._generated * 8 // 38)
     near = Near(m._dev["text"])
-    changed = [_evaded(m, rng, text) if rng.random() < EVADED else text for text in changed]
+    short = [text for text, name in zip(texts, names, strict=True) if name == "benign" and len(text) < SHORT_LINE]
+    changed = [_changed_line(m, rng, text, short) for text in changed]
     return m.add(texts + changed, names + names, [row for row in attacks + benign if row[0] not in near])
 
 

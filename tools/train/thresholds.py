@@ -4,7 +4,8 @@
     python -m tools.train.thresholds --bundle BUNDLE --task dga --data DATA --out FILES      # curated strings of the part "calibrate"
     python -m quantize add FILES/uri-attack.safetensors --replace --out NEW
 
-A rate gets a threshold where at least ``LEAST_COUNT`` of the strings may alarm.  How many strings a threshold comes from stands beside it
+With --folder, in place of --out, they go into the ``specialist.json`` of a folder of adapters that the bundle was made of.
+A rate gets a threshold where at least ``LEAST_COUNT`` of the strings may alarm.  How many strings it comes from stands beside it
 (``fpr_strings``).
 """
 
@@ -48,6 +49,14 @@ def thresholds(scores: NDArray[np.float64]) -> tuple[dict[str, float], dict[str,
     return found, dict.fromkeys(found, float(len(ordered)))
 
 
+def merged(table: dict[str, dict[str, float]], found: dict[str, float], counts: dict[str, float]) -> dict[str, dict[str, float]]:
+    """A specialist's thresholds with those of ordinary strings; stricter rates that had a threshold never get a lower one."""
+    fpr = {**table.get("fpr", {}), **found}
+    highest = max(found.values(), default=0.0)
+    fpr |= {rate: max(value, highest) for rate, value in fpr.items() if rate not in found}
+    return {**table, "fpr": fpr, "fpr_strings": counts}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the specialist's file with new thresholds."""
     raw = argparse.RawDescriptionHelpFormatter
@@ -57,7 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = p.add_mutually_exclusive_group(required=True)
     source.add_argument("--ordinary", type=Path, nargs="+", help="Parquet files of ordinary strings (text)")
     source.add_argument("--data", type=Path, help="folder with ordinary/ (``tools.train.low_end``): rates too low for it follow its tail")
-    p.add_argument("--out", type=Path, required=True, help="folder for <task>.safetensors")
+    where = p.add_mutually_exclusive_group(required=True)
+    where.add_argument("--out", type=Path, help="folder for <task>.safetensors")
+    where.add_argument("--folder", type=Path, help="folder with a specialist.json to change")
     args = p.parse_args(argv)
     if args.data is not None and (strings := low_end.strings(args.data, args.task)) is None:
         p.error(f"{args.data} has no ordinary strings for {args.task}")
@@ -69,10 +80,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.data:
             found, _ = low_end.thresholds(low_end.log_odds(scores), np.zeros(0))
             counts = dict.fromkeys(found, float(len(texts)))
-        metadata, tensors = safetensors.read(model.bundle.path / "specialists" / f"{args.task}.safetensors")
-        table = json.loads(metadata["thresholds"])
-        table["fpr"] = {**{k: v for k, v in table.get("fpr", {}).items() if k not in found}, **found}
-        table["fpr_strings"] = counts
+        path = model.bundle.path / "specialists" / f"{args.task}.safetensors"
+    if args.folder:
+        described = json.loads((args.folder / "specialist.json").read_text())
+        described["thresholds"] = merged(described["thresholds"], found, counts)
+        (args.folder / "specialist.json").write_text(json.dumps(described, indent=1) + "\n")
+    else:
+        metadata, tensors = safetensors.read(path)
+        table = merged(json.loads(metadata["thresholds"]), found, counts)
         args.out.mkdir(parents=True, exist_ok=True)
         safetensors.write(args.out / f"{args.task}.safetensors", tensors, {**metadata, "thresholds": json.dumps(table, sort_keys=True)})
     sys.stdout.write(json.dumps({"task": args.task, "strings": len(texts), "fpr": found}) + "\n")
