@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 Floats: TypeAlias = "NDArray[np.float32]"
 
+WORTH_SHARING = 1.5
+"""Specialists a string from which on layers are shared: below, the blocks of rows that leave the trunk together would be too small."""
 SURELY_SHORT = 64
 """Bytes below which a string needs windows only where its tokens overflow."""
 
@@ -243,7 +245,7 @@ class Inference:
         rows: NDArray[np.int32] = row_of.astype(np.int32)
         ids, offsets = self._rows_of_ids(ids, offsets, keys // len(raws), keys % len(raws))
         adapters = [None if one is None else one.adapter for one in specialists]
-        if isinstance(engine, NativeEngine) and len(keys) < len(items) and not normalize:
+        if isinstance(engine, NativeEngine) and len(items) >= WORTH_SHARING * len(keys) and not normalize:
             layers = self._bundle.architecture.num_layers
             numbers = np.cumsum([0, *(a is not None and bool(a.layers) for a in adapters)])[:-1].tolist()
             forks = [shared.fork(a, layers) for a in adapters]

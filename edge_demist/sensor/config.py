@@ -10,6 +10,9 @@ from edge_demist.sensor.detect.answer_cache import DEFAULT_ENTRIES
 from edge_demist.sensor.detect.budget import Budget
 from edge_demist.sensor.sources.lines import MAX_LINE_BYTES
 
+SCREENED_BATCHES = 4
+"""So many batches are put together where they are screened."""
+
 
 @dataclass(frozen=True, slots=True)
 class WatchConfig:
@@ -46,6 +49,11 @@ class WatchConfig:
     incidents_per_day: int = 0
     alarm_when: str = "always"
     public_key: Path | None = None
+
+    @property
+    def strings_at_once(self) -> int:
+        """Strings of a batch: more where stage one leaves few of them for the model."""
+        return self.batch_strings * (SCREENED_BATCHES if self.screen and self.emit != "all" else 1)
 
     @property
     def versions(self) -> Path | None:

@@ -261,7 +261,7 @@ class Runner(Reports):
 
     def _flush_if_due(self, *, waiting: bool) -> None:
         late = self._pending_since and time.monotonic() - self._pending_since >= self.config.max_latency_s
-        full = self.pipeline.pending_strings >= self.config.batch_strings or self.pipeline.pending_bytes >= MAX_PENDING_BYTES
+        full = self.pipeline.pending_strings >= self.config.strings_at_once or self.pipeline.pending_bytes >= MAX_PENDING_BYTES
         if full or late or (waiting and self.config.once):
             self._flush()
 

@@ -3,7 +3,7 @@
     python -m tools.train.screen --bundle edge_demist/assets/model --data ../shared/data --out /tmp/screened
     python -m tools.train.screen --bundle edge_demist/assets/model --data ../shared/data --out edge_demist/assets/model --overwrite
 
-For each threshold the cut is the lowest first score of any calibration string that reaches the threshold, less a tenth of the standard
+For each threshold the cut is the lowest first score of any calibration string that reaches the threshold, less a twentieth of the standard
 deviation of these strings' first scores.  Calibration strings: both splits of the task, ordinary strings and fresh threats, and, where
 attackers change strings, changed positives; long ones by their windows, as they are served.  Nothing else of a file changes.  Some minutes.
 """
@@ -48,7 +48,7 @@ OTHERS = {
 """Tables beside a task's own splits, and whether they hold threats."""
 GRID = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
 """Thresholds beside the calibrated ones: budgets move thresholds."""
-MARGIN = 0.1
+MARGIN = 0.05
 """Standard deviations that a cut lies below the lowest first score of an alarm."""
 LEAST_ALARMS = 50
 BATCH = 2048
