@@ -41,12 +41,12 @@ KINDS = {
 SAMPLE, TRUST_ROWS, SEARCH_QUERIES, MILLION, SPARE = 60_000, 3000, 1000, 1_000_000, 16
 
 
-def in_two_dimensions(reference: NDArray[np.float32], questions: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """The k nearest places."""
+def in_two_dimensions(reference: NDArray[np.float32], questions: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], Any]:
+    """The k nearest places, and how near they are (larger is nearer)."""
     from scipy.spatial import cKDTree
 
-    found: NDArray[np.int64] = cKDTree(reference).query(questions, k)[1]
-    return found
+    distances, found = cKDTree(reference).query(questions, k)
+    return found, 1 / (1 + 100 * distances)
 
 
 def accuracy(model: EdgeDemist, train: pd.DataFrame, dev: pd.DataFrame) -> tuple[dict[str, Any], Any, Any]:
@@ -65,12 +65,11 @@ def accuracy(model: EdgeDemist, train: pd.DataFrame, dev: pd.DataFrame) -> tuple
         result[name] = {"accuracy": round(float(right.mean()), 4), "interval": interval(int(right.sum()), len(right))}
         print(name, result[name], file=sys.stderr, flush=True)
 
-    flat = np.zeros((len(dev), 10), np.float32)
     score("full", rows, similar)
-    score("places", in_two_dimensions(model.places(index), model.places(questions), 10), flat)
-    score("places_host", in_two_dimensions(model.places(index, "host"), model.places(questions, "host"), 10), flat)
+    score("places", *in_two_dimensions(model.places(index), model.places(questions), 10))
+    score("places_host", *in_two_dimensions(model.places(index, "host"), model.places(questions, "host"), 10))
     axes = PCA(2, random_state=0).fit(index)
-    score("pca", in_two_dimensions(axes.transform(index), axes.transform(questions), 10), flat)
+    score("pca", *in_two_dimensions(axes.transform(index), axes.transform(questions), 10))
     some = np.random.default_rng(0).permutation(len(dev))[:TRUST_ROWS]
     result["trustworthiness"] = round(float(trustworthiness(questions[some], model.places(questions[some]), n_neighbors=15)), 4)
     result["ratio"] = round(result["places"]["accuracy"] / result["full"]["accuracy"], 4)
