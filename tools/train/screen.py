@@ -3,9 +3,10 @@
     python -m tools.train.screen --bundle edge_demist/assets/model --data ../shared/data --out /tmp/screened
     python -m tools.train.screen --bundle edge_demist/assets/model --data ../shared/data --out edge_demist/assets/model --overwrite
 
-For each threshold the cut is the lowest first score of any calibration string that reaches the threshold, less a twentieth of the standard
-deviation of these strings' first scores.  Calibration strings: both splits of the task, ordinary strings and fresh threats, and, where
-attackers change strings, changed positives; long ones by their windows, as they are served.  Nothing else of a file changes.  Some minutes.
+For each threshold the cut is the lowest first score of any calibration string that reaches the threshold, less a twentieth of
+the standard deviation of these strings' first scores.  Calibration strings: both splits of the task, ordinary strings and fresh
+threats, and, where attackers change strings, changed positives; long ones by their windows, as they are served.  Nothing else of a
+file changes.  Some minutes.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from quantize.bundle_writer import describe_files, whole_folder, write_json
 
 from edge_demist import EdgeDemist
 from edge_demist.engines.batching import normalized_bytes
 from edge_demist.format import safetensors
 from edge_demist.format.screen import METADATA, Screen, ScreenLevel
 from edge_demist.format.specialist import Specialist
+from edge_demist.format.writer import describe_files, whole_folder, write_json
 from edge_demist.inference import Item
 from edge_demist.judging import fits
 from edge_demist.text import windows

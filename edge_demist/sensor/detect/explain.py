@@ -2,7 +2,7 @@
 
 Occlusion (Zeiler and Fergus 2014, section 4.1) on words: labels of a host name, parts of a path, values, arguments. Logits
 (ln p/(1 - p)), since near 1 a probability hardly moves. At most 16 pieces, so an explanation costs at most 17 model rows
-(with a screen four).
+(with a screen nine).
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def explain(asked: Sequence[tuple[str, str, float]], ask: _Ask, first: _Ask | No
     Args:
         asked: strings with their specialists and scores.
         ask: gives the scores of (string, specialist) pairs, in order.
-        first: gives first scores of the screen, +inf where there is none; with them only the pieces are asked about whose removal costs
-            most there.
+        first: gives first scores of the screen, +inf where there is none; with them only the half of the pieces is asked about whose removal
+            costs most there.
     """
     plans: list[list[_Piece]] = []
     left = MAX_ASKED_BYTES
@@ -89,12 +89,12 @@ def explain(asked: Sequence[tuple[str, str, float]], ask: _Ask, first: _Ask | No
 
 
 def _likely(plans: list[list[_Piece]], first: _Ask) -> list[list[_Piece]]:
-    """Of each string the pieces without which the first score is lowest; all of them where there is no first score."""
+    """Of each string the half of the pieces without which the first score is lowest; all where there is no first score."""
     scores = iter(first([(shorter, task) for plan in plans for _, _, shorter, task in plan]))
     chosen = []
     for plan in plans:
         own = [next(scores) for _ in plan]
-        best = sorted(range(len(plan)), key=own.__getitem__)[:MAX_RANGES]
+        best = sorted(range(len(plan)), key=own.__getitem__)[: max(MAX_RANGES, len(plan) // 2)]
         chosen.append(plan if math.inf in own else [plan[n] for n in sorted(best)])
     return chosen
 
