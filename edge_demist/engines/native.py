@@ -121,10 +121,8 @@ class NativeEngine:
         """Pooled vectors float32 [branches, H], not normalized, with the bits that ``encode`` gives for each row and adapter.
 
         Args:
-            token_ids: int32 [T], as for ``encode``.
-            offsets: int32 [n + 1], as for ``encode``.
-            adapters: those that have layers are numbered from 0, in this order, by ``branches``.
-            branches: made by ``shared.branches``.
+            token_ids, offsets: as for ``encode``.
+            adapters: ``branches``, made by ``shared.branches``, numbers those that have layers.
 
         Raises:
             InputError: names the first row whose ids or length are out of range.

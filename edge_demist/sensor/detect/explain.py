@@ -64,8 +64,8 @@ def explain(asked: Sequence[tuple[str, str, float]], ask: _Ask, first: _Ask | No
     Args:
         asked: strings with their specialists and scores.
         ask: gives the scores of (string, specialist) pairs, in order.
-        first: gives first scores of the screen, +inf where there is none; with them only the half of the pieces is asked about whose removal
-            costs most there.
+        first: gives first scores of the screen, +inf where there is none; with them only the half of the pieces is asked about
+            whose removal costs most there.
     """
     plans: list[list[_Piece]] = []
     left = MAX_ASKED_BYTES
