@@ -16,12 +16,7 @@ from edge_demist.errors import BundleError
 from edge_demist.native import abi
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from edge_demist.format.adapter import Adapter
-    from edge_demist.format.manifest import Architecture
-    from edge_demist.format.ngram_table import NgramTable
+    from edge_demist.format.manifest import Architecture, NgramConfig
 
 LARGEST = 1e38
 """Below float32's 3.4e38: squares are summed up in layer norms and vector lengths, products in attention."""
@@ -38,7 +33,7 @@ def largest_vector(arch: Architecture, largest: Mapping[str, float], adapter: Ga
     Args:
         arch: the encoder's shape.
         largest: magnitude of each tensor of ``weights.safetensors`` by name.
-        adapter: see :func:`adapter_gains`.
+        adapter: ``max|A|`` and ``r max|B|`` of each of its pairs.
 
     Raises:
         BundleError: numbers could overflow on the way; names the layer.
@@ -74,26 +69,17 @@ def largest_vector(arch: Architecture, largest: Mapping[str, float], adapter: Ga
     return x
 
 
-def adapter_gains(adapter: Adapter) -> dict[tuple[int, str], tuple[float, float]]:
-    """``max|A|`` and ``r max|B|`` of each pair of a LoRA adapter."""
-    return {key: (_magnitude(a), a.shape[1] * _magnitude(b)) for key, (a, b) in adapter.layers.items()}
-
-
-def _magnitude(tensor: NDArray[np.float32]) -> float:
-    return max(-float(tensor.min()), float(tensor.max()))
-
-
-def largest_logit(vectors: float, weight: float, ngrams: NgramTable | None, ngram_weight: float) -> float:
+def largest_logit(vectors: float, weight: float, ngrams: NgramConfig | None, scale: float, ngram_weight: float) -> float:
     """The largest magnitude of a head's logit before its bias.
 
     Args:
         vectors: ``H`` times :func:`largest_vector` under the specialist's adapter.
         weight: largest magnitude of the weights for the vector, divided by the temperature.
         ngrams: the table that the head reads, if any.
+        scale: the largest of that table's.
         ngram_weight: as ``weight``, for the n-gram vector.
     """
     if ngrams is None:
         return vectors * weight
-    config = ngrams.config
-    count = (config.max_bytes + 2) * (config.max_n - config.min_n + 1)
-    return vectors * weight + config.dim * 128 * math.sqrt(count) * float(ngrams.scale.max()) * ngram_weight
+    count = (ngrams.max_bytes + 2) * (ngrams.max_n - ngrams.min_n + 1)
+    return vectors * weight + ngrams.dim * 128 * math.sqrt(count) * scale * ngram_weight

@@ -28,7 +28,7 @@ from edge_demist.io import printable
 
 SUFFIX = ".safetensors"
 GRAPH = "encoder.onnx"
-TASK_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+TASK_NAME = re.compile(r"(?!.*[.][.])[a-z0-9][a-z0-9._-]{0,63}")
 FUSED_SITES = {"q": "qkv", "k": "qkv", "v": "qkv"}
 Site = tuple[int, str]
 Read = Callable[[Bundle, Path], tuple[Mapping[str, NDArray[np.generic]], Mapping[str, str]]]

@@ -291,6 +291,7 @@ def _specialist(bundle: Bundle, file: str, task: str, metadata: Mapping[str, str
     if metadata.get("task") != task:
         raise BundleError(f"{file}: holds task {metadata.get('task')!r}, not {task!r}")
     own = _own_table(file, metadata, tensors)
+    largest: dict[str, float] = {}
     for name, tensor in tensors.items():
         if own is not None and name == "ngrams.weight":
             continue
@@ -298,7 +299,7 @@ def _specialist(bundle: Bundle, file: str, task: str, metadata: Mapping[str, str
             raise BundleError(f"{file}: unexpected tensor {name!r}")
         if tensor.dtype.kind != "f":
             raise BundleError(f"{file}: {name} must hold floats")
-        check_finite(file, name, tensor)
+        largest[name] = check_finite(file, name, tensor)
     labels = _strings(f"{file}: labels", metadata.get("labels", ""))
     h, c = bundle.architecture.hidden_size, len(labels)
     config = own.config if own else bundle.ngrams
@@ -340,21 +341,31 @@ def _specialist(bundle: Bundle, file: str, task: str, metadata: Mapping[str, str
         ngrams=own,
         screen=read_screen(f"{file}: {METADATA}", metadata.get(METADATA)),
     )
-    _check_bounds(bundle, made)
+    _check_bounds(bundle, made, largest)
     return made
 
 
-def _check_bounds(bundle: Bundle, specialist: Specialist) -> None:
-    """Refuse a specialist whose numbers could overflow for some string."""
-    arch, hidden = bundle.architecture, bundle.architecture.hidden_size
-    largest = bundle.magnitudes or check_weights(bundle.tensors, arch, bundle.ngrams)
+def _check_bounds(bundle: Bundle, specialist: Specialist, largest: Mapping[str, float]) -> None:
+    """Refuse a specialist whose numbers could overflow for some string; ``largest``: magnitude of each of its tensors."""
+    arch = bundle.architecture
+    base = bundle.magnitudes or check_weights(bundle.tensors, arch, bundle.ngrams)
+    gains = {
+        (i, t): (largest[f"lora.{i}.{t}.A"], b.shape[0] * largest[f"lora.{i}.{t}.B"])
+        for (i, t), (_, b) in specialist.adapter.layers.items()
+    }
     try:
-        vector = bounds.largest_vector(arch, largest, bounds.adapter_gains(specialist.adapter))
+        vector = bounds.largest_vector(arch, base, gains)
     except BundleError as error:
         raise BundleError(f"specialist {specialist.task!r}: {error}") from None
-    table = specialist.ngrams or (table_of(bundle.ngrams, bundle.tensors) if bundle.ngrams is not None else None)
-    weight, bias, dim = specialist.rows
-    own, grams = float(np.abs(weight[:, :hidden]).max()), float(np.abs(weight[:, hidden:]).max(initial=0.0))
-    logit = bounds.largest_logit(hidden * vector, own, table if dim else None, grams) + float(np.abs(bias).max())
-    if not logit < bounds.LARGEST:
+    divisor = min(specialist.temperature, 1.0)
+    weight, grams, bias = (
+        max(largest.get(f"head.{d}{n}", 0.0) for d in ("", "domain_")) / divisor for n in ("weight", "ngram_weight", "bias")
+    )
+    scale = 0.0
+    if grams and specialist.ngrams is not None:
+        scale = largest["ngrams.scale"]
+    elif grams:
+        scale = base["ngrams.scale"]
+    config = specialist.ngrams.config if specialist.ngrams is not None else bundle.ngrams
+    if not bounds.largest_logit(arch.hidden_size * vector, weight, config, scale, grams) + bias < bounds.LARGEST:
         raise BundleError(f"specialist {specialist.task!r}: the numbers of its head are so large that its scores would overflow")
