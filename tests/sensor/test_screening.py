@@ -64,7 +64,11 @@ def test_the_alarms_are_those_of_the_whole_model(tmp_path: Path, names: Path) ->
     kept = {event["event_id"]: event for event in quick}
     for event in whole:
         found = kept.pop(event["event_id"])
-        assert {**found, "why": None} == {**event, "why": None}  # what stage one finds unlikely is not tried as a reason
+        assert {**found, "why": None, "why_text": ""} == {
+            **event,
+            "why": None,
+            "why_text": "",
+        }  # what stage one finds unlikely is not tried as a reason
     assert not kept
     assert balanced(first) and balanced(second)
     assert first["screened"] == 0 < second["screened"] < second["predictions"] == first["predictions"]
