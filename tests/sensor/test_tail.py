@@ -8,7 +8,7 @@ import os
 import resource
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,16 @@ def compress(path: Path, target: Path) -> None:
     path.unlink()
 
 
+OPENED: list[Reader] = []
+
+
+@pytest.fixture(autouse=True)
+def _no_descriptor_stays_open() -> Iterator[None]:
+    yield
+    while OPENED:
+        OPENED.pop().tailer.close()
+
+
 class Reader:
     """A tailer whose lines are collected; can be stopped and started again from its checkpoint."""
 
@@ -46,6 +56,7 @@ class Reader:
         self.tailer = Tailer(
             paths, self.counters, once=once, checkpoint=checkpoint, notify=lambda e, facts: self.told.append(f"{e}:{facts.get('path', '')}")
         )
+        OPENED.append(self)
 
     def read(self, rounds: int = 3) -> list[int]:
         numbers = []

@@ -14,6 +14,8 @@ from edge_demist.sensor.sources.json_logs import JsonRecord, classify_object, na
 
 MAX_DEPTH = 4
 MAX_PARTS = 10_000
+EXECVE = 1309
+"""The number of the EXECVE record (linux/audit.h)."""
 _Object = dict[str, object]
 _ReadText = Callable[[str, int], JsonRecord | None]
 
@@ -50,6 +52,8 @@ def unwrap(data: _Object, file_log: str, is_zeek_log: Callable[[str], bool], rea
     tagged = _tagged(data, is_zeek_log)
     if tagged is not None:
         return tagged
+    if (line := _go_audit(data)) and (audited := read_text(line, depth)) is not None:
+        return audited
     if not _RECORD_KEYS.isdisjoint(data) or _is_kunai(data):
         return classify_object(data, file_log)
 
@@ -61,6 +65,16 @@ def unwrap(data: _Object, file_log: str, is_zeek_log: Callable[[str], bool], rea
         text_record = _from_texts(data, read_text, depth + 1)
         found = None if text_record is None else _within(text_record, data)
     return found or classify_object(data, file_log)
+
+
+def _go_audit(data: Mapping[str, object]) -> str:
+    """The EXECVE message of a go-audit event as auditd writes it; empty for other objects."""
+    messages, time, number = data.get("messages"), data.get("timestamp"), data.get("sequence")
+    if not isinstance(messages, list) or not isinstance(time, str) or not isinstance(number, int):
+        return ""
+    texts = (m.get("data") for m in messages if isinstance(m, dict) and m.get("type") == EXECVE)
+    text = next((t for t in texts if isinstance(t, str)), "")
+    return f"type=EXECVE msg=audit({time}:{number}): {text}" if text else ""
 
 
 def _is_kunai(data: Mapping[str, object]) -> bool:

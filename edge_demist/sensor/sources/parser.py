@@ -19,6 +19,8 @@ _BOM = b"\xef\xbb\xbf"
 _BARE_NAMES = re.compile(rb"ts\t[\w.\t]+\Z")
 _PREFIX_TIME = re.compile(r"(?:<\d{1,3}>\d? ?)?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S{0,16})(?= )")
 _LIST = re.compile(rb"\[\s*(?:[{\[\"\]\d-]|true|false|null|\Z)(?!\d{3}-)")
+_OBJECT_END = re.compile(rb"\}(?:\s|#01[25])*\Z")
+"""The end of an object, with what rsyslog makes of a carriage return or a newline."""
 _BULK_ACTIONS = frozenset(("index", "create", "update", "delete"))
 ZEEK_LOGS = frozenset(
     re.findall(
@@ -136,8 +138,8 @@ class LineParser:
     def _read_line(self, line: bytes, depth: int) -> JsonRecord | None:
         """A line of text that is a record in one of the forms that need no header."""
         begin = line.find(b"{", 0, MAX_PREFIX_BYTES)
-        if begin >= 0 and line.rstrip().endswith(b"}"):
-            data = parse_object(line[begin:].rstrip())
+        if begin >= 0 and (whole := _OBJECT_END.sub(b"}", line[begin:])).endswith(b"}"):
+            data = parse_object(whole)
             if isinstance(data, dict):
                 record = unwrap(data, self.file_log, is_zeek_log, self._read_text, depth)
                 return _dated(record, from_bytes(line[:begin]))
