@@ -173,7 +173,7 @@ class Memory:
             if number == self._written + 1:
                 self.committed(state)
             self._written = max(self._written, number)
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, IndexError, OverflowError) as error:
             raise ValueError(f"memory state: {error}") from error
 
     def close(self) -> None:

@@ -13,6 +13,10 @@ from edge_demist.errors import InputError
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.control import Control
 from edge_demist.sensor.incidents.budget import IncidentBudget
+from edge_demist.sensor.incidents.observation import Observation
+from edge_demist.sensor.incidents.tracker import Tracker
+from edge_demist.sensor.incidents.verdicts import Verdicts
+from edge_demist.sensor.incidents.weights import load_weights
 from edge_demist.sensor.runner import Runner
 from edge_demist.sensor.storage import Disk
 from tests.support.sensor_fakes import balanced, read_events, watch_once, zeek_log
@@ -191,6 +195,40 @@ def test_undated_and_stray_times_open_nothing_and_break_nothing(tmp_path: Path) 
     lines, summary = watch_once(tmp_path, dns_log(tmp_path, *rows), emit="incidents")
     assert balanced(summary) and len({line["incident_id"] for line in lines}) == 1
     assert all(line["last"].startswith("2023-11-14") for line in lines)
+
+
+def _poisoned(value: object, random_of: random.Random) -> object:
+    """A state with one value somewhere replaced by something of another kind."""
+    if isinstance(value, list) and value:
+        index = random_of.randrange(len(value))
+        return [_poisoned(v, random_of) if i == index else v for i, v in enumerate(value)]
+    if isinstance(value, dict) and value:
+        chosen = random_of.choice(sorted(value))
+        return {k: _poisoned(v, random_of) if k == chosen else v for k, v in value.items()}
+    return random_of.choice([None, "x", -1, [], {}, [[]], 10**400, "\ud800", True])
+
+
+def test_a_state_of_any_shape_is_taken_or_refused_whole() -> None:
+    def tracker() -> Tracker:
+        return Tracker(load_weights(), "m", verdicts=Verdicts.of(FakeModel()))
+
+    full = tracker()
+    for i in range(40):
+        full.add(Observation("dns", (T0 + i) * 1_000_000, "10.0.0.7", "10.0.0.53", 53, f"evil{i}.example", True, levels={"dga": 2}))
+    full.release((T0 + 30) * 1_000_000)
+    state = json.loads(json.dumps(full.state()))
+    again = tracker()
+    again.restore(state)
+    assert json.loads(json.dumps(again.state())) == state and len(again.book) == 1
+    random_of = random.Random(7)
+    for _ in range(400):
+        other = tracker()
+        try:
+            other.restore(_poisoned(state, random_of))  # type: ignore[arg-type]
+        except ValueError:
+            assert len(other.book) == 0
+        other.add(Observation("dns", (T0 + 99) * 1_000_000, "10.0.0.8", "10.0.0.53", 53, "evil.example", True))
+        other.finish()
 
 
 # --- budget ----------------------------------------------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ Incidents open at the lowest log odds at which the days used for the fit give at
 from __future__ import annotations
 
 import argparse
-import gzip
 import importlib.util
 import json
+import os
 import pickle
 import sys
 from collections import Counter
@@ -29,15 +29,13 @@ from types import ModuleType
 import numpy as np
 
 from edge_demist import EdgeDemist
-from edge_demist.sensor.detect.mapping import FieldMapping, load_rules
-from edge_demist.sensor.detect.scoring import Scorer
+from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.incidents.case import Case
-from edge_demist.sensor.incidents.observation import Observation, observe
+from edge_demist.sensor.incidents.observation import Observation
 from edge_demist.sensor.incidents.tracker import Tracker
-from edge_demist.sensor.incidents.verdicts import TASKS, Verdicts
 from edge_demist.sensor.incidents.weights import DEFAULT, FORMAT, Weights
 from edge_demist.sensor.memory import Memory
-from edge_demist.sensor.sources.parser import LineParser
+from edge_demist.sensor.runner import Runner
 
 PRIOR: dict[str, dict[str, float]] = json.loads(Path(__file__).with_name("incident_prior.json").read_text(encoding="utf-8"))
 SPREAD = 0.6
@@ -61,49 +59,35 @@ class Row:
 # --- reading ---------------------------------------------------------------------------------------------------------------------
 
 
-def read_day(folder: Path, scorer: Scorer) -> list[Observation]:
-    """A day's observations with answers, in order of time."""
-    verdicts = Verdicts.of(scorer.model)
-    mapping = FieldMapping(load_rules(), TASKS & set(scorer.model.tasks))
-    found: list[tuple[Observation, list[tuple[str, str]]]] = []
-    for path in sorted((folder / "logs").iterdir()):
-        parser, offset = LineParser(path.name), 0
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
-            for line in lines:
-                begin, offset = offset, offset + len(line)
-                record = parser.parse(line.rstrip(b"\n"))
-                if record is None or isinstance(record, str):
-                    continue
-                seen = observe(record, record.time_us)
-                if seen is None:
-                    continue
-                seen.file, seen.offset = str(Path(folder.name, path.name)), begin
-                strings = mapping.apply(record)
-                pairs = [] if isinstance(strings, str) else [(s.text, task) for s in strings for task in s.tasks]
-                found.append((seen, pairs))
-    distinct = list({pair: None for _, pairs in found for pair in pairs})
-    answers = {}
-    for begin in range(0, len(distinct), 512):
-        chunk = distinct[begin : begin + 512]
-        answers.update(zip(chunk, scorer.answer(chunk), strict=True))
-    for seen, pairs in found:
-        for pair in pairs:
-            verdicts.attach(seen, pair[1], answers[pair])
-    return sorted((seen for seen, _ in found), key=lambda o: (o.time_us, o.file, o.offset))
+def read_day(folder: Path, bundle: Path | None) -> list[Observation]:
+    """A day's observations with answers, as ``watch --emit incidents`` decides about them: same order, same screen."""
+    config = WatchConfig(paths=(folder / "logs",), once=True, emit="incidents", output=Path(os.devnull))
+    runner = Runner(config, lambda: EdgeDemist.load(bundle))
+    found: list[Observation] = []
+    try:
+        assert runner.stages.incidents is not None
+        runner.stages.incidents.tracker.on_observation = found.append
+        runner.run()
+    finally:
+        runner.close()
+    return found
 
 
 def observations(days: list[Path], bundle: Path | None, cache: Path | None) -> dict[str, list[Observation]]:
     """Of all days; from the cache where it was made with the same bundle."""
     with EdgeDemist.load(bundle) as model:
-        if cache and cache.exists():
-            identity, held = pickle.loads(cache.read_bytes())  # our own file, named by the caller
-            if identity == model.bundle_id:
-                return held
-        scorer = Scorer(model, 0)
-        found = {day.name: read_day(day, scorer) for day in days}
-        if cache:
-            cache.write_bytes(pickle.dumps((model.bundle_id, found)))
-        return found
+        identity = model.bundle_id
+    if cache and cache.exists():
+        made_with, held = pickle.loads(cache.read_bytes())  # our own file, named by the caller
+        if made_with == identity:
+            return held
+    found = {}
+    for day in days:
+        found[day.name] = read_day(day, bundle)
+        print(f"{day.name}: {len(found[day.name])} observations", file=sys.stderr)
+    if cache:
+        cache.write_bytes(pickle.dumps((identity, found)))
+    return found
 
 
 def truth_tool(days: Path) -> ModuleType:

@@ -198,9 +198,13 @@ class Incident:
         raised, first, last = (int(t) for t in times)  # type: ignore[attr-defined]
         incident = cls(str(identity), raised, first, last, [str(c) for c in clients])  # type: ignore[attr-defined]
         for name, kind, log_odds, evidence, examples, entities, count in parts:  # type: ignore[attr-defined]
-            incident.parts[name] = Part(
-                kind, float(log_odds), [Evidence(*e) for e in evidence], [Example(*e) for e in examples], list(entities), int(count)
-            )
+            if kind not in TECHNIQUES:
+                raise ValueError(f"unknown kind {kind!r}"[:100])
+            signs = [Evidence(str(sign), float(value), float(adds)) for sign, value, adds in evidence]
+            seen = [Example(str(sign), str(text), str(file), int(offset)) for sign, text, file, offset in examples]
+            incident.parts[str(name)] = Part(kind, float(log_odds), signs, seen, [str(e) for e in entities], int(count))
+        if not incident.parts:
+            raise ValueError("an incident without parts")
         incident.told, incident.told_order, incident.told_last_us = int(str(told)), int(str(order)), int(str(told_last))
         incident.told_kinds = [str(k) for k in kinds]  # type: ignore[attr-defined]
         return incident

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edge_demist.sensor.sources.parser import Record
@@ -60,6 +60,29 @@ class Observation:
     tool: float = 0.0
     attack: str = ""
     agent_kind: str = ""
+
+    def state(self) -> list[object]:
+        """For the checkpoint."""
+        return [getattr(self, name) for name in self.__slots__]
+
+    @classmethod
+    def restored(cls, state: Sequence[object]) -> Observation:
+        """From the checkpoint.
+
+        Raises:
+            TypeError: a value is not of its kind.
+        """
+        fresh = cls("", 0, "", "", 0)
+        for name, value in zip(cls.__slots__, state, strict=True):
+            kind = type(getattr(fresh, name))
+            found = tuple(value) if kind is tuple and isinstance(value, list) else value
+            same = type(found) is kind or (kind is float and type(found) is int)
+            if not same or (isinstance(found, int) and abs(found) >= 1 << 62):
+                raise TypeError(f"{name} is {value!r}"[:200])
+            setattr(fresh, name, found)
+        if not all(isinstance(a, str) for a in fresh.answers) or not all(type(v) is int for v in fresh.levels.values()):
+            raise TypeError("answers or levels are of another kind")
+        return fresh
 
 
 @functools.lru_cache(maxsize=16_384)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping
-from dataclasses import astuple, fields
 
 from edge_demist.sensor.detect.alarms import _LogClock
 from edge_demist.sensor.incidents.book import IncidentBook
@@ -23,7 +22,6 @@ from edge_demist.sensor.sources.parser import Record
 
 MAX_WAITING = 32_768
 CLOSE_EVERY_US = 600_000_000
-_FIELDS = tuple(f.name for f in fields(Observation))
 
 
 class Tracker:
@@ -42,9 +40,14 @@ class Tracker:
         """Start empty."""
         self.memory = memory or Memory()
         self.verdicts = verdicts
-        self.gatherer = Gatherer(self.memory, weights.signs, limits)
-        self.book = IncidentBook(weights, model, budget)
+        self._weights, self._limits, self._budget = weights, limits, budget
         self.on_case: Callable[[Case], None] | None = None
+        self.on_observation: Callable[[Observation], None] | None = None
+        self._start(model)
+
+    def _start(self, model: str) -> None:
+        self.gatherer = Gatherer(self.memory, self._weights.signs, self._limits)
+        self.book = IncidentBook(self._weights, model, self._budget)
         self._waiting: list[tuple[int, str, int, int, Observation]] = []
         self._serial = 0
         self._clock = _LogClock()
@@ -81,6 +84,8 @@ class Tracker:
         now_us = self._clock.now_us
         if abs(seen.time_us - now_us) >= DAY_US:  # a stray time
             return []
+        if self.on_observation is not None:
+            self.on_observation(seen)
         lines: list[dict[str, object]] = []
         if abs(now_us - self._closed_us) >= CLOSE_EVERY_US:
             self._closed_us = now_us
@@ -99,7 +104,7 @@ class Tracker:
         """For the checkpoint."""
         return {
             "now_us": [self._clock.now_us, self._closed_us],
-            "waiting": [list(astuple(item[-1])) for item in sorted(self._waiting, key=lambda item: item[:4])],
+            "waiting": [item[-1].state() for item in sorted(self._waiting, key=lambda item: item[:4])],
             "gatherer": self.gatherer.state(),
             "book": self.book.state(),
         }
@@ -108,15 +113,14 @@ class Tracker:
         """From the checkpoint.
 
         Raises:
-            ValueError: the state is not one that :meth:`state` wrote.
+            ValueError: the state is not one that :meth:`state` wrote; then nothing of it is taken.
         """
         try:
             self._clock.now_us, self._closed_us = (int(t) for t in state.get("now_us", (0, 0)))  # type: ignore[attr-defined]
             for values in state.get("waiting", ()):  # type: ignore[attr-defined]
-                seen = Observation(**dict(zip(_FIELDS, values, strict=True)))
-                seen.answers = tuple(seen.answers)
-                self.add(seen)
+                self.add(Observation.restored(values))
             self.gatherer.restore(state.get("gatherer", {}))  # type: ignore[arg-type]
             self.book.restore(state.get("book", {}))  # type: ignore[arg-type]
-        except (TypeError, AttributeError, KeyError, IndexError) as error:
+        except (TypeError, AttributeError, KeyError, IndexError, ValueError, OverflowError) as error:
+            self._start(self.book.model)
             raise ValueError(f"incident state: {error}") from error
