@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from quantize.bundle_writer import write_json
 
 from edge_demist.format.bundle import Bundle
 from edge_demist.format.extend import add_specialists
+from edge_demist.format.writer import write_json
 from tools.train import ordinary
 
 CARD = Path(__file__).resolve().parents[2] / "docs" / "reference" / "model-card.md"
