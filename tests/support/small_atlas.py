@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from quantize.bundle_writer import describe_files, write_json
 
 from edge_demist.explore.passport import encoder_sha256
 from edge_demist.explore.places import FILE
 from edge_demist.format import safetensors
 from edge_demist.format.bundle import Bundle
+from edge_demist.format.writer import describe_files, write_json
 
 WIDTH, COUNT = 64, 150
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quantize.bundle_writer import describe_files, sha256, write_json
 
 from edge_demist import EdgeDemist
 from edge_demist.errors import BundleError
@@ -29,6 +28,7 @@ from edge_demist.explore.quantize import to_int8
 from edge_demist.format import safetensors
 from edge_demist.format.bundle import Bundle
 from edge_demist.format.signing import SIGNATURE_NAME
+from edge_demist.format.writer import describe_files, sha256, write_json
 from edge_demist.normalizers import to_bytes
 
 from . import fit, regions
