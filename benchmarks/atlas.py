@@ -115,6 +115,23 @@ def search_time(index: Any) -> dict[str, Any]:
     return {"milliseconds": times, "bit_equal": len(answers) == 1, "load_average": round(os.getloadavg()[0], 1)}
 
 
+def table(result: dict[str, Any]) -> str:
+    """What the map and the search keep, for documents."""
+    from benchmarks import markdown
+
+    accuracy, search = result["accuracy"], result["search"]["milliseconds"]
+    rows = [
+        ["category by the 10 nearest, 384 dimensions", markdown.percent(accuracy["full"]["accuracy"], accuracy["full"]["interval"])],
+        ["the same by places on the map", markdown.percent(accuracy["places"]["accuracy"], accuracy["places"]["interval"])],
+        ["the same by principal components, two dimensions", markdown.percent(accuracy["pca"]["accuracy"], accuracy["pca"]["interval"])],
+        ["trustworthiness of the map, 15 neighbours", f"{accuracy['trustworthiness']:.3f}"],
+        ["10 nearest by int8 that are among those by float32", markdown.percent(result["recall_at_10"]["int8"])],
+        ["the same by bits alone", markdown.percent(result["recall_at_10"]["binary"])],
+        [f"one search over a million int8 vectors, {next(iter(search))}", f"{next(iter(search.values())):.0f} ms"],
+    ]
+    return markdown.table(["on names that are not in the atlas", "%"], rows)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write."""
     raw = argparse.RawDescriptionHelpFormatter

@@ -228,6 +228,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
         for part in ("minilm", "methods", "artefacts", "speed")
     },
     "alarm-budget": partial(optional, "alarm-budget", "benchmarks.alarm_budget"),
+    "map": partial(optional, "atlas", "benchmarks.atlas"),
+    "embedding-kinds": partial(optional, "embedding-kinds", "benchmarks.embedding_kinds"),
     "crash": crash,
     "soak": soak,
 }

@@ -9,6 +9,8 @@ from typing import Any
 
 from edge_demist.cli.options import Example, add_bundle, add_signature, command
 from edge_demist.errors import BundleError, EngineUnavailableError, InputError, SignatureError
+from edge_demist.explore.places import FILE as ATLAS
+from edge_demist.explore.places import read_atlas
 from edge_demist.format.bundle import Bundle, default_path
 from edge_demist.format.specialist import load_specialist
 from edge_demist.io import printable
@@ -48,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
             raise SignatureError("manifest.json changed while it was read; verify it again")
         for task in bundle.tasks:
             load_specialist(bundle, task)
+        if ATLAS in bundle.files:
+            read_atlas(bundle)
         tested = _self_test(bundle)
     except BundleError as error:
         print(f"edge-demist: {printable(folder)}: {printable(error)}", file=sys.stderr)

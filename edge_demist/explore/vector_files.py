@@ -176,14 +176,28 @@ class VectorFile:
             time = next((c for c in ("last_seen", "time", "first_seen") if c in have), None)
             first = 0
             for batch in file.iter_batches(BLOCK, columns=[c for c in ("text", "vector", time) if c in have]):
-                column = batch.column("vector")
-                flat = column.flatten().to_numpy(zero_copy_only=False) if not column.null_count else None
-                if flat is None or flat.size % max(len(batch), 1):
+                flat = _flat(batch.column("vector"))
+                if flat is None:
                     raise InputError(f"{self.path}: vectors have gaps or differ in length; embed again")
                 texts = batch.column("text").to_pylist() if "text" in have else None
                 times = batch.column(time).to_pylist() if time else None
-                yield Block(first, self._int8(flat.reshape(len(batch), -1)), texts, times)
+                yield Block(first, self._int8(flat), texts, times)
                 first += len(batch)
+
+
+def _flat(column: Any) -> NDArray[Any] | None:
+    """A list column as an array [n, width]; None where a list is missing, or as long as no other."""
+    import pyarrow.compute
+    from pyarrow import types
+
+    if not (types.is_list(column.type) or types.is_fixed_size_list(column.type)) or column.null_count:
+        return None
+    lengths = pyarrow.compute.list_value_length(column).unique().to_pylist()
+    values = column.flatten()
+    if len(lengths) > 1 or values.null_count or not types.is_primitive(values.type):
+        return None
+    flat: NDArray[Any] = values.to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    return flat
 
 
 class NoPassportError(InputError):
@@ -225,7 +239,7 @@ def _npy_passport(path: Path) -> Passport:
     try:
         rows = json.loads(raw).pop("rows")
         shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except (ValueError, KeyError, AttributeError, OSError):
+    except (ValueError, KeyError, AttributeError, OSError, RecursionError):
         raise InputError(f"{path}: the array or {beside.name} is malformed; make both again with edge-demist embed") from None
     if not shape or shape[0] != rows:
         raise InputError(

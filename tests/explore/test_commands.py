@@ -288,3 +288,15 @@ def test_cluster_refuses_what_makes_no_sense(run, names, arguments):
     code, out, err = run("cluster", names, *arguments)
     assert (code, out) == (2, "")
     assert err
+
+
+def test_verify_reads_the_atlas_too(run, bundle, tmp_path, rehash):
+    assert run("verify")[0] == 0
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    raw = (copy / "atlas.safetensors").read_bytes()
+    (copy / "atlas.safetensors").write_bytes(raw.replace(b'\\"host\\", \\"request\\"', b'\\"host\\", \\"request\\n'))
+    rehash(copy)
+    code, _, err = run("verify", copy)
+    assert code == 1
+    assert "atlas.safetensors" in err
