@@ -30,6 +30,14 @@ WRITE_WAIT_S = 1.0
 BATCH_LINES = 2048
 
 
+def _flags(*names: str) -> int:
+    """Flags of ``os.open``, those that this system has."""
+    total = getattr(os, "O_BINARY", 0)
+    for name in names:
+        total |= getattr(os, name, 0)
+    return int(total)
+
+
 def open_regular(path: Path | str, *, follow: bool = True) -> int:
     """Open a regular file for reading and return its descriptor; a pipe or a device never keeps us waiting.
 
@@ -40,7 +48,7 @@ def open_regular(path: Path | str, *, follow: bool = True) -> int:
     Raises:
         OSError: it cannot be opened, or is no regular file.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    flags = _flags("O_RDONLY", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "" if follow else "O_NOFOLLOW")
     handle = os.open(path, flags)
     mode = os.fstat(handle).st_mode
     if stat.S_ISREG(mode):
@@ -81,7 +89,7 @@ def create_beside(path: Path | str, mode: int = 0o600) -> tuple[str, int]:
     for attempt in range(TEMPORARY_TRIES):
         temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
         try:
-            return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+            return temporary, os.open(temporary, _flags("O_WRONLY", "O_CREAT", "O_EXCL", "O_NOFOLLOW", "O_CLOEXEC"), mode)
         except FileExistsError:
             if attempt + 1 == TEMPORARY_TRIES:
                 raise
@@ -109,7 +117,8 @@ def _replace(target: str, write: Callable[[BinaryIO], object], mode: int, *, syn
     try:
         with open(handle, "wb") as stream:
             write(stream)
-            os.fchmod(stream.fileno(), mode)
+            if hasattr(os, "fchmod"):
+                os.fchmod(stream.fileno(), mode)
             stream.flush()
             if sync:
                 os.fsync(stream.fileno())
@@ -183,7 +192,7 @@ def write_special(path: Path | str, data: bytes) -> None:
     Raises:
         OSError: nobody reads the pipe, or it is full.
     """
-    handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    handle = os.open(path, _flags("O_WRONLY", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC"))
     try:
         view = memoryview(data)
         while view:
@@ -197,7 +206,9 @@ def write_special(path: Path | str, data: bytes) -> None:
 
 
 def sync_folder(folder: Path | str) -> None:
-    """Make a renaming durable."""
+    """Make a renaming durable, where folders can be opened (not on Windows)."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

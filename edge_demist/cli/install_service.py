@@ -9,7 +9,7 @@ import sysconfig
 from pathlib import Path
 
 from edge_demist.cli import watch
-from edge_demist.cli.options import Example, Parser, command, number
+from edge_demist.cli.options import Example, Parser, command, need_linux, number
 from edge_demist.errors import InputError
 from edge_demist.io import printable
 from edge_demist.sensor.service import DEFAULT_ARGUMENTS, UNIT_FOLDER, UnitOptions, install_unit, render_unit
@@ -53,6 +53,7 @@ def watch_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command: 0, 1 if the unit cannot be written, 2 for wrong usage."""
+    need_linux("install-service")
     problems: list[str] = []
     try:
         if any(not path for path in args.paths):

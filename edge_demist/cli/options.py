@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_demist.errors import InputError
 from edge_demist.normalizers import NORMALIZERS
 
 SIGNATURE_VARIABLE = "EDGE_DEMIST_REQUIRE_SIGNATURE"
@@ -96,6 +98,12 @@ def milliseconds(text: str) -> float:
 
 
 rate = number(0, 1, above=True)
+
+
+def need_linux(name: str) -> None:
+    """Refuse a command of the sensor elsewhere (InputError): it needs fcntl, signals and files as Linux has them."""
+    if sys.platform != "linux":
+        raise InputError(f"edge-demist {name} needs Linux; classify, embed and the other commands run on {sys.platform} too")
 
 
 def add_input(parser: argparse.ArgumentParser) -> None:

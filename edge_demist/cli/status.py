@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from edge_demist.cli.options import Example, add_json, command
+from edge_demist.cli.options import Example, add_json, command, need_linux
 from edge_demist.errors import EdgeDemistError
 from edge_demist.io import printable
 from edge_demist.sensor.service import installed_state
@@ -32,6 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command: 0, 1 if the checkpoint is damaged, 2 if there is none."""
+    need_linux("status")
     state = args.state or installed_state()
     if state is None:
         sys.stderr.write("edge-demist status: no service is installed here; give --state DIR\n")

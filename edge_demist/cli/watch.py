@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from edge_demist.cli.models import load_model
-from edge_demist.cli.options import Example, add_fpr, add_model, add_renamed, command, milliseconds, number
+from edge_demist.cli.options import Example, add_fpr, add_model, add_renamed, command, milliseconds, need_linux, number
 from edge_demist.errors import EdgeDemistError
 from edge_demist.io import printable
 from edge_demist.sensor.config import WatchConfig
@@ -156,6 +156,7 @@ def config_of(args: argparse.Namespace) -> WatchConfig:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command: 0, 1 if some items failed, 2 for wrong usage, 130 after Ctrl-C."""
+    need_linux("watch")
     log, control = Log(args.log), Control()
     control.install()  # before the model is loaded: a stop that comes early is an orderly one
     try:

@@ -6,7 +6,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import resource
 import stat
 import tempfile
 import time
@@ -191,11 +190,7 @@ def check_memory(bundle: Bundle | None) -> Check:
     found = machine.read("/proc/meminfo") or ""
     fields = dict(line.split(":", 1) for line in found.splitlines() if ":" in line)
     available = int(fields.get("MemAvailable", "0").split()[0]) * 1024
-    limits = [
-        limit
-        for limit in (machine.read("/sys/fs/cgroup/memory.max"), str(resource.getrlimit(resource.RLIMIT_AS)[0]))
-        if limit and limit.isdigit()
-    ]
+    limits = [limit for limit in (machine.read("/sys/fs/cgroup/memory.max"), machine.address_space()) if limit and limit.isdigit()]
     room = min([available, *map(int, limits)]) if available else 0
     need = WORKING_BYTES + (sum(entry.bytes for entry in bundle.files.values()) if bundle else 0)
     values: dict[str, object] = {"available_bytes": available, "limit_bytes": min(map(int, limits), default=None), "need_bytes": need}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_demist.diagnostics import machine
 from edge_demist.errors import EdgeDemistError
 
 PROGRAM = """
@@ -90,8 +90,9 @@ def start(program: str = PROGRAM, arguments: tuple[str, ...] = (), bytecode: str
 
 
 def _children_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+    """Processor time of children that have ended; nan where the system does not say."""
+    used = machine.usage("RUSAGE_CHILDREN")
+    return math.nan if used is None else float(used.ru_utime + used.ru_stime)
 
 
 def memory(pid: int | str = "self") -> tuple[int, int]:

@@ -6,10 +6,10 @@ import importlib.metadata
 import os
 import platform
 import re
-import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +26,24 @@ def read(path: Path | str) -> str | None:
         return Path(path).read_text(encoding="ascii", errors="replace").strip("\0 \n")
     except OSError:
         return None
+
+
+def usage(whose: str) -> Any:
+    """``getrusage`` of ``RUSAGE_SELF`` or ``RUSAGE_CHILDREN``; None on systems without it (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    return resource.getrusage(getattr(resource, whose))
+
+
+def address_space() -> str | None:
+    """The limit of this process's address space in bytes, as text; None on systems without one."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    return str(resource.getrlimit(resource.RLIMIT_AS)[0])
 
 
 def processors() -> int:
@@ -137,8 +155,8 @@ class Moment:
         first = (read("/proc/stat") or "cpu").split("\n", 1)[0].split()[1:]
         ticks = [int(n) for n in first[:8]]
         steal = ticks[7] if len(ticks) == 8 else 0
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        return Moment(time.monotonic(), steal, sum(ticks), usage.ru_nivcsw, energy())
+        used = usage("RUSAGE_SELF")
+        return Moment(time.monotonic(), steal, sum(ticks), used.ru_nivcsw if used else 0, energy())
 
 
 def energy() -> dict[str, float]:

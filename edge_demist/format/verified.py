@@ -15,6 +15,8 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
+from edge_demist.io import open_regular, replace_file
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -61,14 +63,16 @@ def read_verified(bundle: str) -> dict[str, str]:
     path = _note(bundle)
     if path is None:
         return {}
+    if not hasattr(os, "geteuid"):  # no way to tell whose a note is
+        return {}
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = open_regular(path, follow=False)
     except OSError:
         return {}
     with open(handle, "rb") as stream:
         info = os.fstat(handle)
         own = info.st_uid == os.geteuid() and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if not own or not stat.S_ISREG(info.st_mode) or info.st_size > MAX_NOTE_BYTES:
+        if not own or info.st_size > MAX_NOTE_BYTES:
             return {}
         try:
             note = json.loads(stream.read(MAX_NOTE_BYTES + 1))
@@ -85,18 +89,6 @@ def write_verified(bundle: str, files: Mapping[str, str]) -> None:
     if path is None:
         return
     body = json.dumps({"folder": os.path.realpath(bundle), "files": dict(files)}, indent=1).encode()
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
+    with contextlib.suppress(OSError):
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError:
-        return
-    try:
-        with open(handle, "wb") as stream:
-            stream.write(body)
-            stream.flush()
-            os.fsync(handle)
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        replace_file(path, body, 0o600)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -75,6 +74,10 @@ def _reload(batcher: Batcher, load: Callable[[], EdgeDemist], tell: Callable[[st
 
 def _more_descriptors() -> None:
     """As many open files as the administrator allows: each connection takes one."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 4 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 4 * CONNECTIONS)
     if soft < wanted:

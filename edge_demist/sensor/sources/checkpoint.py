@@ -8,7 +8,6 @@ loses nothing but the place: everything is read again, under the same event ids.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -122,6 +121,8 @@ class CheckpointStore:
             self._acquire()
 
     def _acquire(self) -> None:
+        import fcntl  # not there on Windows, where the module is imported for its help
+
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o750)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import resource
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +121,8 @@ class Descriptors:
 
 def free_descriptors() -> int:
     """How many files the process may open beside what it has open and will need itself."""
+    import resource  # not there on Windows, where the module is imported for its help
+
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     try:
         held = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
