@@ -22,9 +22,8 @@ import pandas as pd
 
 from edge_demist.normalizers import request, to_bytes
 from edge_demist.text import windows
-
-from . import domain
-from .data import read_table
+from tools.train import ood
+from tools.train.data import read_table
 
 FOREIGN = 4000
 """Strings of other kinds a task, harmless ones: an alarm is no longer lowered by the head that knows other kinds."""
@@ -47,9 +46,9 @@ def foreign_rows(data: Path, task: str, label: str, seed: int) -> list[tuple[str
     """Strings of other kinds as harmless rows."""
     rng = random.Random(f"{seed} {task} harmless")
     found: list[str] = []
-    for kind in domain.FOREIGN[task]:
-        if kind in domain.MAKERS:
-            found += domain.MAKERS[kind](rng, FOREIGN)
+    for kind in ood.FOREIGN[task]:
+        if kind in ood.MAKERS:
+            found += ood.MAKERS[kind](rng, FOREIGN)
         else:
             column = pd.read_parquet(data / "corpus" / f"{kind}.parquet")["text"]
             found += list(column.sample(min(FOREIGN // 2, len(column)), random_state=seed + 7))

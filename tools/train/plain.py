@@ -27,12 +27,13 @@ from sklearn.metrics import classification_report
 
 from edge_demist import EdgeDemist
 from edge_demist.format.adapter import Adapter
+from edge_demist.train import calibration
+from edge_demist.train.columns import Settings
+from edge_demist.train.ood_texts import binary, made_up, prose
 from tools.synth import sensitive_files
-from tools.train import calibration, warm
+from tools.train import warm
 from tools.train.data import Rows, Task, normalized, pack, read_table, sha256_file
-from tools.train.ngram_table import Settings
-from tools.train.ood import binary, made_up, prose
-from tools.train.refit import fit_head, train_table
+from tools.train.refit import fit_head, labels_of, train_table
 from tools.train.shipped import BundleTokenizer
 from tools.train.specialist import describe
 
@@ -123,16 +124,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         rows = packed(train["text"], train["label"])
         table, ngram_head = train_table(rows, len(labels), Settings(epochs=args.epochs, drop=args.drop), args.seed)
         served = warm.Served(args.bundle, Adapter(name=args.task, layers={}))
-        weight, bias = fit_head(served.pooled(rows), rows.y, len(labels))
+        weight, bias = fit_head(served.pooled(rows), labels_of(rows), len(labels))
 
         def features(some: Rows) -> tuple[Floats, Floats]:
             return served.pooled(some), table.vectors(some)
 
         on_dev = packed(dev["text"], dev["label"])
         pooled, ngrams = features(on_dev)
-        head = calibration.combine(weight, bias, ngram_head, pooled, ngrams, on_dev.y)
+        head = calibration.combine(weight, bias, ngram_head, pooled, ngrams, labels_of(on_dev))
         ood = calibration.fit_domain((served.pooled(rows), table.vectors(rows)), features(packed(strangers(args, plain))))
-        result = calibration.calibrate(plain.task, labels, head.logits(pooled, ngrams), on_dev.y, ood.probability(pooled, ngrams))
+        result = calibration.calibrate(plain.task, labels, head.logits(pooled, ngrams), labels_of(on_dev), ood.probability(pooled, ngrams))
         result["share"] = {"encoder": head.encoder_factor, "ngrams": head.ngram_factor}
         if len(held):
             on_held = packed(held["text"], held["label"])
@@ -159,7 +160,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def scored(labels: list[str], logits: Floats, grams: Floats, rows: Rows) -> dict[str, Any]:
     """Macro-F1 over the labels that the rows have, of the head and of its n-grams alone, and F1 by label."""
-    present = [i for i in np.unique(rows.y) if labels[i] != UNKNOWN]
+    present = [i for i in np.unique(labels_of(rows)) if labels[i] != UNKNOWN]
     names = {"labels": present, "target_names": [labels[i] for i in present], "zero_division": 0.0, "output_dict": True}
     whole, alone = (classification_report(rows.y, found.argmax(1), **names) for found in (logits, grams))
     return {

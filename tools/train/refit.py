@@ -26,13 +26,18 @@ from numpy.typing import NDArray
 
 from edge_demist import EdgeDemist
 from edge_demist.format.int8 import quantize_columns
-from tools.train import calibration, mixtures, ngram_table, own_table, specialist, warm
+from edge_demist.train import calibration
+from edge_demist.train.columns import Settings, folded, shape, train_columns
+from edge_demist.train.fit import drawn
+from edge_demist.train.ngrams import NgramTable
+from tools.train import lora, mixtures, ngram_table, specialist, warm
 from tools.train.data import TASKS, Rows
 from tools.train.network import Network
-from tools.train.ngrams import NgramTable
 from tools.train.shipped import BundleTokenizer, encoder_of
 
 Floats = NDArray[np.float32]
+LEFT_OUT = ("data", "out", "more", "bundle", "labels")
+"""Arguments that the record leaves out: folders of this machine, and what stands elsewhere."""
 PENALTY = 1e-4
 """Weight decay of the head on standardized vectors."""
 
@@ -46,6 +51,11 @@ def joined(parts: Sequence[Rows]) -> Rows:
 
     data = np.concatenate([part.data[: part.off[-1]] for part in parts])
     return Rows(np.concatenate([part.ids for part in parts]), ends("cu"), data, ends("off"), np.concatenate([part.y for part in parts]))
+
+
+def labels_of(rows: Rows) -> NDArray[np.int64]:
+    """The labels of packed rows, int64 [n]; -1 for labels not known."""
+    return np.asarray(rows.y, np.int64)
 
 
 def fit_head(pooled: Floats, y: NDArray[np.int64], classes: int, steps: int = 60) -> tuple[Floats, Floats]:
@@ -87,14 +97,12 @@ class Tabled:
         return np.concatenate(parts) if parts else np.zeros((0, self.table.config.dim), np.float32)
 
 
-def train_table(
-    rows: Rows, classes: int, settings: ngram_table.Settings, seed: int, growth: int = 1
-) -> tuple[Tabled, tuple[Floats, Floats]]:
+def train_table(rows: Rows, classes: int, settings: Settings, seed: int, growth: int = 1) -> tuple[Tabled, tuple[Floats, Floats]]:
     """A table of the task's own, ``growth`` times the usual size, and the head on it."""
-    config = own_table.shape(classes)
+    config = shape(classes)
     config = dataclasses.replace(config, buckets=config.buckets * growth)
-    weight, bias = ngram_table.train_columns(rows, classes, config, settings, seed)
-    table, head = own_table.folded(weight, bias, classes, config)
+    weight, bias = train_columns(rows, classes, config, settings, seed)
+    table, head = folded(weight, bias, classes, config)
     return Tabled.of(table), head
 
 
@@ -113,8 +121,8 @@ def warm_adapter(args: argparse.Namespace, model: EdgeDemist, classes: int) -> t
     """The bundle's encoder with room for an adapter on its upper layers, in it the adapter and the head that the task has."""
     net = Network(encoder_of(model.bundle), {})
     count = net.encoder.config.num_hidden_layers
-    args.first_layer = count - min(args.layers, count)
-    wrapped = peft.get_peft_model(net.encoder, specialist.lora_config(args.rank, args.first_layer, count))
+    args.first_layer, args.labels = count - min(args.layers, count), list(model.specialist(args.task).labels)
+    wrapped = peft.get_peft_model(net.encoder, lora.lora_config(args.rank, args.first_layer, count))
     head = torch.nn.Linear(net.encoder.config.hidden_size, classes)
     warm.start(args.bundle, args.task, wrapped.base_model.model, head)
     return net, wrapped, head
@@ -129,11 +137,11 @@ def refit(model: EdgeDemist, args: argparse.Namespace) -> Fitted:
     _say(f"{args.task}: {len(rows):,} rows, {len(rows.ids):,} tokens", began)
     net, wrapped, head = warm_adapter(args, model, len(labels))
     if args.epochs:
-        some = (specialist.drawn(rows, args.sample, args.seed + i) for i in itertools.count())
+        some = (drawn(rows, args.sample, args.seed + i) for i in itertools.count())
         specialist.train(net, wrapped.base_model.model, head, some, args, None)
-        specialist.cut_ranks(wrapped, args.energy)
+        lora.cut_ranks(wrapped, args.energy)
         _say("adapter trained", began)
-    settings = ngram_table.SETTINGS.get(args.task, ngram_table.Settings())
+    settings = ngram_table.SETTINGS.get(args.task, Settings())
     settings = dataclasses.replace(settings, epochs=max(1, round(settings.epochs / args.rounds)))
     table, ngram_head = train_table(rows, len(labels), settings, args.seed, args.growth)
     _say("n-grams trained", began)
@@ -141,24 +149,24 @@ def refit(model: EdgeDemist, args: argparse.Namespace) -> Fitted:
     if args.epochs or args.keep_head:
         weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
     else:
-        weight, bias = fit_head(served.pooled(rows), rows.y, len(labels))
+        weight, bias = fit_head(served.pooled(rows), labels_of(rows), len(labels))
 
     def features(some: Rows) -> tuple[Floats, Floats]:
         return served.pooled(some), table.vectors(some)
 
     dev = mixture.dev()
     pooled, ngrams = features(dev)
-    combined = calibration.combine(weight, bias, ngram_head, pooled, ngrams, dev.y)
+    combined = calibration.combine(weight, bias, ngram_head, pooled, ngrams, labels_of(dev))
     own, kin, strange = mixture.domain_features(features)
     ood = calibration.fit_domain(own, strange, kin)
-    result = calibration.calibrate(task, labels, combined.logits(pooled, ngrams), dev.y, ood.probability(pooled, ngrams))
+    result = calibration.calibrate(task, labels, combined.logits(pooled, ngrams), labels_of(dev), ood.probability(pooled, ngrams))
     result["share"] = {"encoder": combined.encoder_factor, "ngrams": combined.ngram_factor}
     described = {
         "task": args.task, "labels": labels, **specialist.describe(task), "temperature": result["temperature"],
         "thresholds": result["thresholds"], "sources": mixture.sources,
     }  # fmt: skip
     record = {
-        "command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "out", "more", "bundle")}, "bundle": model.bundle_id,
+        "command": {k: str(v) for k, v in vars(args).items() if k not in LEFT_OUT}, "bundle": model.bundle_id,
         "seconds": round(time.monotonic() - began), "data_sha256": mixture.hashes, "dev": result,
     }  # fmt: skip
     return Fitted(wrapped, {**combined.tensors(), **ood.tensors()}, table.table, described, record)
@@ -186,6 +194,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--energy", type=float, default=0.9, help="share of the adapter's squared norm to keep")
     p.add_argument("--lr", type=float, default=7e-4)
     p.add_argument("--tokens", type=int, default=2048, help="tokens a batch")
+    p.add_argument("--top", type=float, default=0.0, help="weight of the loss on the highest-scored harmless rows")
     p.add_argument("--smoothing", type=float, default=0.05)
     p.add_argument("--rounds", type=int, default=2, help="rounds of augmentation that are learnt from together")
     p.add_argument("--generated", type=int, default=-1, help="generated rows a round (-1: the task's default)")
