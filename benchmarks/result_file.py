@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from edge_demist.io import replace_file
+
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -18,6 +20,4 @@ def read(path: Path) -> dict[str, Any]:
 def write(path: Path, content: object) -> None:
     """Replace the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    replace_file(path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode(), 0o644, sync=False)

@@ -10,11 +10,13 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import TypeVar
 
 from edge_demist import decoding
 
 MAX_HOSTNAME = 253
 """Characters of a host name (RFC 1035, section 2.3.4: 255 octets with the lengths of labels and the root)."""
+T = TypeVar("T")
 _SCHEME = re.compile(r"^https?://", re.IGNORECASE)
 _ANY_SCHEME = re.compile(r"[a-z][a-z0-9+.\-]{0,20}://")
 _PORT = re.compile(r":\d{1,5}\Z")
@@ -67,7 +69,7 @@ def _authority(name: str) -> str:
     return _PORT.sub("", name) if name.count(":") == 1 or name.startswith("[") else name
 
 
-def site(text: str) -> str:
+def strip_www(text: str) -> str:
     """:func:`hostname` without a leading ``www.``, where more than one label follows.
 
     Lists of names say ``www.`` for habits of their makers (98.6 % of such names in the training table of hostname-threat are malicious,
@@ -77,7 +79,7 @@ def site(text: str) -> str:
     return name[4:] if name.startswith("www.") and "." in name[4:] else name
 
 
-def owner(text: str) -> str:
+def strip_service_labels(text: str) -> str:
     """:func:`hostname` without leading labels of services that any owner of a domain may run (``www2.``, ``api.``, ``ns1.``).
 
     They are taken away while at least two labels stay; all but ``www.`` not before what looks like a public suffix (``api.co.uk``).
@@ -86,8 +88,8 @@ def owner(text: str) -> str:
     return _without(_MACHINES, hostname(text))
 
 
-def registrant(text: str) -> str:
-    """:func:`owner` without labels of services for people either (``mail.``, ``login.``, ``vpn.``, ``dev.``)."""
+def strip_all_service_labels(text: str) -> str:
+    """:func:`strip_service_labels` without labels of services for people either (``mail.``, ``login.``, ``vpn.``, ``dev.``)."""
     return _without(_ANY, hostname(text))
 
 
@@ -112,7 +114,7 @@ def url(text: str) -> str:
     return (hostname(host) if ":" in host or not host.isascii() else host.lower()) + bare[cut:]
 
 
-def address(text: str) -> str:
+def url_without_root_slash(text: str) -> str:
     """:func:`url` without the slash of an empty path: ``example.com/`` and ``example.com`` are one resource (RFC 3986, section 6.2.3).
 
     A sensor sees the slash in every request for a first page; in the training table of url-phishing 62 % of such addresses are malicious,
@@ -128,9 +130,9 @@ _DEFAULT_PORT = re.compile(r":(?:80|443)$")
 
 
 def page(text: str) -> str:
-    """:func:`address` as it is understood: without user part and default port, path decoded, numbers for addresses with dots."""
+    """:func:`url_without_root_slash` as it is understood: no user part or default port, path decoded, numbers for dotted addresses."""
     bare = _USER_PART.sub("", _SCHEME.sub("", text.strip(), count=1), count=1)
-    full = decoding.percent(address(decoding.dotted_addresses("//" + bare).removeprefix("//")))
+    full = decoding.percent(url_without_root_slash(decoding.dotted_addresses("//" + bare).removeprefix("//")))
     end = _HOST_END.search(full)
     cut = end.start() if end else len(full)
     return decoding.short_repeats(decoding.one_blank(_DEFAULT_PORT.sub("", full[:cut]).lower() + full[cut:]))
@@ -235,14 +237,30 @@ def certificate(text: str) -> str:
     return decoding.short_repeats(" ".join(f"{part}={value}" for part, value in names.items()))
 
 
+OLD_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "site": "strip_www",
+        "owner": "strip_service_labels",
+        "registrant": "strip_all_service_labels",
+        "address": "url_without_root_slash",
+    }
+)
+"""Names that files written before 0.2 hold; every table by normalizer has them too."""
+
+
+def by_name(table: Mapping[str, T]) -> Mapping[str, T]:
+    """A table by normalizer in which the old names stand as well."""
+    return MappingProxyType({**table, **{old: table[new] for old, new in OLD_NAMES.items() if new in table}})
+
+
 _NO_HOST = re.compile(r"[\x00-\x20\x7f\"'()<>\[\]{}\\|;,=&?%@!$^`]")
 _NO_QUERY = re.compile(r"[ \"'()<>\[\]{}|;,?%@!$^`]")
 _NO_ADDRESS = re.compile(r"^\s*(?:https?://)?[^/?#@\s\"'<>(){},;|^`]{0,300}[\s\"'<>(){},;|^`]+[^\s]", re.IGNORECASE)
-REFUSED: Mapping[str, re.Pattern[str]] = MappingProxyType(
+REFUSED: Mapping[str, re.Pattern[str]] = by_name(
     {
-        **dict.fromkeys(("site", "owner", "registrant"), _NO_HOST),
+        **dict.fromkeys(("strip_www", "strip_service_labels", "strip_all_service_labels"), _NO_HOST),
         "hostname": _NO_QUERY,
-        **dict.fromkeys(("url", "address", "page"), _NO_ADDRESS),
+        **dict.fromkeys(("url", "url_without_root_slash", "page"), _NO_ADDRESS),
     }
 )
 """By normalizer, what a text of its kind cannot hold: a host that can be registered, a name that is asked for, the host of an address.
@@ -250,15 +268,15 @@ REFUSED: Mapping[str, re.Pattern[str]] = MappingProxyType(
 Names that are asked for may hold bytes and escapes, as tunnels send them.
 """
 
-NORMALIZERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
+NORMALIZERS: Mapping[str, Callable[[str], str]] = by_name(
     {
         "identity": identity,
         "hostname": hostname,
-        "site": site,
-        "owner": owner,
-        "registrant": registrant,
+        "strip_www": strip_www,
+        "strip_service_labels": strip_service_labels,
+        "strip_all_service_labels": strip_all_service_labels,
         "url": url,
-        "address": address,
+        "url_without_root_slash": url_without_root_slash,
         "page": page,
         "request": request,
         "command": command,

@@ -256,9 +256,7 @@ def _record(job: Job, step: str) -> None:
     path = job.work / "steps.json"
     state = json.loads(path.read_text()) if path.is_file() else {}
     state[step] = {"inputs": _inputs_of(job, step), "outputs": _outputs_of(job, step)}
-    draft = path.with_name("steps.json.tmp")
-    write_json(draft, state)
-    draft.replace(path)
+    write_json(path, state)
 
 
 def _to_stderr(line: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_demist.errors import InputError
-from edge_demist.normalizers import NORMALIZERS
+from edge_demist.normalizers import NORMALIZERS, OLD_NAMES
 
 SIGNATURE_VARIABLE = "EDGE_DEMIST_REQUIRE_SIGNATURE"
 """Environment variable that names a public key, as ``--require-signature`` does."""
@@ -159,4 +159,6 @@ def add_fpr(parser: argparse.ArgumentParser, text: str) -> None:
 
 def add_normalizer(parser: argparse.ArgumentParser, text: str) -> None:
     """How texts are prepared."""
-    parser.add_argument("--normalizer", default="identity", choices=sorted(NORMALIZERS), help=f"{text} (default: %(default)s)")
+    names = sorted(set(NORMALIZERS) - set(OLD_NAMES))
+    text += " (default: %(default)s)"
+    parser.add_argument("--normalizer", type=lambda name: OLD_NAMES.get(name, name), default="identity", choices=names, help=text)

@@ -18,7 +18,7 @@ import numpy as np
 
 from edge_demist.errors import BundleError, IntegrityError
 from edge_demist.format import verified
-from edge_demist.io import brief, open_regular
+from edge_demist.io import brief, open_regular, replacing
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -199,11 +199,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
         arrays.append(array)
     raw = json.dumps(header, separators=(",", ":"), ensure_ascii=True).encode()
     raw += b" " * (-(8 + len(raw)) % ALIGNMENT)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as stream:
+    with replacing(path) as stream:
         stream.write(len(raw).to_bytes(8, "little") + raw)
         for array in arrays:
             stream.write(array.tobytes())
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge_demist.errors import InputError
+from edge_demist.io import replace_file
 
 
 def sha256(path: Path) -> str:
@@ -25,7 +26,7 @@ def describe_files(folder: Path, names: list[str]) -> dict[str, dict[str, object
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:
     """Write ``value`` as indented JSON with a final newline; the order of its keys is kept."""
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    replace_file(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(), 0o644, sync=False)
 
 
 def created() -> str | None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
+
+from edge_demist.normalizers import by_name
 
 MOST_BYTES = 8192
 """Bytes of a normalized string that windows cover; what stands behind them is not read, and the answer says so."""
@@ -56,19 +57,19 @@ class Shape:
 
 TEXT = Shape(192, 64)
 HOST = Shape(64, 16, places=b".")
-SHAPES: Mapping[str, Shape] = MappingProxyType(
+SHAPES: Mapping[str, Shape] = by_name(
     {
         "request": Shape(96, 24, whole=96, parts=b"?&"),
         "command": Shape(160, 48, parts=b";&|#"),
         "header": Shape(192, 64, parts=b"|"),
         "url": Shape(128, 32, whole=256, parts=b"?&#"),
-        "address": Shape(128, 32, whole=256, parts=b"?&#"),
+        "url_without_root_slash": Shape(128, 32, whole=256, parts=b"?&#"),
         "page": Shape(128, 32, whole=256, parts=b"?&#"),
-        **dict.fromkeys(("hostname", "site", "owner", "registrant"), HOST),
+        **dict.fromkeys(("hostname", "strip_www", "strip_service_labels", "strip_all_service_labels"), HOST),
     }
 )
 """Shapes by normalizer; ``TEXT`` for the others."""
-ADDRESSES = ("url", "address", "page")
+ADDRESSES = ("url", "url_without_root_slash", "address", "page")
 """Normalizers whose windows begin with the host."""
 
 

@@ -161,7 +161,7 @@ def made_up(rng: random.Random, count: int) -> list[str]:
     return [row[0] for row in generate(rng, count)]
 
 
-HOSTS = ("hostname", "site", "owner", "registrant")
+HOSTS = ("hostname", "strip_www", "strip_service_labels", "strip_all_service_labels", "site", "owner", "registrant")
 """Normalizers of host names."""
 
 

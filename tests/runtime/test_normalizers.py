@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from edge_demist.normalizers import (
     NORMALIZERS,
-    address,
     from_bytes,
     hostname,
     identity,
-    owner,
-    registrant,
-    site,
+    strip_all_service_labels,
+    strip_service_labels,
+    strip_www,
     to_bytes,
     truncate_utf8,
     url,
+    url_without_root_slash,
 )
 
 
@@ -69,7 +69,7 @@ def test_url(given_text, expected):
     ],
 )
 def test_address(given_text, expected):
-    assert address(given_text) == expected
+    assert url_without_root_slash(given_text) == expected
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_address(given_text, expected):
     ],
 )
 def test_site(given_text, expected):
-    assert site(given_text) == expected
+    assert strip_www(given_text) == expected
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_site(given_text, expected):
     ],
 )
 def test_owner(given_text, expected):
-    assert owner(given_text) == expected
+    assert strip_service_labels(given_text) == expected
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_owner(given_text, expected):
     ],
 )
 def test_registrant(given_text, expected):
-    assert registrant(given_text) == expected
+    assert strip_all_service_labels(given_text) == expected
 
 
 @given(st.text())
@@ -186,3 +186,17 @@ def test_spellings_of_one_address(normalizer: str) -> None:
 @pytest.mark.parametrize("name", ["2001:db8::1", "a:b:c", "x:port", "name:123456", "t.example:notaport", ":::"])
 def test_what_only_looks_like_a_port_stays(name: str) -> None:
     assert NORMALIZERS["hostname"](name) == name
+
+
+def test_old_names_go_on_being_read():
+    """Files written before 0.2 hold them."""
+    from edge_demist.cli import build_parser
+    from edge_demist.normalizers import OLD_NAMES, REFUSED
+    from edge_demist.text.windows import SHAPES
+
+    assert set(OLD_NAMES) == {"site", "owner", "registrant", "address"}
+    for old, new in OLD_NAMES.items():
+        assert NORMALIZERS[old] is NORMALIZERS[new] and REFUSED[old] is REFUSED[new] and SHAPES[old] is SHAPES[new]
+        args = build_parser("embed").parse_args(["embed", "--normalizer", old, "-"])
+        assert args.normalizer == new
+    assert not set(OLD_NAMES) & set(build_parser("embed").format_help().split())

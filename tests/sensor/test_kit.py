@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_demist.errors import BundleError
 from tools.kit import build as offline_kit
 
 PLAIN = ("--no-signature",)
@@ -58,9 +59,9 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
     return private, public
 
 
-def build(wheels: Path, output: Path, key: Path | None = None) -> Path:
+def build(wheels: Path, output: Path, key: Path | None = None, bundle: Path | None = None) -> Path:
     main = wheels / "edge_demist-9.9-py3-none-any.whl"
-    offline_kit.build(main, output, private_key=key, wheels=wheels, platforms=(), python="3.11")
+    offline_kit.build(main, output, private_key=key, wheels=wheels, platforms=(), bundle=bundle)
     folder = output.with_suffix(".d")
     with tarfile.open(output) as archive:
         archive.extractall(folder, filter="data")
@@ -129,3 +130,26 @@ def test_it_installs_with_networking_cut(wheels: Path, tmp_path: Path) -> None:
     python = tmp_path / "target" / "bin" / "python"
     code = "import edge_demist, numpy_stand_in; print(edge_demist.__version__)"
     assert subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path).stdout == "9.9\n"
+
+
+def test_a_bundle_of_one_s_own_goes_into_the_kit_and_the_unit(wheels: Path, tmp_path: Path, bundle_copy: Path) -> None:
+    kit = build(wheels, tmp_path / "kit.tar.gz", bundle=bundle_copy)
+    assert "--bundle /opt/edge-demist/bundle" in (kit / "edge-demist.service").read_text()
+    parts = [c for c in json.loads((kit / "sbom.cdx.json").read_text())["components"] if c["type"] == "machine-learning-model"]
+    assert [c["bom-ref"] for c in parts] == ["bundle", "own-bundle"]
+    done = install(kit, "--no-signature", str(tmp_path / "target"))
+    assert done.returncode == 0, done.stderr
+    installed = {p.relative_to(tmp_path / "target" / "bundle") for p in (tmp_path / "target" / "bundle").rglob("*") if p.is_file()}
+    assert Path("manifest.json") in installed and Path("weights.safetensors") in installed
+    (bundle_copy / "weights.safetensors").write_bytes(b"changed")
+    with pytest.raises(BundleError):
+        build(wheels, tmp_path / "other.tar.gz", bundle=bundle_copy)
+
+
+def test_a_kit_for_another_python_says_so(wheels: Path, tmp_path: Path) -> None:
+    (wheel,) = wheels.glob("numpy_stand_in*")
+    wheel.rename(wheels / "numpy_stand_in-2.0-cp27-none-any.whl")
+    kit = build(wheels, tmp_path / "kit.tar.gz")
+    done = install(kit, "--no-signature", str(tmp_path / "target"))
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "pip could not install for Python" in done.stderr and "cp27" in done.stderr

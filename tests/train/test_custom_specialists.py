@@ -67,10 +67,10 @@ def test_it_answers_through_the_bundle(trained):
     with EdgeDemist.load(trained / "bundle") as model:
         assert set(EdgeDemist.load().tasks) | {"my-kinds"} == set(model.tasks)
         answers = model.classify([text for text, _ in unseen], task="my-kinds")
-        strange = model.classify(["The quick brown fox jumps over the lazy dog, as everybody knows by now."], task="my-kinds")
+        strange = model.classify("The quick brown fox jumps over the lazy dog, as everybody knows.", task="my-kinds", top_k=0)[0]
     assert np.mean([a.label == y for a, (_, y) in zip(answers, unseen, strict=True)]) > 0.95
     assert np.mean([a.alarm == (y == "ticket") for a, (_, y) in zip(answers, unseen, strict=True)]) > 0.95
-    assert strange[0].score < 0.5
+    assert sum(strange.scores.values()) < 0.5
 
 
 def test_from_few_rows_no_fine_rate_is_claimed(trained, capsys):

@@ -1,13 +1,14 @@
 r"""One file for an air-gapped appliance: wheels, unit, checksums, SBOM, signature, and the installer that checks them.
 
     python -m tools.kit.build build --wheel dist/edge_demist-….whl --key private.pem -o kit.tar.gz \
-        [--platform manylinux2014_aarch64] [--platform manylinux2014_x86_64] [--python 3.11] [--wheels DIR]
+        [--platform manylinux2014_aarch64] [--platform manylinux2014_x86_64] [--python 3.11] [--python 3.12] [--wheels DIR] [--bundle DIR]
     # on the appliance, without a network:
     tar xzf kit.tar.gz && sha256sum edge-demist-kit/install.py   # compare: nothing else checks this one file
     python3 -I edge-demist-kit/install.py --public-key key.pub /opt/edge-demist
 
-``--wheels DIR`` takes dependencies from a folder; else pip downloads them for every platform while building. The bundle
-is inside the wheel. The SBOM is CycloneDX 1.6. Signing needs ``cryptography``; checking needs nothing but Python.
+``--wheels DIR`` takes dependencies from a folder; else pip downloads them for every platform and every Python while building. The
+packaged bundle is inside the wheel; ``--bundle DIR`` puts another beside it, which the unit then uses. The SBOM is CycloneDX 1.6.
+Signing needs ``cryptography``; checking needs nothing but Python.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import re
 import subprocess
@@ -27,11 +29,14 @@ import zipfile
 from email.parser import HeaderParser
 from pathlib import Path
 
-from edge_demist.sensor.service import UnitOptions, render_unit
+from edge_demist.format.bundle import Bundle
+from edge_demist.sensor.service import DEFAULT_ARGUMENTS, UnitOptions, render_unit
 
 ROOT = Path(__file__).parents[2]
 FOLDER = "edge-demist-kit"
 SIGNING_CONTEXT = b"edge-demist offline kit 1\n"
+TARGET = "/opt/edge-demist"
+PYTHONS = ("3.11", "3.12", "3.13")
 DEFAULT_PLATFORMS = ("manylinux2014_x86_64", "manylinux2014_aarch64")
 EPOCH = 315_532_800  # 1980-01-01, the oldest time that zip and tar tools all take
 
@@ -56,26 +61,38 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def model_component(wheel: Path) -> list[dict[str, object]]:
-    """The model bundle inside the wheel, as CycloneDX' machine-learning-model."""
+def bundle_files(folder: Path | None) -> dict[str, bytes]:
+    """Files of a bundle that goes into the kit, each checked against its manifest.
+
+    Raises:
+        BundleError: the bundle is damaged, or is none.
+    """
+    if folder is None:
+        return {}
+    bundle = Bundle.load(folder, hash_all=True)
+    names = ["manifest.json", *bundle.files, *(["manifest.sig"] if (folder / "manifest.sig").is_file() else [])]
+    return {f"bundle/{name}": (folder / name).read_bytes() for name in names}
+
+
+def model_components(wheel: Path, bundle: dict[str, bytes]) -> list[dict[str, object]]:
+    """The model bundle inside the wheel, and the one beside it, as CycloneDX' machine-learning-model."""
     with zipfile.ZipFile(wheel) as archive:
-        found = [n for n in archive.namelist() if n.endswith("assets/model/manifest.json")]
-        if not found:
-            return []
-        raw = archive.read(found[0])
-    manifest = json.loads(raw)
+        raws = [("bundle", archive.read(n)) for n in archive.namelist() if n.endswith("assets/model/manifest.json")]
+    raws += [("own-bundle", bundle["bundle/manifest.json"])] if bundle else []
+    found = [(ref, raw, json.loads(raw)) for ref, raw in raws]
     return [
         {
             "type": "machine-learning-model",
-            "bom-ref": "bundle",
+            "bom-ref": ref,
             "name": str(manifest.get("name", "bundle")),
             "version": str(manifest.get("version", "")),
             "hashes": [{"alg": "SHA-256", "content": sha256(raw)}],
         }
+        for ref, raw, manifest in found
     ]
 
 
-def sbom(wheels: list[Path], main: Path) -> dict[str, object]:
+def sbom(wheels: list[Path], main: Path, bundle: dict[str, bytes]) -> dict[str, object]:
     """A CycloneDX 1.6 bill of materials; equal inputs give equal text."""
     components: list[dict[str, object]] = []
     dependencies: list[dict[str, object]] = []
@@ -98,19 +115,19 @@ def sbom(wheels: list[Path], main: Path) -> dict[str, object]:
         "serialNumber": f"urn:uuid:{identity}",
         "version": 1,
         "metadata": {"component": {"type": "application", "bom-ref": "kit", "name": FOLDER, "version": metadata_of(main)["version"]}},
-        "components": components + model_component(main),
+        "components": components + model_components(main, bundle),
         "dependencies": [{"ref": "kit", "dependsOn": [main.name]}, *dependencies],
     }
 
 
-def download(main: Path, folder: Path, platforms: tuple[str, ...], python: str) -> list[Path]:
-    """The dependencies' wheels for every platform, by pip; for building only, never on the appliance.
+def download(main: Path, folder: Path, platforms: tuple[str, ...], pythons: tuple[str, ...]) -> list[Path]:
+    """The dependencies' wheels for every platform and Python, by pip; for building only, never on the appliance.
 
     Raises:
         subprocess.CalledProcessError: pip found none.
     """
     needed = [name for name in metadata_of(main)["requires"].split(",") if name]
-    for platform in platforms if needed else ():
+    for platform, python in itertools.product(platforms, pythons) if needed else ():
         command = [sys.executable, "-m", "pip", "download", "--only-binary=:all:", "--platform", platform, "--python-version", python]
         subprocess.run([*command, "--dest", str(folder), *needed], check=True, stdout=subprocess.DEVNULL)
     return sorted(folder.glob("*.whl"))
@@ -146,11 +163,13 @@ def installer() -> bytes:
     return f"{found[1]}{body.strip()}\n\n{found[2]}".encode()
 
 
-def contents(main: Path, wheels: list[Path], private_key: Path | None) -> dict[str, bytes]:
+def contents(main: Path, wheels: list[Path], private_key: Path | None, bundle: dict[str, bytes] | None = None) -> dict[str, bytes]:
     """Every file of the kit; checksums cover all but themselves and their signature."""
-    files = {f"wheels/{wheel.name}": wheel.read_bytes() for wheel in wheels}
-    files["edge-demist.service"] = render_unit(UnitOptions(executable="/opt/edge-demist/bin/edge-demist")).encode("ascii")
-    files["sbom.cdx.json"] = (json.dumps(sbom(wheels, main), indent=1) + "\n").encode("ascii")
+    files = {f"wheels/{wheel.name}": wheel.read_bytes() for wheel in wheels} | (bundle or {})
+    own = ("--bundle", f"{TARGET}/bundle") if bundle else ()
+    unit = UnitOptions(executable=f"{TARGET}/bin/edge-demist", arguments=(*DEFAULT_ARGUMENTS, *own))
+    files["edge-demist.service"] = render_unit(unit).encode("ascii")
+    files["sbom.cdx.json"] = (json.dumps(sbom(wheels, main, bundle or {}), indent=1) + "\n").encode("ascii")
     files["install.py"] = installer()
     sums = "".join(f"{sha256(data)}  {name}\n" for name, data in sorted(files.items())).encode("ascii")
     files["SHA256SUMS"] = sums
@@ -170,12 +189,22 @@ def pack(files: dict[str, bytes], output: Path) -> None:
     output.write_bytes(gzip.compress(buffer.getvalue(), mtime=EPOCH))
 
 
-def build(main: Path, output: Path, *, private_key: Path | None, wheels: Path | None, platforms: tuple[str, ...], python: str) -> None:
+def build(
+    main: Path,
+    output: Path,
+    *,
+    private_key: Path | None,
+    wheels: Path | None,
+    platforms: tuple[str, ...],
+    pythons: tuple[str, ...] = PYTHONS,
+    bundle: Path | None = None,
+) -> None:
     """Make the kit."""
+    own = bundle_files(bundle)
     with tempfile.TemporaryDirectory() as folder:
-        found = sorted(wheels.glob("*.whl")) if wheels else download(main, Path(folder), platforms, python)
+        found = sorted(wheels.glob("*.whl")) if wheels else download(main, Path(folder), platforms, pythons)
         others = [wheel for wheel in found if wheel.name != main.name]
-        pack(contents(main, sorted([main, *others], key=lambda w: w.name), private_key), output)
+        pack(contents(main, sorted([main, *others], key=lambda w: w.name), private_key, own), output)
 
 
 def main() -> int:
@@ -185,12 +214,14 @@ def main() -> int:
     command.add_argument("--wheel", type=Path, required=True)
     command.add_argument("--wheels", type=Path, help="folder with the dependencies' wheels")
     command.add_argument("--platform", action="append", help=f"default {' '.join(DEFAULT_PLATFORMS)}")
-    command.add_argument("--python", default="3.11")
+    command.add_argument("--python", action="append", help=f"may be repeated; default {' '.join(PYTHONS)}")
+    command.add_argument("--bundle", type=Path, help="a bundle of your own, which the unit then uses")
     command.add_argument("--key", type=Path, help="Ed25519 private key (PEM); without it the kit is not signed")
     command.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
     platforms = tuple(args.platform or DEFAULT_PLATFORMS)
-    build(args.wheel, args.output, private_key=args.key, wheels=args.wheels, platforms=platforms, python=args.python)
+    pythons = tuple(args.python or PYTHONS)
+    build(args.wheel, args.output, private_key=args.key, wheels=args.wheels, platforms=platforms, pythons=pythons, bundle=args.bundle)
     sys.stdout.write(f"{args.output}: {args.output.stat().st_size} bytes, sha256 {sha256(args.output.read_bytes())}\n")
     sys.stdout.write(f"publish by another way than the kit: install.py has sha256 {sha256(installer())}\n")
     return 0

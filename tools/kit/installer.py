@@ -20,6 +20,7 @@ import argparse
 import base64
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -95,7 +96,7 @@ def strangers(folder: Path, names: set[str]) -> list[str]:
 
 
 def check(folder: Path, key: Path | None, copies: Path | None = None) -> list[str]:
-    """What is wrong with the kit; nothing means all is well. The wheels that were checked are put into ``copies``."""
+    """What is wrong with the kit; nothing means all is well. Wheels and bundle that were checked are put into ``copies``."""
     sums = read(folder / "SHA256SUMS", MAX_TEXT_BYTES)
     if key is not None:
         if not (folder / "SHA256SUMS.sig").is_file():
@@ -113,16 +114,31 @@ def check(folder: Path, key: Path | None, copies: Path | None = None) -> list[st
             continue
         if hashlib.sha256(data).hexdigest() != digest:
             wrong.append(f"{name}: SHA-256 does not match")
-        elif copies is not None and name.startswith("wheels/"):
-            (copies / name.rpartition("/")[2]).write_bytes(data)
+        elif copies is not None and name.startswith(("wheels/", "bundle/")):
+            (copies / name).parent.mkdir(parents=True, exist_ok=True)
+            (copies / name).write_bytes(data)
     return wrong
 
 
-def install(target: Path, wheels: Path) -> None:
-    """Make the environment and install from the checked wheels alone."""
-    venv.create(target, with_pip=True)
+def install(target: Path, copies: Path) -> None:
+    """Make the environment, install from the checked wheels alone, and put the kit's own bundle, if there is one, beside it.
+
+    Raises:
+        ValueError: no wheel of the kit is for this Python and processor, or the folder cannot be used.
+    """
+    wheels, python = copies / "wheels", ".".join(map(str, sys.version_info[:2]))
+    try:
+        venv.create(target, with_pip=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ValueError(f"{target}: no environment can be made ({error})") from None
     options = ["--isolated", "--no-index", "--no-cache-dir", "--disable-pip-version-check", "--find-links", str(wheels)]
-    subprocess.run([str(target / "bin" / "python"), "-I", "-m", "pip", "install", *options, "edge-demist"], check=True)
+    done = subprocess.run([str(target / "bin" / "python"), "-I", "-m", "pip", "install", *options, "edge-demist"], check=False)
+    if done.returncode:
+        held = ", ".join(sorted(path.name for path in wheels.iterdir()))
+        raise ValueError(f"pip could not install for Python {python} on {os.uname().machine}; the kit holds {held}")
+    if (copies / "bundle").is_dir():
+        shutil.rmtree(target / "bundle", ignore_errors=True)
+        shutil.copytree(copies / "bundle", target / "bundle")
 
 
 def main() -> int:
@@ -144,7 +160,11 @@ def main() -> int:
         if wrong:
             return 1
         if not args.check_only:
-            install(args.target, Path(copies))
+            try:
+                install(args.target, Path(copies))
+            except (OSError, ValueError) as error:
+                sys.stderr.write(f"install: {str(error)!a}\n")
+                return 1
             unit = HERE / "edge-demist.service"
             sys.stdout.write(f"installed in {args.target}; next: cp {unit} /etc/systemd/system/ && systemctl daemon-reload\n")
     return 0

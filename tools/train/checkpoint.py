@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as packed
 
-
-def _replace(temporary: Path, target: Path) -> None:
-    with temporary.open("rb") as stream:
-        os.fsync(stream.fileno())
-    temporary.replace(target)
+from edge_demist.io import replace_file
 
 
 def save(folder: Path, model: dict[str, torch.Tensor], optimizers: list[torch.optim.Optimizer], progress: dict[str, Any]) -> None:
@@ -26,11 +22,8 @@ def save(folder: Path, model: dict[str, torch.Tensor], optimizers: list[torch.op
             for key, value in state.items():
                 tensors[f"optimizer.{o}.{p}.{key}"] = value.clone() if isinstance(value, torch.Tensor) else torch.tensor(value)
     name = f"state-{progress['step']}.safetensors"
-    save_file(tensors, folder / (name + ".tmp"))
-    _replace(folder / (name + ".tmp"), folder / name)
-    record = folder / "progress.json.tmp"
-    record.write_text(json.dumps({**progress, "state": name}, indent=1))
-    _replace(record, folder / "progress.json")
+    replace_file(folder / name, packed(tensors), 0o644)
+    replace_file(folder / "progress.json", json.dumps({**progress, "state": name}, indent=1).encode(), 0o644)
     for old in folder.glob("state-*.safetensors"):
         if old.name != name:
             old.unlink()

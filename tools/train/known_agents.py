@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from edge_demist.io import replacing
 from tools.train.data import read_table, sha256_file
 
 MOBILE = frozenset({"smartphone", "tablet", "phablet", "feature phone"})
@@ -206,9 +207,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     others = {product(t) for t in train["text"][train["label"].isin(["crawler-bot", "attack-tool"])]}
     frame = frame[[x != "http-library" or product(t) not in others for t, x in zip(frame["text"], frame["label"], strict=True)]]
     frame = frame.reset_index(drop=True)
-    temporary = args.out.with_suffix(".tmp")
-    frame[["text", "label", "source"]].to_parquet(temporary)
-    temporary.replace(args.out)
+    with replacing(args.out) as stream:
+        frame[["text", "label", "source"]].to_parquet(stream)
     record = {
         "command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "out")}, "rows": len(frame),
         "device_detector": importlib.metadata.version("device_detector"), "sha256": sha256_file(args.out),

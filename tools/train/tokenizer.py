@@ -16,6 +16,8 @@ from pathlib import Path
 import pandas as pd
 import sentencepiece
 
+from edge_demist.io import replace_file
+
 # Rows of each kind: about as many characters of host names as of everything else together.
 ROWS = {
     "hostname": 420_000,
@@ -76,9 +78,7 @@ def train(corpus: Path, out: Path, vocabulary: int) -> None:
             num_threads=2,
             minloglevel=1,
         )
-        temporary = out.with_suffix(".tmp")
-        temporary.write_bytes(Path(folder, "spm.model").read_bytes())
-        temporary.replace(out)
+        replace_file(out, Path(folder, "spm.model").read_bytes(), 0o644)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
