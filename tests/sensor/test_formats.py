@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_demist.sensor.detect.mapping import FieldMapping, load_rules
+from edge_demist.sensor.sources.envelopes import RECORD_KEYS
 from edge_demist.sensor.sources.parser import LineParser
 from edge_demist.sensor.sources.timestamps import format_time
 from tests.support.sensor_fakes import balanced, watch_once
@@ -89,6 +90,14 @@ COMMANDS: dict[str, object] = {
     },
     "wazuh, audit": {"timestamp": "2024-05-01T08:00:00.123+0000", "data": {"audit": {"execve": {"a1": SHELL.split(" ")[1], "a0": "curl"}}}},
     "wazuh, osquery": {"timestamp": "2024-05-01T08:00:00.123+0000", "data": {"osquery": {"columns": {"cmdline": SHELL}}}},
+    "wazuh in an index": {
+        "_index": "wazuh-alerts",
+        "_source": {"timestamp": "2024-05-01T08:00:00.123+0000", "data": {"win": {"eventdata": {"commandLine": SHELL}}}},
+    },
+    "kunai in HEC": {
+        "time": 1,
+        "event": {"data": {"command_line": SHELL}, "info": {"event": {"name": "execve"}, "utc_time": "2024-05-01T08:00:00.123Z"}},
+    },
     "laurel": {"ID": "1714550400.123:79", "EXECVE": {"ARGV": SHELL.split(" ")}, "PROCTITLE": {"ARGV": [SHELL[:9]]}},
     "laurel, percent": {"ID": "1714550400.123:79", "PROCTITLE": {"ARGV": [SHELL.replace("|", "%7C")]}},
     "osquery": {"name": "p", "unixTime": "1714550400.123", "columns": {"cmdline": SHELL}, "action": "added"},
@@ -193,6 +202,23 @@ LOOKUPS: dict[str, object] = {
 def test_names_of_many_sources(name: str) -> None:
     strings, time = found(line(LOOKUPS[name]))
     assert strings == {NAME: NAMES} and time == MOMENT
+
+
+def test_envelopes_know_the_records_of_the_mapping() -> None:
+    wrappers = {"data", "event", "properties", "win", "process"}  # read at the top, or opened
+    roots = {rule.root for rule in load_rules() if "host" in rule.logs}
+    known = {key.partition(".")[0] for key in RECORD_KEYS}
+    assert roots - known - wrappers <= {"Process Command Line"}
+
+
+@pytest.mark.parametrize("name", ["kunai", "falco", "osquery", "carbon black", "sysmon", "wazuh, windows", "tetragon", "defender"])
+def test_records_in_envelopes_of_several_layers(name: str) -> None:
+    inner = COMMANDS[name]
+    hec = {"time": 1714550400.123, "event": inner}
+    beat = {"@timestamp": "2024-05-01T08:00:00.123Z", "process": {"pid": 7}, "message": json.dumps(inner)}
+    for outer in (hec, beat, {"_source": hec}, {"log": json.dumps(beat), "stream": "stdout"}):
+        strings, time = found(line(outer))
+        assert strings == {SHELL: {"cmdline"}} and time is not None
 
 
 AUDIT = 'type=EXECVE msg=audit(1714550400.123:7973): argc=2 a0="curl" a1=687474703A2F2F3139382E35312E3130302E372F782E73687C7368'

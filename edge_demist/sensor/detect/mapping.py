@@ -82,7 +82,7 @@ class Rule:
             return values
         if self.only_field and record.scalar(self.only_field) not in self.only_values:
             return []
-        if any(record.has(path) for path in self.unless):
+        if self.unless and any(record.has(path) for path in self.unless):
             return []
         if self.join is not None:
             values = [self.join.join(values)]
@@ -96,7 +96,9 @@ class Rule:
         """The values as the rule's ``as`` wants them."""
         if self.form == "argv":
             return [command_of_title(value) for value in values]
-        method = str(record.scalar(self.method_field) or "") if self.method_field else ""
+        method = ""
+        if self.method_field and not values[0].startswith("/"):  # of a path the method says nothing
+            method = str(record.scalar(self.method_field) or "")
         if self.form == "target":
             return [request_target(value, method) for value in values]
         if self.form == "headers":
@@ -174,6 +176,8 @@ class FieldMapping:
             strings = rule.strings(record)
             if strings and not tasks:
                 unanswerable = "embeddings-off" if set(rule.tasks) == {EMBEDDING} else "no-specialist"
+            if len(strings) == 1 and len(rules) == 1 and tasks:  # most records: nothing can stand there twice
+                return [MappedString(rule.name, 0, strings[0], tasks)]
             for i, text in enumerate(strings if tasks else ()):
                 fresh = tasks if not asked else tuple(task for task in tasks if (text, task) not in asked)
                 if fresh:

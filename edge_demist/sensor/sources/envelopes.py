@@ -26,14 +26,23 @@ _TEXT_KEYS = (
     *("data", "msg", "rawEvent"),
 )
 _NESTED_TEXT_KEYS = (("event", "original"), ("log", "original"), ("result", "_raw"))
-# An object with one of these at the top is a record, whatever it carries beside.
-_RECORD_KEYS = frozenset(
-    (
-        *("CommandLine", "command_line", "cmdline", "process_cmdline", "ProcessCommandLine", "EventData", "Event", "winlog", "process"),
-        *("columns", "snapshot", "diffResults", "output_fields", "EXECVE", "PROCTITLE", "dns", "url", "tls", "user_agent", "http"),
-        *("proctitle", "auditd", "process_exec", "query_name", "QueryName", "DomainName"),
+RECORD_KEYS = frozenset(
+    re.findall(
+        r"\S+",
+        """
+        CommandLine command_line cmdline commandline commandLine process_cmdline ProcessCommandLine
+        processCommandLine TargetProcessCommandLine target_cmdline childproc_cmdline tgtProcCmdLine
+        action_process_image_command_line EventData Event winlog columns snapshot diffResults output_fields EXECVE
+        PROCTITLE proctitle auditd process_exec args evidence behaviors tgt.process.cmdline proc.cmdline dns url tls
+        user_agent http ssl query_name QueryName DomainName DnsQuery DnsQueryString dns_query_name QH RemoteUrl
+        netconn_domain netconn_remote_domain request request_uri RequestPath ClientRequestURI httpRequest
+        http_user_agent request_User-Agent ClientRequestUserAgent destination process.command_line process.args
+        process.title url.original url.full dns.question.name
+        """,
     )
 )
+"""Keys of records at the top: what has one of them is a record, whatever it carries beside."""
+_PROCESS_KEYS = frozenset(("command_line", "args", "title"))
 
 
 def unwrap(data: _Object, file_log: str, is_zeek_log: Callable[[str], bool], read_text: _ReadText, depth: int = 0) -> JsonRecord:
@@ -54,7 +63,7 @@ def unwrap(data: _Object, file_log: str, is_zeek_log: Callable[[str], bool], rea
         return tagged
     if (line := _go_audit(data)) and (audited := read_text(line, depth)) is not None:
         return audited
-    if not _RECORD_KEYS.isdisjoint(data) or _is_kunai(data):
+    if _is_record(data):
         return classify_object(data, file_log)
 
     def open_object(inner: _Object) -> JsonRecord:
@@ -77,14 +86,25 @@ def _go_audit(data: Mapping[str, object]) -> str:
     return f"type=EXECVE msg=audit({time}:{number}): {text}" if text else ""
 
 
+_WAZUH_KEYS = frozenset(("win", "audit", "osquery", "command", "url"))
+
+
 def _is_kunai(data: Mapping[str, object]) -> bool:
     info = data.get("info")
     return isinstance(info, dict) and "utc_time" in info
 
 
+def _is_record(data: Mapping[str, object]) -> bool:
+    process = data.get("process")
+    acts = isinstance(process, dict) and not _PROCESS_KEYS.isdisjoint(process)
+    return acts or not RECORD_KEYS.isdisjoint(data) or _is_kunai(data)
+
+
 def _is_known(record: JsonRecord) -> bool:
     """Whether what was found inside is a record, and not just another object."""
-    return bool(record.parts) or record.log != "host" or not _RECORD_KEYS.isdisjoint(record.data)
+    inner = record.data.get("data")
+    wazuh = isinstance(inner, dict) and not _WAZUH_KEYS.isdisjoint(inner)
+    return bool(record.parts) or record.log != "host" or wazuh or _is_record(record.data)
 
 
 def _within(record: JsonRecord, outer: Mapping[str, object]) -> JsonRecord:
