@@ -73,14 +73,14 @@ class Cut(NamedTuple):
 Cuts: TypeAlias = Mapping[str, Cut]
 
 
-def cuts_of(rules: Mapping[str, Rule], thresholds: Mapping[str, float]) -> dict[str, Cut]:
-    """Where stage one ends for each alarm specialist that has a screen, at the threshold in force or the rule's own."""
+def cuts_of(rules: Mapping[str, Rule], thresholds: Mapping[str, float] | None) -> dict[str, Cut]:
+    """Where stage one ends for each alarm specialist that has a screen, at the threshold in force; None: the rule's own."""
     found = {}
     for name, rule in rules.items():
         screen, own = rule.specialist.screen, rule.threshold
-        if screen is None or own is None:
+        if screen is None or own is None or (thresholds is not None and name not in thresholds):
             continue
-        threshold = thresholds.get(name, own)
+        threshold = own if thresholds is None else thresholds[name]
         first = screen.cut(threshold)
         if first is not None:
             found[name] = Cut(first, min(threshold, own) / 2)

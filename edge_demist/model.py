@@ -283,7 +283,7 @@ class EdgeDemist:
             fpr: alarms only: answer a positive label only above the score with this false-positive rate; else the best
                 other label.
             screen: let stage one answer what cannot alarm (``Prediction.screened``), where a specialist has a screen; a mapping
-                gives alarm thresholds by task, in place of those of ``fpr``.
+                gives alarm thresholds by task, in place of those of ``fpr``, and screens no other task.
 
         Returns:
             One prediction a text, in order; with ``tasks`` a dictionary of predictions by task. A text that cannot be processed gives
@@ -319,7 +319,7 @@ class EdgeDemist:
         if top_k < 0:
             raise InputError(f"top_k must be 0 (all labels) or more, not {top_k}")
         rules = {name: Rule(self.specialist(name), min_accuracy, fpr) for name in dict.fromkeys(names)}
-        cuts = cuts_of(rules, {} if screen is True else screen) if screen is not False else {}
+        cuts = cuts_of(rules, None if screen is True else screen) if screen is not False else {}
         if len(texts) == 1:
             return [self._classify_one(texts[0], rules[names[0]], top_k, cuts)]
         answers: list[Prediction] = []

@@ -121,8 +121,10 @@ class NativeEngine:
         """Pooled vectors float32 [branches, H], not normalized, with the bits that ``encode`` gives for each row and adapter.
 
         Args:
-            token_ids, offsets: as for ``encode``.
-            adapters: ``branches``, made by ``shared.branches``, numbers those that have layers.
+            token_ids: as for ``encode``.
+            offsets: as for ``encode``.
+            adapters: those that have layers are numbered from 0.
+            branches: made by ``shared.branches``.
 
         Raises:
             InputError: names the first row whose ids or length are out of range.

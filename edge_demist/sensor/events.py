@@ -88,6 +88,7 @@ class Event:
     truncated: bool = False
     error: str = ""
     window: Window | None = None
+    screened: bool = False
     seen: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
 
@@ -211,6 +212,8 @@ def verdict(event: Event) -> dict[str, object]:
         body["allow_rule"] = dict(event.allow_rule)
     if event.truncated:
         body["truncated"] = True
+    if event.screened:
+        body["screened"] = True
     body |= event.seen
     body["model"] = event.model
     return body

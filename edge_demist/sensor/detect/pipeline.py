@@ -212,6 +212,7 @@ class Pipeline:
         if sieve is None:
             return
         left = iter(sieve.left((item.text, item.tasks) for line in lines for item in line.mapped))
+        self.scorer.screening = sieve.thresholds
         for line in lines:
             kept, screened = [], []
             for item in line.mapped:
@@ -286,6 +287,7 @@ class Pipeline:
             suppressed=decision.suppressed,
             truncated=answer.truncated,
             window=answer.window,
+            screened=answer.screened,
             seen=seen,
         )
 

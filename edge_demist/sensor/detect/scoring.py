@@ -52,8 +52,8 @@ class ModelLike(Protocol):
     def bundle(self) -> Bundle:
         """The bundle."""
 
-    def classify(self, texts: Sequence[str], task: Sequence[str]) -> Sequence[Prediction]:
-        """Answers, in order."""
+    def classify(self, texts: Sequence[str], task: Sequence[str], *, screen: bool | Mapping[str, float] = ...) -> Sequence[Prediction]:
+        """Answers, in order; ``screen`` is given only to a model with first scores."""
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors [n, dim]."""
@@ -79,6 +79,7 @@ class Answer:
     error: str = ""
     text: str = ""
     window: Window | None = None
+    screened: bool = False
 
 
 class Scorer:
@@ -91,6 +92,8 @@ class Scorer:
         self.bundle_id = model.bundle_id
         self.cache: AnswerCache[Answer] = AnswerCache(cache_entries)
         self.cache_entries = cache_entries
+        self.screening: Mapping[str, float] | None = None
+        """Alarm scores below which the windows of long strings may be left to stage one; set by whoever screens."""
         facts = {task: model.specialist(task) for task in model.tasks}
         self._normalize = {task: NORMALIZERS.get(fact.normalizer, NORMALIZERS["identity"]) for task, fact in facts.items()}
         self.alarm_tasks = frozenset(task for task, fact in facts.items() if fact.kind == "alarm")
@@ -148,26 +151,27 @@ class Scorer:
                 missing[key] = text
             else:
                 answers[key] = held
-        for key, fresh in zip(missing, self._ask([(text, task) for (_, task), text in missing.items()]), strict=True):
+        for key, fresh in zip(missing, self._ask([(text, task) for (_, task), text in missing.items()], self.screening), strict=True):
             answers[key] = replace(fresh, text=key[0])
-            if not fresh.error:
+            if not (fresh.error or fresh.screened):
                 self.cache.put(*key, answers[key])
         return [answers[key] for key in keys]
 
-    def _ask(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
+    def _ask(self, pairs: Sequence[tuple[str, str]], screening: Mapping[str, float] | None = None) -> list[Answer]:
         """Ask the model, in parts: between them others have their turn."""
         answers: list[Answer] = []
         for part in parts(pairs):
             self.breathe()
             try:
-                answers += self._ask_at_once(part)
+                answers += self._ask_at_once(part, screening)
             except Exception:  # one string must not cost the answers about the others
                 answers += [self._ask_alone(pair) for pair in part]
         return answers
 
-    def _ask_at_once(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
+    def _ask_at_once(self, pairs: Sequence[tuple[str, str]], screening: Mapping[str, float] | None = None) -> list[Answer]:
         texts, tasks = [text for text, _ in pairs], [task for _, task in pairs]
-        return [self._to_answer(p, task) for p, task in zip(self.model.classify(texts, task=tasks), tasks, strict=True)]
+        found = self.model.classify(texts, task=tasks, screen=screening) if screening else self.model.classify(texts, task=tasks)
+        return [self._to_answer(p, task) for p, task in zip(found, tasks, strict=True)]
 
     def _ask_alone(self, pair: tuple[str, str]) -> Answer:
         try:
@@ -187,6 +191,7 @@ class Scorer:
             None if score is None else float(score),
             prediction.truncated,
             window=getattr(prediction, "window", None),
+            screened=getattr(prediction, "screened", False),
         )
 
     def uncached(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:

@@ -47,7 +47,7 @@ class Sieve:
         """
         self._model, self._least, self._dropped, self._limit = model, least, dropped, memory
         self._cuts: dict[str, float] = {}
-        self._thresholds: Mapping[str, float] = {}
+        self.thresholds: Mapping[str, float] = {}
         self._young: dict[_Tasks, dict[str, _Tasks]] = {}
         self._old: dict[_Tasks, dict[str, _Tasks]] = {}
         self._held = self._chars = 0
@@ -55,9 +55,9 @@ class Sieve:
     def _prepare(self) -> None:
         """Take the thresholds in force."""
         thresholds = self._least()
-        if thresholds == self._thresholds:
+        if thresholds == self.thresholds:
             return
-        self._thresholds = dict(thresholds)
+        self.thresholds = dict(thresholds)
         self._cuts = {}
         for task, threshold in thresholds.items():
             screen = getattr(self._model.specialist(task), "screen", None)
