@@ -40,6 +40,7 @@ COMMANDS = (
     "feedback",
     "ask",
     "indicators",
+    "drift",
     "serve",
     "enrich",
     "train",

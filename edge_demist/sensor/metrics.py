@@ -54,6 +54,7 @@ class Gauges:
     reloads: Mapping[str, int] = field(default_factory=dict)
     alarms: Mapping[str, int] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    drift: Mapping[str, float] = field(default_factory=dict)
     bundle_id: str = ""
 
 
@@ -100,6 +101,7 @@ def render(total: Counts, gauges: Gauges, latency: Histogram) -> str:
         ("suppressed_total", "counter", "Verdicts over their threshold that gave no alarm, by reason.", "reason", total.suppressed),
         ("alarms_total", "counter", "Alarms.", "task", gauges.alarms),
         ("alarm_threshold", "gauge", "Alarm score from which alarms are given.", "task", gauges.thresholds),
+        ("score_drift", "gauge", "Population stability index of this week's scores against the first week's.", "task", gauges.drift),
         ("reloads_total", "counter", "Reloads, by outcome.", "outcome", gauges.reloads),
     )
     for name, kind, text, label, table in by:

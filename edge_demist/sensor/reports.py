@@ -83,6 +83,7 @@ class Reports:
             reloads=self._reloads,
             alarms=self._alarms,
             thresholds=self.pipeline.policy.thresholds,
+            drift=self.stages.drift.gauges(),
             bundle_id=self.pipeline.scorer.bundle_id,
         )
 

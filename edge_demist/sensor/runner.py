@@ -120,7 +120,7 @@ class Runner(Reports):
         scorer.breathe = self._breathe
         options = Options(config.emit, config.embeddings, config.explain, config.alarm_when, config.screen)
         tracker = self.stages.incidents.tracker if self.stages.incidents else None
-        return Pipeline(scorer, mapping, policy, options, memory=self.stages.memory, tracker=tracker)
+        return Pipeline(scorer, mapping, policy, options, memory=self.stages.memory, tracker=tracker, drift=self.stages.drift)
 
     def _make_mapping(self) -> FieldMapping:
         rules, times = read_mapping(self.config.mapping)
@@ -369,8 +369,7 @@ class Runner(Reports):
         old, self.model = self.model, fresh
         scorer.breathe = self._breathe
         self.pipeline.scorer = scorer
-        if self.stages.incidents is not None:
-            self.stages.incidents.use(scorer)
+        self.stages.use(scorer)
         self.pipeline.policy.recalibrate(self._calibrated(scorer, self._make_mapping()))
         old.close()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.detect.allow import AllowList
 from edge_demist.sensor.detect.scoring import Scorer
+from edge_demist.sensor.drift import ScoreDrift
 from edge_demist.sensor.events import IncidentLine
 from edge_demist.sensor.incidents.stage import IncidentStage
 from edge_demist.sensor.incidents.verdicts import TASKS
@@ -36,6 +37,7 @@ class Stages:
         """
         self.memory: Memory | None = None
         self.incidents: IncidentStage | None = None
+        self.drift = ScoreDrift(scorer.bundle_id)
         if config.state is not None or config.emit == "incidents" or config.alarm_when != "always":
             self.memory = Memory(config.state)
         if config.emit == "incidents" and self.memory is not None:
@@ -48,7 +50,7 @@ class Stages:
         Raises:
             OSError: the memory's disk is in trouble.
         """
-        for part, state in ((self.memory, checkpoint.memory), (self.incidents, checkpoint.incidents)):
+        for part, state in ((self.memory, checkpoint.memory), (self.incidents, checkpoint.incidents), (self.drift, checkpoint.drift)):
             try:
                 if part is not None:
                     part.restore(state)
@@ -59,6 +61,7 @@ class Stages:
         """Put the state into a checkpoint."""
         checkpoint.memory = self.memory.state() if self.memory else {}
         checkpoint.incidents = self.incidents.tracker.state() if self.incidents else {}
+        checkpoint.drift = self.drift.state()
 
     def committed(self, checkpoint: Checkpoint) -> None:
         """The checkpoint is durable.
@@ -73,6 +76,12 @@ class Stages:
     def is_full(self) -> bool:
         """Whether a checkpoint should come now."""
         return self.memory is not None and self.memory.unwritten >= MAX_UNWRITTEN
+
+    def use(self, scorer: Scorer) -> None:
+        """Go on with another model."""
+        self.drift.use(scorer.bundle_id)
+        if self.incidents is not None:
+            self.incidents.use(scorer)
 
     def wanted(self, tasks: tuple[str, ...]) -> tuple[str, ...]:
         """The specialists to ask, of those there are."""

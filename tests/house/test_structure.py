@@ -17,7 +17,8 @@ LEVELS = (
     "explore.quantize", "explore.search", "explore.passport", "explore.places", "engines", "inference", "judging",
     "model", "anonymize",
     "sensor.storage", "sensor.toml_files",
-    "sensor.understanding", "sensor.counters", "sensor.public_suffix", "sensor.sources", "sensor.events", "sensor.memory", "sensor.detect",
+    "sensor.understanding", "sensor.counters", "sensor.public_suffix", "sensor.sources", "sensor.events", "sensor.memory",
+    "sensor.drift", "sensor.detect",
     "sensor.incidents", "sensor.config", "sensor.sinks",
     "sensor", "train", "explore", "integrations", "serve", "diagnostics", "cli", "__init__", "__main__",
 )  # fmt: skip

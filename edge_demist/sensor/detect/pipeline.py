@@ -19,6 +19,7 @@ from edge_demist.sensor.detect.explain import explain, sentence
 from edge_demist.sensor.detect.mapping import EMBEDDING, MAX_STRINGS_PER_RECORD, FieldMapping, MappedString
 from edge_demist.sensor.detect.scoring import Answer, Scorer
 from edge_demist.sensor.detect.sieve import Sieve
+from edge_demist.sensor.drift import ScoreDrift
 from edge_demist.sensor.events import Event, Hash, Origin, event_id, finish_id, origin_of
 from edge_demist.sensor.memory import DAY_US, STRING, Memory
 from edge_demist.sensor.sources.lines import RawLine
@@ -103,10 +104,11 @@ class Pipeline:
         *,
         memory: Memory | None = None,
         tracker: Observer | None = None,
+        drift: ScoreDrift | None = None,
     ) -> None:
         """Put the parts together; a tracker takes all answers, and no events come out."""
         self.scorer, self.mapping, self.policy = scorer, mapping, policy
-        self.memory, self.tracker = memory, tracker
+        self.memory, self.tracker, self.drift = memory, tracker, drift
         self._sieve: tuple[Scorer, Sieve | None] | None = None
         self.options = options or Options()
         self._lines: list[_Line] = []
@@ -256,6 +258,8 @@ class Pipeline:
         if answer.error:
             line.counts.error(f"{task}: {answer.error}")
             return None if self.tracker else line.event(item, task, model, error=answer.error, truncated=answer.truncated)
+        if self.drift is not None and answer.alarm_score is not None:
+            self.drift.note(task, answer.alarm_score, line.time_us)
         if self.tracker is not None:
             self.tracker.note(line.observation, task, answer)
             return None

@@ -100,6 +100,7 @@ class Checkpoint:
     alarms: dict[str, object] = field(default_factory=dict)
     memory: dict[str, object] = field(default_factory=dict)
     incidents: dict[str, object] = field(default_factory=dict)
+    drift: dict[str, object] = field(default_factory=dict)
     occurrences: dict[str, int] = field(default_factory=dict)
     bundle_id: str = ""
     committed_at: float = 0.0
@@ -185,6 +186,7 @@ class CheckpointStore:
             "alarms": checkpoint.alarms,
             "memory": checkpoint.memory,
             "incidents": checkpoint.incidents,
+            "drift": checkpoint.drift,
             "bundle_id": checkpoint.bundle_id,
             "committed_at": checkpoint.committed_at,
         }
@@ -230,9 +232,9 @@ def _take_main(checkpoint: Checkpoint, body: Mapping[str, object]) -> None:
     committed = body.get("committed_at", 0.0)
     if type(committed) not in (int, float) or not 0 <= float(str(committed)) < MAX_SECONDS:
         raise ValueError("committed_at is no time")
-    active, alarms, memory, incidents = _files(body), *(_table(body, name) for name in ("alarms", "memory", "incidents"))
-    checkpoint.active, checkpoint.output, checkpoint.alarms = active, output, alarms
-    checkpoint.memory, checkpoint.incidents = memory, incidents
+    active, tables = _files(body), [_table(body, name) for name in ("alarms", "memory", "incidents", "drift")]
+    checkpoint.active, checkpoint.output = active, output
+    checkpoint.alarms, checkpoint.memory, checkpoint.incidents, checkpoint.drift = tables
     checkpoint.bundle_id, checkpoint.committed_at = str(body.get("bundle_id", ""))[:64], float(str(committed))
 
 
