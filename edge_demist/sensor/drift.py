@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +25,7 @@ MAX_WEEKS = 16
 MAX_BYTES = 1 << 20
 FORMAT = 1
 Counts = dict[int, list[int]]
+_EDGES = [1 / (1 + math.exp(-(LEAST + i * (MOST - LEAST) / BINS))) for i in range(1, BINS)]
 
 
 class ScoreDrift:
@@ -45,9 +47,7 @@ class ScoreDrift:
             bins = weeks[week] = [0] * BINS
             for old in sorted(weeks)[1 : max(1, 1 + len(weeks) - MAX_WEEKS)]:
                 del weeks[old]
-        p = min(max(score, 1e-6), 1 - 1e-6)
-        place = (math.log(p / (1 - p)) - LEAST) / (MOST - LEAST) * BINS
-        bins[max(0, min(BINS - 1, int(place)))] += 1
+        bins[bisect_right(_EDGES, score)] += 1
 
     def use(self, bundle_id: str) -> None:
         """Go on with another model: its scores are not compared with the last one's."""

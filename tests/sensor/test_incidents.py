@@ -238,10 +238,10 @@ DAY = 86_400_000_000
 
 def _simulate(budget: IncidentBudget, candidates: list[tuple[int, float]]) -> list[tuple[int, float]]:
     passed = []
-    for now, log_odds in candidates:
+    for number, (now, log_odds) in enumerate(candidates):
         budget.note(log_odds, None, now)
         if budget.allows(log_odds, now):
-            budget.take(log_odds, now)
+            budget.take(f"{now}-{number}", log_odds, now)
             passed.append((now, log_odds))
     return passed
 
@@ -261,6 +261,15 @@ def test_what_is_worse_than_all_told_is_told_however_many_came_before() -> None:
     budget = IncidentBudget(2)
     _simulate(budget, [(i * 1_000_000, 3.0) for i in range(5000)])
     assert budget.allows(3.5, 5_000_000_000) and not budget.allows(2.0, 5_000_000_000)
+
+
+def test_what_was_told_counts_as_bad_as_it_has_become() -> None:
+    budget = IncidentBudget(1)
+    for i, log_odds in enumerate((0.1, 0.2)):
+        budget.take(str(i), log_odds, i)
+    assert budget.allows(0.3, 5)
+    budget.grown("0", 9.0)
+    assert not budget.allows(0.3, 5) and budget.allows(9.5, 5)
 
 
 def test_a_budget_goes_on_from_its_state() -> None:

@@ -57,6 +57,8 @@ class IncidentBook:
             self._by_key.setdefault(key, incident.identity)
         self._open.move_to_end(incident.identity)
         if incident.told:
+            if self.budget is not None:
+                self.budget.grown(incident.identity, incident.log_odds)
             return [incident.tell("grown", self.model)] if incident.has_grown else []
         return [*self._open_within_budget(incident, before, now_us), *self._trim()]
 
@@ -67,7 +69,7 @@ class IncidentBook:
             if not self.budget.allows(incident.log_odds, now_us):
                 self.held_back += before is None
                 return []
-            self.budget.take(incident.log_odds, now_us)
+            self.budget.take(incident.identity, incident.log_odds, now_us)
         incident.raised_us = now_us
         return [incident.tell("opened", self.model)]
 

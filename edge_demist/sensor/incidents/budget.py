@@ -8,7 +8,7 @@ last 24 hours is told, whatever the count.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Mapping
 
 from edge_demist.sensor.incidents.case import DAY_US
@@ -24,7 +24,7 @@ class IncidentBudget:
     def __init__(self, per_day: int) -> None:
         """Tell about ``per_day`` incidents a day."""
         self.per_day = per_day
-        self._told: deque[tuple[int, float]] = deque()
+        self._told: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._counts = [0.0] * (BINS + 1)
         self._day = 0
         self._days = 0.0
@@ -39,9 +39,9 @@ class IncidentBudget:
 
     def allows(self, log_odds: float, now_us: int) -> bool:
         """Whether a candidate may be told now."""
-        while self._told and abs(now_us - self._told[0][0]) >= DAY_US:
-            self._told.popleft()
-        if not self._told or log_odds > max(score for _, score in self._told):
+        while self._told and abs(now_us - next(iter(self._told.values()))[0]) >= DAY_US:
+            self._told.popitem(last=False)
+        if not self._told or log_odds > max(score for _, score in self._told.values()):
             return True
         return len(self._told) < 2 * self.per_day and log_odds >= self.bar
 
@@ -56,11 +56,17 @@ class IncidentBudget:
                 return (index + 1) * TOP / BINS
         return float("-inf")
 
-    def take(self, log_odds: float, now_us: int) -> None:
+    def take(self, identity: str, log_odds: float, now_us: int) -> None:
         """A candidate is told."""
-        self._told.append((now_us, log_odds))
+        self._told[identity] = (now_us, log_odds)
         while len(self._told) > 64 * self.per_day:  # worse and worse ones may exceed the count, not the memory
-            self._told.popleft()
+            self._told.popitem(last=False)
+
+    def grown(self, identity: str, log_odds: float) -> None:
+        """What was told has become worse: the next one is compared with that."""
+        held = self._told.get(identity)
+        if held is not None and log_odds > held[1]:
+            self._told[identity] = (held[0], log_odds)
 
     def _decay(self, now_us: int) -> None:
         day = now_us // DAY_US
@@ -75,11 +81,15 @@ class IncidentBudget:
 
     def state(self) -> dict[str, object]:
         """For the checkpoint."""
-        return {"told": [list(t) for t in self._told], "counts": self._counts, "day": [self._day, self._days]}
+        return {
+            "told": [[identity, *told] for identity, told in self._told.items()],
+            "counts": self._counts,
+            "day": [self._day, self._days],
+        }
 
     def restore(self, state: Mapping[str, object]) -> None:
         """From the checkpoint."""
-        self._told = deque((int(t), float(s)) for t, s in state.get("told", ()))  # type: ignore[attr-defined]
+        self._told = OrderedDict((str(i), (int(t), float(s))) for i, t, s in state.get("told", ()))  # type: ignore[attr-defined]
         counts = [float(c) for c in state.get("counts", ())]  # type: ignore[attr-defined]
         if len(counts) == BINS + 1:
             self._counts = counts

@@ -45,9 +45,9 @@ class Contact(Case):
     kind: ClassVar[str] = "contact"
     signs: dict[str, float] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
-    urls: list[str] = field(default_factory=list)
-    ports: list[int] = field(default_factory=list)
-    beat: Beat = field(default_factory=Beat)
+    urls: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+    beat: Beat | None = None
     contacts: int = 0
     pages: int = 0
 
@@ -91,7 +91,7 @@ class Contact(Case):
             if there:
                 changed |= self._sign(sign, seen, url)
         if changed and url not in self.urls and len(self.urls) < MAX_URLS:
-            self.urls.append(url)
+            self.urls = (*self.urls, url)
         return changed
 
     def add_session(self, seen: Observation, *, named: bool) -> bool:
@@ -116,8 +116,14 @@ class Contact(Case):
         if sends and seen.bytes_out >= BIG_UPLOAD:
             changed |= self._sign("big_upload", seen, text)
         if changed and seen.port not in self.ports and len(self.ports) < MAX_URLS:
-            self.ports.append(seen.port)
+            self.ports = (*self.ports, seen.port)
         return changed
+
+    def tick(self, time_us: int) -> None:
+        """A connection, for the intervals between them."""
+        if self.beat is None:
+            self.beat = Beat()
+        self.beat.add(time_us)
 
     def note(self, sign: str, seen: Observation) -> bool:
         """A sign from the context."""
@@ -134,7 +140,7 @@ class Contact(Case):
         """The signs, and how far the specialists agree."""
         found = dict(self.signs)
         found["agreement"] = max(0, ("threat_1" in found) + ("generated" in found) + ("phishing_2" in found) - 1)
-        if self.beat.period_s >= 5:
+        if self.beat is not None and self.beat.period_s >= 5:
             found["beacon"] = self.beat.regularity
         if self.pages > USUAL_PAGES:
             found["browsed"] = min(math.log2(self.pages / USUAL_PAGES), 4.0)
@@ -146,7 +152,16 @@ class Contact(Case):
 
     def state(self) -> list[object]:
         """For the checkpoint."""
-        return [self._shared_state(), self.signs, self.names, self.urls, self.ports, self.beat.state(), self.contacts, self.pages]
+        return [
+            self._shared_state(),
+            self.signs,
+            self.names,
+            self.urls,
+            self.ports,
+            self.beat.state() if self.beat else None,
+            self.contacts,
+            self.pages,
+        ]
 
     @classmethod
     def restored(cls, key: tuple[str, ...], state: Sequence[object]) -> Contact:
@@ -155,7 +170,8 @@ class Contact(Case):
         shared, signs, names, urls, ports, beat, contacts, pages = state
         case._restore_shared(shared)  # type: ignore[arg-type]
         case.signs = {str(k): float(v) for k, v in signs.items()}  # type: ignore[attr-defined]
-        case.names, case.urls = [str(n) for n in names], [str(u) for u in urls]  # type: ignore[attr-defined]
-        case.ports = [int(p) for p in ports]  # type: ignore[attr-defined]
-        case.beat, case.contacts, case.pages = Beat.restored(beat), int(str(contacts)), int(str(pages))  # type: ignore[arg-type]
+        case.names, case.urls = [str(n) for n in names], tuple(str(u) for u in urls)  # type: ignore[attr-defined]
+        case.ports = tuple(int(p) for p in ports)  # type: ignore[attr-defined]
+        case.beat = None if beat is None else Beat.restored(beat)  # type: ignore[arg-type]
+        case.contacts, case.pages = int(str(contacts)), int(str(pages))
         return case

@@ -147,31 +147,31 @@ class Gatherer:
         case = self.contacts.get(key)
         case.touch(seen.time_us)
         case.contacts += 1
-        changed = False
-        if seen.name and not is_address(seen.name):
+        changed, fresh = False, seen.name not in case.names
+        if seen.name and (levels or fresh) and not is_address(seen.name):
             changed |= case.add_name(seen, levels, shared=is_shared_parent(host))
         if seen.kind == HTTP:
             changed |= case.add_request(seen, named=named)
         elif seen.kind != DNS:
             changed |= case.add_session(seen, named=named)
         if seen.kind != DNS:
-            case.beat.add(seen.time_us)
-        changed |= self._add_context(case, seen, known)
+            case.tick(seen.time_us)
+        changed |= self._add_context(case, seen, fresh=fresh or case.contacts == 1)
+        if case.signs:
+            case.signs["others"] = math.log2(1 + min(known.others, 7))
+            case.signs["known"] = float(case.first_us - known.first_us >= DAY_US)
         if not (changed or (case.signs and case.contacts % 8 == 0)):
             return []
         self.contacts.promote(key, case)
         return [case]
 
-    def _add_context(self, case: Contact, seen: Observation, known: Known) -> bool:
-        if OWN_ADDRESS.search(seen.name):
+    def _add_context(self, case: Contact, seen: Observation, *, fresh: bool) -> bool:
+        """Whether the host tells callers their own address, or follows such a one."""
+        if "own_address" in case.signs or (fresh and OWN_ADDRESS.search(seen.name)):
             self._asked_own.note(seen.client, seen.time_us)
             return case.note("own_address", seen)
-        case.signs["others"] = math.log2(1 + min(known.others, 7))
-        case.signs["known"] = float(case.first_us - known.first_us >= DAY_US)
-        asked = self._asked_own.get(seen.client)
-        if asked is not None and "own_address" not in case.signs and 0 <= case.first_us - asked < FIRST_CONTACT_US:
-            return case.note("after_own_address", seen)
-        return False
+        asked = self._asked_own.get(seen.client) if case.contacts == 1 else None
+        return asked is not None and 0 <= case.first_us - asked < FIRST_CONTACT_US and case.note("after_own_address", seen)
 
     def _host_of(self, seen: Observation) -> tuple[str, bool]:
         """The registrable domain or public address of a connection's far end; whether a name leads to it."""

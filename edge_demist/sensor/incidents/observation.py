@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from edge_demist.sensor.sources.parser import Record
 MAX_NAME_CHARS = 512
 MAX_URI_CHARS = 2048
 _SERVER_PORTS = frozenset({53, 80, 443, 853, 5353, 8080, 8443})
+_VERSION_4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.|\Z)){4}", re.ASCII)
 _PRIVATE = tuple(
     ipaddress.ip_network(net)
     for net in (
@@ -85,13 +87,17 @@ class Observation:
         return fresh
 
 
-@functools.lru_cache(maxsize=16_384)
 def is_address(text: str) -> bool:
     """Whether a text is an IP address."""
-    if not text or (text[-1] not in "0123456789abcdefABCDEF:") or len(text) > 45:
-        return False
+    if ":" in text:
+        return _is_version_6(text)
+    return _VERSION_4.fullmatch(text) is not None
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_version_6(text: str) -> bool:
     try:
-        ipaddress.ip_address(text)
+        ipaddress.IPv6Address(text[:64])
     except ValueError:
         return False
     return True

@@ -56,7 +56,7 @@ class Tunnel(Case):
     kind: ClassVar[str] = "tunnel"
     start_us: int = 0
     now: _Hour = field(default_factory=_Hour)
-    before: _Hour = field(default_factory=_Hour)
+    before: _Hour | None = None
     bytes_in_names: int = 0
     others: int = 0
 
@@ -64,8 +64,10 @@ class Tunnel(Case):
         """A look-up of a name ``sub`` + zone; True if the name is new in this hour."""
         self.touch(seen.time_us)
         if seen.time_us - self.start_us >= HOUR_US:
-            self.before = self.now if seen.time_us - self.start_us < 2 * HOUR_US else _Hour()
-            self.now, self.start_us = _Hour(), seen.time_us
+            if self.start_us:
+                self.before = self.now if seen.time_us - self.start_us < 2 * HOUR_US else None
+                self.now = _Hour()
+            self.start_us = seen.time_us
         hour = self.now
         hour.lookups += 1
         hour.rare_types += seen.query_type not in ORDINARY_TYPES
@@ -76,17 +78,18 @@ class Tunnel(Case):
         # A short label says little whatever the specialist answers; a long one can be judged.
         p = min(max(probability, 1e-4), 1 - 1e-4)
         hour.verdicts += min(1.0, len(sub) / FULL_LENGTH) * max(MIN_LOGIT, min(MAX_LOGIT, math.log(p / (1 - p))))
-        self.remember("verdict" if p > 0.5 else "distinct_names", seen.name, seen.file, seen.offset)
+        if p > 0.5 or hour.lookups > USUAL_NAMES:
+            self.remember("verdict" if p > 0.5 else "distinct_names", seen.name, seen.file, seen.offset)
         return True
 
     @property
     def distinct(self) -> int:
         """Distinct names of the busier of the last two hours."""
-        return max(self.now.names.count, self.before.names.count)
+        return max(self.now.names.count, self.before.names.count if self.before else 0)
 
     def features(self) -> dict[str, float]:
         """Of the busier of this hour and the one before; ``others``: further clients that ask below the zone."""
-        hour = self.now if self.now.names.count >= self.before.names.count else self.before
+        hour = self.before if self.before and self.before.names.count > self.now.names.count else self.now
         return hour.features() | {"others": math.log2(1 + self.others)}
 
     def entities(self) -> list[str]:
@@ -95,7 +98,14 @@ class Tunnel(Case):
 
     def state(self) -> list[object]:
         """For the checkpoint."""
-        return [self._shared_state(), self.start_us, self.now.state(), self.before.state(), self.bytes_in_names, self.others]
+        return [
+            self._shared_state(),
+            self.start_us,
+            self.now.state(),
+            self.before.state() if self.before else None,
+            self.bytes_in_names,
+            self.others,
+        ]
 
     @classmethod
     def restored(cls, key: tuple[str, ...], state: Sequence[object]) -> Tunnel:
@@ -104,5 +114,6 @@ class Tunnel(Case):
         shared, start, now, before, total, others = state
         case._restore_shared(shared)  # type: ignore[arg-type]
         case.start_us, case.bytes_in_names, case.others = int(str(start)), int(str(total)), int(str(others))
-        case.now, case.before = _Hour.restored(now), _Hour.restored(before)  # type: ignore[arg-type]
+        case.now = _Hour.restored(now)  # type: ignore[arg-type]
+        case.before = None if before is None else _Hour.restored(before)  # type: ignore[arg-type]
         return case
