@@ -258,8 +258,11 @@ function drawNames() {
 function listed() {
   if (state.chosen.length) return { rows: state.chosen, what: "inside the lasso" };
   if (state.hits) return { rows: state.found.filter(shown), what: "found" };
-  const reach = Math.min(el("points").width, el("points").height) / 2 / scale();
-  return { rows: near(state.data, state.grid, view.x, view.y, reach, LISTED, shown), what: "nearest to the middle" };
+  const most = Math.max(el("points").width, el("points").height) / 2 / scale();
+  let rows, reach = 128; // a crowded middle fills the list at once
+  do rows = near(state.data, state.grid, view.x, view.y, Math.min(reach, most), LISTED, shown);
+  while (rows.length < LISTED && (reach *= 2) < 2 * most);
+  return { rows, what: "nearest to the middle" };
 }
 
 function fillList() {
