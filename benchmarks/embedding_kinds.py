@@ -29,7 +29,7 @@ from edge_demist import EdgeDemist
 
 Floats = NDArray[np.float32]
 RESULTS = result_file.RESULTS / "embedding-kinds.json"
-INDEX, QUESTIONS, SEED, PLAIN, DISGUISED = 3000, 800, 0, 5000, 300
+INDEX, QUESTIONS, SEED, PLAIN, DISGUISED = 2000, 500, 0, 5000, 300
 KINDS = (
     ("dga family", "dga", "family", "dga"),
     ("command-line technique", "cmdline", "technique", "malicious"),
@@ -59,7 +59,7 @@ def ngram_vectors(index: Sequence[str], questions: Sequence[str]) -> tuple[Float
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize
 
-    tfidf = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True, min_df=2, lowercase=False)
+    tfidf = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True, min_df=2, lowercase=False, max_features=60_000)
     seen = tfidf.fit_transform(index)
     svd = TruncatedSVD(min(384, seen.shape[1] - 1), random_state=SEED)
     made = svd.fit_transform(seen), svd.transform(tfidf.transform(questions))
@@ -171,10 +171,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.work.mkdir(parents=True, exist_ok=True)
     with EdgeDemist.load(args.bundle) as model:
         result: dict[str, Any] = {"bundle": {"id": model.bundle_id, "version": model.bundle.version}}
-        result["disguises"] = disguises(model, args.data, args.work)
-        result["copies"] = copies(model, args.data, args.work)
-        result["kinds"] = agreement(model, args.data, args.work)
-    result_file.write(args.out, result)
+        for name, measure in (("kinds", agreement), ("copies", copies), ("disguises", disguises)):
+            result[name] = measure(model, args.data, args.work)
+            result_file.write(args.out, result)
     return 0
 
 

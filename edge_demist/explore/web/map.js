@@ -220,17 +220,18 @@ function pixelOf(colour) {
 
 /** Names of regions that fit and do not overlap, larger ones first; rings around the chosen; the lasso. */
 function drawNames() {
-  const canvas = el("names"), context = canvas.getContext("2d"), taken = [];
+  const canvas = el("names"), context = canvas.getContext("2d"), taken = [], said = new Set();
   context.clearRect(0, 0, canvas.width, canvas.height);
   Object.assign(context, { textAlign: "center", textBaseline: "middle", lineJoin: "round", strokeStyle: style("--halo"), fillStyle: style("--ink") });
   for (const region of state.data.head.regions) {
-    if (region.level > view.zoom + 0.9) continue;
+    if (region.level > view.zoom + 0.9 || said.has(region.name)) continue;
     const size = (region.level === 0 ? 19 : 14 - region.level) * ratio, [x, y] = toScreen(region.x, region.y);
     context.font = `${region.level === 0 ? 600 : 500} ${size}px system-ui, sans-serif`;
     const half = context.measureText(region.name).width / 2 + 5, box = [x - half, y - size, x + half, y + size];
     if (box[2] < 0 || box[0] > canvas.width || box[3] < 0 || box[1] > canvas.height) continue;
     if (taken.some((t) => box[0] < t[2] && box[2] > t[0] && box[1] < t[3] && box[3] > t[1])) continue;
     taken.push(box);
+    said.add(region.name);
     context.lineWidth = 4 * ratio;
     context.strokeText(region.name, x, y);
     context.fillText(region.name, x, y);
@@ -257,8 +258,11 @@ function drawNames() {
 function listed() {
   if (state.chosen.length) return { rows: state.chosen, what: "inside the lasso" };
   if (state.hits) return { rows: state.found.filter(shown), what: "found" };
-  const reach = Math.min(el("points").width, el("points").height) / 2 / scale();
-  return { rows: near(state.data, state.grid, view.x, view.y, reach, LISTED, shown), what: "nearest to the middle" };
+  const most = Math.max(el("points").width, el("points").height) / 2 / scale();
+  let rows, reach = 128; // a crowded middle fills the list at once
+  do rows = near(state.data, state.grid, view.x, view.y, Math.min(reach, most), LISTED, shown);
+  while (rows.length < LISTED && (reach *= 2) < 2 * most);
+  return { rows, what: "nearest to the middle" };
 }
 
 function fillList() {
