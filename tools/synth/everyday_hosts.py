@@ -17,7 +17,7 @@ _HEX, _LOWER, _ALNUM = string.digits + "abcdef", string.ascii_lowercase, string.
 _BASE32 = string.ascii_lowercase + "234567"
 _AWS = ("us-east-1", "us-east-2", "us-west-2", "eu-west-1", "eu-central-1", "ap-southeast-1", "ap-northeast-1", "sa-east-1")
 _AZURE = ("westeurope", "northeurope", "eastus", "eastus2", "westus2", "uksouth", "southeastasia", "germanywestcentral")
-_DYNAMIC = ("duckdns.org", "ddns.net", "no-ip.org", "hopto.org", "zapto.org", "sytes.net", "mooo.com", "dyndns.org", "myfritz.net",
+DYNAMIC = ("duckdns.org", "ddns.net", "no-ip.org", "hopto.org", "zapto.org", "sytes.net", "mooo.com", "dyndns.org", "myfritz.net",
             "synology.me", "myqnapcloud.com", "dynu.net", "spdns.de", "freeddns.org", "quickconnect.to", "asuscomm.com", "tplinkdns.com",
             "dnsalias.net", "homeip.net", "selfhost.eu", "ddnss.de", "dyndns.info", "myds.me", "i234.me", "remotewd.com")  # fmt: skip
 _DEVICES = ("nas", "home", "cam", "router", "vpn", "plex", "ha", "homeassistant", "server", "pi", "office", "shop", "praxis", "haus",
@@ -132,10 +132,18 @@ def _antivirus(rng: random.Random) -> str:
 
 
 def _dynamic(rng: random.Random) -> str:
-    zone, device = rng.choice(_DYNAMIC), rng.choice(_DEVICES)
+    zone, device = rng.choice(DYNAMIC), rng.choice(_DEVICES)
     who = rng.choice((person, brand, word))(rng).replace(".", "").replace(" ", "")
     shapes = (f"{who}.{zone}", f"{device}-{who}.{zone}", f"{who}{device}.{zone}", f"{device}.{who}.{zone}",
               f"{who}{rng.randint(1, 2030)}.{zone}", f"{_draw(rng, _ALNUM, 16)}.myfritz.net")  # fmt: skip
+    return rng.choice(shapes)
+
+
+def stranger(rng: random.Random) -> str:
+    """A name that somebody gave a device, a page or a project of their own."""
+    who = rng.choice((person, brand, word))(rng).replace(".", "").replace(" ", "")
+    shapes = (who, f"{rng.choice(_DEVICES)}-{who}", f"{who}{rng.choice(_DEVICES)}", f"{word(rng)}-{word(rng)}", f"{who}{rng.randint(1, 2030)}",
+              f"{rng.choice(_DEVICES)}.{who}", _draw(rng, _ALNUM, rng.randint(4, 12)))  # fmt: skip
     return rng.choice(shapes)
 
 

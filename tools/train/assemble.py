@@ -17,8 +17,8 @@ from pathlib import Path
 import pandas as pd
 
 from edge_demist.format.bundle import Bundle
-from edge_demist.format.extend import add_specialists
 from edge_demist.format.writer import write_json
+from quantize.extend import add_specialists
 from tools.train import ordinary
 
 CARD = Path(__file__).resolve().parents[2] / "docs" / "reference" / "model-card.md"
