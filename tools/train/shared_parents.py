@@ -21,11 +21,11 @@ from edge_demist.format.bundle import Bundle
 from edge_demist.format.ngram_table import table_of
 from edge_demist.format.specialist import load_specialist
 from edge_demist.sensor import public_suffix
+from edge_demist.train.columns import _sgd
 from quantize.columns import replace_columns
 from tools.synth import everyday_hosts
 from tools.synth.dga import DYNAMIC_ZONES
 from tools.train.bundle_columns import rows_of
-from edge_demist.train.columns import _sgd
 from tools.train.ngrams import NgramConfig, hash_rows
 
 OFTEN = 12
