@@ -69,7 +69,8 @@ def test_an_array_cut_short_or_swapped(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"dim": 0}, {"dim": 10**9}, {"dim": "16"}, {"dim": True}, {"dtype": "object"}, {"scale": -1}, {"scale": float("nan")}, {"space": "x"},
+        {"dim": 0}, {"dim": 10**9}, {"dim": "16"}, {"dim": True}, {"dtype": "object"}, {"scale": -1},
+        {"scale": float("nan")}, {"space": "x"},
         {"bundle_version": 1.5}, {"bundle_name": "x" * 5000}, {"task": 7}, {"unknown": 1}, {"normalizer": None},
     ],
 )  # fmt: skip

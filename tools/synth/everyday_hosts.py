@@ -142,8 +142,8 @@ def _dynamic(rng: random.Random) -> str:
 def stranger(rng: random.Random) -> str:
     """A name that somebody gave a device, a page or a project of their own."""
     who = rng.choice((person, brand, word))(rng).replace(".", "").replace(" ", "")
-    shapes = (who, f"{rng.choice(_DEVICES)}-{who}", f"{who}{rng.choice(_DEVICES)}", f"{word(rng)}-{word(rng)}", f"{who}{rng.randint(1, 2030)}",
-              f"{rng.choice(_DEVICES)}.{who}", _draw(rng, _ALNUM, rng.randint(4, 12)))  # fmt: skip
+    shapes = (who, f"{rng.choice(_DEVICES)}-{who}", f"{who}{rng.choice(_DEVICES)}", f"{word(rng)}-{word(rng)}",
+              f"{who}{rng.randint(1, 2030)}", f"{rng.choice(_DEVICES)}.{who}", _draw(rng, _ALNUM, rng.randint(4, 12)))  # fmt: skip
     return rng.choice(shapes)
 
 
