@@ -39,7 +39,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Register the command."""
     about = "Follow Zeek logs (TSV or JSON) and Suricata eve.json, or folders of them; write one event a verdict."
     parser = command(subparsers, "watch", "follow Zeek and Suricata logs, write verdicts", EXAMPLES, NOTES, about)
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a log file or a folder of logs; .gz is read too")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="a log file or a folder of logs, also compressed; - for standard input, or a pipe",
+    )
     parser.add_argument("--once", action="store_true", help="read what is there and end")
     parser.add_argument("--state", type=Path, metavar="DIR", help="keep the place here; a restart goes on from it")
     parser.add_argument("--summary", type=Path, metavar="FILE", help="write counts here at the end, as JSON")

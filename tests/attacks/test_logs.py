@@ -229,3 +229,27 @@ def test_atheris_finds_nothing_in_a_short_run() -> None:
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Done 20000 runs" in done.stderr
+
+
+HOSTILE_LINES = {
+    "messages in messages": b'{"message":"' + b'{\\"message\\":\\"' * 20_000 + b'"}',
+    "half an access log": b"1.2.3.4 - - [" + b"x" * 500_000 + b'] "',
+    "names before an access log": b"a" * 500_000 + b'] "',
+    "arguments": b"type=EXECVE msg=audit(1700000000.100:1): " + b'a0="' * 100_000,
+    "hexadecimal that is none": b"type=PROCTITLE msg=audit(1700000000.100:1): proctitle=" + b"f" * 500_000 + b"g",
+    "open elements": b"<Event>" + b'<Data Name="a">' * 30_000 + b"</Event>",
+    "tabs before a command": b"CommandLine:" + b"\t" * 500_000,
+    "commands": b"CommandLine: " * 40_000,
+    "records in records": b'{"records":[' + b'{"data":{"records":[{}]}},' * 10_000 + b"{}]}",
+    "brackets": b"} " * 250_000 + b"{",
+    "a deep object": b'{"data":' * 20_000 + b"}" * 20_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_LINES)
+def test_lines_made_to_take_long_take_no_time(name: str) -> None:
+    record = LineParser("x.json").parse(HOSTILE_LINES[name])
+    for part in getattr(record, "parts", ()) or ((record,) if record is not None and not isinstance(record, str) else ()):
+        found = FieldMapping(load_rules(), ALARM_TASKS).apply(part) if name != "records in records" else []
+        assert isinstance(found, (list, str))
+    assert record is None or isinstance(record, str) or record.log

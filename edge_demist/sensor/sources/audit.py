@@ -17,8 +17,8 @@ _ANY_LINE = re.compile(rb"\btype=[A-Z_0-9]+ (?:msg=)?audit\((\d{9,11}\.\d{3}):(\
 _VALUE = re.compile(rb'\b(a\d+(?:\[\d+\])?|proctitle)=(?:"([^"]*)"|([0-9A-Fa-f]+)(?=\s|\Z)|(\S+))')
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2})+\Z")
 _INDEX = re.compile(rb"a(\d+)(?:\[(\d+)\])?\Z")
-_DATA = re.compile(r"<Data Name=(?:\"([^\"]*)\"|'([^']*)')\s*>(.*?)</Data>", re.DOTALL)
-_SYSTEM_TIME = re.compile(r"SystemTime=(?:\"([^\"]*)\"|'([^']*)')")
+_DATA = re.compile(r"<Data Name=(?:\"([^\"<]{0,256})\"|'([^'<]{0,256})')\s{0,8}>([^<]*)</Data>")
+_SYSTEM_TIME = re.compile(r"SystemTime=(?:\"([^\"<]{0,64})\"|'([^'<]{0,64})')")
 MAX_ARGUMENTS = 4096
 MIN_HEX_CHARS = 8
 

@@ -160,7 +160,7 @@ def _from_texts(data: _Object, read_text: _ReadText, depth: int) -> JsonRecord |
     return None
 
 
-_MESSAGE_FIELD = re.compile(r"(?:^|[\r\n\t])[ \t]*(CommandLine|Process Command Line|QueryName|UtcTime):[ \t]*([^\r\n]+)")
+_MESSAGE_FIELD = re.compile(r"(?:^|[\r\n\t])[ \t]{0,8}(CommandLine|Process Command Line|QueryName|UtcTime):[ \t]{0,8}([^\r\n]+)")
 
 
 def windows_message(text: str) -> _Object | None:
