@@ -54,8 +54,8 @@ class Stages:
             try:
                 if part is not None:
                     part.restore(state)
-            except ValueError as error:
-                log("state-damaged", {"error": str(error)})
+            except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+                log("state-damaged", {"error": f"{type(error).__name__}: {str(error)[:200]}"})
 
     def fill(self, checkpoint: Checkpoint) -> None:
         """Put the state into a checkpoint."""
