@@ -153,9 +153,11 @@ def table(result: dict[str, Any]) -> str:
 
     names = ("edge-demist", "n-grams", "MiniLM")
     rows = [[f"same {name}", *(markdown.percent(entry["nearest"][view]) for view in names)] for name, entry in result["kinds"].items()]
-    rows.append(["its own original, other numbers", *(markdown.percent(result["copies"]["found"][view]) for view in names)])
-    kinds = result["disguises"]["kind"]
-    rows.append(["attack of its kind, disguised", *(markdown.percent(float(np.mean(list(kinds[view].values())))) for view in names)])
+    if "copies" in result:
+        rows.append(["its own original, other numbers", *(markdown.percent(result["copies"]["found"][view]) for view in names)])
+    if "disguises" in result:
+        kinds = result["disguises"]["kind"]
+        rows.append(["attack of its kind, disguised", *(markdown.percent(float(np.mean(list(kinds[view].values())))) for view in names)])
     return markdown.table(["nearest neighbour is of the", *names], rows)
 
 

@@ -60,7 +60,30 @@ def read_rows(name: str, field: str | None = None, column: str | None = None) ->
         yield from _parquet_rows(name, field, column)
         return
     with opened(name) as stream:
-        yield from _line_rows(name, bounded_lines(stream, MAX_LINE_BYTES), field, column)
+        batches = bounded_lines(stream, MAX_LINE_BYTES)
+        table = Path(name.removesuffix(".gz").removesuffix(".zst")).suffix.lower() in (".csv", ".tsv")
+        yield from _table_rows(batches, field, column) if table else _line_rows(name, batches, field, column)
+
+
+def _table_rows(batches: Batches, field: str | None, column: str | None) -> Iterator[Row]:
+    """Rows of CSV or TSV with a header; a cell that is a number counts as one."""
+    from edge_demist.cli.tables import CsvReader
+
+    read = CsvReader(field)
+    for number, (raw, cut) in enumerate(itertools.chain.from_iterable(batches), 1):
+        line = read(number, raw, cut)
+        if line is not None and (line.error or not line.text):
+            yield Row("", error=line.error or "the cell is empty")
+        elif line is not None:
+            cells: dict[str, Any] = {key: _cell(value) for key, value in line.carried.items()}
+            yield _from_entry({**cells, "text": line.text, "label": line.carried.get("label")}, "text", column)
+
+
+def _cell(value: str) -> str | float:
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 def _line_rows(name: str, batches: Batches, field: str | None, column: str | None) -> Iterator[Row]:

@@ -300,3 +300,14 @@ def test_verify_reads_the_atlas_too(run, bundle, tmp_path, rehash):
     code, _, err = run("verify", copy)
     assert code == 1
     assert "atlas.safetensors" in err
+
+
+def test_a_csv_table_is_read_by_its_header(run, tmp_path):
+    (tmp_path / "t.csv").write_text(
+        'text,label,score,first_seen,bytes\na.example,dga,0.5,2026-03-01T00:00:00Z,7\n"b,c.example",legit,,,x\n'
+    )
+    code, table, _ = table_of(run, tmp_path, tmp_path / "t.csv")
+    assert code == 0
+    assert table["label"].to_dict() == {"a.example": "dga", "b,c.example": "legit"}
+    assert table.loc["a.example", ["score", "first_seen"]].tolist() == [0.5, pd.Timestamp("2026-03-01", tz="UTC").timestamp()]
+    assert run("map", tmp_path / "t.csv", "-o", tmp_path / "m.html", "--color", "bytes")[0] == 0
