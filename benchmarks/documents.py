@@ -230,6 +230,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "alarm-budget": partial(optional, "alarm-budget", "benchmarks.alarm_budget"),
     "map": partial(optional, "atlas", "benchmarks.atlas"),
     "embedding-kinds": partial(optional, "embedding-kinds", "benchmarks.embedding_kinds"),
+    "sensor-way": partial(optional, "sensor", "benchmarks.sensor"),
     "crash": crash,
     "soak": soak,
 }

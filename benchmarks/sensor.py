@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import result_file
+from benchmarks import markdown, result_file
 from tools import facts
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,6 +112,22 @@ def measure(logs: Mapping[str, Path], rounds: int, bundle: str, folder: Path) ->
     rows = {f"{log}, {variant}": row(found, 0.0 if variant == "encode" else empty) for (log, variant), found in runs.items()}
     rows["start"] = {"cpu_seconds": round(empty, 3)}
     return rows
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The rows as Markdown, for documents."""
+    rows = []
+    for name, one in found["rows"].items():
+        log, _, variant = name.partition(", ")
+        if variant not in VARIANTS:
+            continue
+        answered = f"{one['screened'] / one['predictions']:.1%}" if one["screened"] else "–"
+        memory = f"{one['max_rss_bytes'] / 1e6:.0f}"
+        rows.append((log, f"`--emit {variant}`", f"{one['cpu_us_per_record']:.0f}", f"{one['records_per_cpu_second']:,}", answered, memory))
+    encode = found["rows"].get("new, encode")
+    said = "" if encode is None else f"\n\nEmbedding the new names alone takes {encode['cpu_us_per_record']:.0f} µs each."
+    header = ("log", "variant", "processor µs a record", "records a processor second", "answered by stage one", "MB")
+    return markdown.table(header, rows) + said
 
 
 def main() -> int:
