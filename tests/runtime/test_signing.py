@@ -196,9 +196,9 @@ def test_accepted_versions_never_fall(versions: list[int]) -> None:
 
 
 def test_keys_are_never_overwritten(signed: tuple[Path, Path, Path]) -> None:
+    from edge_demist.errors import InputError
     from edge_demist.format import keys
-    from quantize.errors import QuantizeError
 
     _, public, private = signed
-    with pytest.raises(QuantizeError, match="never overwritten"):
+    with pytest.raises(InputError, match="never overwritten"):
         keys.generate(private, public)
