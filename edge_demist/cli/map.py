@@ -37,9 +37,9 @@ NOTES = """
   edge-demist map dns.log.gz -o map.html --color first-seen
   edge-demist map verdicts.jsonl -o map.html --color score --parquet places.parquet
 
-input: a string a line, JSON Lines or CSV (text, and label, score, time if there), events of watch, Zeek or EVE logs, Parquet, a
-sensor's state folder; compressed files as they are. The page shows distinct strings and needs no network. A string always has the
-same place, so maps of different days and sensors can be compared.
+input: a string a line, JSON Lines or CSV (text, and label, score, time if there), events of watch, Zeek or EVE logs, Parquet, a sensor's
+state folder; compressed files as they are. The page shows distinct strings and needs no network. A string always has the same place, so
+maps of different days and sensors can be compared.
 """
 
 MAX_NAMES = 2_000_000
