@@ -102,7 +102,7 @@ def facts(model: EdgeDemist) -> dict[str, Any]:
 
 
 def kept_fp32(model: EdgeDemist, results: dict[str, Any]) -> dict[str, Any]:
-    """The float32 accuracies of the bundle that this one extends; which label is first does not depend on a domain head.
+    """The float32 accuracies of the bundle that this one extends; which label is first does not depend on an OOD detector.
 
     Raises:
         SystemExit: the results are of another bundle.
@@ -128,7 +128,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--task", nargs="*", help="tasks (default: all of the bundle)")
     p.add_argument("--bundle", type=Path, help="bundle (default: the shipped one)")
     p.add_argument("--checkpoint", type=Path, help="float32 checkpoint the bundle was made from")
-    p.add_argument("--keep-fp32", action="store_true", help="keep float32 accuracies of the bundle before: only domain heads are new since")
+    p.add_argument(
+        "--keep-fp32", action="store_true", help="keep float32 accuracies of the bundle before: only OOD detectors are new since"
+    )
     p.add_argument("--out", type=Path, default=RESULTS)
     return p.parse_args(argv)
 

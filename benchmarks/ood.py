@@ -3,7 +3,7 @@
     python -m benchmarks.ood                      # the shipped bundle
     python -m benchmarks.ood --bundle OLD_BUNDLE  # another version beside it
 
-``benchmarks/data/ood.jsonl`` was written before ``tools.synth.ood``, which makes what domain heads are trained on, and shares
+``benchmarks/data/ood.jsonl`` was written before ``tools.synth.ood``, which makes what OOD detectors are trained on, and shares
 no sentence with it (but its lines of code, which were drawn from this repository later). One author wrote both, so kinds and forms are
 alike, and the counts were seen while the heads' settings were chosen: no blind score. ``ood_later.jsonl`` was written when version 9
 was done, other kinds and sentences of other languages, and counted once: that is one. Counted: answers with a score of one half or

@@ -169,7 +169,7 @@ def site_shape(target: str, arch: Architecture) -> tuple[int, int]:
 
 
 def _head(path: Path, hidden: int, ngram_dim: int | None, classes: int) -> Tensors:
-    """Read and check the head: weight [H, C] and bias [C]; optional n-gram weight, optional domain head."""
+    """Read and check the head: weight [H, C] and bias [C]; optional n-gram weight, optional OOD detector."""
     tensors, _ = read_tensors(path)
     dim = ngram_dim or 0
     shapes = {

@@ -3,12 +3,12 @@
 Formula of the head, for pooled vector p [H] and n-gram vector g [dim]::
 
     logits        = p · W + g · Wn + b
-    P(label)      = softmax(logits / temperature) · P(in domain)
-    P(in domain)  = sigmoid(p · w + g · wn + b')          (1 where the file has no domain head)
+    P(label)      = softmax(logits / temperature) · P(in distribution)
+    P(in distribution) = sigmoid(p · w + g · wn + b')          (1 where the file has no OOD detector)
 
 ``g`` comes from the bundle's n-gram table, or from the specialist's own where its file holds one.
 
-The domain head was trained to tell this specialist's kind of string from prose, binary data and other kinds of
+The OOD detector was trained to tell this specialist's kind of string from prose, binary data and other kinds of
 strings, so that a foreign string gets a low probability instead of a confident label.
 """
 
@@ -127,7 +127,7 @@ class Specialist:
     def probabilities(self, pooled: Floats, ngrams: Floats | None) -> Floats:
         """P(label), float32 [n, labels], from pooled float32 [n, H] and n-gram vectors float32 [n, dim].
 
-        The softmax of the logits over the temperature, times P(in domain) where the specialist has a domain head. The native
+        The softmax of the logits over the temperature, times P(in distribution) where the specialist has an OOD detector. The native
         engine computes the same in ``kernels.head``.
         """
         weight, bias, dim = self.rows

@@ -1,4 +1,4 @@
-"""Calibration of a trained head: temperature, domain head, thresholds, scores with intervals."""
+"""Calibration of a trained head: temperature, OOD detector, thresholds, scores with intervals."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Domain:
     bias: float
 
     def probability(self, pooled: Floats, ngrams: Floats) -> NDArray[np.float64]:
-        """P(in domain), float64 [n]."""
+        """P(in distribution), float64 [n]."""
         logit = pooled @ self.weight + ngrams @ self.ngram_weight + self.bias
         result: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.clip(logit, -30, 30)))
         return result
@@ -79,7 +79,7 @@ class Domain:
 def fit_domain(
     own: tuple[Floats, Floats], foreign: tuple[Floats, Floats], kin: tuple[Floats, Floats] | None = None, false_refusals: float = 0.005
 ) -> Domain:
-    """Fit the domain head. One half lies between own and foreign strings where they stand apart, else where few own ones are refused.
+    """Fit the OOD detector. One half lies between own and foreign strings where they stand apart, else where few own ones are refused.
 
     Args:
         own: pooled and n-gram vectors of the task's rows.

@@ -189,13 +189,27 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--start", type=Path, help="run folder, or bundle, whose weights to go on from, instead of MiniLM's")
     p.add_argument("--from-scratch", action="store_true", help="random weights instead of MiniLM's")
     p.add_argument("--hidden-size", type=int, default=384, help="another width than MiniLM's 384; needs --from-scratch, multiple of 64")
-    p.add_argument("--tokens", type=int, default=2048, help="tokens a batch; three batches of different sources make a step")
+    p.add_argument(
+        "--batch-tokens",
+        "--tokens",
+        dest="tokens",
+        type=int,
+        default=2048,
+        help="tokens a batch; three batches of different sources make a step",
+    )
     p.add_argument("--lr", type=float, default=3e-4)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--label-rows", type=int, default=1_800_000, help="rows of hostname-labels to use")
     p.add_argument("--limit", type=int, default=0, help="rows of every table (small runs)")
-    p.add_argument("--generated", type=int, default=-1, help="generated rows a round and task (-1: as for the specialists)")
+    p.add_argument(
+        "--synthetic-rows",
+        "--generated",
+        dest="generated",
+        type=int,
+        default=-1,
+        help="generated rows a round and task (-1: as for the specialists)",
+    )
     p.add_argument("--agents", type=Path, help="rows of tools.train.known_agents, for user-agent")
     p.add_argument("--dev-rows", type=int, default=3000)
     p.add_argument("--hold-out", nargs="*", default=[], help="families left out of training (dga, dns-tunnel)")

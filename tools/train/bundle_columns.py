@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--epochs", type=int, default=3)
     p.add_argument("--rate", type=float, default=1.0)
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--generated", type=int, help="generated rows, instead of the task's own number")
+    p.add_argument("--synthetic-rows", "--generated", dest="generated", type=int, help="generated rows, instead of the task's own number")
     p.add_argument("--hold-out", nargs="*", default=[], help="families left out")
     p.add_argument("--exclude-source", nargs="*", default=[])
     args = p.parse_args(argv)

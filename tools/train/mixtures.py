@@ -147,7 +147,7 @@ class Mixture:
         return result
 
     def domain_features(self, features: Callable[[Rows], Features]) -> tuple[Features, Features, Features]:
-        """Features of this task's rows, of more strings of its kind, and of foreign strings, for the domain head."""
+        """Features of this task's rows, of more strings of its kind, and of foreign strings, for the OOD detector."""
         found = ood.texts(self.data, self.task, list(self._table["text"]), self._seed)
         own, kin, foreign = (features(self.pack(part)) for part in found)
         return own, kin, foreign

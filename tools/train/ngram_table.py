@@ -98,8 +98,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--limit", type=int, default=0, help="rows of every table (small runs)")
     p.add_argument("--task", nargs="*", default=list(TASKS), help="tasks to train; the columns of the others stay")
-    p.add_argument("--more", type=Path, help="Parquet file of more rows (text, label, source) of the one --task given")
-    p.add_argument("--more-rows", type=int, default=1_000_000, help="at most so many of them")
+    p.add_argument(
+        "--extra-data", "--more", dest="more", type=Path, help="Parquet file of more rows (text, label, source) of the one --task given"
+    )
+    p.add_argument("--extra-rows", "--more-rows", dest="more_rows", type=int, default=1_000_000, help="at most so many of them")
     p.add_argument("--dry-run", action="store_true", help="print dev scores, write nothing")
     p.add_argument("--hold-out", nargs="*", default=[], help="families left out of training (dga, dns-tunnel)")
     p.add_argument("--exclude-source", nargs="*", default=[], help="sources of task rows to leave out")

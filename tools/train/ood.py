@@ -1,4 +1,4 @@
-"""The domain head: does a string belong to a specialist's kind at all?
+"""The OOD detector: does a string belong to a specialist's kind at all?
 
     python -m tools.train.ood --data DATA --out FILES          # anew for every specialist of the installed bundle
     python -m quantize add FILES --replace --out BUNDLE
@@ -149,7 +149,7 @@ def again(model: EdgeDemist, data: Path, task: Task, seed: int) -> tuple[dict[st
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Fit the domain heads of a bundle's specialists again and write their files."""
+    """Fit the OOD detectors of a bundle's specialists again and write their files."""
     p = argparse.ArgumentParser(prog="python -m tools.train.ood", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--data", type=Path, required=True, help="folder with corpus/ and tasks/")
     p.add_argument("--bundle", type=Path, metavar="DIR", help="bundle (default: the packaged one)")

@@ -127,23 +127,52 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--out", type=Path, required=True, help="folder of adapters; <task>/ is made in it")
     p.add_argument("--epochs", type=int, help="rounds, instead of the task's own number")
     p.add_argument("--rank", type=int, default=16)
-    p.add_argument("--energy", type=float, help="share of each adapter's squared norm to keep (with --reuse 1: cut already)")
+    p.add_argument(
+        "--svd-energy",
+        "--energy",
+        dest="energy",
+        type=float,
+        help="share of each adapter's squared norm to keep (with --reuse 1: cut already)",
+    )
     p.add_argument("--layers", type=int, help="how many upper layers get an adapter, instead of the task's own number")
     p.add_argument("--lr", type=float, default=1e-3)
-    p.add_argument("--tokens", type=int, default=2048, help="tokens a batch")
+    p.add_argument("--batch-tokens", "--tokens", dest="tokens", type=int, default=2048, help="tokens a batch")
     p.add_argument("--smoothing", type=float, default=0.05)
     p.add_argument("--top", type=float, default=0.5, help="weight of the loss on the highest-scored harmless rows (alarms)")
     p.add_argument("--pools", type=float, default=1.0, help="rows of DATA/ordinary, DATA/threats and listed names a round (0: none)")
-    p.add_argument("--reuse", action="store_true", help="keep the adapter and head in --out; only combine and calibrate again")
+    p.add_argument(
+        "--recalibrate-only",
+        "--reuse",
+        dest="reuse",
+        action="store_true",
+        help="keep the adapter and head in --out; only combine and calibrate again",
+    )
     p.add_argument("--warm", action="store_true", help="start from the bundle's adapter and head of the task, in place of a regression")
     p.add_argument(
         "--columns", type=int, nargs="*", default=[], help="more columns of the shared table (tools.train.bundle_columns --into)"
     )
     p.add_argument("--dev-loss", type=float, default=low_end.DEV_LOSS, help="accuracy on dev that the n-grams' weights may cost (alarms)")
-    p.add_argument("--balance", type=float, default=0.0, help="0: classes as they are; 1: weights inverse to frequency")
-    p.add_argument("--generated", type=int, default=-1, help="generated rows a round (-1: the task's default)")
-    p.add_argument("--more", type=Path, help="Parquet file of more rows: text, label, source (tools.train.known_agents makes one)")
-    p.add_argument("--more-rows", type=int, default=12_000, help="rows of --more a round, drawn anew each round")
+    p.add_argument(
+        "--class-weight-power",
+        "--balance",
+        dest="balance",
+        type=float,
+        default=0.0,
+        help="0: classes as they are; 1: weights inverse to frequency",
+    )
+    p.add_argument(
+        "--synthetic-rows", "--generated", dest="generated", type=int, default=-1, help="generated rows a round (-1: the task's default)"
+    )
+    p.add_argument(
+        "--extra-data",
+        "--more",
+        dest="more",
+        type=Path,
+        help="Parquet file of more rows: text, label, source (tools.train.known_agents makes one)",
+    )
+    p.add_argument(
+        "--extra-rows", "--more-rows", dest="more_rows", type=int, default=12_000, help="rows of --more a round, drawn anew each round"
+    )
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--limit", type=int, default=0, help="rows of the table (small runs)")
