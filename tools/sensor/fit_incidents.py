@@ -40,7 +40,7 @@ from edge_demist.sensor.runner import Runner
 PRIOR: dict[str, dict[str, float]] = json.loads(Path(__file__).with_name("incident_prior.json").read_text(encoding="utf-8"))
 SPREAD = 0.6
 BIAS_SPREAD = 1.5
-MIN_OPEN = -2.5
+MIN_OPEN = -2.9
 JOIN_BELOW = 0.75
 
 
