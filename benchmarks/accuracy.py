@@ -27,6 +27,7 @@ from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
 from edge_demist.format.bundle import Bundle
 from tools.train.calibration import FALSE_POSITIVE_RATES, interval
+from tools.train.plain import PLAIN
 
 RESULTS = result_file.RESULTS / "accuracy.json"
 
@@ -145,6 +146,8 @@ def run(args: argparse.Namespace, results: dict[str, Any]) -> None:
             folder = args.data / "tasks" / task if args.data else None
             table = pd.read_parquet(args.split_file or args.data / "tasks" / task / f"{args.split}.parquet")
             train = pd.read_parquet(folder / "train.parquet") if folder else None
+            if task in PLAIN:  # classes that only made rows have are answered "unknown"
+                table["label"] = table["label"].map(PLAIN[task].label)
             entry = results["tasks"].setdefault(task, {})
             entry["int8"] = score_int8(model, task, table, train)
             if train is not None:

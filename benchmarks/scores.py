@@ -12,9 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tools.train.calibration import accuracy_thresholds, alarm_thresholds, expected_calibration_error, fit_temperature, interval, softmax
-from tools.train.data import TASKS
+from tools.train.data import TASKS as LORA_TASKS
+from tools.train.plain import PLAIN
 
 DRAWS = 1000
+TASKS = {**LORA_TASKS, **{name: plain.task for name, plain in PLAIN.items()}}
 HOSTS = ("hostname", "site", "owner", "registrant", "url", "address")
 """Normalizers of tasks whose texts have a site."""
 _ESCAPE = re.compile(r"%([0-9a-f]{2})")
