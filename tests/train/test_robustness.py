@@ -43,7 +43,7 @@ def test_habits_are_counted(found):
 
 def test_sanity_strings_have_labels_of_the_task_and_stand_once(model):
     labels = {task: set(model.specialist(task).labels) for task in model.tasks}
-    assert set(sanity.tasks()) == set(labels)
+    assert set(sanity.tasks()) <= set(labels)
     for task in sanity.tasks():
         rows = sanity.strings(task)
         assert len(rows) >= 80
