@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import markdown, result_file
+from edge_demist.format.bundle import Bundle
 from tools import facts
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -158,7 +159,9 @@ def main() -> int:
             log = dns_log(folder / "growth.log", (names * (count // len(names) + 1))[:count])
             run = watch(log, VARIANTS["alarms"], args.bundle, folder)
             result["growth"][str(count)] = row([run], result["rows"]["start"]["cpu_seconds"])
-    told = {"rounds": args.rounds, "names": args.names.name, "load_after": os.getloadavg()[0]}
+    bundle = Bundle.load(args.bundle or None)
+    told: dict[str, Any] = {"bundle": {"id": bundle.id, "version": bundle.version}, "rounds": args.rounds}
+    told |= {"names": args.names.name, "load_after": os.getloadavg()[0]}
     result_file.write(args.output, {**head, **result, **told})
     return 0
 

@@ -52,6 +52,8 @@ GRID = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.9
 MARGIN = 0.05
 """Standard deviations that a cut lies below the lowest first score of an alarm."""
 LEAST_ALARMS = 50
+ORDINARY = 20
+"""So many times more ordinary strings are taken: an alarm of theirs counts as one too."""
 BATCH = 2048
 
 
@@ -105,7 +107,8 @@ def strings(data: Path, task: str, positive: Sequence[str], most: int, rng: np.r
     for name, threats in OTHERS.get(task, ()):
         path = data / f"{name}.parquet"
         if path.is_file():
-            yield _sample(pd.read_parquet(path, columns=["text"]).text, most, rng), not threats
+            share = most if threats else ORDINARY * most  # rare false alarms look like no attack
+            yield _sample(pd.read_parquet(path, columns=["text"]).text, share, rng), not threats
 
 
 def _sample(texts: pd.Series[str], most: int, rng: np.random.Generator) -> list[str]:

@@ -135,7 +135,7 @@ class Scorer:
         """
         nothing: dict[str, float] = {}
         can = screen and hasattr(self.model, "first_scores")
-        return Sieve(self.model, least if can else lambda: nothing, dropped, max(self.cache_entries // 2, 1))
+        return Sieve(self.model, least if can else lambda: nothing, dropped, max(self.cache_entries // 4, 1))
 
     def answer(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
         """Answers to (string, specialist) pairs, in order; equal pairs are asked once."""
