@@ -13,7 +13,7 @@ pytest.importorskip("sentencepiece")
 from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
 from edge_demist.format.bundle import Bundle
-from edge_demist.format.extend import add_specialists
+from quantize.extend import add_specialists
 from quantize.columns import replace_columns
 from quantize.convert import convert_checkpoint
 from quantize.errors import QuantizeError
