@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from benchmarks import result_file
 from benchmarks.ordinary_report import table
 from edge_demist import EdgeDemist
+from edge_demist.normalizers import to_bytes
 from tools.train import ordinary
 from tools.train.calibration import interval
 from tools.train.data import TASKS, read_table
@@ -131,7 +132,8 @@ def baseline(data: Path, task: str, rounds: int, hold_out: Sequence[str]) -> Sco
     grams = HashingVectorizer(analyzer="char", ngram_range=(1, 5), n_features=2**20, alternate_sign=False, lowercase=False)
 
     def features(texts: Sequence[str]) -> object:
-        return grams.transform([f"^{text}$" for text in normalized(texts, TASKS[task].normalizer)])
+        plain = (to_bytes(text).decode("utf-8", "replace") for text in normalized(texts, TASKS[task].normalizer))
+        return grams.transform([f"^{text}$" for text in plain])
 
     model = SGDClassifier(loss="log_loss", alpha=2e-6, max_iter=5, random_state=1).fit(features(rows["text"]), rows["alarm"])
 

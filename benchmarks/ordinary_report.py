@@ -28,7 +28,10 @@ def table(results: Mapping[str, Any], columns: tuple[str, ...] = ("shipped", "ve
         first = next((entries[c] for c in columns if c in entries), None)
         if first is None:
             continue
-        for name, part in first["ordinary"].items():
+        for name in ("curated", "hand-picked"):
+            if name not in first["ordinary"]:
+                continue
+            part = first["ordinary"][name]
             cells = [" / ".join(_percent(entries.get(c, {}).get("ordinary", {}).get(name), r) for r in RATES) for c in columns]
             lines.append(f"| {task}, {name} | {part['n']:,} / {first['threats']:,} | " + " | ".join(cells) + f" | {_shipped(part)} |")
     return "\n".join(lines) + "\n"
