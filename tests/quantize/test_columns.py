@@ -13,10 +13,10 @@ pytest.importorskip("sentencepiece")
 from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
 from edge_demist.format.bundle import Bundle
-from quantize.extend import add_specialists
 from quantize.columns import replace_columns
 from quantize.convert import convert_checkpoint
 from quantize.errors import QuantizeError
+from quantize.extend import add_specialists
 from tests.support.checkpoints import write_adapter, write_checkpoint
 from tools.train import blend
 
