@@ -25,9 +25,8 @@ class Judged(NamedTuple):
 
     def prediction(self, rule: Rule, shown: str, top_k: int) -> Prediction:
         """The answer under a rule about a text, which it repeats as ``shown``."""
-        return rule.answer(
-            shown, self.scores, truncated=self.truncated, top_k=top_k, window=self.window, screened=self.screened
-        )  # fmt: skip
+        cut = self.truncated or len(shown) > 16 * windows.MOST_BYTES  # what normalizers are given of a text, at most
+        return rule.answer(shown, self.scores, truncated=cut, top_k=top_k, window=self.window, screened=self.screened)
 
 
 def judge(inference: Inference, engine: Engine, items: Sequence[Item], rules: Mapping[str, Rule], cuts: Cuts | None = None) -> list[Judged]:
