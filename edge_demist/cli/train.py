@@ -1,4 +1,4 @@
-"""``edge-demist train``: a specialist on your own labels, on the base of an installed bundle."""
+"""``edge-demist train``: a custom specialist, on the base of an installed bundle."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ From N harmless rows no false-positive rate finer than about 3 / N is claimed. N
 
 def add_parser(subparsers: Any) -> None:
     """Register the command."""
-    parser = command(subparsers, "train", "train a specialist on your own labels", EXAMPLES, NOTES, __doc__ or "")
+    parser = command(subparsers, "train", "train a custom specialist on labels that you bring", EXAMPLES, NOTES, __doc__ or "")
     add_table(parser, "rows to train on")
     parser.add_argument("--dev", type=Path, metavar="FILE", help="rows to calibrate and score on (default: a tenth of --labels)")
     parser.add_argument("--task", required=True, type=_task, help="name of the task: a-z 0-9 . _ -")

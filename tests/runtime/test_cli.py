@@ -212,7 +212,7 @@ def test_tasks_and_info(capsys):
     _, lines, _ = call(capsys, "tasks", "--json")
     records = {r["task"]: r for r in map(json.loads, lines)}
     assert records["dga"]["positive_labels"] == ["dga"]
-    assert set(records["dga"]["thresholds"]["fpr"]) == {"0.01", "0.001", "0.0001"}
+    assert set(records["dga"]["thresholds"]["fpr"]) == {"0.01", "0.001", "0.0001", "1e-05"}
     _, lines, _ = call(capsys, "info", "--json")
     facts = json.loads("\n".join(lines))
     assert facts["engine"]["why"]
@@ -361,7 +361,7 @@ def test_a_rate_between_the_calibrated_ones_is_said(capsys, hosts, asked, said):
 
 def test_a_rate_beyond_the_calibrated_ones_is_refused(capsys, hosts):
     code, lines, err = call(capsys, "classify", "--task", "dga", "--fpr", "1e-7", hosts)
-    assert code == 2 and lines == [] and "calibrated: 0.0001, 0.001, 0.01" in err
+    assert code == 2 and lines == [] and "calibrated: 1e-05, 0.0001, 0.001, 0.01" in err
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".PARQUET"])
