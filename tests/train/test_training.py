@@ -190,6 +190,8 @@ def test_cut_ranks_keeps_the_share_of_the_norm_it_is_asked_for():
     import torch
     from transformers import BertConfig, BertModel
 
+    from edge_demist.train import fit
+
     config = BertConfig(vocab_size=30, hidden_size=64, num_hidden_layers=1, num_attention_heads=2, intermediate_size=128)
     lora = peft.LoraConfig(r=8, lora_alpha=8, target_modules=["query", "output.dense"], task_type="FEATURE_EXTRACTION")
     model = peft.get_peft_model(BertModel(config), lora).base_model.model
@@ -198,9 +200,9 @@ def test_cut_ranks_keeps_the_share_of_the_norm_it_is_asked_for():
         torch.nn.init.normal_(up, std=0.1)
         up.data[:, 3:] *= 0.01
     before = {n: (up @ down).detach().clone() for n, (down, up) in pairs.items()}
-    assert set(lora.cut_ranks(model, 1.0).values()) == {8}
+    assert set(fit.cut_ranks(model, 1.0).values()) == {8}
     assert all(torch.equal(up @ down, before[n]) for n, (down, up) in pairs.items())
-    kept = lora.cut_ranks(model, 0.9)
+    kept = fit.cut_ranks(model, 0.9)
     assert set(kept) == set(pairs)
     for name, (down, up) in pairs.items():
         after = (up @ down).detach()
@@ -426,11 +428,12 @@ def test_a_domain_head_lies_between_what_stands_apart():
 
 
 def test_foreign_strings_could_be_no_host_name():
+    from edge_demist.train.ood_texts import told_apart
     from tools.train import ood
 
     rows = ["two words", "a/b", "größe", "größe.example", "kernel.org", "x|y", "a_b.example", "1,2"]
-    assert ood.told_apart(rows, "owner") == ["two words", "a/b", "größe", "x|y", "1,2"]
-    assert ood.told_apart(rows, "identity") == rows
+    assert told_apart(rows, "owner") == ["two words", "a/b", "größe", "x|y", "1,2"]
+    assert told_apart(rows, "identity") == rows
     assert set(ood.FOREIGN) == set(TASKS) and set(ood.KIN) < set(TASKS)
 
 
