@@ -58,8 +58,8 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_alarms_are_those_of_the_whole_model(tmp_path: Path, names: Path) -> None:
-    whole, first = watch(tmp_path / "a", names, DATA / "logs", cut=-8.0, screen=False)
-    quick, second = watch(tmp_path / "b", names, DATA / "logs", cut=-8.0)
+    whole, first = watch(tmp_path / "a", names, DATA / "logs", cut=-30.0, screen=False)
+    quick, second = watch(tmp_path / "b", names, DATA / "logs", cut=-30.0)
     assert len(whole) > 20
     kept = {event["event_id"]: event for event in quick}
     for event in whole:
