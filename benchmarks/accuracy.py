@@ -26,7 +26,7 @@ from benchmarks.scores import Answers, leakage, scores
 from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
 from edge_demist.format.bundle import Bundle
-from tools.train.calibration import FALSE_POSITIVE_RATES, interval
+from edge_demist.train.calibration import FALSE_POSITIVE_RATES, interval
 from tools.train.plain import PLAIN
 
 RESULTS = result_file.RESULTS / "accuracy.json"

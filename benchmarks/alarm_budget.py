@@ -69,7 +69,7 @@ def measures(verdicts: list[Verdict], told: list[Verdict], budget: int) -> dict[
     times = [one[0] for one in told]
     most = max((sum(at <= other < at + DAY_US for other in times) for at in times), default=0)
     weeks = Counter((at - START) // (7 * DAY_US) for at in times)
-    worst = {}
+    worst: dict[int, Verdict] = {}
     for one in verdicts:
         day = (one[0] - START) // DAY_US
         if one[3] and one[2] > worst.get(day, (0, "", 0.0, False))[2]:

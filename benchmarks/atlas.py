@@ -29,7 +29,7 @@ from edge_demist.explore.quantize import from_bits, to_bits, to_int8
 from edge_demist.explore.search import Best, cosines
 from edge_demist.explore.search import nearest as nearest_int8
 from edge_demist.native import library as native
-from tools.train.calibration import interval
+from edge_demist.train.calibration import interval
 
 RESULTS = result_file.RESULTS / "atlas.json"
 TASK = "hostname-category"

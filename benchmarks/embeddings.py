@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from benchmarks import result_file
 from edge_demist import EdgeDemist
+from edge_demist.train.calibration import interval
 from tools.synth import well_known
-from tools.train.calibration import interval
 from tools.train.data import in_order, normalized, read_table
 
 Floats = NDArray[np.float32]

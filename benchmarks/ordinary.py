@@ -26,8 +26,8 @@ from benchmarks import result_file
 from benchmarks.ordinary_report import table
 from edge_demist import EdgeDemist
 from edge_demist.normalizers import to_bytes
+from edge_demist.train.calibration import interval
 from tools.train import ordinary
-from tools.train.calibration import interval
 from tools.train.data import TASKS, read_table
 
 RESULTS = result_file.RESULTS / "ordinary.json"

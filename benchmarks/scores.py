@@ -11,7 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tools.train.calibration import accuracy_thresholds, alarm_thresholds, expected_calibration_error, fit_temperature, interval, softmax
+from edge_demist.train.calibration import (
+    accuracy_thresholds,
+    alarm_thresholds,
+    expected_calibration_error,
+    fit_temperature,
+    interval,
+    softmax,
+)
 from tools.train.data import TASKS as LORA_TASKS
 from tools.train.plain import PLAIN
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from edge_demist.format import safetensors
 from edge_demist.format.bundle import Bundle
+from edge_demist.format.int8 import quantize_columns
 from edge_demist.format.writer import describe_files, sha256, whole_folder, write_json
 from quantize.errors import QuantizeError
-from quantize.int8 import quantize_columns
 
 WEIGHTS = "weights.safetensors"
 

@@ -70,7 +70,7 @@ class Tokenizes(Protocol):
     def bos_id(self) -> int:
         """Id of the prefix token."""
 
-    def encode(self, texts: list[str], num_threads: int = 1) -> list[list[int]]:
+    def encode(self, texts: list[str], /, *, num_threads: int = 1) -> Any:
         """Ids of each text, without the prefix."""
 
 

@@ -90,7 +90,7 @@ def test_strings_of_other_kinds_are_counted(model):
 def test_ood_strings_stand_once_and_training_makes_none_of_them():
     import random
 
-    from tools.synth import ood as generator
+    from edge_demist.train import ood_texts as generator
 
     kinds = ood.strings()
     texts = [text for rows in kinds.values() for text in rows]

@@ -324,7 +324,7 @@ def test_ngram_hash_is_the_runtimes(run):
     """Training and runtime agree on the n-gram vector to float rounding."""
     from edge_demist.format.bundle import Bundle
     from edge_demist.text.ngrams import Ngrams
-    from tools.train.ngrams import NgramConfig, hash_rows
+    from edge_demist.train.ngrams import NgramConfig, hash_rows
 
     bundle = Bundle.load(run / "bundle")
     raws = [b"", b"a", b"example.org", bytes(range(256)), b"x" * 600]
@@ -341,7 +341,7 @@ def test_ngram_hash_is_the_runtimes(run):
 
 def test_a_kept_head_combines_to_the_same_answers():
     """What ``--reuse`` reads back is the encoder's own head: combined again, every logit is what it was."""
-    from tools.train import calibration
+    from edge_demist.train import calibration
 
     rng = np.random.default_rng(0)
     for classes, columns in ((2, 1), (4, 4)):
@@ -361,7 +361,7 @@ def test_a_kept_head_combines_to_the_same_answers():
 
 
 def test_no_alarm_below_one_half():
-    from tools.train import calibration
+    from edge_demist.train import calibration
 
     score = np.r_[np.full(100, 0.01), np.full(100, 0.99)]
     table, report = calibration.alarm_thresholds(score, np.arange(200) >= 100)
@@ -411,7 +411,7 @@ def test_more_rows_are_checked_by_name(run, data, tmp_path):
 
 
 def test_a_domain_head_lies_between_what_stands_apart():
-    from tools.train import calibration
+    from edge_demist.train import calibration
 
     rng = np.random.default_rng(0)
 

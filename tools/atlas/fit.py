@@ -80,7 +80,7 @@ def layout(projected: NDArray[np.int8]) -> NDArray[np.float32]:
 
 def spread(flat: NDArray[np.float32], continent: Continent) -> NDArray[np.float32]:
     """A layout moved into the continent's circle; the crowded middle gets more room (radius to the power .7), angles stay."""
-    flat = flat - np.median(flat, axis=0)
+    flat = flat - np.median(flat, axis=0).astype(np.float32)
     far = np.maximum(np.linalg.norm(flat, axis=1), 1e-9)
     wanted = np.minimum(1, far / np.quantile(far, 0.985)) ** 0.7 * continent.radius
     placed: NDArray[np.float32] = (flat * (wanted / far)[:, None] + (continent.x, continent.y)).astype(np.float32)

@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 TARGETS = ("bundles", "logs", "states", "kits", "strings")
 MEMORY = 3 << 30
@@ -132,7 +133,8 @@ def main() -> int:
 
 def save(path: Path, what: str, first: int, facts: dict) -> None:
     """Add a run to the result file: runs of other cases are added up, each run is kept."""
-    known = json.loads(path.read_text()) if path.exists() else {"machine": platform.machine(), "runs": []}
+    fresh: dict[str, Any] = {"machine": platform.machine(), "runs": []}
+    known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else fresh
     known["runs"].append({"what": what, "first": first, **facts})
     totals: dict[str, dict[str, int]] = {}
     for entry in known["runs"]:

@@ -10,8 +10,10 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_demist.diagnostics import tiny_model
 from edge_demist.errors import BundleError, EdgeDemistError
@@ -56,10 +58,14 @@ def base(folder: Path) -> tuple[Files, dict]:
     facts = {"max_tokens": "16", "temperature": "1.1", "thresholds": '{"fpr":{"0.001":0.9},"accuracy":{"0.9":0.5}}', "base_sha256": bound}
     safetensors.write(folder / "specialists/dga.safetensors", lora(1) | head | domain, alarm | facts)
     table = {"ngrams.weight": chance.integers(-127, 127, (256, 16)).astype(np.int8), "ngrams.scale": np.full(16, 0.01, np.float32)}
-    own = {"head.weight": normal(H, 4), "head.bias": np.zeros(4, np.float32), "head.ngram_weight": normal(16, 4)} | table
+    own: dict[str, NDArray[Any]] = {
+        "head.weight": normal(H, 4),
+        "head.bias": np.zeros(4, np.float32),
+        "head.ngram_weight": normal(16, 4),
+    } | table
     uri = {"task": "uri-attack", "labels": '["a","b","c","d"]', "kind": "alarm", "positive_labels": '["b","c"]', "normalizer": "identity"}
     grams = {"ngrams": '{"buckets":256,"dim":16,"min_n":1,"max_n":4,"max_bytes":200}', "base_sha256": bound}
-    safetensors.write(folder / "specialists/uri-attack.safetensors", lora(0) | own, uri | grams)
+    safetensors.write(folder / "specialists/uri-attack.safetensors", {**lora(0), **own}, uri | grams)
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"] |= {"specialists/dga.safetensors": {}, "specialists/uri-attack.safetensors": {}}
     return {name: (folder / name).read_bytes() for name in manifest["files"]}, manifest

@@ -10,6 +10,7 @@ import collections
 import ctypes
 import mmap
 import types
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,24 +59,24 @@ class Guard(types.ModuleType):
         out[...] = array
         return out
 
-    def empty(self, shape: object, dtype: object = float) -> NDArray[np.generic]:
+    def empty(self, shape: Any, dtype: Any = float) -> NDArray[np.generic]:
         """``numpy.empty``."""
         kind, count = np.dtype(dtype), int(np.prod(shape))
         return np.empty(shape, dtype) if count == 0 else self.block(count * kind.itemsize, kind.itemsize).view(kind).reshape(shape)
 
-    def zeros(self, shape: object, dtype: object = float) -> NDArray[np.generic]:
+    def zeros(self, shape: Any, dtype: Any = float) -> NDArray[np.generic]:
         """``numpy.zeros``."""
         out = self.empty(shape, dtype)
         out[...] = 0
         return out
 
-    def frombuffer(self, buffer: bytes, dtype: object = np.uint8) -> NDArray[np.generic]:
+    def frombuffer(self, buffer: bytes, dtype: Any = np.uint8) -> NDArray[np.generic]:
         """``numpy.frombuffer``, but a copy."""
         out = self.like(np.frombuffer(buffer, dtype))
         self._kept.append(out)
         return out
 
-    def ascontiguousarray(self, array: object, dtype: object = None) -> NDArray[np.generic]:
+    def ascontiguousarray(self, array: Any, dtype: Any = None) -> NDArray[np.generic]:
         """``numpy.ascontiguousarray``, but always a copy."""
         found = np.ascontiguousarray(array, dtype)
         return self.like(found, found.dtype.itemsize)
@@ -91,21 +92,21 @@ def install(mode: str = "end") -> Guard:
     guard = Guard(mode)
     for module in (heads, tables, engine, arrays, ngrams, tokenizer):
         if hasattr(module, "np"):
-            module.np = guard
+            setattr(module, "np", guard)  # noqa: B010 - no attribute that a type checker knows
     library.aligned = lambda size: guard.block(size, 64)
     return guard
 
 
-def guarded(bundle: object, guard: Guard) -> object:
+def guarded(bundle: Any, guard: Guard) -> Any:
     """A bundle whose weights and tables lie between walls."""
-    tensors = {k: guard.like(v, 64 if v.nbytes % 64 == 0 else v.dtype.itemsize) for k, v in bundle.tensors.items()}  # type: ignore[attr-defined]
-    tables = {k: guard.like(v, v.dtype.itemsize) for k, v in bundle.tokenizer_tensors.items()}  # type: ignore[attr-defined]
-    return bundle._replace(tensors=tensors, tokenizer_tensors=tables)  # type: ignore[attr-defined]
+    tensors = {k: guard.like(v, 64 if v.nbytes % 64 == 0 else v.dtype.itemsize) for k, v in bundle.tensors.items()}
+    tables = {k: guard.like(v, v.dtype.itemsize) for k, v in bundle.tokenizer_tensors.items()}
+    return bundle._replace(tensors=tensors, tokenizer_tensors=tables)
 
 
-def forget_scratch(model: object) -> None:
+def forget_scratch(model: Any) -> None:
     """Every next call makes its scratch memory anew, as small as it may be."""
-    inner = model._inference  # type: ignore[attr-defined]
-    holders = [inner.tokenizer, model.engine, inner.heads, inner._ngrams, *inner._own_ngrams.values()]  # type: ignore[attr-defined]
+    inner = model._inference
+    holders = [inner.tokenizer, model.engine, inner.heads, inner._ngrams, *inner._own_ngrams.values()]
     for holder in holders:
         holder._local.__dict__.clear()

@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 
 from edge_demist.sensor.config import WatchConfig
-from edge_demist.sensor.detect.alarms import Budget
+from edge_demist.sensor.detect.budget import Budget
 from edge_demist.sensor.runner import Runner
 from tools.fuzz.values import OTHERS, spoil, spoil_bytes
 from tools.sensor.fake_model import FakeModel

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from edge_demist.sensor.config import WatchConfig
-from edge_demist.sensor.detect.alarms import Budget
+from edge_demist.sensor.detect.budget import Budget
 from edge_demist.sensor.runner import Runner
 from edge_demist.sensor.sources.checkpoint import _encode
 from tests.support.sensor_fakes import zeek_log

@@ -23,7 +23,17 @@ _EXTENSIONS = {
     "medical": (*_DOCUMENTS, "dcm", "xml", "jpg", "hl7"),
     "ordinary": (*_DOCUMENTS, "jpg", "png", "mp4", "mp3", "zip", "exe", "html", "gif", "svg", "epub", "ttf", "ics"),
 }
-_FOLDERS = ("", "", "", "", "C:\\Users\\{p}\\Desktop\\", "C:\\Users\\{p}\\Documents\\", "\\\\{b}\\share\\", "/home/{p}/", "/srv/{w}/")
+_FOLDERS: tuple[str, ...] = (
+    "",
+    "",
+    "",
+    "",
+    "C:\\Users\\{p}\\Desktop\\",
+    "C:\\Users\\{p}\\Documents\\",
+    "\\\\{b}\\share\\",
+    "/home/{p}/",
+    "/srv/{w}/",
+)
 _FOLDERS += ("H:\\{w}\\", "docs/", "{w}/", "/volume1/{w}/", "Downloads/", "{w}/{b}/")
 
 

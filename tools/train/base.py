@@ -159,7 +159,7 @@ def evaluate(net: Network, dev: dict[str, Rows]) -> dict[str, float]:
         right = 0
         for index in in_order(rows.lengths, 4096):
             _, pooled = net.pooled(*padded(rows, index))
-            right += int((net.logits(name, pooled).argmax(1).numpy() == rows.y[index]).sum())
+            right += int((net.logits(name, pooled).argmax(1).numpy() == rows.labels[index]).sum())
         result[name] = round(right / len(rows), 4)
     net.train()
     return result

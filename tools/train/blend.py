@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_demist.format import safetensors
 from edge_demist.format.bundle import Bundle
@@ -31,16 +32,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         p.error(f"--share is from 0 to 1, not {args.share}")
     files = [Bundle.load(folder).path / "specialists" / f"{args.task}.safetensors" for folder in args.bundles]
     (_, old), (metadata, new) = (safetensors.read(path) for path in files)
-    shares = {"old": 1 - args.share, "new": args.share}
-    tensors = {}
+    shares = {"old": np.float32(1 - args.share), "new": np.float32(args.share)}
+    tensors: dict[str, NDArray[np.float32]] = {}
     for name in sorted({*old, *new}):
-        parts = [(shares[which], np.array(found[name])) for which, found in (("old", old), ("new", new)) if name in found]
+        parts = [(shares[which], np.array(found[name], np.float32)) for which, found in (("old", old), ("new", new)) if name in found]
         if name.endswith(".A"):
             tensors[name] = np.concatenate([part for _, part in parts], axis=1)
         elif name.endswith(".B"):
-            tensors[name] = np.concatenate([np.float32(share) * part for share, part in parts], axis=0)
+            tensors[name] = np.concatenate([share * part for share, part in parts], axis=0)
         else:
-            tensors[name] = np.sum([np.float32(share) * part for share, part in parts], axis=0, dtype=np.float32)
+            tensors[name] = np.sum([share * part for share, part in parts], axis=0, dtype=np.float32)
     safetensors.write(args.out, tensors, metadata)
     return 0
 

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from edge_demist.format.bundle import Bundle
 from edge_demist.format.ngram_table import table_of
 from edge_demist.format.specialist import load_specialist
+from edge_demist.train.ngrams import NgramConfig
 from quantize.columns import replace_columns
 from tools.train import mixtures, pools
 from tools.train.data import TASKS, Rows
 from tools.train.ngram_table import SETTINGS, Settings, logits_of, train_columns
-from tools.train.ngrams import NgramConfig
 from tools.train.shipped import BundleTokenizer
 
 OF_LISTS = {"categories": 250_000, "listed": 10_000, "bare-ordinary": 100_000, "bare-listed": 30_000}

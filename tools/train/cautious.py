@@ -26,8 +26,9 @@ from torch.nn import functional
 
 from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
+from edge_demist.train import calibration
 from tools.synth import everyday_hosts, infrastructure
-from tools.train import calibration, ordinary
+from tools.train import ordinary
 from tools.train.data import TASKS, read_table
 from tools.train.ood import Served
 

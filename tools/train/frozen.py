@@ -16,10 +16,10 @@ from transformers import BertModel
 from edge_demist.format.bundle import Bundle
 from edge_demist.format.ngram_table import table_of
 from edge_demist.format.specialist import load_specialist
-from tools.train import calibration
+from edge_demist.train import calibration
+from edge_demist.train.ngrams import NgramConfig, NgramTable
 from tools.train.data import Tokenizes, load_tokenizer, sha256_file
 from tools.train.network import Network, set_dropout
-from tools.train.ngrams import NgramConfig, NgramTable
 from tools.train.shipped import BundleTokenizer, encoder_of
 
 Floats = NDArray[np.float32]
@@ -82,12 +82,16 @@ def bundle_base(folder: Path | None, task: str) -> Base:
     """
     bundle = Bundle.load(folder)
     before = load_specialist(bundle, task)
-    if before.ngrams is None and bundle.ngrams is None:
+    shared = bundle.ngrams
+    if before.ngrams is not None:
+        table = before.ngrams
+    elif shared is not None:
+        table = table_of(shared, bundle.tensors)
+    else:
         raise SystemExit(f"bundle {bundle.id[:12]}…: {task} has no n-grams; tools.train.custom gives a specialist its own")
-    table = before.ngrams or table_of(bundle.ngrams, bundle.tensors)
     found = table.config
     config = NgramConfig(found.buckets, found.dim, found.min_n, found.max_n, found.max_bytes)
-    weight = torch.from_numpy(table.weight.astype(np.float32) * table.scale)
+    weight = torch.from_numpy(table.weight.astype(np.float32) * table.scale.astype(np.float32))
     classes = len(before.labels)
     select = np.zeros((config.dim, classes), np.float32) if before.ngram_weight is None else before.ngram_weight
     select = select / max(float(np.abs(select).max()), 1e-12)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import nn
 
+from edge_demist.train.calibration import LOWEST_ALARM, Combined, combine, interval
 from tools.train import ordinary
-from tools.train.calibration import LOWEST_ALARM, Combined, combine, interval
 from tools.train.data import Task
 
 Floats = NDArray[np.float32]

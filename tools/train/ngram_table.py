@@ -80,7 +80,7 @@ def task_columns(
         rows = mixture.round(0)
     columns, bias = train_columns(rows, len(labels), config, settings, args.seed)
     if settings.extra_rows:
-        bias += prior_shift(rows.y, mixture.train_y, len(labels))
+        bias += prior_shift(rows.labels, mixture.train_y, len(labels))
     return columns, bias, mixture
 
 

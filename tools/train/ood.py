@@ -27,9 +27,8 @@ from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
 from edge_demist.normalizers import NORMALIZERS
 from edge_demist.text.ngrams import Ngrams
-from edge_demist.train import ood_texts
+from edge_demist.train import calibration, ood_texts
 from tools.synth import GENERATORS
-from tools.train import calibration
 from tools.train.data import TASKS, Rows, Task, normalized, pack, read_table, sha256_file
 
 if TYPE_CHECKING:

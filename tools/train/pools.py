@@ -15,8 +15,6 @@ import pandas as pd
 from tools.train import ordinary
 from tools.train.data import Task, read_labels, read_table
 
-Rows = pd.DataFrame
-"""Columns text, label, origin."""
 LISTED = ("malware", "phishing")
 NOT_ORDINARY = (*LISTED, "adult", "gambling", "url-shortener", "vpn-proxy", "ads-tracker", "crypto", "download-filesharing")
 """Categories whose names are no negatives: lists of threats hold many of them."""
@@ -52,7 +50,7 @@ def held_domains(data: Path, task: str) -> frozenset[str]:
     return frozenset(ordinary.registered_domain(t) for table in tables for t in table.loc[table["part"] != "train", "text"].astype(str))
 
 
-def ordinary_rows(data: Path, task: str, label: str) -> Rows:
+def ordinary_rows(data: Path, task: str, label: str) -> pd.DataFrame:
     """Ordinary strings that train; origins ordinary, unvetted, isp."""
     table = ordinary.read_ordinary(data, task)
     table = table[table["part"] == "train"]
@@ -60,13 +58,13 @@ def ordinary_rows(data: Path, task: str, label: str) -> Rows:
     return pd.DataFrame({"text": table["text"].astype(str), "label": label, "origin": origin})
 
 
-def threat_rows(data: Path, task: str, label: str) -> Rows:
+def threat_rows(data: Path, task: str, label: str) -> pd.DataFrame:
     """Fresh threats that train."""
     table = ordinary.read_threats(data, task)
     return pd.DataFrame({"text": table.loc[table["part"] == "train", "text"].astype(str), "label": label, "origin": "threats"})
 
 
-def label_rows(data: Path, positive: str | None, negative: str, exclude: tuple[str, ...] = ()) -> Rows:
+def label_rows(data: Path, positive: str | None, negative: str, exclude: tuple[str, ...] = ()) -> pd.DataFrame:
     """Names of category lists: ``listed`` where every list calls a name malware or phishing, ``categories`` where none is in doubt."""
     table = read_labels(data, exclude)
     names = table["labels"].str.split("|")
@@ -78,7 +76,7 @@ def label_rows(data: Path, positive: str | None, negative: str, exclude: tuple[s
     return pd.concat(parts, ignore_index=True)
 
 
-def read(data: Path, task: str, positive: str, negative: str, exclude: tuple[str, ...] = ()) -> Rows:
+def read(data: Path, task: str, positive: str, negative: str, exclude: tuple[str, ...] = ()) -> pd.DataFrame:
     """All rows of a task's pools, none of a held registered domain, none of dev; kept as DATA/pools/<task>.parquet where that folder is."""
     kept_file = data / "pools" / f"{task}.parquet"
     if kept_file.is_file() and not exclude:
@@ -102,7 +100,7 @@ def read(data: Path, task: str, positive: str, negative: str, exclude: tuple[str
     return rows
 
 
-def bare(data: Path, hosts: Rows, positive: str, negative: str) -> Rows:
+def bare(data: Path, hosts: pd.DataFrame, positive: str, negative: str) -> pd.DataFrame:
     """First pages of hosts: listed ones and fresh threats, ordinary ones and those of category lists."""
     fresh = threat_rows(data, "hostname-threat", positive).assign(origin="bare-listed")
     names = ordinary_rows(data, "hostname-threat", negative)
@@ -112,7 +110,7 @@ def bare(data: Path, hosts: Rows, positive: str, negative: str) -> Rows:
     return pd.concat([fresh, names, hosts], ignore_index=True)
 
 
-def drawn(rows: Rows, task: str, seed: int, scale: float = 1.0) -> Rows:
+def drawn(rows: pd.DataFrame, task: str, seed: int, scale: float = 1.0) -> pd.DataFrame:
     """The rows of one round; ``scale`` times as many of the origins that are not taken whole."""
     parts = []
     for share in SHARES[task]:
@@ -122,7 +120,7 @@ def drawn(rows: Rows, task: str, seed: int, scale: float = 1.0) -> Rows:
     return pd.concat(parts, ignore_index=True)
 
 
-def of_task(data: Path, task: Task, labels: list[str], args: argparse.Namespace) -> Rows | None:
+def of_task(data: Path, task: Task, labels: list[str], args: argparse.Namespace) -> pd.DataFrame | None:
     """The pools of a task that has some, where DATA has ordinary strings."""
     if task.name not in SHARES or not (data / "ordinary").is_dir():
         return None

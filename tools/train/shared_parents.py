@@ -22,11 +22,11 @@ from edge_demist.format.ngram_table import table_of
 from edge_demist.format.specialist import load_specialist
 from edge_demist.sensor import public_suffix
 from edge_demist.train.columns import _sgd
+from edge_demist.train.ngrams import NgramConfig, hash_rows
 from quantize.columns import replace_columns
 from tools.synth import everyday_hosts
 from tools.synth.dga import DYNAMIC_ZONES
 from tools.train.bundle_columns import rows_of
-from tools.train.ngrams import NgramConfig, hash_rows
 
 OFTEN = 12
 """How much more often names below dynamic DNS services come than those below other shared parents."""

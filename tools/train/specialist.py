@@ -31,13 +31,15 @@ from torch.nn import functional
 from transformers import BertModel
 
 from edge_demist.format.bundle import default_path
+from edge_demist.train import calibration
+from edge_demist.train import columns as own_table
 from edge_demist.train.fit import Cached, drawn, features
-from tools.train import calibration, losses, low_end, mixtures, ngram_table, own_table, warm
+from edge_demist.train.ngrams import NgramTable
+from tools.train import losses, low_end, mixtures, ngram_table, warm
 from tools.train.data import TASKS, Rows, Task, batches
 from tools.train.frozen import Base, bundle_base, checkpoint_base
 from tools.train.lora import cut_ranks, lora_config, start_at
 from tools.train.network import Network, mean_pool, run_layers
-from tools.train.ngrams import NgramTable
 
 Floats = NDArray[np.float32]
 
@@ -96,7 +98,7 @@ def train(
             hidden, mask, lengths = cached.batch(index)
             pooled = mean_pool(run_layers(model, hidden, mask, args.first_layer), mask, lengths)
             logits = head(functional.dropout(pooled, 0.1))
-            target = torch.from_numpy(rows.y[index])
+            target = torch.from_numpy(rows.labels[index])
             loss = functional.cross_entropy(logits, target, weight=weights, label_smoothing=args.smoothing)
             if positive.any() and args.top:
                 loss = loss + args.top * losses.top_loss(losses.alarm_logit(logits, positive), positive[target])
@@ -224,12 +226,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     pooled, ngrams = features_of(dev)
     task = TASKS[args.task]
     low = low_end.read(args.data, task, lambda texts: features_of(mixture.pack(texts))) if args.pools else None
-    combined, tried = low_end.combined(head, base.ngram_head, ((pooled, ngrams), dev.y), low, labels, task, args.columns, args.dev_loss)
+    given = pooled, ngrams
+    combined, tried = low_end.combined(head, base.ngram_head, (given, dev.labels), low, labels, task, args.columns, args.dev_loss)
     logits = combined.logits(pooled, ngrams)
 
     own, kin, foreign = mixture.domain_features(features_of)
     domain = calibration.fit_domain(own, foreign, kin)
-    result = calibration.calibrate(task, labels, logits, dev.y, domain.probability(pooled, ngrams))
+    result = calibration.calibrate(task, labels, logits, dev.labels, domain.probability(pooled, ngrams))
     if low is not None:
         low_end.add_thresholds(result, combined, low, labels, task)
         result["weights_tried"] = tried
@@ -247,8 +250,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.reuse:
         before = json.loads((args.out / args.task / "training.json").read_text())
         record["trained"] = before.get("trained", {k: before[k] for k in ("command", "seconds")})
-    own = base.table if args.own_table else None
-    write(args.out / args.task, wrapped, {**combined.tensors(), **domain.tensors()}, described, record, own)
+    own_columns = base.table if args.own_table else None
+    write(args.out / args.task, wrapped, {**combined.tensors(), **domain.tensors()}, described, record, own_columns)
     print(json.dumps({"task": args.task, **{k: result[k] for k in ("accuracy", "macro_f1", "ece", "held_out")}}), flush=True)
     return 0
 
@@ -274,7 +277,7 @@ def begun(args: argparse.Namespace, base: Base, rounds: Iterator[Rows]) -> tuple
     else:
         first = next(rounds)
         sample = drawn(first, START_ROWS, args.seed)
-        start_at(head, features(net, base.table, model, sample, args.first_layer)[0], sample.y)
+        start_at(head, features(net, base.table, model, sample, args.first_layer)[0], sample.labels)
         rounds = itertools.chain([first], rounds)
     return wrapped, head, rounds
 
@@ -305,8 +308,8 @@ def column_biases(base: Base, mixture: mixtures.Mixture) -> Floats:
     """Biases of a task's n-gram columns, fitted anew to the rows that its specialist trains on."""
     rows = drawn(mixture.round(0), START_ROWS, 0)
     parts = [base.table.vectors(rows, np.arange(b, min(b + 4096, len(rows)))).numpy() for b in range(0, len(rows), 4096)]
-    known = rows.y >= 0
-    return calibration.fit_biases((np.concatenate(parts) @ base.ngram_head[0])[known], rows.y[known])
+    known = rows.labels >= 0
+    return calibration.fit_biases((np.concatenate(parts) @ base.ngram_head[0])[known], rows.labels[known])
 
 
 def describe(task: Task) -> dict[str, Any]:
@@ -334,7 +337,7 @@ def write(
     if own is not None:
         own.write(folder / "ngrams.safetensors")
     wrapped.peft_config["default"].base_model_name_or_path = "edge-demist-base"
-    wrapped.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+    wrapped.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
     save_file({k: torch.from_numpy(v).contiguous() for k, v in head.items()}, folder / "head.safetensors")
     (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n")

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
+from edge_demist.train.calibration import LOWEST_ALARM
 from tools.train import low_end
-from tools.train.calibration import LOWEST_ALARM
 
 RATES = (1e-2, 1e-3, 1e-4, 1e-5)
 LEAST_COUNT = 2
@@ -70,10 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     where.add_argument("--out", type=Path, help="folder for <task>.safetensors")
     where.add_argument("--folder", type=Path, help="folder with a specialist.json to change")
     args = p.parse_args(argv)
+    strings = None
     if args.data is not None and (strings := low_end.strings(args.data, args.task)) is None:
         p.error(f"{args.data} has no ordinary strings for {args.task}")
-    given = strings.ordinary if args.data else [t for path in args.ordinary for t in pd.read_parquet(path, columns=["text"])["text"]]
-    texts = sorted(set(given))
+    if strings is not None:
+        texts = sorted(set(strings.ordinary))
+    else:
+        texts = sorted({t for path in args.ordinary for t in pd.read_parquet(path, columns=["text"])["text"]})
     with EdgeDemist.load(args.bundle) as model:
         scores = alarm_scores(model, args.task, texts)
         found, counts = thresholds(scores)
