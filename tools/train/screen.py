@@ -50,7 +50,7 @@ OTHERS = {
 GRID = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
 """Thresholds beside the calibrated ones: budgets move thresholds."""
 LOST = 0.001
-"""Share of the alarms that a cut may lose."""
+"""Share of the alarms that a cut may lose; a threshold that fewer alarms than its inverse reach has the cut of the next weaker one."""
 LEAST_ALARMS = 50
 ORDINARY = 20
 """So many times more ordinary strings are taken: an alarm of theirs counts as one too."""
@@ -75,7 +75,7 @@ def fit(measured: Measured, thresholds: Iterable[float], rng: np.random.Generato
     """The screen for alarm thresholds; None if no threshold is reached by fifty strings."""
     half = rng.random(len(measured.first)) < 0.5
     reached = [(threshold, measured.score >= threshold) for threshold in sorted(set(thresholds), reverse=True)]
-    usable = [(threshold, alarms) for threshold, alarms in reached if alarms.sum() >= LEAST_ALARMS]
+    usable = [pair for pair in reached if pair[1].sum() >= 1 / LOST] or [pair for pair in reached if pair[1].sum() >= LEAST_ALARMS]
     every, one, other = (_cuts(measured.first, [alarms & part for _, alarms in usable]) for part in (half | True, half, ~half))
     levels = []
     for k, (threshold, alarms) in enumerate(usable):
