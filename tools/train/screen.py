@@ -3,8 +3,9 @@
     python -m tools.train.screen --bundle edge_demist/assets/model --data ../shared/data --out /tmp/screened
     python -m tools.train.screen --bundle edge_demist/assets/model --data ../shared/data --out edge_demist/assets/model --overwrite
 
-For each threshold the cut is the first score below which one in a thousand of the calibration strings lie that reach the threshold: the
-lowest score of all is that of one odd string, and lets two and a half times as many harmless ones through.  Calibration strings: both
+For each threshold the cut is the first score below which one in a thousand of the calibration strings lie that reach the threshold, or two
+in a thousand of the harmless ones among them, whichever is lower: the lowest score of all is that of one odd string, and lets two and a
+half times as many harmless ones through.  Calibration strings: both
 splits of the task, ordinary strings and fresh threats, and, where attackers change strings, changed positives; long ones by their
 windows, as they are served.  Nothing else of a file changes.  Some minutes.
 """
@@ -54,6 +55,8 @@ LOST = 0.001
 LEAST_ALARMS = 50
 ORDINARY = 20
 """So many times more ordinary strings are taken: an alarm of theirs counts as one too."""
+LOST_ORDINARY = 0.002
+"""Share of the alarms about harmless strings that a cut may lose: they look like no attack, and quiet days have no others."""
 BATCH = 2048
 
 
@@ -76,7 +79,7 @@ def fit(measured: Measured, thresholds: Iterable[float], rng: np.random.Generato
     half = rng.random(len(measured.first)) < 0.5
     reached = [(threshold, measured.score >= threshold) for threshold in sorted(set(thresholds), reverse=True)]
     usable = [pair for pair in reached if pair[1].sum() >= 1 / LOST] or [pair for pair in reached if pair[1].sum() >= LEAST_ALARMS]
-    every, one, other = (_cuts(measured.first, [alarms & part for _, alarms in usable]) for part in (half | True, half, ~half))
+    every, one, other = (_cuts(measured, [alarms & part for _, alarms in usable]) for part in (half | True, half, ~half))
     levels = []
     for k, (threshold, alarms) in enumerate(usable):
         lost = [_share_below(measured.first[alarms & ~half], one[k]), _share_below(measured.first[alarms & half], other[k])]
@@ -85,12 +88,11 @@ def fit(measured: Measured, thresholds: Iterable[float], rng: np.random.Generato
     return Screen(tuple(reversed(levels))) if levels else None
 
 
-def _cuts(first: Floats, groups: Sequence[NDArray[np.bool_]]) -> list[float]:
+def _cuts(measured: Measured, groups: Sequence[NDArray[np.bool_]]) -> list[float]:
     """The cut of each group of alarms, none above that of the group before: a weaker threshold has no higher cut."""
     cuts: list[float] = []
     for alarms in groups:
-        own = _cut(first[alarms]) if alarms.any() else np.inf
-        cuts.append(min([own, *cuts[-1:]]))
+        cuts.append(min([_cut(measured.first[alarms], LOST), _cut(measured.first[alarms & measured.harmless], LOST_ORDINARY), *cuts[-1:]]))
     return cuts
 
 
@@ -98,8 +100,8 @@ def _share_below(first: Floats, cut: float) -> float:
     return float(np.mean(first < cut)) if len(first) else 0.0
 
 
-def _cut(first: Floats) -> float:
-    return float(np.float32(np.quantile(first, LOST, method="lower")))
+def _cut(first: Floats, lost: float) -> float:
+    return float(np.float32(np.quantile(first, lost, method="lower"))) if len(first) else np.inf
 
 
 def strings(data: Path, task: str, positive: Sequence[str], most: int, rng: np.random.Generator) -> Iterator[tuple[list[str], bool]]:
