@@ -42,6 +42,7 @@ COMMANDS = (
     "indicators",
     "drift",
     "serve",
+    "mcp",
     "enrich",
     "train",
     "evaluate",

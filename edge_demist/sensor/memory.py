@@ -7,17 +7,19 @@ database is brought to exactly the checkpoint's state: a replay decides the same
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import math
 import sqlite3
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_demist.normalizers import to_bytes
+from edge_demist.errors import InputError
+from edge_demist.normalizers import from_bytes, to_bytes
 
 FILE = "memory.sqlite"
 DAY_US = 86_400_000_000
@@ -180,6 +182,40 @@ class Memory:
         """Close the database; what was not committed is forgotten."""
         if self._store is not None:
             self._store.close()
+
+
+def looked_up(folder: Path, texts: Iterable[str], kind: str = STRING) -> list[Seen | None]:
+    """What a sensor's state folder knows of each text, without writing to it.
+
+    Raises:
+        InputError: the folder holds no memory that can be read.
+    """
+    with _reading(folder) as store:
+        rows = (
+            store.execute("SELECT first, last, count, clients FROM seen WHERE key = ?", (_key(kind, text),)).fetchone() for text in texts
+        )
+        return [Seen(*row) if row else None for row in rows]
+
+
+def latest(folder: Path, count: int) -> list[str]:
+    """Strings of a state folder, those seen last first; one too long for a key is not there.
+
+    Raises:
+        InputError: the folder holds no memory that can be read.
+    """
+    with _reading(folder) as store:
+        keys = store.execute("SELECT key FROM seen WHERE substr(key, 1, 1) = x'73' ORDER BY last DESC LIMIT ?", (count,)).fetchall()
+    return [from_bytes(key[1:]) for (key,) in keys if key[1:2] != b"\0"]
+
+
+@contextlib.contextmanager
+def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    path = folder / FILE
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)) as store:
+            yield store
+    except (sqlite3.DatabaseError, TypeError) as error:
+        raise InputError(f"{path}: is no sensor's memory that can be read ({str(error)[:200]})") from None
 
 
 def _key(kind: str, text: str) -> bytes:

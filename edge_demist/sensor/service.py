@@ -19,11 +19,50 @@ DEFAULT_ARGUMENTS = (
     *("--state", "/var/lib/edge-demist/state", "-o", "/var/log/edge-demist/events.jsonl", "--rotate-mb", "64", "--rotate-keep", "16"),
     *("--metrics", "/var/log/edge-demist/edge_demist.prom", "--emit", "alarms", "--alarms-per-day", "20"),
 )
-_SAFE_PATH = re.compile(r"/[\w./:+@=-]*\Z", re.ASCII)
-_SAFE_ARGUMENT = re.compile(r"[\w./:+@=,*-]+\Z", re.ASCII)
+SAFE_PATH = re.compile(r"/[\w./:+@=-]*\Z", re.ASCII)
+SAFE_ARGUMENT = re.compile(r"[\w./:+@=,*-]+\Z", re.ASCII)
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp", "/boot", "/dev", "/proc", "/sys")  # noqa: S108
 """What ProtectHome, PrivateTmp, PrivateDevices, ProtectProc and InaccessiblePaths take from the service, or make its own."""
-_LIMIT = re.compile(r"\d+[KMG]?\Z")
+LIMIT = re.compile(r"\d+[KMG]?\Z")
+
+HARDENING = """\
+# nobody, nowhere to go
+DynamicUser=yes
+PrivateNetwork=yes
+IPAddressDeny=any
+RestrictAddressFamilies=AF_UNIX
+PrivateUsers=yes
+PrivateDevices=yes
+DevicePolicy=closed
+PrivateTmp=yes
+PrivateIPC=yes
+PrivateMounts=yes
+ProtectSystem=strict
+ProtectHome=yes
+ProtectProc=invisible
+ProcSubset=pid
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+NoNewPrivileges=yes
+RemoveIPC=yes
+KeyringMode=private
+CapabilityBoundingSet=
+AmbientCapabilities=
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources @obsolete
+SystemCallErrorNumber=EPERM
+"""
+"""What every unit of ours goes without."""
 
 _TEMPLATE = """\
 [Unit]
@@ -61,42 +100,7 @@ Nice=10
 IOSchedulingClass=idle
 OOMPolicy=stop
 
-# nobody, nowhere to go
-DynamicUser=yes
-SupplementaryGroups={groups}
-PrivateNetwork=yes
-IPAddressDeny=any
-RestrictAddressFamilies=AF_UNIX
-PrivateUsers=yes
-PrivateDevices=yes
-DevicePolicy=closed
-PrivateTmp=yes
-PrivateIPC=yes
-PrivateMounts=yes
-ProtectSystem=strict
-ProtectHome=yes
-ProtectProc=invisible
-ProcSubset=pid
-ProtectClock=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectControlGroups=yes
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-NoNewPrivileges=yes
-RemoveIPC=yes
-KeyringMode=private
-CapabilityBoundingSet=
-AmbientCapabilities=
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources @obsolete
-SystemCallErrorNumber=EPERM
+{hardening}SupplementaryGroups={groups}
 # the logs may be read, the state and our own logs written, nothing else
 ReadOnlyPaths={readable}
 InaccessiblePaths=-/boot
@@ -106,7 +110,7 @@ WantedBy=multi-user.target
 """
 
 
-def _hidden(path: str) -> str | None:
+def hidden_place(path: str) -> str | None:
     """The hidden place that a path lies in, links followed."""
     try:
         places = [path, os.path.realpath(path)]
@@ -133,22 +137,22 @@ class UnitOptions:
             InputError: a path that is relative or holds blanks or specifiers, a bad limit.
         """
         for path in (self.executable, *self.paths):
-            if not _SAFE_PATH.match(path):
+            if not SAFE_PATH.match(path):
                 raise InputError(f"{path!r}: an absolute path of letters, digits and ./:+@=_- is needed in a unit file")
         for argument in (*self.arguments, *self.groups):
-            if not _SAFE_ARGUMENT.match(argument):
+            if not SAFE_ARGUMENT.match(argument):
                 raise InputError(f"{argument!r}: cannot stand in a unit file")
         for option in ("-o", "--output", "--state", "--metrics"):
             for given, value in itertools.pairwise(self.arguments):
                 if given == option and not value.startswith(WRITABLE):
                     raise InputError(f"{option} {value}: the service writes below {' and '.join(WRITABLE)} only")
-        if not self.paths or not _LIMIT.match(self.memory_max) or not 1 <= self.cpu_quota <= 6400:
+        if not self.paths or not LIMIT.match(self.memory_max) or not 1 <= self.cpu_quota <= 6400:
             raise InputError("a unit needs a path, MemoryMax like 256M and CPUQuota between 1 and 6400")
 
     def unseen(self) -> list[str]:
         """Why the unit's process could not see a file that it needs; empty if it sees all."""
         named = [value for option, value in itertools.pairwise(self.arguments) if value.startswith("/") and option != "--syslog"]
-        found = [(path, _hidden(path)) for path in (self.executable, *self.paths, *named)]
+        found = [(path, hidden_place(path)) for path in (self.executable, *self.paths, *named)]
         return [f"{p}: lies in {h}, which the unit hides from the sensor; put it under /opt, /etc or /var/lib" for p, h in found if h]
 
 
@@ -156,6 +160,7 @@ def render_unit(options: UnitOptions) -> str:
     """The unit file."""
     return _TEMPLATE.format(
         command=" ".join((options.executable, "watch", *options.paths, *options.arguments)),
+        hardening=HARDENING,
         groups=" ".join(options.groups),
         memory_max=options.memory_max,
         cpu_quota=options.cpu_quota,

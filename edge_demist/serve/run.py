@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -36,8 +37,7 @@ def serve(settings: Settings, load: Callable[[], EdgeDemist], say: Callable[[str
     _more_descriptors()
     batcher = Batcher(load(), settings)
     options: dict[str, Any] = {"uds": str(settings.uds)} if settings.uds else {"host": settings.host, "port": settings.port}
-    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
-        options = {"fd": LISTEN_FDS_START}
+    given = _given_socket()
     config = uvicorn.Config(
         create(batcher, settings), log_config=None, access_log=False, lifespan="off", server_header=False, limit_concurrency=CONNECTIONS,
         timeout_keep_alive=10, timeout_graceful_shutdown=20, h11_max_incomplete_event_size=16384, ws="none", **options,
@@ -50,13 +50,23 @@ def serve(settings: Settings, load: Callable[[], EdgeDemist], say: Callable[[str
         for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn would raise them again at the end
             loop.add_signal_handler(number, setattr, server, "should_exit", True)
         loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, _reload, batcher, load, tell))
-        tell(f"listening on {settings.uds or f'{settings.host}:{settings.port}'}, bundle {batcher.model.bundle_id[:16]}")
-        await server.serve()
+        place = "the socket of systemd" if given else settings.uds or f"{settings.host}:{settings.port}"
+        tell(f"listening on {place}, bundle {batcher.model.bundle_id[:16]}")
+        await server.serve([given] if given else None)
 
     try:
         asyncio.run(run())
     finally:
         batcher.close()
+
+
+def _given_socket() -> socket.socket | None:
+    """The listening socket that systemd passes (sd_listen_fds(3)); its family is read from it."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+        return None
+    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):  # not for children
+        os.environ.pop(name, None)
+    return socket.socket(fileno=LISTEN_FDS_START)
 
 
 def _reload(batcher: Batcher, load: Callable[[], EdgeDemist], tell: Callable[[str], None]) -> None:
@@ -81,4 +91,5 @@ def _more_descriptors() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 4 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 4 * CONNECTIONS)
     if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        with contextlib.suppress(OSError, ValueError):  # a unit that forbids it has its own LimitNOFILE
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -18,16 +18,16 @@ from tools.train import screen
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), noise=st.floats(0.0, 3.0), count=st.integers(200, 900))
-def test_no_alarm_of_the_strings_it_was_fitted_on_is_lost(seed, noise, count):
+@given(seed=st.integers(0, 10_000), noise=st.floats(0.0, 3.0), count=st.integers(200, 9000))
+def test_hardly_an_alarm_of_the_strings_it_was_fitted_on_is_lost(seed, noise, count):
     rng = np.random.default_rng(seed)
-    first = rng.normal(0, 3, count)
+    first = rng.normal(0, 3, count).astype(np.float32).astype(np.float64)
     score = 1 / (1 + np.exp(-(first + noise * rng.normal(0, 1, count))))
     fitted = screen.fit(screen.Measured(first, score, score < 0.5), (0.2, 0.5, 0.7, 0.9), rng)
     for level in () if fitted is None else fitted.levels:
         alarms = score >= level.threshold
         assert level.alarms == alarms.sum() >= screen.LEAST_ALARMS
-        assert (first[alarms] >= level.cut).all()
+        assert (first[alarms] < level.cut).mean() <= screen.LOST
         assert 0 <= level.lost <= 1
         assert level.skipped == pytest.approx((first[score < 0.5] < level.cut).mean(), abs=1e-6)
 

@@ -3,10 +3,11 @@
     python -m tools.train.screen --bundle edge_demist/assets/model --data ../shared/data --out /tmp/screened
     python -m tools.train.screen --bundle edge_demist/assets/model --data ../shared/data --out edge_demist/assets/model --overwrite
 
-For each threshold the cut is the lowest first score of any calibration string that reaches the threshold, less a twentieth of
-the standard deviation of these strings' first scores.  Calibration strings: both splits of the task, ordinary strings and fresh
-threats, and, where attackers change strings, changed positives; long ones by their windows, as they are served.  Nothing else of a
-file changes.  Some minutes.
+For each threshold the cut is the first score below which one in a thousand of the calibration strings lie that reach the threshold, or two
+in a thousand of the harmless ones among them, whichever is lower: the lowest score of all is that of one odd string, and lets two and a
+half times as many harmless ones through.  Calibration strings: both
+splits of the task, ordinary strings and fresh threats, and, where attackers change strings, changed positives; long ones by their
+windows, as they are served.  Nothing else of a file changes.  Some minutes.
 """
 
 from __future__ import annotations
@@ -49,11 +50,13 @@ OTHERS = {
 """Tables beside a task's own splits, and whether they hold threats."""
 GRID = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
 """Thresholds beside the calibrated ones: budgets move thresholds."""
-MARGIN = 0.05
-"""Standard deviations that a cut lies below the lowest first score of an alarm."""
+LOST = 0.001
+"""Share of the alarms that a cut may lose; a threshold that fewer alarms than its inverse reach has the cut of the next weaker one."""
 LEAST_ALARMS = 50
 ORDINARY = 20
 """So many times more ordinary strings are taken: an alarm of theirs counts as one too."""
+LOST_ORDINARY = 0.002
+"""Share of the alarms about harmless strings that a cut may lose: they look like no attack, and quiet days have no others."""
 BATCH = 2048
 
 
@@ -74,21 +77,31 @@ class Measured:
 def fit(measured: Measured, thresholds: Iterable[float], rng: np.random.Generator) -> Screen | None:
     """The screen for alarm thresholds; None if no threshold is reached by fifty strings."""
     half = rng.random(len(measured.first)) < 0.5
-    levels: list[ScreenLevel] = []
-    for threshold in sorted(set(thresholds)):
-        alarms = measured.score >= threshold
-        if alarms.sum() < LEAST_ALARMS:
-            break
-        lowest = levels[-1].cut if levels else -np.inf
-        cut = max(_cut(measured.first[alarms]), lowest)
-        lost = [float(np.mean(measured.first[alarms & ~part] < max(_cut(measured.first[alarms & part]), lowest))) for part in (half, ~half)]
-        skipped = float(np.mean(measured.first[measured.harmless] < cut)) if measured.harmless.any() else 0.0
-        levels.append(ScreenLevel(threshold, cut, int(alarms.sum()), round(float(np.mean(lost)), 6), round(skipped, 6)))
-    return Screen(tuple(levels)) if levels else None
+    reached = [(threshold, measured.score >= threshold) for threshold in sorted(set(thresholds), reverse=True)]
+    usable = [pair for pair in reached if pair[1].sum() >= 1 / LOST] or [pair for pair in reached if pair[1].sum() >= LEAST_ALARMS]
+    every, one, other = (_cuts(measured, [alarms & part for _, alarms in usable]) for part in (half | True, half, ~half))
+    levels = []
+    for k, (threshold, alarms) in enumerate(usable):
+        lost = [_share_below(measured.first[alarms & ~half], one[k]), _share_below(measured.first[alarms & half], other[k])]
+        skipped = _share_below(measured.first[measured.harmless], every[k])
+        levels.append(ScreenLevel(threshold, every[k], int(alarms.sum()), round(float(np.mean(lost)), 6), round(skipped, 6)))
+    return Screen(tuple(reversed(levels))) if levels else None
 
 
-def _cut(first: Floats) -> float:
-    return float(np.float32(first.min() - MARGIN * first.std()))
+def _cuts(measured: Measured, groups: Sequence[NDArray[np.bool_]]) -> list[float]:
+    """The cut of each group of alarms, none above that of the group before: a weaker threshold has no higher cut."""
+    cuts: list[float] = []
+    for alarms in groups:
+        cuts.append(min([_cut(measured.first[alarms], LOST), _cut(measured.first[alarms & measured.harmless], LOST_ORDINARY), *cuts[-1:]]))
+    return cuts
+
+
+def _share_below(first: Floats, cut: float) -> float:
+    return float(np.mean(first < cut)) if len(first) else 0.0
+
+
+def _cut(first: Floats, lost: float) -> float:
+    return float(np.float32(np.quantile(first, lost, method="lower"))) if len(first) else np.inf
 
 
 def strings(data: Path, task: str, positive: Sequence[str], most: int, rng: np.random.Generator) -> Iterator[tuple[list[str], bool]]:
