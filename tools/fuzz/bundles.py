@@ -60,10 +60,6 @@ def base(folder: Path) -> tuple[Files, dict]:
     table = {"ngrams.weight": chance.integers(-127, 127, (256, 16)).astype(np.int8), "ngrams.scale": np.full(16, 0.01, np.float32)}
     own: dict[str, NDArray[Any]] = {"head.weight": normal(H, 4), "head.bias": np.zeros(4, np.float32), "head.ngram_weight": normal(16, 4)}
     own |= table
-        "head.weight": normal(H, 4),
-        "head.bias": np.zeros(4, np.float32),
-        "head.ngram_weight": normal(16, 4),
-    } | table
     uri = {"task": "uri-attack", "labels": '["a","b","c","d"]', "kind": "alarm", "positive_labels": '["b","c"]', "normalizer": "identity"}
     grams = {"ngrams": '{"buckets":256,"dim":16,"min_n":1,"max_n":4,"max_bytes":200}', "base_sha256": bound}
     safetensors.write(folder / "specialists/uri-attack.safetensors", {**lora(0), **own}, uri | grams)
