@@ -57,7 +57,10 @@ def base(folder: Path) -> tuple[Files, dict]:
     alarm = {"task": "dga", "labels": '["dga","legit"]', "kind": "alarm", "positive_labels": '["dga"]', "normalizer": "registrant"}
     facts = {"max_tokens": "16", "temperature": "1.1", "thresholds": '{"fpr":{"0.001":0.9},"accuracy":{"0.9":0.5}}', "base_sha256": bound}
     safetensors.write(folder / "specialists/dga.safetensors", lora(1) | head | domain, alarm | facts)
-    table = {"ngrams.weight": chance.integers(-127, 127, (256, 16)).astype(np.int8), "ngrams.scale": np.full(16, 0.01, np.float32)}
+    table: dict[str, NDArray[Any]] = {
+        "ngrams.weight": chance.integers(-127, 127, (256, 16)).astype(np.int8),
+        "ngrams.scale": np.full(16, 0.01, np.float32),
+    }
     own: dict[str, NDArray[Any]] = {"head.weight": normal(H, 4), "head.bias": np.zeros(4, np.float32), "head.ngram_weight": normal(16, 4)}
     own |= table
     uri = {"task": "uri-attack", "labels": '["a","b","c","d"]', "kind": "alarm", "positive_labels": '["b","c"]', "normalizer": "identity"}
