@@ -64,7 +64,7 @@ ZONES = 3000
 """Real domains a round below which dns-tunnel sees tunnels and ordinary hosts."""
 SERVER_SIDE = 5000
 """Attacks on what runs behind a request and their harmless kin, a round of uri-attack."""
-MARKED = 16_000
+MARKED = 24_000
 """Ordinary strings with marks of attacks, and short attacks, a round of uri-attack."""
 EVADED = 0.35
 """Share of the changed command lines that get a change of ``evasion`` as well."""
