@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from benchmarks import result_file
 from benchmarks.embeddings import clustering, minilm_vectors, nearest
 from edge_demist import EdgeDemist
+from edge_demist.normalizers import undisguised
 
 Floats = NDArray[np.float32]
 RESULTS = result_file.RESULTS / "embedding-kinds.json"
@@ -51,6 +52,10 @@ DISGUISES: dict[str, Callable[[str], str]] = {
     "more blanks": lambda t: re.sub(r"\s+", " \t ", t),
     "look-alike letters": lambda t: t.translate(LOOKS),
 }
+
+
+UNDONE = "undisguised"
+"""The normalizer that undoes disguises; asked for (``encode(texts, normalizer=…)``), never applied unasked."""
 
 
 def ngram_vectors(index: Sequence[str], questions: Sequence[str]) -> tuple[Floats, Floats]:
@@ -136,8 +141,9 @@ def disguises(model: EdgeDemist, data: Path, work: Path) -> dict[str, Any]:
     texts, labels = plain["text"].to_numpy(), plain["label"].to_numpy()
     asked = [change(texts[i]) for change in DISGUISES.values() for i in attacks]
     made = views(model, work, "disguises", texts.tolist(), asked)
-    normalizer = model.specialist("uri-attack").normalizer
-    made[f"edge-demist, {normalizer}"] = tuple(model.encode(list(side), normalizer=normalizer) for side in (texts, asked))  # type: ignore[assignment]
+    undone = [undisguised(text) for text in asked]
+    both = views(model, work, "disguises-undone", [undisguised(text) for text in texts], undone)
+    made |= {f"{name}, {UNDONE}": pair for name, pair in both.items()}
     result: dict[str, Any] = {"plain": len(texts), "attacks": len(attacks), "own": {}, "kind": {}}
     for view, (a, b) in made.items():
         rows = nearest(a, b, 1)[0][:, 0].reshape(len(DISGUISES), -1)
@@ -157,7 +163,9 @@ def table(result: dict[str, Any]) -> str:
         rows.append(["its own original, other numbers", *(markdown.percent(result["copies"]["found"][view]) for view in names)])
     if "disguises" in result:
         kinds = result["disguises"]["kind"]
-        rows.append(["attack of its kind, disguised", *(markdown.percent(float(np.mean(list(kinds[view].values())))) for view in names)])
+        for text, end in (("attack of its kind, disguised", ""), (f"the same, all read with the normalizer `{UNDONE}`", f", {UNDONE}")):
+            if f"edge-demist{end}" in kinds:
+                rows.append([text, *(markdown.percent(float(np.mean(list(kinds[name + end].values())))) for name in names)])
     return markdown.table(["nearest neighbour is of the", *names], rows)
 
 

@@ -20,11 +20,18 @@ _ENTITIES = {"lt": "<", "gt": ">", "quot": '"', "apos": "'", "amp": "&", "colon"
 _ENTITIES |= {"sol": "/", "nbsp": " "}
 _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0\x80[\x80-\x9f][\x80-\xbf]")
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_%-])([A-Za-z0-9+/_-]{12,})(={0,2})(?![A-Za-z0-9+/_=%-])")
+_HEX = re.compile(r"(?<![A-Za-z0-9_-])(?:0[xX])?((?:[0-9a-fA-F]{2}){8,})(?![A-Za-z0-9_-])")
+_LATIN = re.compile("[A-Za-z]")
+_LOOK_ALIKES = str.maketrans(
+    "аАвВсСеЕһНіІјЈкКӏмМоОрРԛѕЅтТуУѵԝхХαΑβΒεΕζΖηΗιΙκΚμΜνΝοΟρΡτΤυΥχΧ",
+    "aABBcCeEhHiIjJkKlMMoOpPqsSTTyYvwxXaAbBeEzZnHiIkKuMvNoOpPtTuYxX",
+)
 _WHOLE_NUMBER = re.compile(r"(?<=//)(?:(\d{8,10})|0[xX]([0-9a-fA-F]{8}))(?=[/:?#\s\"')]|$)")
 _LETTERS = r"([^${}:']{1,16})"
 _LOOKUP = re.compile(rf"\$\{{(?:(?:lower|upper):{_LETTERS}|[^${{}}]{{0,24}}:-{_LETTERS}|date:'{_LETTERS}')\}}", re.IGNORECASE)
 _REPEATED = re.compile(r"(.)\1{31,}", re.DOTALL)
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff\udca0]+")
+_ODD_CASE = re.compile(r"(?<![A-Za-z])(?:[A-Z]{5,}(?![a-z])|[A-Za-z]*[a-z][A-Z]+[a-z]?(?![a-z]))[A-Za-z]*")
 _FULLWIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _FULLWIDTH |= dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2013, 0x2014, 0x2015, 0x2212), 0x2D)
 _FULLWIDTH |= dict.fromkeys((0x2018, 0x2019, 0x02BC), 0x27) | dict.fromkeys((0x201C, 0x201D), 0x22)
@@ -103,6 +110,22 @@ def _base64_word(match: re.Match[str]) -> str:
     return raw.decode("utf-8", "replace") if printable <= (1 - LEAST_TEXT) * len(raw) else match[0]
 
 
+def hex_words(text: str) -> str:
+    """Write each whole word of 16 or more hexadecimal digits that holds text, with ``0x`` or without, as that text."""
+    return _HEX.sub(_hex_word, text)
+
+
+def _hex_word(match: re.Match[str]) -> str:
+    raw = bytes.fromhex(match[1])
+    printable = len(raw.translate(None, _PRINTABLE))
+    return raw.decode("utf-8", "replace") if printable <= (1 - LEAST_TEXT) * len(raw) else match[0]
+
+
+def look_alikes(text: str) -> str:
+    """Write Cyrillic and Greek letters that look like Latin ones as those, in a text that has Latin letters as well (UTS 39)."""
+    return text if text.isascii() or not _LATIN.search(text) else text.translate(_LOOK_ALIKES)
+
+
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
 
 
@@ -114,6 +137,16 @@ def lookups(text: str) -> str:
             break
         text = found
     return text
+
+
+def ordinary_case(text: str) -> str:
+    """Write in lower case what is in capitals throughout, long words in capitals, and words whose letters change case where no hump is.
+
+    Ordinary case stays (``Get-Item``, ``HKLM``): it tells one shell from another. What anyone can type in any case says nothing.
+    """
+    if text.islower():
+        return text
+    return text.lower() if text.isupper() else _ODD_CASE.sub(lambda m: m[0].lower(), text)
 
 
 def dotted_addresses(text: str) -> str:

@@ -139,7 +139,7 @@ def page(text: str) -> str:
 
 
 _SQL_COMMENT = re.compile(r"/\*!?\d{0,6}|\*/")
-_EMPTY_QUOTES = re.compile(r"(?<=[a-z])(?:''|\"\"|\$[@*]|``)(?=[a-z])")
+_EMPTY_QUOTES = re.compile(r"(?<=[A-Za-z])(?:''|\"\"|\$[@*]|``)(?=[A-Za-z])")
 _FIELD_SEPARATOR = re.compile(r"\$(?:\{ifs[^}]{0,12}\}|ifs\$\d|ifs(?![a-z0-9_]))", re.IGNORECASE)
 _SELF_SEGMENTS = re.compile(r"(?<=/)(?:\./)+")
 ROUNDS = 3
@@ -153,6 +153,15 @@ def request(text: str) -> str:
     look-ups for letters and base64 of whole words; then SQL comments, ``$IFS``, quotes inside words, ``/./``, numbers for
     addresses and long repeats.
     """
+    return _request(text, str.lower)
+
+
+def cased_request(text: str) -> str:
+    """:func:`request` in ordinary case (:func:`edge_demist.decoding.ordinary_case`) in place of lower case."""
+    return _request(text, decoding.ordinary_case)
+
+
+def _request(text: str, fold: Callable[[str], str]) -> str:
     form = plain = text
     for _ in range(ROUNDS):
         form = decoding.percent(plain)
@@ -163,10 +172,15 @@ def request(text: str) -> str:
     start = max(plain.find("?"), plain.find("="))
     if start >= 0 and "+" in plain:
         plain = plain[:start] + plain[start:].replace("+", " ")
-    plain = decoding.dotted_addresses(decoding.plain_width(plain)).lower()
+    plain = fold(decoding.dotted_addresses(decoding.plain_width(plain)))
     plain = _FIELD_SEPARATOR.sub(" ", _SQL_COMMENT.sub(" ", plain)) if "$" in plain or "*" in plain else plain
     plain = _SELF_SEGMENTS.sub("", _EMPTY_QUOTES.sub("", plain))
     return decoding.short_repeats(decoding.one_blank(plain))
+
+
+def undisguised(text: str) -> str:
+    """:func:`request` of any string, hexadecimal words and look-alike letters undone as well: for vectors that see through a disguise."""
+    return request(decoding.look_alikes(decoding.hex_words(decoding.percent(text))))
 
 
 _CARETS = re.compile(r"(?<!\[)\^(?=[\^\w\"/\\.:-])")
@@ -174,7 +188,7 @@ _TICKS = re.compile(r"(?<=[\w.-])`(?=[\w.-])")
 _QUOTED_PART = re.compile(r"(?<=\w)([\"'])(\w{0,12})\1(?=\w)")
 _JOINED = re.compile(r"(?<=\w)([\"'])\s{0,4}\+\s{0,4}\1(?=[\w.:/-])")
 _VARIABLES = {"%comspec%": "cmd.exe", "%systemroot%": r"c:\windows", "%windir%": r"c:\windows"}
-_VARIABLE = re.compile("|".join(_VARIABLES))
+_VARIABLE = re.compile("|".join(_VARIABLES), re.IGNORECASE)
 
 
 def command(text: str) -> str:
@@ -183,6 +197,15 @@ def command(text: str) -> str:
     Undoes carets, backticks and quotes inside words, joined strings, ``$IFS``, script escapes, base64 of whole words
     (``-EncodedCommand`` among them), numbers for addresses, and the variables that name the system's folder and shell.
     """
+    return _command(text, str.lower)
+
+
+def cased_command(text: str) -> str:
+    """:func:`command` in ordinary case (:func:`edge_demist.decoding.ordinary_case`) in place of lower case."""
+    return _command(text, decoding.ordinary_case)
+
+
+def _command(text: str, fold: Callable[[str], str]) -> str:
     plain = decoding.plain_width(text)
     plain = _CARETS.sub("", plain) if "^" in plain else plain
     for _ in range(2):
@@ -190,13 +213,13 @@ def command(text: str) -> str:
         if form == plain:
             break
         plain = form
-    plain = decoding.dotted_addresses(plain).lower()
+    plain = fold(decoding.dotted_addresses(plain))
     if "$" in plain:
         plain = _FIELD_SEPARATOR.sub(" ", plain)
     plain = _TICKS.sub("", plain) if "`" in plain else plain
     plain = _EMPTY_QUOTES.sub("", _QUOTED_PART.sub(r"\2", _JOINED.sub("", plain)))
     if "%" in plain:
-        plain = _VARIABLE.sub(lambda m: _VARIABLES[m[0]], plain)
+        plain = _VARIABLE.sub(lambda m: _VARIABLES[m[0].lower()], plain)
     return decoding.short_repeats(decoding.one_blank(plain))
 
 
@@ -280,6 +303,9 @@ NORMALIZERS: Mapping[str, Callable[[str], str]] = by_name(
         "page": page,
         "request": request,
         "command": command,
+        "cased_request": cased_request,
+        "undisguised": undisguised,
+        "cased_command": cased_command,
         "file_words": file_words,
         "header": header,
         "certificate": certificate,

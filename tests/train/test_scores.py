@@ -153,7 +153,7 @@ def test_peers_read_what_ours_leave_out():
         "hostname",
         "url",
         "request",
-        "command",
+        "cased_command",
         "header",
         "certificate",
         "file_words",

@@ -12,9 +12,15 @@ from tools.synth.cmdline_slots import Row, draw
 
 FILES = ("benign_unix.txt", "benign_windows.txt")
 EVERYDAY = ("everyday.txt",)
+BACKGROUND = ("background.txt",)
 
 
 def generate(rng: random.Random, n: int) -> list[Row]:
     """Make ``n`` rows ``(text, "benign", "dev-<kind>")``."""
     everyday = n // 3
     return draw(rng, n - everyday, FILES, "benign", "dev-") + draw(rng, everyday, EVERYDAY, "benign", "everyday-")
+
+
+def background(rng: random.Random, n: int) -> list[Row]:
+    """Make ``n`` rows of what machines start by themselves: services, security agents, timers, automation."""
+    return draw(rng, n, BACKGROUND, "benign", "background-")

@@ -72,8 +72,8 @@ _VALUES += (
 
 @functools.cache
 def commands() -> tuple[str, ...]:
-    """Read the program names."""
-    return lines("commands.txt")
+    """Read the program names that are no ordinary words of forms and fields as well."""
+    return tuple(name for name in lines("commands.txt") if name.lower() not in lines("field_names.txt"))
 
 
 def _ordinary_word(rng: random.Random) -> str:

@@ -11,14 +11,33 @@ import random
 from urllib.parse import quote
 
 from tools.synth.evasion import carrier, escaped, parameters
-from tools.synth.templates import Slots, fill, groups
+from tools.synth.query_languages import jql, kql
+from tools.synth.templates import Slots, fill, groups, lines
 from tools.synth.uri import REDIRECT_PARAMETERS, request_path
 from tools.synth.uri_payloads import document_address, shell_command
 from tools.synth.words import EXAMPLE_DOMAINS, brand, domain, syllables, word
 
 Row = tuple[str, str, str]
 
-FILE = "uri_server_side.txt"
+FILE, MARKS = "uri_server_side.txt", "uri_marks.txt"
+"""Attacks on what runs behind a request; and ordinary strings that hold marks of attacks, with the short attacks beside them."""
+_ORDERS = ("cmd", "exec", "command", "run", "execute", "c", "shell", "code", "do", "arg", "ping", "system", "process")
+_PROBES = (
+    "id",
+    "whoami",
+    "ls",
+    "dir",
+    "pwd",
+    "uname -a",
+    "cat /etc/passwd",
+    "ls -la",
+    "ifconfig",
+    "ipconfig",
+    "net user",
+    "env",
+    "ps",
+    "hostname",
+)
 _METADATA = (
     "169.254.169.254/latest/meta-data/",
     "169.254.169.254/latest/meta-data/iam/security-credentials/",
@@ -67,12 +86,19 @@ def page(rng: random.Random) -> str:
 _SLOTS: Slots = {
     "brand": brand,
     "carrier": carrier,
+    "cmp": lambda rng: rng.choice(("=", "=", "!=", ">", "<", ">=", "<=", "==", "<>")),
     "command": shell_command,
+    "W": lambda rng: word(rng).title(),
+    "command-name": lambda rng: rng.choice(_ORDERS),
     "evil": foreign_host,
+    "field": lambda rng: rng.choice(lines("field_names.txt")),
     "evil-escaped": lambda rng: quote(f"https://{foreign_host(rng)}/", safe=""),
     "fetch": lambda rng: rng.choice(_FETCH),
     "hex": lambda rng: rng.randbytes(8).hex(),
     "inside": lambda rng: rng.choice(_INSIDE),
+    "jql": jql,
+    "jql-escaped": lambda rng: quote(jql(rng), safe=rng.choice(("", "()=,", "()"))),
+    "kql": kql,
     "lookup": lookup,
     "lookup-escaped": lambda rng: escaped(lookup(rng)),
     "made": lambda rng: syllables(rng, 2),
@@ -82,19 +108,22 @@ _SLOTS: Slots = {
     "page-escaped": lambda rng: quote(page(rng), safe=""),
     "parameters": lambda rng: parameters(rng, rng.randint(1, 8)),
     "path": request_path,
+    "probe": lambda rng: rng.choice(_PROBES) if rng.random() < 0.7 else shell_command(rng),
     "redirect": lambda rng: rng.choice(REDIRECT_PARAMETERS),
+    "sep": lambda rng: rng.choice((";", ";", "|", "|", "||", "&", "&&", "; ", " | ", "%0a", "%3B", "%7C", "%26%26", " && ")),
     "site": lambda rng: f"{rng.choice(('', 'www.', 'cdn.'))}{domain(rng)}",
     "w": word,
 }
 
 
-def generate(rng: random.Random, n: int) -> list[Row]:
-    """Make ``n`` rows, half of them harmless, the hostile ones of each family alike."""
-    templates = groups(FILE)
-    hostile = [name for name in templates if not name.startswith("normal")]
+def generate(rng: random.Random, n: int, file: str = FILE) -> list[Row]:
+    """Make ``n`` rows, half of them harmless, those of each family alike."""
+    templates = groups(file)
+    sides = [[name for name in templates if name.startswith("normal") == harmless] for harmless in (False, True)]
     rows = []
     for i in range(n):
-        group = "normal.kin" if i % 2 else hostile[i // 2 % len(hostile)]
+        side = sides[i % 2]
+        group = side[i // 2 % len(side)]
         label, _, family = group.partition(".")
         drawn, weights = templates[group]
         rows.append((fill(rng, rng.choices(drawn, weights)[0], _SLOTS), label, family))

@@ -38,7 +38,7 @@ TASKS = {
         Task("dns-tunnel", "hostname", "alarm", 128, ("tunnel",)),
         Task("uri-attack", "request", "alarm", 128, ("xss", "path-traversal", "sqli", "cmd-injection", "open-redirect")),
         Task("user-agent", "identity", "category", 128),
-        Task("cmdline", "command", "alarm", 128, ("malicious",)),
+        Task("cmdline", "cased_command", "alarm", 128, ("malicious",)),
         Task("filename", "identity", "category", 64),
     )
 }

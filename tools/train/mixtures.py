@@ -64,6 +64,8 @@ ZONES = 3000
 """Real domains a round below which dns-tunnel sees tunnels and ordinary hosts."""
 SERVER_SIDE = 5000
 """Attacks on what runs behind a request and their harmless kin, a round of uri-attack."""
+MARKED = 24_000
+"""Ordinary strings with marks of attacks, and short attacks, a round of uri-attack."""
 EVADED = 0.35
 """Share of the changed command lines that get a change of ``evasion`` as well."""
 COMPANY, SHORT_LINE = 0.3, 40
@@ -255,7 +257,8 @@ def _uri_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     changed = [_changed_target(m, rng, text, name) for text, name in zip(texts, names, strict=True)]
     short = uri_commands.generate(rng, m._generated * 3 // 4)  # each name some twice a round
     behind = uri_server_side.generate(rng, SERVER_SIDE)
-    return m.add(changed, names, uri_payloads.generate(rng, m._generated - len(short)) + short + behind)
+    marks = uri_server_side.generate(rng, MARKED, uri_server_side.MARKS)
+    return m.add(changed, names, uri_payloads.generate(rng, m._generated - len(short)) + short + behind + marks)
 
 
 _WORD = re.compile(r"[a-z]{2,}|\d+")
@@ -303,6 +306,7 @@ def _cmdline_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]
     changed = [cmdline.augment(rng, t, n, platform=p) for t, n, p in zip(texts, names, platforms, strict=True)]
     attacks = cmdline_attack.generate(rng, m._generated * 15 // 38)
     benign = cmdline_dev.generate(rng, m._generated * 15 // 38) + cmdline_admin.generate(rng, m._generated * 8 // 38)
+    benign += cmdline_dev.background(rng, m._generated // 3)
     near = Near(m._dev["text"])
     short = [text for text, name in zip(texts, names, strict=True) if name == "benign" and len(text) < SHORT_LINE]
     changed = [_changed_line(m, rng, text, short) for text in changed]

@@ -38,7 +38,7 @@ SETTINGS = {
     "url-phishing": Settings(epochs=10, rate=3.0),
     "dns-tunnel": Settings(epochs=12, rate=3.0, generated=6000),
     "user-agent": Settings(epochs=24, generated=12_000),
-    "cmdline": Settings(epochs=30, rate=3.0, drop=0.5, generated=12_000),
+    "cmdline": Settings(epochs=30, rate=3.0, drop=0.7, generated=12_000),
     "filename": Settings(epochs=24, generated=2000),
 }
 

@@ -30,13 +30,13 @@ from edge_demist.train import calibration
 from edge_demist.train.columns import Settings, folded, shape, train_columns
 from edge_demist.train.fit import drawn
 from edge_demist.train.ngrams import NgramTable
-from tools.train import lora, mixtures, ngram_table, specialist, warm
+from tools.train import lora, low_end, mixtures, ngram_table, specialist, warm
 from tools.train.data import TASKS, Rows
 from tools.train.network import Network
 from tools.train.shipped import BundleTokenizer, encoder_of
 
 Floats = NDArray[np.float32]
-LEFT_OUT = ("data", "out", "more", "bundle", "labels")
+LEFT_OUT = ("data", "out", "more", "bundle", "labels", "tables_of")
 """Arguments that the record leaves out: folders of this machine, and what stands elsewhere."""
 PENALTY = 1e-4
 """Weight decay of the head on standardized vectors."""
@@ -97,13 +97,26 @@ class Tabled:
         return np.concatenate(parts) if parts else np.zeros((0, self.table.config.dim), np.float32)
 
 
-def train_table(rows: Rows, classes: int, settings: Settings, seed: int, growth: int = 1) -> tuple[Tabled, tuple[Floats, Floats]]:
-    """A table of the task's own, ``growth`` times the usual size, and the head on it."""
+def train_table(
+    parts: Sequence[Rows], classes: int, settings: Settings, seed: int, growth: int = 1
+) -> tuple[Tabled, tuple[Floats, Floats]]:
+    """A table of the task's own, ``growth`` times the usual size, and the head on it: the mean of tables trained on each of ``parts``.
+
+    Linear models that differ by their rows and their order err apart; their mean is one table again (Breiman's bagging, 1996).
+    """
     config = shape(classes)
     config = dataclasses.replace(config, buckets=config.buckets * growth)
-    weight, bias = train_columns(rows, classes, config, settings, seed)
+    found = [train_columns(rows, classes, config, settings, seed + i) for i, rows in enumerate(parts)]
+    weight, bias = (torch.stack(side).mean(0) for side in zip(*found, strict=True))
     table, head = folded(weight, bias, classes, config)
     return Tabled.of(table), head
+
+
+def mean_table(folders: Sequence[Path]) -> tuple[Tabled, tuple[Floats, Floats]]:
+    """The mean of the tables of some folders that ``refit`` wrote, and the head on it (one column of two labels)."""
+    found = [NgramTable.read(folder / "ngrams.safetensors") for folder in folders]
+    table = NgramTable(found[0].config, torch.stack([one.weight for one in found]).mean(0))
+    return Tabled.of(table), calibration.column_map({"begin": 0, "end": 1, "bias": [0.0]}, 2, table.config.dim)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +146,8 @@ def refit(model: EdgeDemist, args: argparse.Namespace) -> Fitted:
     began = time.monotonic()
     task, labels = TASKS[args.task], list(model.specialist(args.task).labels)
     mixture = mixtures.Mixture(args.data, args.task, labels, BundleTokenizer(model.bundle), args)
-    rows = joined(list(itertools.islice(mixture.rounds(), args.rounds)))
+    rounds = mixture.rounds()
+    rows = joined(list(itertools.islice(rounds, args.rounds)))
     _say(f"{args.task}: {len(rows):,} rows, {len(rows.ids):,} tokens", began)
     net, wrapped, head = warm_adapter(args, model, len(labels))
     if args.epochs:
@@ -143,7 +157,11 @@ def refit(model: EdgeDemist, args: argparse.Namespace) -> Fitted:
         _say("adapter trained", began)
     settings = ngram_table.SETTINGS.get(args.task, Settings())
     settings = dataclasses.replace(settings, epochs=max(1, round(settings.epochs / args.rounds)))
-    table, ngram_head = train_table(rows, len(labels), settings, args.seed, args.growth)
+    parts = [rows, *itertools.islice(rounds, args.tables - 1)]
+    if args.tables_of:
+        table, ngram_head = mean_table(args.tables_of)
+    else:
+        table, ngram_head = train_table(parts, len(labels), settings, args.seed, args.growth)
     _say("n-grams trained", began)
     served = warm.Served(args.bundle, warm.adapter_of(wrapped.base_model.model, args.task))
     if args.epochs or args.keep_head:
@@ -157,6 +175,14 @@ def refit(model: EdgeDemist, args: argparse.Namespace) -> Fitted:
     dev = mixture.dev()
     pooled, ngrams = features(dev)
     combined = calibration.combine(weight, bias, ngram_head, pooled, ngrams, labels_of(dev))
+    heavier = np.float32(args.ngram_share)
+    combined = dataclasses.replace(
+        combined, ngram_weight=combined.ngram_weight * heavier, ngram_factor=combined.ngram_factor * args.ngram_share
+    )
+    if len(labels) == 2:  # the cut from which on most of dev is right
+        logits = combined.logits(pooled, ngrams).astype(np.float64)
+        cut, _ = low_end.best_cut(logits[:, 1] - logits[:, 0], labels_of(dev) == 1)
+        combined.bias[1] -= np.float32(cut)
     own, kin, strange = mixture.domain_features(features)
     ood = calibration.fit_domain(own, strange, kin)
     result = calibration.calibrate(task, labels, combined.logits(pooled, ngrams), labels_of(dev), ood.probability(pooled, ngrams))
@@ -188,6 +214,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--epochs", type=int, default=0, help="rounds of training of the adapter (0: it stays)")
     p.add_argument("--keep-head", action="store_true", help="weigh the bundle's head anew, in place of a regression")
     p.add_argument("--growth", type=int, default=1, help="size of the n-gram table in MiB, a power of two")
+    p.add_argument("--tables", type=int, default=1, help="n-gram tables on rows of their own, of which the mean is taken")
+    p.add_argument("--tables-of", type=Path, nargs="*", default=[], help="folders with n-gram tables, of which the mean is taken instead")
+    p.add_argument("--ngram-share", type=float, default=1.0, help="how much more the n-grams weigh than dev alone would have it")
     p.add_argument("--sample", type=int, default=40_000, help="rows that the adapter sees a round")
     p.add_argument("--layers", type=int, default=3, help="upper layers with an adapter, at least those of the bundle's")
     p.add_argument("--rank", type=int, default=16)
