@@ -4,8 +4,8 @@
     python -m benchmarks.unseen_sources --data DATA --without-made       # without the rows of tools.synth
 
 The sources of train and dev together are dealt into folds by hash; each fold's rows are answered by a model that saw none of its
-sources, and all answers are scored together. Generated and composed rows only train. Beside each stands a linear model on character 1- to 5-grams
-of the same rows. ``tools.train.plain`` trains the models; results go to benchmarks/results/unseen-sources.json.
+sources, and all answers are scored together. Generated and composed rows only train. Beside each stands a linear model on character
+1- to 5-grams of the same rows. ``tools.train.plain`` trains the models; results go to benchmarks/results/unseen-sources.json.
 """
 
 from __future__ import annotations
