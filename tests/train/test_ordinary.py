@@ -68,7 +68,7 @@ def test_pools_hold_strings_that_train_alone(data):
     rows = pools.ordinary_rows(data, "hostname-threat", "legit")
     parts = ordinary.read_ordinary(data, "hostname-threat").set_index("text")["part"]
     assert (parts[rows["text"]] == "train").all()
-    assert set(rows["origin"]) == {"ordinary", "unvetted"}
+    assert set(rows["origin"]) <= {"picked", "ordinary", "unvetted"}
     assert set(pools.threat_rows(data, "hostname-threat", "malicious")["label"]) == {"malicious"}
 
 
@@ -169,3 +169,13 @@ def test_everyday_names_obey_dns_and_single_labels_have_no_dot(seed):
         assert ("." not in text) == (family == "single-label")
         assert text == text.lower()
     assert {family for _, _, family in rows} == set(everyday_hosts.FORMS)
+
+
+def test_thresholds_hold_for_strings_that_people_picked():
+    rng = np.random.default_rng(5)
+    plain = np.concatenate([rng.normal(-4, 2, 40_000), rng.normal(-2, 2, 8000)])
+    picked = np.arange(len(plain)) >= 40_000
+    loose, _ = low_end.thresholds(plain, plain[:50])
+    found, report = low_end.thresholds(plain, plain[:50], picked)
+    assert all(found[rate] >= loose[rate] for rate in loose)
+    assert report["0.001"]["fpr_picked"] <= 0.001

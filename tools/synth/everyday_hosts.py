@@ -173,6 +173,6 @@ FORMS: dict[str, Callable[[random.Random], str]] = {
 
 
 def generate(rng: random.Random, count: int) -> list[Row]:
-    """Draw about ``count`` rows, equally many of each kind; the family is the kind."""
-    kinds = list(FORMS)
+    """Draw about ``count`` rows, equally many of each kind but single labels, which come four times as often; the family is the kind."""
+    kinds = [*FORMS, *["single-label"] * 3]
     return [(FORMS[kind](rng), "legit", kind) for kind in (kinds[i % len(kinds)] for i in range(count))]

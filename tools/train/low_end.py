@@ -38,6 +38,8 @@ class Strings:
 
     ordinary: list[str]
     threats: list[str]
+    picked: NDArray[np.bool_]
+    """Which ordinary strings people or vendors picked."""
 
 
 def strings(data: Path, task: str) -> Strings | None:
@@ -45,12 +47,12 @@ def strings(data: Path, task: str) -> Strings | None:
     if task not in ordinary.FILES or not (data / "ordinary").is_dir():
         return None
     table = ordinary.read_ordinary(data, task)
-    found = table.loc[(table["part"] == "calibrate") & table["curated"], "text"]
+    found = table[(table["part"] == "calibrate") & table["curated"]]
     threats = pd.Series(dtype=str)
     if task in ordinary.THREATS:
         listed = ordinary.read_threats(data, task)
         threats = listed.loc[(listed["part"] == "calibrate") & (listed["kind"] != "no-visible-payload"), "text"]
-    return Strings([str(t) for t in found], [str(t) for t in threats])
+    return Strings([str(t) for t in found["text"]], [str(t) for t in threats], found["hand_picked"].to_numpy(bool))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +61,13 @@ class Calibration:
 
     ordinary: Features
     threats: Features
+    picked: NDArray[np.bool_]
 
 
 def read(data: Path, task: Task, features: Callable[[list[str]], Features]) -> Calibration | None:
     """Features of a task's calibration part; None without ordinary strings or for a task that raises no alarm."""
     found = strings(data, task.name) if task.kind == "alarm" else None
-    return Calibration(features(found.ordinary), features(found.threats)) if found else None
+    return Calibration(features(found.ordinary), features(found.threats), found.picked) if found else None
 
 
 def combined(
@@ -82,14 +85,14 @@ def combined(
     if low is None or len(labels) != 2:
         return combine(weight, bias, ngram_head, *dev[0], dev[1]), []
     alarm = list(labels).index(task.positive_labels[0])
-    return weighed(weight, bias, ngram_head, dev, low.ordinary, low.threats, alarm, columns, dev_loss)
+    return weighed(weight, bias, ngram_head, dev, low, alarm, columns, dev_loss)
 
 
 def add_thresholds(result: dict[str, Any], head: Combined, low: Calibration, labels: Sequence[str], task: Task) -> None:
     """Put the thresholds of ordinary strings, and what they find, in the place of dev's."""
     mask = np.array([label in task.positive_labels for label in labels])
     plain, threats = (alarm_logits(head.logits(*rows) / result["temperature"], mask) for rows in (low.ordinary, low.threats))
-    result["thresholds"]["fpr"], result["ordinary"] = thresholds(plain, threats)
+    result["thresholds"]["fpr"], result["ordinary"] = thresholds(plain, threats, low.picked)
     result["thresholds"]["fpr_strings"] = dict.fromkeys(result["thresholds"]["fpr"], float(len(plain)))
 
 
@@ -104,8 +107,7 @@ def weighed(
     bias: Floats,
     ngram_head: tuple[Floats, Floats],
     dev: tuple[Features, NDArray[np.int64]],
-    plain: Features,
-    threats: Features,
+    low: Calibration,
     alarm: int,
     columns: Sequence[int] = (),
     dev_loss: float = DEV_LOSS,
@@ -117,7 +119,7 @@ def weighed(
     """
     select, add = ngram_head
     features, y = dev
-    positive = threats if len(threats[0]) else (features[0][y == alarm], features[1][y == alarm])
+    positive = low.threats if len(low.threats[0]) else (features[0][y == alarm], features[1][y == alarm])
     extra = np.zeros_like(select)
     extra[list(columns), 1] = 1.0
     sign = 1 if alarm == 1 else -1
@@ -126,12 +128,14 @@ def weighed(
         pooled, grams = rows
         return sign * np.stack([pooled @ (weight[1] - weight[0]), *(grams @ (s[:, 1] - s[:, 0]) for s in (select, extra))], 1)
 
-    on_dev, on_plain, on_positive = (parts(rows).astype(np.float64) for rows in (features, plain, positive))
+    on_dev, on_plain, on_positive = (parts(rows).astype(np.float64) for rows in (features, low.ordinary, positive))
+    picked = low.picked if low.picked.any() else np.ones_like(low.picked)
     tried = []
     for own in (0.0, *RATIOS):
         for more in (0.0, *RATIOS) if len(columns) else (0.0,):
             by = np.array([1.0, own, more])
-            found = found_at(on_plain @ by, on_positive @ by)
+            plain, threats = on_plain @ by, on_positive @ by
+            found = (found_at(plain, threats) + found_at(plain[picked], threats)) / 2
             tried.append({"own": own, "more": more, "dev": best_cut(on_dev @ by, y == alarm)[1], "found": found})
     highest = max(row["dev"] for row in tried)
     best = max((row for row in tried if row["dev"] >= highest - dev_loss), key=lambda row: row["found"])
@@ -175,28 +179,37 @@ def allowed(rate: float, count: int) -> int:
     return k
 
 
-def thresholds(plain: Scores, threats: Scores) -> tuple[dict[str, float], dict[str, Any]]:
+def thresholds(plain: Scores, threats: Scores, picked: NDArray[np.bool_] | None = None) -> tuple[dict[str, float], dict[str, Any]]:
     """Alarm scores for each rate, from the alarm logits of ordinary strings; where they are too few the tail is drawn on.
+
+    The rate holds for all of ``plain`` and for those ``picked`` by people: the stricter of the two cuts is taken.
 
     Args:
         plain: float64 [n], log-odds of an alarm of ordinary strings.
         threats: those of threats, for the report.
+        picked: bool [n], which ordinary strings were picked by people or vendors.
     """
     ranked = np.sort(plain)[::-1]
+    some = ranked if picked is None or not picked.any() else np.sort(plain[picked])[::-1]
     table: dict[str, float] = {}
     report: dict[str, Any] = {}
     for rate in RATES:
-        k = allowed(rate, len(ranked))
-        counted = 0 <= k < len(ranked)
-        cut = float((ranked[max(k - 1, 0)] + ranked[k]) / 2) + 1e-6 if counted else _tail(ranked, rate)
-        cut = max(cut, float(np.log(LOWEST_ALARM / (1 - LOWEST_ALARM))))
+        counted = 0 <= allowed(rate, len(ranked)) < len(ranked)
+        cut = max(_cut(ranked, rate), _cut(some, rate), float(np.log(LOWEST_ALARM / (1 - LOWEST_ALARM))))
         table[f"{rate:.5f}".rstrip("0")] = 1 / (1 + float(np.exp(-cut)))
         alarms, hits = int((plain >= cut).sum()), int((threats >= cut).sum())
         report[f"{rate:g}"] = {
             "threshold": table[f"{rate:.5f}".rstrip("0")], "ordinary": len(plain), "counted": counted, "fpr": alarms / len(plain),
-            "fpr_interval": interval(alarms, len(plain)), "recall": round(hits / max(len(threats), 1), 4), "threats": len(threats),
+            "fpr_interval": interval(alarms, len(plain)), "fpr_picked": float((some >= cut).mean()),
+            "recall": round(hits / max(len(threats), 1), 4), "threats": len(threats),
         }  # fmt: skip
     return table, report
+
+
+def _cut(ranked: Scores, rate: float) -> float:
+    """The logit that at most a share ``rate`` of the strings lies above, surely enough; drawn on where they are too few."""
+    k = allowed(rate, len(ranked))
+    return float((ranked[max(k - 1, 0)] + ranked[k]) / 2) + 1e-6 if 0 <= k < len(ranked) else _tail(ranked, rate)
 
 
 def _tail(ranked: Scores, rate: float) -> float:

@@ -30,13 +30,16 @@ class Share:
 
 SHARES = {
     "hostname-threat": (
-        Share("threats", 0), Share("threats", 0), Share("listed", 8000), Share("ordinary", 0), Share("unvetted", 20_000),
-        Share("categories", 40_000),
+        Share("threats", 0), Share("threats", 0), Share("listed", 8000), Share("picked", 0), Share("ordinary", 0),
+        Share("unvetted", 20_000), Share("categories", 40_000),
     ),
-    "dga": (Share("ordinary", 40_000), Share("unvetted", 6000), Share("categories", 20_000)),
-    "dns-tunnel": (Share("ordinary", 20_000), Share("unvetted", 3000), Share("isp", 0)),
+    "dga": (
+        Share("picked", 0), Share("picked", 0), Share("ordinary", 40_000), Share("unvetted", 12_000), Share("categories", 20_000),
+    ),
+    "dns-tunnel": (Share("picked", 5000), Share("ordinary", 16_000), Share("unvetted", 3000), Share("isp", 0)),
     "url-phishing": (
-        Share("threats", 0), Share("ordinary", 0), Share("unvetted", 0), Share("bare-listed", 10_000), Share("bare-ordinary", 15_000),
+        Share("threats", 0), Share("picked", 0), Share("ordinary", 0), Share("unvetted", 0), Share("bare-listed", 10_000),
+        Share("bare-ordinary", 15_000),
     ),
 }  # fmt: skip
 
@@ -51,10 +54,11 @@ def held_domains(data: Path, task: str) -> frozenset[str]:
 
 
 def ordinary_rows(data: Path, task: str, label: str) -> pd.DataFrame:
-    """Ordinary strings that train; origins ordinary, unvetted, isp."""
+    """Ordinary strings that train; origins picked (by hand), ordinary, unvetted, isp."""
     table = ordinary.read_ordinary(data, task)
     table = table[table["part"] == "train"]
     origin = table["curated"].map({True: "ordinary", False: "unvetted"}).mask(table["kind"] == "dns: isp-prefix", "isp")
+    origin = origin.mask((origin == "ordinary") & table["hand_picked"], "picked")
     return pd.DataFrame({"text": table["text"].astype(str), "label": label, "origin": origin})
 
 
@@ -92,7 +96,7 @@ def read(data: Path, task: str, positive: str, negative: str, exclude: tuple[str
     rows = pd.concat(parts, ignore_index=True).drop_duplicates("text")
     known = {*read_table(data, task, "dev")["text"]}
     held = held_domains(data, task)
-    own = rows["origin"].isin(("ordinary", "unvetted", "isp", "threats"))
+    own = rows["origin"].isin(("picked", "ordinary", "unvetted", "isp", "threats"))
     keep = own | ~rows["text"].map(lambda text: ordinary.registered_domain(text) in held)
     rows = rows[keep & ~rows["text"].isin(known)].sample(frac=1, random_state=1).reset_index(drop=True)
     if kept_file.parent.is_dir() and not exclude:
@@ -104,7 +108,7 @@ def bare(data: Path, hosts: pd.DataFrame, positive: str, negative: str) -> pd.Da
     """First pages of hosts: listed ones and fresh threats, ordinary ones and those of category lists."""
     fresh = threat_rows(data, "hostname-threat", positive).assign(origin="bare-listed")
     names = ordinary_rows(data, "hostname-threat", negative)
-    names = names[names["origin"] == "ordinary"].assign(origin="bare-ordinary")
+    names = names[names["origin"].isin(("picked", "ordinary"))].assign(origin="bare-ordinary")
     hosts = hosts.sample(frac=0.4, random_state=1)
     hosts = hosts.assign(origin=hosts["origin"].map({"listed": "bare-listed", "categories": "bare-ordinary"}))
     return pd.concat([fresh, names, hosts], ignore_index=True)

