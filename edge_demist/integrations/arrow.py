@@ -16,9 +16,9 @@ from edge_demist.model import EdgeDemist
 
 
 @functools.cache
-def loaded(path: str | None) -> EdgeDemist:
+def loaded(path: str | None, threads: int = 1) -> EdgeDemist:
     """The bundle's model, once a process."""
-    return EdgeDemist.load(path)
+    return EdgeDemist.load(path, threads=threads)
 
 
 def _texts(column: Any) -> tuple[list[Any], list[str | None]]:
@@ -38,14 +38,15 @@ class Embed:
     task: str | None = None
     normalizer: str = "identity"
     fixed: bool = False
+    threads: int = 1
 
     def __call__(self, batch: Any) -> Any:
         """One ``pyarrow.RecordBatch`` or ``Table``; a column more."""
-        model = loaded(self.path)
+        model = loaded(self.path, self.threads)
         texts, errors = _texts(batch.column(self.column))
         vectors = model.encode(texts, task=self.task, normalizer=self.normalizer)
-        mask = pa.array([error is not None for error in errors])
-        flat, offsets, place = pa.array(vectors.ravel()), [0], 0
+        mask = pa.array([error is not None for error in errors], pa.bool_())
+        flat, offsets, place = pa.array(vectors.ravel(), pa.float32()), [0], 0
         for error in errors:
             place += 0 if error else model.dim
             offsets.append(place)
@@ -66,10 +67,11 @@ class Classify:
     path: str | None = None
     fpr: float | None = None
     min_accuracy: float | None = None
+    threads: int = 1
 
     def __call__(self, batch: Any) -> Any:
         """One ``pyarrow.RecordBatch`` or ``Table``; a column more."""
-        model = loaded(self.path)
+        model = loaded(self.path, self.threads)
         texts, errors = _texts(batch.column(self.column))
         answers = iter(model.classify(texts, task=self.task, fpr=self.fpr, min_accuracy=self.min_accuracy))
         rows = []

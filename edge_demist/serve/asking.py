@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from edge_demist.format.specialist import calibrated_level
 from edge_demist.model import EdgeDemist
-from edge_demist.normalizers import NORMALIZERS, to_bytes
+from edge_demist.normalizers import NORMALIZERS
 from edge_demist.predictions import Prediction
-from edge_demist.serve.batcher import Batcher
+from edge_demist.serve.batcher import Batcher, count_tokens
 from edge_demist.serve.problems import Problem
 from edge_demist.serve.settings import MODEL_NAME, Settings
 
@@ -65,18 +66,29 @@ class Asking:
             Problem: an unknown normalizer.
         """
         name = normalizer if normalizer is not None else "identity"
-        if name not in NORMALIZERS:
+        if not isinstance(name, str) or name not in NORMALIZERS:
             raise Problem(422, f"unknown normalizer {str(name)[:80]!r}; known: {', '.join(NORMALIZERS)}", "normalizer")
 
         def ask(model: EdgeDemist, many: Sequence[str], _: Sequence[str | None]) -> Sequence[Any]:
-            return list(model.encode(many, task=task, normalizer=str(name), normalize_embeddings=normalize))
+            return list(model.encode(many, task=task, normalizer=name, normalize_embeddings=normalize))
 
         return await self.batcher.ask(("vectors", task, name, normalize), texts, [task] * len(texts), ask)
 
     async def verdicts(
         self, texts: Sequence[str], tasks: Sequence[str], top_k: int = 1, fpr: float | None = None, min_accuracy: float | None = None
     ) -> list[Prediction]:
-        """One verdict a text; ``tasks`` names a specialist for each."""
+        """One verdict a text; ``tasks`` names a specialist for each.
+
+        Raises:
+            Problem: a specialist has no threshold so strict.
+        """
+        for kind, level in (("fpr", fpr), ("accuracy", min_accuracy)):
+            if level is None:
+                continue
+            for task in dict.fromkeys(tasks):
+                if kind in (thresholds := self.model.specialist(task).thresholds) and calibrated_level(thresholds, kind, level) is None:
+                    known = ", ".join(sorted(thresholds[kind], key=float))
+                    raise Problem(422, f"{task} has no threshold for {kind} {level:g} or stricter; calibrated: {known}", kind)
 
         def ask(model: EdgeDemist, many: Sequence[str], names: Sequence[str | None]) -> Sequence[Any]:
             return model.classify(many, task=[str(name) for name in names], top_k=top_k, fpr=fpr, min_accuracy=min_accuracy)
@@ -86,5 +98,5 @@ class Asking:
     def tokens(self, texts: Sequence[str]) -> tuple[list[int], list[bool]]:
         """Tokens of each text as ``encode`` reads it, and whether it is cut."""
         limit = self.model.bundle.limits.max_tokens
-        counts = [len(self.model.tokenizer.encode(to_bytes(text), limit + 1)) for text in texts]
+        counts = count_tokens(self.model, texts).tolist()
         return [min(count, limit) for count in counts], [count > limit for count in counts]

@@ -1,6 +1,6 @@
 """Requests of all kinds gathered into mixed batches for one model, in one worker thread behind a bounded queue.
 
-While the worker computes, requests gather; it takes all that wait, up to a number of bytes, and asks the model once for
+While the worker computes, requests gather; it takes all that wait, up to a number of tokens, and asks the model once for
 each kind of question. What is beyond the queue's bounds is refused at once.
 """
 
@@ -12,13 +12,20 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from edge_demist.model import EdgeDemist
+from edge_demist.normalizers import to_bytes
 from edge_demist.serve.problems import Problem
 from edge_demist.serve.settings import Settings
 
-BATCH_BYTES = 1 << 17
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BATCH_TOKENS = 512
+"""Tokens of a batch: as fast a token as larger ones, and answers are written while the next batch is computed. A larger request is one."""
 Answer = Callable[[EdgeDemist, Sequence[str], Sequence[str | None]], Sequence[Any]]
 
 
@@ -30,6 +37,7 @@ class Job:
     texts: Sequence[str]
     tasks: Sequence[str | None]
     ask: Answer
+    tokens: int = 0
     done: Future[list[Any]] = field(default_factory=Future)
 
     @property
@@ -38,12 +46,18 @@ class Job:
         return sum(map(len, self.texts)) + 16 * len(self.texts)
 
 
+def count_tokens(model: EdgeDemist, texts: Sequence[str]) -> NDArray[np.int32]:
+    """Tokens of each text, int32 [n]; at most one more than the encoder reads."""
+    _, offsets = model.tokenizer.encode_batch([to_bytes(text) for text in texts], model.bundle.limits.max_tokens + 1)
+    return np.diff(offsets)
+
+
 class Batcher:
     """The queue and its worker; ``model`` may be replaced between two batches."""
 
-    def __init__(self, model: EdgeDemist, settings: Settings) -> None:
-        """Start the worker."""
-        self.model, self._settings = model, settings
+    def __init__(self, model: EdgeDemist, settings: Settings, count: Callable[..., NDArray[np.int32]] = count_tokens) -> None:
+        """Start the worker; ``count`` gives the tokens of texts."""
+        self.model, self._settings, self._count = model, settings, count
         self._jobs: deque[Job] = deque()
         self._bytes = 0
         self._wake = threading.Condition()
@@ -58,7 +72,7 @@ class Batcher:
         Raises:
             Problem: 429 when the queue is full, 503 when the service is stopping.
         """
-        job = Job(kind, texts, tasks, ask)
+        job = Job(kind, texts, tasks, ask, int(self._count(self.model, texts).sum()))
         with self._wake:
             full = len(self._jobs) >= self._settings.max_queue_requests or self._bytes + job.size > self._settings.max_queue_bytes
             if self._closed or (full and self._jobs):
@@ -86,12 +100,12 @@ class Batcher:
             while not self._jobs and not self._closed:
                 self._wake.wait()
             taken: list[Job] = []
-            size = 0
-            while self._jobs and (not taken or size + self._jobs[0].size <= BATCH_BYTES):
+            tokens = 0
+            while self._jobs and (not taken or tokens + self._jobs[0].tokens <= BATCH_TOKENS):
                 job = self._jobs.popleft()
-                size += job.size
+                tokens += job.tokens
+                self._bytes -= job.size
                 taken.append(job)
-            self._bytes -= size
             return taken
 
     def _work(self) -> None:

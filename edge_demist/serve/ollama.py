@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edge_demist import __version__
 from edge_demist.serve.asking import Asking
 from edge_demist.serve.settings import MODEL_NAME
@@ -22,7 +24,7 @@ async def embed(asking: Asking, _: Request, body: dict[str, Any]) -> dict[str, A
     vectors = await asking.vectors(texts, asking.task_of(body.get("model")))
     return {
         "model": body.get("model") or MODEL_NAME,
-        "embeddings": [vector.tolist() for vector in vectors],
+        "embeddings": np.array(vectors, np.float64),
         "total_duration": time.perf_counter_ns() - start,
         "load_duration": 0,
         "prompt_eval_count": sum(asking.tokens(texts)[0]),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edge_demist.serve.asking import Asking
 from edge_demist.serve.problems import Problem
 from edge_demist.serve.settings import MODEL_NAME
@@ -22,7 +24,8 @@ async def embeddings(asking: Asking, _: Request, body: dict[str, Any]) -> dict[s
     """Vectors as lists of numbers, or float32 little-endian in base64."""
     task = asking.task_of(body.get("model"))
     texts = asking.texts(body.get("input"), "input", 400)
-    form = body.get("encoding_format") or "float"
+    given = body.get("encoding_format")
+    form = "float" if given is None else given
     if form not in ("float", "base64"):
         raise Problem(400, "encoding_format must be float or base64", "encoding_format")
     dimensions = body.get("dimensions")
@@ -34,7 +37,7 @@ async def embeddings(asking: Asking, _: Request, body: dict[str, Any]) -> dict[s
         {
             "object": "embedding",
             "index": i,
-            "embedding": base64.b64encode(v.astype("<f4").tobytes()).decode("ascii") if form == "base64" else v.tolist(),
+            "embedding": base64.b64encode(v.astype("<f4").tobytes()).decode("ascii") if form == "base64" else v.astype(np.float64),
         }
         for i, v in enumerate(vectors)
     ]

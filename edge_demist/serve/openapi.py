@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge_demist import __version__
+from edge_demist.normalizers import NORMALIZERS
+from edge_demist.serve.settings import MODEL_NAME
 
+FINEST_FPR = 1e-9
 TEXTS = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 VECTORS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
 LABELS = {
@@ -21,6 +24,11 @@ REFUSALS = {
 
 def _object(required: Sequence[str], **properties: Any) -> dict[str, Any]:
     return {"type": "object", "required": list(required), "properties": properties}
+
+
+def _optional(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema, or null for "not given"."""
+    return {"oneOf": [schema, {"type": "null"}]}
 
 
 def _post(summary: str, body: dict[str, Any], answer: dict[str, Any], *parameters: dict[str, Any]) -> dict[str, Any]:
@@ -44,17 +52,25 @@ def _responses(answer: dict[str, Any]) -> dict[str, Any]:
     return {"200": good, **{status: _refusal(status) for status in REFUSALS}}
 
 
-def document(tasks: Sequence[str]) -> dict[str, Any]:
-    """Every route with what it takes and gives; ``tasks`` are those of the bundle."""
+def document(tasks: Sequence[str], dim: int) -> dict[str, Any]:
+    """Every route with what it takes and gives; ``tasks`` and ``dim`` are those of the bundle."""
     task = {"name": "task", "in": "path", "required": True, "schema": {"type": "string", "enum": list(tasks)}}
-    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
-    model, flag = {"type": "string"}, {"type": "boolean"}
-    inputs = _object(["inputs"], inputs=TEXTS, model=model, normalizer={"type": "string"}, normalize=flag, truncate=flag)
-    some = {"oneOf": [{"type": "string"}, {"type": "array", "items": {}, "minItems": 1}]}
-    openai = _object(["input"], input=TEXTS, model=model, encoding_format={"enum": ["float", "base64"]}, dimensions={"type": "integer"})
+    models = [MODEL_NAME, *(f"{MODEL_NAME}/{task}" for task in tasks)]
+    model, flag = _optional({"type": "string", "enum": models}), _optional({"type": "boolean"})
+    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "enum": models}}
+    normalizer = _optional({"type": "string", "enum": list(NORMALIZERS)})
+    inputs = _object(["inputs"], inputs=TEXTS, model=model, normalizer=normalizer, normalize=flag, truncate=flag)
+    full = {"type": "string", "minLength": 1}
+    group = {"type": "array", "items": full, "minItems": 1, "maxItems": 2}
+    some = {"oneOf": [full, {"type": "array", "items": {"oneOf": [full, group]}, "minItems": 1}]}
+    filled = {"oneOf": [full, {"type": "array", "items": full, "minItems": 1}]}
+    width, form = _optional({"type": "integer", "enum": [dim]}), _optional({"enum": ["float", "base64"]})
+    openai = _object(["input"], input=TEXTS, model=model, encoding_format=form, dimensions=width)
     source = _object(["source_sentence", "sentences"], source_sentence={"type": "string"}, sentences=TEXTS)
-    limits = {"fpr": {"type": "number"}, "min_accuracy": {"type": "number"}, "top_k": {"type": "integer"}}
-    names = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    top = _optional({"type": "integer", "minimum": 0, "maximum": 1024})
+    limits = {"fpr": _optional(share | {"minimum": FINEST_FPR}), "min_accuracy": _optional(share), "top_k": top}
+    names = {"type": "array", "items": {"type": "string", "enum": list(tasks)}, "minItems": 1}
     own = _object(["inputs", "tasks"], inputs=TEXTS, tasks=names, **limits)
     paths = {
         "/v1/embeddings": _post("vectors, OpenAI's form", openai, _object(["object", "data", "model", "usage"])),
@@ -68,7 +84,9 @@ def document(tasks: Sequence[str]) -> dict[str, Any]:
         "/similarity": _post("cosines", _object(["inputs"], inputs=source), {"type": "array", "items": {"type": "number"}}),
         "/tokenize": _post("tokens", _object(["inputs"], inputs=TEXTS, add_special_tokens=flag), {"type": "array"}),
         "/info": _get("what runs here", _object(["model_id", "version"])),
-        "/pipeline/text-classification/{task}": _post("labels, nested", inputs, {"type": "array", "items": LABELS}, task),
+        "/pipeline/text-classification/{task}": _post(
+            "labels, nested", _object(["inputs"], inputs=filled), {"type": "array", "items": LABELS}, task
+        ),
         "/api/embed": _post("vectors, Ollama's form", _object(["input"], input=TEXTS, model=model), _object(["embeddings"])),
         "/api/tags": _get("models, Ollama's form", _object(["models"])),
         "/api/version": _get("version", _object(["version"])),

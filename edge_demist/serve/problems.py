@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,10 +15,10 @@ TYPES = {400: "Validation", 401: "Unauthorized", 404: "NotFound", 408: "Timeout"
 class Problem(Exception):
     """A request that is not answered; ``status`` is the HTTP status code."""
 
-    def __init__(self, status: int, message: str, parameter: str | None = None) -> None:
-        """Status code, what was wrong, and with which parameter."""
+    def __init__(self, status: int, message: str, parameter: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+        """Status code, what was wrong, with which parameter, and headers of the answer."""
         super().__init__(message)
-        self.status, self.message, self.parameter = status, message, parameter
+        self.status, self.message, self.parameter, self.headers = status, message, parameter, dict(headers or {})
 
 
 def response(request: Request, problem: Problem) -> JSONResponse:
@@ -33,7 +34,7 @@ def response(request: Request, problem: Problem) -> JSONResponse:
         body = {"error": problem.message}
     else:
         body = {"error": problem.message, "error_type": TYPES.get(problem.status, "Backend")}
-    headers = {"Retry-After": "1"} if problem.status in (429, 503) else {}
+    headers = problem.headers | ({"Retry-After": "1"} if problem.status in (429, 503) else {})
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(body, status_code=problem.status, headers=headers)

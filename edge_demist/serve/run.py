@@ -17,7 +17,7 @@ from edge_demist.serve.batcher import Batcher
 from edge_demist.serve.settings import Settings
 
 PROBES = ("example.com", "xjw8k2qpz7v1.info", "/index.php?id=1'+OR+1=1--", "")
-CONNECTIONS = 1000
+SWITCH_SECONDS = 5e-4  # the worker comes back from the kernels for the interpreter while the loop writes answers
 LISTEN_FDS_START = 3  # sd_listen_fds(3)
 
 
@@ -28,18 +28,21 @@ def serve(settings: Settings, load: Callable[[], EdgeDemist], say: Callable[[str
         InputError: the extra is not installed.
     """
     try:
+        import orjson  # noqa: F401 - the application writes with it
         import uvicorn
 
         from edge_demist.serve.app import create
+        from edge_demist.serve.connections import MAX_CONNECTIONS, Connection
     except ImportError as error:
         raise InputError(f"this needs the extra: pip install 'edge-demist[serve]' ({error.name} is missing)") from None
     tell = say or (lambda text: print(f"edge-demist serve: {text}", file=sys.stderr, flush=True))  # noqa: T201
-    _more_descriptors()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    _more_descriptors(4 * MAX_CONNECTIONS)
     batcher = Batcher(load(), settings)
     options: dict[str, Any] = {"uds": str(settings.uds)} if settings.uds else {"host": settings.host, "port": settings.port}
     given = _given_socket()
     config = uvicorn.Config(
-        create(batcher, settings), log_config=None, access_log=False, lifespan="off", server_header=False, limit_concurrency=CONNECTIONS,
+        create(batcher, settings), log_config=None, access_log=False, lifespan="off", server_header=False, http=Connection,
         timeout_keep_alive=10, timeout_graceful_shutdown=20, h11_max_incomplete_event_size=16384, ws="none", **options,
     )  # fmt: skip
     server = uvicorn.Server(config)
@@ -82,14 +85,14 @@ def _reload(batcher: Batcher, load: Callable[[], EdgeDemist], tell: Callable[[st
     tell(f"bundle {fresh.bundle_id[:16]}")
 
 
-def _more_descriptors() -> None:
+def _more_descriptors(count: int) -> None:
     """As many open files as the administrator allows: each connection takes one."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 4 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 4 * CONNECTIONS)
+    wanted = count if hard == resource.RLIM_INFINITY else min(hard, count)
     if soft < wanted:
         with contextlib.suppress(OSError, ValueError):  # a unit that forbids it has its own LimitNOFILE
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edge_demist import __version__
 from edge_demist.normalizers import to_bytes
 from edge_demist.serve.asking import Asking
@@ -23,13 +25,13 @@ if TYPE_CHECKING:
 DEFAULT_TASK = "hostname-threat"
 
 
-async def embed(asking: Asking, _: Request, body: dict[str, Any]) -> list[list[float]]:
+async def embed(asking: Asking, _: Request, body: dict[str, Any]) -> Any:
     """A vector a text; ``model`` may name a specialist's view, ``truncate: false`` refuses what would be cut."""
     texts = asking.texts(body.get("inputs"), "inputs")
     _refuse_long(asking, body, texts)
     normalize = flag(body, "normalize", default=True)
     vectors = await asking.vectors(texts, asking.task_of(body.get("model")), body.get("normalizer"), normalize=normalize)
-    return [vector.tolist() for vector in vectors]
+    return np.array(vectors, np.float64)
 
 
 def _refuse_long(asking: Asking, body: dict[str, Any], texts: list[str]) -> None:

@@ -40,7 +40,7 @@ def test_the_openapi_document_names_every_route(model) -> None:
     pytest.importorskip("starlette")
     from edge_demist.serve.app import ROUTES
 
-    found = openapi.document(model.tasks)
+    found = openapi.document(model.tasks, model.dim)
     json.dumps(found)
     assert {path.replace(":path", "") for _, path, _ in ROUTES} <= set(found["paths"])
     for path, methods in found["paths"].items():

@@ -1,0 +1,116 @@
+"""Clients of the HTTP service that mean harm: the others are answered meanwhile, and memory stays bounded.
+
+The whole of it (200 crawling clients, 1 GB, 10,000 connections) is ``python -m benchmarks.serve crowd``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+from edge_demist.serve.connections import MAX_CONNECTIONS
+
+MAX_RSS_MB = 400
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A started service, and descriptors enough for its clients."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 4 * MAX_CONNECTIONS:
+        pytest.skip("too few descriptors allowed here")
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4 * MAX_CONNECTIONS, hard))
+    with subprocess.Popen([sys.executable, "-P", "-m", "edge_demist", "serve", "--port", str(port)], stderr=subprocess.DEVNULL) as process:
+        for _ in range(600):
+            with contextlib.suppress(OSError):
+                ask(port)
+                break
+            time.sleep(0.1)
+        yield process, port
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def ask(port: int) -> int:
+    """An honest client: the dimensions of its vector."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/embed", json.dumps({"inputs": "kernel.org"}).encode())
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return len(json.loads(answer.read())[0])
+
+
+def rss_mb(process: subprocess.Popen[bytes]) -> int:
+    """Memory that the service holds."""
+    text = Path(f"/proc/{process.pid}/status").read_text()
+    return int(text.partition("VmRSS:")[2].split()[0]) >> 10
+
+
+@contextlib.contextmanager
+def connections(port: int, count: int, first: bytes = b"") -> Iterator[list[socket.socket]]:
+    """Open connections, each with the beginning of a request."""
+    with contextlib.ExitStack() as stack:
+        opened = []
+        for _ in range(count):
+            one = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            one.sendall(first)
+            opened.append(one)
+        yield opened
+
+
+def test_a_byte_at_a_time(server) -> None:
+    process, port = server
+    head = b"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: 30\r\n\r\n{"
+    with connections(port, 50, head[:5]) as heads, connections(port, 50, head) as bodies:
+        for place in range(3):
+            for one in heads:
+                one.sendall(head[5 + place : 6 + place])
+            for one in bodies:
+                one.sendall(b" ")
+            assert ask(port) == 384
+    assert rss_mb(process) < MAX_RSS_MB
+
+
+def test_a_body_without_end(server) -> None:
+    process, port = server
+    with connections(port, 1, b"POST /embed HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n") as (one,):
+        block = b"100000\r\n" + b"x" * (1 << 20) + b"\r\n"
+        with contextlib.suppress(OSError):
+            for _ in range(64):
+                one.sendall(block)
+        assert ask(port) == 384
+    assert rss_mb(process) < MAX_RSS_MB
+
+
+def test_more_connections_than_are_held(server) -> None:
+    process, port = server
+    with connections(port, MAX_CONNECTIONS + 200) as opened:
+        assert [ask(port) for _ in range(5)] == [384] * 5
+        opened[0].settimeout(30)
+        with contextlib.suppress(ConnectionResetError):
+            assert opened[0].recv(1) == b""  # the oldest was cut
+    assert rss_mb(process) < MAX_RSS_MB
+
+
+def test_answers_that_nobody_reads(server) -> None:
+    process, port = server
+    body = json.dumps({"inputs": ["kernel.org"] * 300}).encode()
+    head = f"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    with connections(port, 8, head + body):
+        assert [ask(port) for _ in range(3)] == [384] * 3
+    assert rss_mb(process) < MAX_RSS_MB

@@ -1,0 +1,1 @@
+"""Checks of the scripts that embed Parquet on other people's engines: ``python -m tools.spread``."""
