@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.detect.allow import AllowList
 from edge_demist.sensor.detect.scoring import Scorer
 from edge_demist.sensor.drift import ScoreDrift
 from edge_demist.sensor.events import IncidentLine
-from edge_demist.sensor.incidents.stage import IncidentStage
-from edge_demist.sensor.incidents.verdicts import TASKS
 from edge_demist.sensor.memory import Memory
 from edge_demist.sensor.sources.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from edge_demist.sensor.incidents.stage import IncidentStage
 
 MAX_UNWRITTEN = 16_384
 """Memory entries changed since the last checkpoint that bring the next one about."""
@@ -41,6 +43,8 @@ class Stages:
         if config.state is not None or config.emit == "incidents" or config.alarm_when != "always":
             self.memory = Memory(config.state)
         if config.emit == "incidents" and self.memory is not None:
+            from edge_demist.sensor.incidents.stage import IncidentStage  # a tenth of a start that most runs need not pay
+
             self.incidents = IncidentStage(scorer, self.memory, folder, config.incidents_per_day)
             self.incidents.allow(allow)
 
@@ -85,7 +89,11 @@ class Stages:
 
     def wanted(self, tasks: tuple[str, ...]) -> tuple[str, ...]:
         """The specialists to ask, of those there are."""
-        return tuple(task for task in tasks if task in TASKS) if self.incidents else tasks
+        if self.incidents is None:
+            return tasks
+        from edge_demist.sensor.incidents.verdicts import TASKS
+
+        return tuple(task for task in tasks if task in TASKS)
 
     def settle(self, watermark_us: int | None) -> list[IncidentLine]:
         """What there is to tell about everything up to a log time."""

@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from edge_demist.sensor.events import Entry, IncidentLine, text_fields, to_json, verdict
-from edge_demist.sensor.sinks.ecs import ecs
-from edge_demist.sensor.sinks.ocsf import ocsf
 from edge_demist.sensor.sources.timestamps import format_time
 
 _JSON = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
@@ -57,6 +55,18 @@ def encode(value: object) -> str:
 def jsonl(event: Entry) -> str:
     """One object."""
     return encode(to_json(event))
+
+
+def _ecs(entry: Entry) -> str:
+    from edge_demist.sensor.sinks.ecs import ecs  # brings the words of incidents along
+
+    return encode(ecs(entry))
+
+
+def _ocsf(entry: Entry) -> str:
+    from edge_demist.sensor.sinks.ocsf import ocsf
+
+    return encode(ocsf(entry))
 
 
 def eve(event: Entry) -> str:
@@ -193,8 +203,8 @@ FORMATS: dict[str, Callable[[Entry], str]] = {
     "jsonl": jsonl,
     "eve": eve,
     "zeek": zeek,
-    "ecs": lambda entry: encode(ecs(entry)),
-    "ocsf": lambda entry: encode(ocsf(entry)),
+    "ecs": _ecs,
+    "ocsf": _ocsf,
 }
 
 
