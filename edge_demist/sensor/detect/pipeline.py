@@ -22,6 +22,7 @@ from edge_demist.sensor.detect.sieve import Sieve
 from edge_demist.sensor.drift import ScoreDrift
 from edge_demist.sensor.events import Event, Hash, Origin, event_id, finish_id, origin_of
 from edge_demist.sensor.memory import DAY_US, STRING, Memory
+from edge_demist.sensor.neighbours import Neighbours, neighbour_fields
 from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.log_file import LogFile
 from edge_demist.sensor.sources.parser import Record
@@ -105,10 +106,11 @@ class Pipeline:
         memory: Memory | None = None,
         tracker: Observer | None = None,
         drift: ScoreDrift | None = None,
+        neighbours: Neighbours | None = None,
     ) -> None:
         """Put the parts together; a tracker takes all answers, and no events come out."""
         self.scorer, self.mapping, self.policy = scorer, mapping, policy
-        self.memory, self.tracker, self.drift = memory, tracker, drift
+        self.memory, self.tracker, self.drift, self.neighbours = memory, tracker, drift, neighbours
         self._sieve: tuple[Scorer, Sieve | None] | None = None
         self.options = options or Options()
         self._lines: list[_Line] = []
@@ -202,7 +204,24 @@ class Pipeline:
                 line.counts.events += len(events) - before
             else:
                 line.counts.skip("no-alarm" if self.tracker is None else "no-incident")
-        return self._explained(events)
+        return self._compared(self._explained(events))
+
+    def _compared(self, events: list[Event]) -> list[Event]:
+        """On request each event with the nearest strings told about before; asked one after the other, so that batches change nothing."""
+        known = self.neighbours
+        groups: dict[tuple[str, int], list[int]] = {}
+        for n, event in enumerate(events if known is not None else ()):
+            if event.label is not None and event.text:
+                groups.setdefault((event.text, event.origin.offset), []).append(n)
+        if known is None or not groups:
+            return events
+        vectors = self.scorer.embed([text for text, _ in groups])
+        for ((text, _), places), vector in zip(groups.items(), vectors, strict=True):
+            labels = {events[n].task: events[n].label or "" for n in places}
+            found = known.ask(text, labels, vector, events[places[0]].origin.time_us or 0)
+            for n in places:
+                events[n] = replace(events[n], seen={**events[n].seen, **neighbour_fields(found, events[n].task)})
+        return events
 
     def _sift(self, lines: list[_Line]) -> None:
         """Leave of each record what must be asked whole; stage one answers the rest."""
@@ -219,7 +238,7 @@ class Pipeline:
                 tasks = next(left)
                 if tasks is not item.tasks:
                     screened += sieve.answered(item.tasks, tasks)
-                if tasks or self.memory is not None:  # the memory takes every string
+                if tasks or (self.memory is not None and self.tracker is None):  # the memory takes every string
                     kept.append(item._replace(tasks=tasks))
             line.mapped, line.screened = kept, screened
             line.counts.predictions += len(screened)

@@ -100,7 +100,7 @@ class Gatherer:
 
     def _add_lookup(self, seen: Observation) -> list[Case]:
         for answer in seen.answers:
-            if is_address(answer):
+            if ":" in answer or answer[-1:].isdigit():  # an address; no top level ends so
                 self._name_of.note(answer, seen.name)
         domain = "" if seen.name.endswith(_LOCAL) else registrable_domain(seen.name)
         if not domain:
