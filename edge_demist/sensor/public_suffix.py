@@ -78,7 +78,7 @@ def registrable_domain(name: str, *, private: bool = True) -> str:
     Labels above the domain may hold any characters (tunnels put bytes there). Addresses are not told apart here.
     """
     labels = _labels(name)
-    count = public_suffixes(private=private).suffix_labels(_ascii(labels))
+    count = public_suffixes(private=private).suffix_labels(labels if name.isascii() else _ascii(labels))
     return ".".join(labels[-count - 1 :]) if len(labels) > count else ""
 
 
@@ -101,7 +101,7 @@ def _labels(name: str) -> list[str]:
 
 
 def _ascii(labels: list[str]) -> list[str]:
-    return labels if all(map(str.isascii, labels)) else [label if label.isascii() else _punycode(label) for label in labels]
+    return [label if label.isascii() else _punycode(label) for label in labels]
 
 
 def _punycode(label: str) -> str:

@@ -111,7 +111,7 @@ class Pipeline:
         """Put the parts together; a tracker takes all answers, and no events come out."""
         self.scorer, self.mapping, self.policy = scorer, mapping, policy
         self.memory, self.tracker, self.drift, self.neighbours = memory, tracker, drift, neighbours
-        self._sieve: tuple[Scorer, Sieve | None] | None = None
+        self._sieve: tuple[Scorer, tuple[Sieve | None, Sieve | None]] | None = None
         self.options = options or Options()
         self._lines: list[_Line] = []
         self.pending_strings = self.pending_bytes = 0
@@ -187,7 +187,7 @@ class Pipeline:
         events: list[Event] = []
         for line in lines:
             before = len(events)
-            if line.screened:
+            if line.screened and self.tracker is None:
                 self.policy.pass_by(line.screened, line.time_us)
             for item in line.mapped:
                 seen = self._seen(line, item)
@@ -226,12 +226,20 @@ class Pipeline:
     def _sift(self, lines: list[_Line]) -> None:
         """Leave of each record what must be asked whole; stage one answers the rest."""
         if self._sieve is None or self._sieve[0] is not self.scorer:
-            self._sieve = self.scorer, self._make_sieve()
-        sieve = self._sieve[1]
-        if sieve is None:
+            self._sieve = self.scorer, self._make_sieves()
+        weak, strict = self._sieve[1]
+        if weak is None:
             return
+        if strict is None:
+            self._sift_with(weak, lines)
+        else:  # a generated name that exists counts for little beside one that does not
+            missing = [getattr(line.observation, "failed", True) for line in lines]
+            self._sift_with(weak, [line for line, failed in zip(lines, missing, strict=True) if failed])
+            self._sift_with(strict, [line for line, failed in zip(lines, missing, strict=True) if not failed])
+        self.scorer.screening = weak.thresholds
+
+    def _sift_with(self, sieve: Sieve, lines: list[_Line]) -> None:
         left = iter(sieve.left((item.text, item.tasks) for line in lines for item in line.mapped))
-        self.scorer.screening = sieve.thresholds
         for line in lines:
             kept, screened = [], []
             for item in line.mapped:
@@ -244,13 +252,14 @@ class Pipeline:
             line.counts.predictions += len(screened)
             line.counts.screened += len(screened)
 
-    def _make_sieve(self) -> Sieve | None:
-        """The sieve of what is written; None where every answer is."""
+    def _make_sieves(self) -> tuple[Sieve | None, Sieve | None]:
+        """The sieve of what is written, None where every answer is; for incidents a second one for names that exist."""
         if self.options.emit == "all":
-            return None
+            return None, None
+        make, screen = self.scorer.sieve, self.options.screen
         if self.tracker is not None:
-            return self.scorer.sieve(self.scorer.weakest, {EMBEDDING}, screen=self.options.screen)
-        return self.scorer.sieve(self.policy.least, {EMBEDDING, *self.scorer.category_tasks}, screen=self.options.screen)
+            return make(self.scorer.weakest, {EMBEDDING}, screen=screen), make(self.scorer.weakest_of_known, {EMBEDDING}, screen=screen)
+        return make(self.policy.least, {EMBEDDING, *self.scorer.category_tasks}, screen=screen), None
 
     def _embedded(self, line: _Line, item: MappedString, vector: Mapping[str, object]) -> Event | None:
         if self.options.emit != "all":

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edge_demist.predictions import Prediction
 
 DEFAULT_FPR = 0.001
+KNOWN_FPR = {"dga": 0.0001}
 SUMMED = {"dns-tunnel": 0.2}
 """Specialists whose weak verdicts are summed up by incidents, and from which score on."""
 UNCALIBRATED = 0.5
@@ -126,6 +127,11 @@ class Scorer:
         """
         found = {task: score for task, (_, score) in self.levels().items()}
         return found | {task: min(found[task], score) for task, score in SUMMED.items() if task in found}
+
+    def weakest_of_known(self) -> dict[str, float]:
+        """As :meth:`weakest`, for names that exist: there a verdict of dga must be able to pass the level of 0.0001."""
+        levels = {task: calibrated_level(self._thresholds[task], "fpr", KNOWN_FPR[task]) for task in KNOWN_FPR if task in self._thresholds}
+        return self.weakest() | {task: level[1] for task, level in levels.items() if level is not None}
 
     def sieve(self, least: Callable[[], Mapping[str, float]], dropped: Container[str], *, screen: bool) -> Sieve:
         """What takes strings out before they are asked about: all that stage one can answer, if ``screen``, and ``dropped`` specialists.

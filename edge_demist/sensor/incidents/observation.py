@@ -158,7 +158,8 @@ def _zeek_dns(record: Record, time_us: int) -> Observation | None:
     client, server, port, query, kind, code = record.row(_LOOKUP)
     seen = Observation(DNS, time_us, _cut(client), _cut(server), _whole(port), _host(_cut(query)))
     seen.query_type, seen.failed = _cut(kind, 16), code == "NXDOMAIN"
-    seen.answers = tuple(a[:MAX_NAME_CHARS] for a in record.values("answers")[:16])
+    answers = record.values("answers")
+    seen.answers = (answers[0][:MAX_NAME_CHARS],) if len(answers) == 1 else tuple(a[:MAX_NAME_CHARS] for a in answers[:16])
     return seen if seen.name and seen.client else None
 
 
