@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ from edge_demist.sensor.retry import Stopped
 from edge_demist.sensor.runner import Runner
 from edge_demist.sensor.sources.lines import MAX_LINE_BYTES
 
+GC_EVERY = 20_000
+"""New objects that bring a collection about: what is remembered of clients and hosts are many small objects that stay."""
 EXAMPLES = (
     Example(
         'printf \'{"_path": "dns", "ts": 1700000000.5, "query": "xjwqpvkz.info"}\\n\' > dns.log\n'
@@ -95,6 +98,7 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
         default="always",
         help="alarm always (default), only on strings first seen within 24 hours, or only on those of at most two clients",
     )
+    parser.add_argument("--nearest", action="store_true", help="add to each event the nearest strings of earlier events, and novelty")
     add_fpr(parser, f"calibrated false-positive rate to start at (default: {DEFAULT_FPR:g})")
     parser.add_argument("--embeddings", choices=("none", "int8", "float32"), default="none", help="write vectors of certificates")
     parser.add_argument("--no-explain", action="store_true", help="leave out why an alarm was given")
@@ -156,6 +160,7 @@ def config_of(args: argparse.Namespace) -> WatchConfig:
         require_signature=args.require_signature is not None,
         incidents_per_day=args.incidents_per_day,
         alarm_when=args.alarm_when,
+        nearest=args.nearest,
         public_key=args.require_signature,
     )
 
@@ -172,6 +177,8 @@ def run(args: argparse.Namespace) -> int:
         control.close()
         sys.stderr.write(f"edge-demist watch: {printable(error)}\n")
         return 2
+    gc.freeze()  # the model and the tables live as long as the process: the collector need not look through them
+    gc.set_threshold(GC_EVERY)
     try:
         runner.run()
         return exit_code(runner.summary(), control, once=config.once)

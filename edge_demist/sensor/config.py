@@ -48,6 +48,7 @@ class WatchConfig:
     require_signature: bool = False
     incidents_per_day: int = 0
     alarm_when: str = "always"
+    nearest: bool = False
     public_key: Path | None = None
 
     @property
@@ -72,6 +73,8 @@ class WatchConfig:
             raise InputError("--output-format parquet writes one whole file: use it with --once and without --state")
         if self.emit == "incidents" and self.form in ("zeek", "parquet"):
             raise InputError(f"--emit incidents has no --output-format {self.form}: use jsonl, eve, ecs or ocsf")
+        if self.nearest and self.emit == "incidents":
+            raise InputError("--nearest is about single strings: use it with --emit all or alarms")
         if self.incidents_per_day < 0:
             raise InputError("--incidents-per-day must be at least 1 (0: no budget)")
         if self.fpr is not None and not 0.0 < self.fpr < 1.0:

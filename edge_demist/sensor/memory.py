@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import math
 import sqlite3
@@ -67,7 +68,8 @@ class Memory:
         self._held: OrderedDict[bytes, Seen] = OrderedDict()
         self._changed: dict[bytes, Seen] = {}
         self._written = 0
-        self._store = _open(folder / FILE) if folder is not None else None
+        probe = "SELECT key, first, last, count, clients FROM seen LIMIT 1"
+        self._store = open_database(folder / FILE, _SCHEMA, probe) if folder is not None else None
 
     def touch(self, host: str, client: str, time_us: int, kind: str = HOST) -> Seen:
         """Note a contact of a client; the entry with it. ``last_us`` and ``count`` include it."""
@@ -75,9 +77,7 @@ class Memory:
         seen = self._find(key)
         if seen is None:
             seen = Seen(time_us, time_us)
-        bit = 1 << zlib.crc32(to_bytes(client)) % _BITS
-        if not seen.bits & bit:
-            seen.bits |= bit
+        seen.bits |= _bit_of(client)
         seen.count += 1
         seen.last_us = max(seen.last_us, time_us)
         seen.others = seen.bits.bit_count() - 1
@@ -218,29 +218,39 @@ def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
         raise InputError(f"{path}: is no sensor's memory that can be read ({str(error)[:200]})") from None
 
 
+@functools.lru_cache(maxsize=8192)
+def _bit_of(client: str) -> int:
+    return 1 << zlib.crc32(to_bytes(client)) % _BITS
+
+
 def _key(kind: str, text: str) -> bytes:
     raw = to_bytes(text)
     return kind.encode() + (raw if len(raw) <= MAX_KEY_BYTES else b"\0" + hashlib.blake2b(raw, digest_size=16).digest())
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def open_database(path: Path, schema: str, probe: str) -> sqlite3.Connection:
+    """Open, or make, a database; a damaged one is set aside as ``….bad``.
+
+    Raises:
+        OSError: the disk would not let it be opened.
+    """
     try:
-        return _connect(path)
+        return _connect(path, schema, probe)
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
             raise OSError(errno.EIO, f"{path}: {error}") from error
         path.rename(path.with_name(f"{path.name}.bad"))
-        return _connect(path)
+        return _connect(path, schema, probe)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, schema: str, probe: str) -> sqlite3.Connection:
     store = sqlite3.connect(path, isolation_level=None, timeout=5.0)
     try:
         store.execute("PRAGMA synchronous = FULL")
         store.execute("PRAGMA cache_size = -2048")
         store.execute("PRAGMA trusted_schema = OFF")
-        store.executescript(_SCHEMA)
-        store.execute("SELECT key, first, last, count, clients FROM seen LIMIT 1").fetchone()
+        store.executescript(schema)
+        store.execute(probe).fetchone()
     except BaseException:
         store.close()
         raise

@@ -17,25 +17,32 @@ MAX_LABEL_CHARS = 63
 _ICANN, _PRIVATE = "[icann]", "[private]"
 
 
+_PLAIN, _WILDCARD, _EXCEPTION, _LONGER = 1, 2, 4, 8
+
+
 @dataclass(frozen=True, slots=True)
 class PublicSuffixes:
-    """The rules: plain suffixes, parents of wildcards (``*.ck`` is ``ck``) and exceptions (``!www.ck`` is ``www.ck``)."""
+    """The rules by name: a plain suffix, the parent of a wildcard (``*.ck`` is ``ck``), an exception (``!www.ck`` is ``www.ck``).
+
+    Every parent of a rule is there too, so that a name that is not ends the search.
+    """
 
     version: str
-    plain: frozenset[str]
-    wildcard: frozenset[str]
-    exception: frozenset[str]
+    rules: dict[str, int]
 
     def suffix_labels(self, labels: list[str]) -> int:
         """How many labels at the end are the public suffix; 1 for a top level that no rule names."""
-        count = 1
-        for length in range(1, len(labels) + 1):
-            name = ".".join(labels[-length:])
-            if name in self.exception:
+        count, name, rules = 1, "", self.rules
+        for length, label in enumerate(reversed(labels), 1):
+            name = f"{label}.{name}" if name else label
+            found = rules.get(name)
+            if found is None:
+                return count
+            if found & _EXCEPTION:
                 return length - 1
-            if name in self.plain:
+            if found & _PLAIN:
                 count = length
-            if name in self.wildcard and length < len(labels):
+            if found & _WILDCARD and length < len(labels):
                 count = length + 1
         return count
 
@@ -52,12 +59,15 @@ def public_suffixes(*, private: bool = True) -> PublicSuffixes:
             section = line
         elif section == _ICANN or (section == _PRIVATE and private):
             rules.append(line)
-    return PublicSuffixes(
-        version=version,
-        plain=frozenset(rule for rule in rules if rule[0] not in "*!"),
-        wildcard=frozenset(rule[2:] for rule in rules if rule.startswith("*.")),
-        exception=frozenset(rule[1:] for rule in rules if rule.startswith("!")),
-    )
+    found: dict[str, int] = {}
+    for rule in rules:
+        flag = {"!": _EXCEPTION, "*": _WILDCARD}.get(rule[0], _PLAIN)
+        name = rule.removeprefix("!").removeprefix("*.")
+        found[name] = found.get(name, 0) | flag
+        while "." in name:
+            name = name.split(".", 1)[1]
+            found[name] = found.get(name, 0) | _LONGER
+    return PublicSuffixes(version, found)
 
 
 @functools.lru_cache(maxsize=16_384)
@@ -68,7 +78,7 @@ def registrable_domain(name: str, *, private: bool = True) -> str:
     Labels above the domain may hold any characters (tunnels put bytes there). Addresses are not told apart here.
     """
     labels = _labels(name)
-    count = public_suffixes(private=private).suffix_labels(_ascii(labels))
+    count = public_suffixes(private=private).suffix_labels(labels if name.isascii() else _ascii(labels))
     return ".".join(labels[-count - 1 :]) if len(labels) > count else ""
 
 
@@ -82,12 +92,12 @@ def is_shared(name: str) -> bool:
 @functools.lru_cache(maxsize=16_384)
 def is_shared_parent(domain: str) -> bool:
     """Whether a registrable domain stands directly below a suffix of the list's private part (``b.duckdns.org``)."""
-    return bool(domain) and registrable_domain(domain, private=False) != domain
+    return domain.count(".") > 1 and registrable_domain(domain, private=False) != domain
 
 
 def _labels(name: str) -> list[str]:
-    tail = name[-MAX_NAME_CHARS:].lower().rstrip(".")
-    return [label for label in tail.split(".")[-32:] if label]
+    labels = name[-MAX_NAME_CHARS:].lower().split(".")[-33:]
+    return labels[-32:] if all(labels) else [label for label in labels if label][-32:]
 
 
 def _ascii(labels: list[str]) -> list[str]:

@@ -119,8 +119,7 @@ class Runner(Reports):
                 self.log("state-damaged", {"error": str(error)})
         scorer.breathe = self._breathe
         options = Options(config.emit, config.embeddings, config.explain, config.alarm_when, config.screen)
-        tracker = self.stages.incidents.tracker if self.stages.incidents else None
-        return Pipeline(scorer, mapping, policy, options, memory=self.stages.memory, tracker=tracker, drift=self.stages.drift)
+        return Pipeline(scorer, mapping, policy, options, **self.stages.parts)  # type: ignore[arg-type]
 
     def _make_mapping(self) -> FieldMapping:
         rules, times = read_mapping(self.config.mapping)
@@ -198,7 +197,8 @@ class Runner(Reports):
     def _turn(self) -> bool:
         """Read one portion of lines; True if there was one."""
         self._scan_if_due()
-        portion = self.tailer.next_lines(self.config.batch_strings, self._in_flight.is_careful)
+        limit = self.config.batch_strings if self.stages.incidents is None else self.config.strings_at_once
+        portion = self.tailer.next_lines(limit, self._in_flight.is_careful)
         if portion is None:
             self._flush_if_due(waiting=True)
             self._settle()

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_demist.explore.passport import encoder_sha256
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.detect.allow import AllowList
 from edge_demist.sensor.detect.scoring import Scorer
 from edge_demist.sensor.drift import ScoreDrift
 from edge_demist.sensor.events import IncidentLine
 from edge_demist.sensor.memory import Memory
+from edge_demist.sensor.neighbours import Neighbours
 from edge_demist.sensor.sources.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -40,6 +42,10 @@ class Stages:
         self.memory: Memory | None = None
         self.incidents: IncidentStage | None = None
         self.drift = ScoreDrift(scorer.bundle_id)
+        self.neighbours: Neighbours | None = None
+        if config.nearest:
+            dim = scorer.embed(["."]).shape[1]
+            self.neighbours = Neighbours(config.state, _space(scorer), dim)
         if config.state is not None or config.emit == "incidents" or config.alarm_when != "always":
             self.memory = Memory(config.state)
         if config.emit == "incidents" and self.memory is not None:
@@ -54,7 +60,12 @@ class Stages:
         Raises:
             OSError: the memory's disk is in trouble.
         """
-        for part, state in ((self.memory, checkpoint.memory), (self.incidents, checkpoint.incidents), (self.drift, checkpoint.drift)):
+        for part, state in (
+            (self.memory, checkpoint.memory),
+            (self.incidents, checkpoint.incidents),
+            (self.drift, checkpoint.drift),
+            (self.neighbours, checkpoint.neighbours),
+        ):
             try:
                 if part is not None:
                     part.restore(state)
@@ -66,6 +77,7 @@ class Stages:
         checkpoint.memory = self.memory.state() if self.memory else {}
         checkpoint.incidents = self.incidents.tracker.state() if self.incidents else {}
         checkpoint.drift = self.drift.state()
+        checkpoint.neighbours = self.neighbours.state() if self.neighbours else {}
 
     def committed(self, checkpoint: Checkpoint) -> None:
         """The checkpoint is durable.
@@ -75,15 +87,26 @@ class Stages:
         """
         if self.memory is not None:
             self.memory.committed(checkpoint.memory)
+        if self.neighbours is not None:
+            self.neighbours.committed(checkpoint.neighbours)
+
+    @property
+    def parts(self) -> dict[str, object]:
+        """What the pipeline works with, by its names for them."""
+        tracker = self.incidents.tracker if self.incidents else None
+        return {"memory": self.memory, "tracker": tracker, "drift": self.drift, "neighbours": self.neighbours}
 
     @property
     def is_full(self) -> bool:
         """Whether a checkpoint should come now."""
-        return self.memory is not None and self.memory.unwritten >= MAX_UNWRITTEN
+        full = self.neighbours is not None and self.neighbours.is_full
+        return full or (self.memory is not None and self.memory.unwritten >= MAX_UNWRITTEN)
 
     def use(self, scorer: Scorer) -> None:
         """Go on with another model."""
         self.drift.use(scorer.bundle_id)
+        if self.neighbours is not None:
+            self.neighbours.use(_space(scorer))
         if self.incidents is not None:
             self.incidents.use(scorer)
 
@@ -109,5 +132,13 @@ class Stages:
 
     def close(self) -> None:
         """Give everything back."""
+        if self.neighbours is not None:
+            self.neighbours.close()
         if self.memory is not None:
             self.memory.close()
+
+
+def _space(scorer: Scorer) -> str:
+    """What makes the general vectors: encoder and tokenizer; a model without such files stands for itself."""
+    bundle = scorer.model.bundle
+    return encoder_sha256(bundle) if getattr(bundle, "files", None) else scorer.bundle_id

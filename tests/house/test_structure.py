@@ -18,6 +18,7 @@ LEVELS = (
     "model", "anonymize",
     "sensor.storage", "sensor.toml_files",
     "sensor.understanding", "sensor.counters", "sensor.public_suffix", "sensor.sources", "sensor.events", "sensor.memory",
+    "sensor.neighbours",
     "sensor.drift", "sensor.detect",
     "sensor.incidents", "sensor.config", "sensor.sinks",
     "sensor", "train", "explore", "integrations", "serve", "diagnostics", "cli", "__init__", "__main__",

@@ -73,7 +73,7 @@ def test_a_very_long_name_costs_nothing() -> None:
 def test_the_file_says_its_date_and_both_parts() -> None:
     rules = public_suffixes()
     assert re.match(r"20\d\d-\d\d-\d\d", rules.version)
-    assert len(rules.plain) > len(public_suffixes(private=False).plain) > 5000
+    assert len(rules.rules) > len(public_suffixes(private=False).rules) > 5000
     assert LIST.read_text(encoding="ascii").isascii()
 
 

@@ -3,8 +3,8 @@
     python -m tools.sensor.incident_load names.txt -o benchmarks/results/incident-load.json
 
 ``names.txt`` holds distinct host names, one a line. Both forms read the same dns.log, in turns, each in a process of its own; processor
-time counts, not the clock, for the machine may be busy. Memory is that of one process with the tracker alone, fed with generated
-look-ups, connections and requests.
+time counts, not the clock, for the machine may be busy. Memory is that of a ``watch`` with a state folder that reads generated
+look-ups, connections and requests from a pipe.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 T0 = 1_700_000_000
@@ -46,34 +47,53 @@ def processor_seconds(log: Path, emit: str, bundle: Path | None) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def memory_by_records(marks: list[int], clients: int) -> dict[int, float]:
-    """Resident mebibytes after so many records of so many clients."""
-    from edge_demist.sensor.incidents.observation import Observation
-    from edge_demist.sensor.incidents.tracker import Tracker
-    from edge_demist.sensor.incidents.weights import load_weights
-    from edge_demist.sensor.metrics import rss_bytes
-
-    tracker, draw, found = Tracker(load_weights(), "load"), random.Random(1), {}
-    for i in range(max(marks)):
+def generated_records(count: int, clients: int) -> Iterator[bytes]:
+    """Zeek JSON of look-ups, connections and requests by so many clients, five hundred a second of log time."""
+    draw = random.Random(1)
+    for i in range(count):
         number, kind = draw.randrange(clients), draw.random()
-        client, time_us = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", (T0 * 1000 + i * 2) * 1000
+        head = f'"ts":{T0 + i * 0.002:.3f},"id.orig_h":"10.{number >> 16}.{number >> 8 & 255}.{number & 255}","id.orig_p":5353'
         if kind < 0.6:
-            name = f"h{draw.randrange(1000)}.dom{draw.randrange(200_000)}.com"
-            levels = {"dga": 1} if kind < 0.01 else {}
-            seen = Observation("dns", time_us, client, "10.0.0.53", 53, name, kind < 0.03, levels=levels)
+            name = f"h{draw.randrange(1000)}.dom{draw.randrange(200_000)}.com" if kind > 0.01 else f"{draw.getrandbits(64):x}.com"
+            rest = f'"dns","id.resp_h":"10.0.0.53","id.resp_p":53,"query":"{name}","qtype_name":"A","rcode_name":"{_rcode(kind)}"'
         elif kind < 0.9:
             server = f"93.{draw.randrange(200)}.{draw.randrange(250)}.{draw.randrange(250)}"
-            seen = Observation("flow", time_us, client, server, 443, "", kind < 0.65, "tcp", bytes_in=1000)
+            end = '"S0"' if kind < 0.65 else '"SF","orig_bytes":300,"resp_bytes":1000'
+            rest = f'"conn","id.resp_h":"{server}","id.resp_p":443,"proto":"tcp","conn_state":{end}'
         else:
-            name = f"w{draw.randrange(50)}.dom{draw.randrange(200_000)}.com"
-            seen = Observation("http", time_us, client, "93.184.1.1", 80, name, uri=f"/a{draw.randrange(10**6)}", method="GET", agent="x")
-        tracker.add(seen)
-        if i % 256 == 255:
-            tracker.release(time_us)
-        if i + 1 in marks:
-            found[i + 1] = round(rss_bytes() / 2**20, 1)
-            print(f"{i + 1:,} records: {found[i + 1]} MiB", file=sys.stderr)
+            name, uri = f"w{draw.randrange(50)}.dom{draw.randrange(200_000)}.com", f"/a{draw.randrange(10**6)}"
+            rest = f'"http","id.resp_h":"93.184.1.1","id.resp_p":80,"host":"{name}","uri":"{uri}","method":"GET","user_agent":"x"'
+        yield f'{{{head},"_path":{rest}}}\n'.encode()
+
+
+def _rcode(kind: float) -> str:
+    return "NXDOMAIN" if kind < 0.03 else "NOERROR"
+
+
+def memory_by_records(marks: list[int], clients: int, bundle: Path | None, folder: Path) -> dict[str, float]:
+    """Resident mebibytes of ``watch --emit incidents --state`` when it has taken so many records from a pipe."""
+    command = [sys.executable, "-m", "edge_demist", "watch", "-", "--once", "--emit", "incidents", "--log", "off"]
+    command += ["--state", str(folder / "state"), "-o", str(folder / "incidents.jsonl"), "--summary", str(folder / "summary.json")]
+    command += ["--bundle", str(bundle)] if bundle else []
+    found: dict[str, float] = {}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
+        assert process.stdin is not None
+        for number, record in enumerate(generated_records(max(marks), clients), 1):
+            process.stdin.write(record)
+            if number in marks:
+                process.stdin.flush()
+                found[str(number)] = _resident_mib(process.pid)
+                print(f"{number:,} records: {found[str(number)]} MiB", file=sys.stderr, flush=True)
+        process.stdin.close()
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    if process.returncode or summary["records"] != max(marks):
+        raise SystemExit(f"watch ended with {process.returncode} after {summary['records']} of {max(marks)} records")
     return found
+
+
+def _resident_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return round(int(status.split("VmRSS:")[1].split()[0]) / 1024, 1)
 
 
 def main() -> None:
@@ -98,7 +118,8 @@ def main() -> None:
                 print(f"{emit}: {runs[-1]} s", file=sys.stderr)
     ratios = sorted(a / b for a, b in zip(seconds["alarms"], seconds["incidents"], strict=True))
     result = {"names": len(names), "processor_s": seconds, "incidents_to_alarms": round(ratios[len(ratios) // 2], 3) if ratios else None}
-    result["memory_mib"] = {str(n): mib for n, mib in memory_by_records(args.records, args.clients).items()}
+    with tempfile.TemporaryDirectory(prefix="load-") as folder:
+        result["memory_mib"] = memory_by_records(args.records, args.clients, args.bundle, Path(folder))
     result |= {"clients": args.clients, "load_average": os.getloadavg()[0]}
     args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

@@ -53,4 +53,4 @@ def _only_column(header: ZeekHeader, rules: Sequence[tuple[Rule, tuple[str, ...]
         return None
     rule, tasks = able[0]
     number = header.index[rule.field.removesuffix("[]")]
-    return None if header.is_container(number) else Column(number, rule.name, tasks)
+    return None if number in header.containers else Column(number, rule.name, tasks)

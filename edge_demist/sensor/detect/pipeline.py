@@ -22,6 +22,7 @@ from edge_demist.sensor.detect.sieve import Sieve
 from edge_demist.sensor.drift import ScoreDrift
 from edge_demist.sensor.events import Event, Hash, Origin, event_id, finish_id, origin_of
 from edge_demist.sensor.memory import DAY_US, STRING, Memory
+from edge_demist.sensor.neighbours import Neighbours, neighbour_fields
 from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.log_file import LogFile
 from edge_demist.sensor.sources.parser import Record
@@ -105,11 +106,12 @@ class Pipeline:
         memory: Memory | None = None,
         tracker: Observer | None = None,
         drift: ScoreDrift | None = None,
+        neighbours: Neighbours | None = None,
     ) -> None:
         """Put the parts together; a tracker takes all answers, and no events come out."""
         self.scorer, self.mapping, self.policy = scorer, mapping, policy
-        self.memory, self.tracker, self.drift = memory, tracker, drift
-        self._sieve: tuple[Scorer, Sieve | None] | None = None
+        self.memory, self.tracker, self.drift, self.neighbours = memory, tracker, drift, neighbours
+        self._sieve: tuple[Scorer, tuple[Sieve | None, Sieve | None]] | None = None
         self.options = options or Options()
         self._lines: list[_Line] = []
         self.pending_strings = self.pending_bytes = 0
@@ -185,7 +187,7 @@ class Pipeline:
         events: list[Event] = []
         for line in lines:
             before = len(events)
-            if line.screened:
+            if line.screened and self.tracker is None:
                 self.policy.pass_by(line.screened, line.time_us)
             for item in line.mapped:
                 seen = self._seen(line, item)
@@ -202,36 +204,62 @@ class Pipeline:
                 line.counts.events += len(events) - before
             else:
                 line.counts.skip("no-alarm" if self.tracker is None else "no-incident")
-        return self._explained(events)
+        return self._compared(self._explained(events))
+
+    def _compared(self, events: list[Event]) -> list[Event]:
+        """On request each event with the nearest strings told about before; asked one after the other, so that batches change nothing."""
+        known = self.neighbours
+        groups: dict[tuple[str, int], list[int]] = {}
+        for n, event in enumerate(events if known is not None else ()):
+            if event.label is not None and event.text:
+                groups.setdefault((event.text, event.origin.offset), []).append(n)
+        if known is None or not groups:
+            return events
+        vectors = self.scorer.embed([text for text, _ in groups])
+        for ((text, _), places), vector in zip(groups.items(), vectors, strict=True):
+            labels = {events[n].task: events[n].label or "" for n in places}
+            found = known.ask(text, labels, vector, events[places[0]].origin.time_us or 0)
+            for n in places:
+                events[n] = replace(events[n], seen={**events[n].seen, **neighbour_fields(found, events[n].task)})
+        return events
 
     def _sift(self, lines: list[_Line]) -> None:
         """Leave of each record what must be asked whole; stage one answers the rest."""
         if self._sieve is None or self._sieve[0] is not self.scorer:
-            self._sieve = self.scorer, self._make_sieve()
-        sieve = self._sieve[1]
-        if sieve is None:
+            self._sieve = self.scorer, self._make_sieves()
+        weak, strict = self._sieve[1]
+        if weak is None:
             return
+        if strict is None:
+            self._sift_with(weak, lines)
+        else:  # a generated name that exists counts for little beside one that does not
+            missing = [getattr(line.observation, "failed", True) for line in lines]
+            self._sift_with(weak, [line for line, failed in zip(lines, missing, strict=True) if failed])
+            self._sift_with(strict, [line for line, failed in zip(lines, missing, strict=True) if not failed])
+        self.scorer.screening = weak.thresholds
+
+    def _sift_with(self, sieve: Sieve, lines: list[_Line]) -> None:
         left = iter(sieve.left((item.text, item.tasks) for line in lines for item in line.mapped))
-        self.scorer.screening = sieve.thresholds
         for line in lines:
             kept, screened = [], []
             for item in line.mapped:
                 tasks = next(left)
                 if tasks is not item.tasks:
                     screened += sieve.answered(item.tasks, tasks)
-                if tasks or self.memory is not None:  # the memory takes every string
+                if tasks or (self.memory is not None and self.tracker is None):  # the memory takes every string
                     kept.append(item._replace(tasks=tasks))
             line.mapped, line.screened = kept, screened
             line.counts.predictions += len(screened)
             line.counts.screened += len(screened)
 
-    def _make_sieve(self) -> Sieve | None:
-        """The sieve of what is written; None where every answer is."""
+    def _make_sieves(self) -> tuple[Sieve | None, Sieve | None]:
+        """The sieve of what is written, None where every answer is; for incidents a second one for names that exist."""
         if self.options.emit == "all":
-            return None
+            return None, None
+        make, screen = self.scorer.sieve, self.options.screen
         if self.tracker is not None:
-            return self.scorer.sieve(self.scorer.weakest, {EMBEDDING}, screen=self.options.screen)
-        return self.scorer.sieve(self.policy.least, {EMBEDDING, *self.scorer.category_tasks}, screen=self.options.screen)
+            return make(self.scorer.weakest, {EMBEDDING}, screen=screen), make(self.scorer.weakest_of_known, {EMBEDDING}, screen=screen)
+        return make(self.policy.least, {EMBEDDING, *self.scorer.category_tasks}, screen=screen), None
 
     def _embedded(self, line: _Line, item: MappedString, vector: Mapping[str, object]) -> Event | None:
         if self.options.emit != "all":

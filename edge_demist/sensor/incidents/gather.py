@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from edge_demist.sensor.detect.allow import AllowList
 from edge_demist.sensor.incidents.case import DAY_US, Case
-from edge_demist.sensor.incidents.contacts import OWN_ADDRESS, Contact
+from edge_demist.sensor.incidents.contacts import Contact
 from edge_demist.sensor.incidents.counters import Cases
 from edge_demist.sensor.incidents.generated import GeneratedNames
 from edge_demist.sensor.incidents.observation import DNS, FLOW, HTTP, TLS, Observation, is_address, is_internal
@@ -100,7 +100,7 @@ class Gatherer:
 
     def _add_lookup(self, seen: Observation) -> list[Case]:
         for answer in seen.answers:
-            if is_address(answer):
+            if ":" in answer or answer[-1:].isdigit():  # an address; no top level ends so
                 self._name_of.note(answer, seen.name)
         domain = "" if seen.name.endswith(_LOCAL) else registrable_domain(seen.name)
         if not domain:
@@ -121,7 +121,10 @@ class Gatherer:
                 changed.append(tunnel_case)
         if not seen.failed and seen.service not in ("query", "request"):  # the answer tells whether there is such a host
             short = seen.levels if len(sub) <= MAX_SUB_CHARS else {}
-            changed += self._add_contact(seen, domain, short, named=True)
+            if short or self.contacts.find((seen.client, domain)) is not None or Contact.tells_own_address(seen.name):
+                changed += self._add_contact(seen, domain, short, named=True)
+            else:  # nothing is held against it yet: a case begins with a sign or with the first connection
+                self.memory.touch(domain, seen.client, seen.time_us)
         return changed
 
     def _add_scan(self, seen: Observation) -> list[Case]:
@@ -167,7 +170,7 @@ class Gatherer:
 
     def _add_context(self, case: Contact, seen: Observation, *, fresh: bool) -> bool:
         """Whether the host tells callers their own address, or follows such a one."""
-        if "own_address" in case.signs or (fresh and OWN_ADDRESS.search(seen.name)):
+        if "own_address" in case.signs or (fresh and Contact.tells_own_address(seen.name)):
             self._asked_own.note(seen.client, seen.time_us)
             return case.note("own_address", seen)
         asked = self._asked_own.get(seen.client) if case.contacts == 1 else None

@@ -28,6 +28,8 @@ _PRIVATE = tuple(
 )
 
 DNS, HTTP, TLS, FLOW = "dns", "http", "tls", "flow"
+_ENDS = ("id.orig_h", "id.resp_h", "id.resp_p")
+_LOOKUP = (*_ENDS, "query", "qtype_name", "rcode_name")
 
 
 @dataclass(slots=True)
@@ -130,27 +132,34 @@ def _reader(log: str) -> Callable[[Record, int], Observation | None] | None:
 
 
 def _text(record: Record, name: str, limit: int = MAX_NAME_CHARS) -> str:
-    value = record.scalar(name)
-    return value[:limit] if isinstance(value, str) else ""
+    return _cut(record.scalar(name), limit)
+
+
+def _cut(value: str | int | None, limit: int = MAX_NAME_CHARS) -> str:
+    return (value if len(value) <= limit else value[:limit]) if isinstance(value, str) else ""
 
 
 def _number(record: Record, name: str) -> int:
-    value = record.scalar(name)
+    return _whole(record.scalar(name))
+
+
+def _whole(value: str | int | None) -> int:
     if isinstance(value, int):
         return value if 0 <= value < 1 << 62 else 0
     return int(value) if value is not None and value.isascii() and value.isdigit() and len(value) <= 18 else 0
 
 
 def _zeek(record: Record, kind: str, time_us: int) -> Observation:
-    return Observation(kind, time_us, _text(record, "id.orig_h"), _text(record, "id.resp_h"), _number(record, "id.resp_p"))
+    client, server, port = record.row(_ENDS)
+    return Observation(kind, time_us, _cut(client), _cut(server), _whole(port))
 
 
 def _zeek_dns(record: Record, time_us: int) -> Observation | None:
-    seen = _zeek(record, DNS, time_us)
-    seen.name = _host(_text(record, "query"))
-    seen.query_type = _text(record, "qtype_name", 16)
-    seen.failed = _text(record, "rcode_name", 16) == "NXDOMAIN"
-    seen.answers = tuple(a[:MAX_NAME_CHARS] for a in record.values("answers")[:16])
+    client, server, port, query, kind, code = record.row(_LOOKUP)
+    seen = Observation(DNS, time_us, _cut(client), _cut(server), _whole(port), _host(_cut(query)))
+    seen.query_type, seen.failed = _cut(kind, 16), code == "NXDOMAIN"
+    answers = record.values("answers")
+    seen.answers = (answers[0][:MAX_NAME_CHARS],) if len(answers) == 1 else tuple(a[:MAX_NAME_CHARS] for a in answers[:16])
     return seen if seen.name and seen.client else None
 
 

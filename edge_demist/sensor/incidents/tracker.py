@@ -6,7 +6,7 @@ depend on how the reading of several files was interleaved.
 
 from __future__ import annotations
 
-import heapq
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 
 from edge_demist.sensor.detect.alarms import _LogClock
@@ -69,15 +69,16 @@ class Tracker:
     def add(self, seen: Observation) -> None:
         """Queue an observation until :meth:`release` says that nothing older will come."""
         self._serial += 1
-        heapq.heappush(self._waiting, (seen.time_us, seen.file, seen.offset, self._serial, seen))
+        self._waiting.append((seen.time_us, seen.file, seen.offset, self._serial, seen))
 
     def release(self, until_us: int | None) -> list[dict[str, object]]:
         """Decide about everything up to a log time (None: everything); the lines to write."""
-        lines: list[dict[str, object]] = []
         waiting = self._waiting
-        while waiting and (until_us is None or waiting[0][0] <= until_us or len(waiting) > MAX_WAITING):
-            lines += self._decide(heapq.heappop(waiting)[-1])
-        return lines
+        waiting.sort()  # by time, file and offset; nearly sorted as it is
+        count = len(waiting) if until_us is None else bisect_right(waiting, until_us, key=lambda item: item[0])
+        count = max(count, len(waiting) - MAX_WAITING)
+        due, self._waiting = waiting[:count], waiting[count:]
+        return [line for item in due for line in self._decide(item[-1])]
 
     def _decide(self, seen: Observation) -> list[dict[str, object]]:
         self._clock.tell(seen.time_us)
@@ -104,7 +105,7 @@ class Tracker:
         """For the checkpoint."""
         return {
             "now_us": [self._clock.now_us, self._closed_us],
-            "waiting": [item[-1].state() for item in sorted(self._waiting, key=lambda item: item[:4])],
+            "waiting": [item[-1].state() for item in sorted(self._waiting)],
             "gatherer": self.gatherer.state(),
             "book": self.book.state(),
         }

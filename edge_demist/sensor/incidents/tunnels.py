@@ -77,7 +77,8 @@ class Tunnel(Case):
         self.bytes_in_names += len(sub)
         # A short label says little whatever the specialist answers; a long one can be judged.
         p = min(max(probability, 1e-4), 1 - 1e-4)
-        hour.verdicts += min(1.0, len(sub) / FULL_LENGTH) * max(MIN_LOGIT, min(MAX_LOGIT, math.log(p / (1 - p))))
+        logit = max(MIN_LOGIT, min(MAX_LOGIT, math.log(p / (1 - p)))) if probability else MIN_LOGIT
+        hour.verdicts += min(1.0, len(sub) / FULL_LENGTH) * logit
         if p > 0.5 or hour.lookups > USUAL_NAMES:
             self.remember("verdict" if p > 0.5 else "distinct_names", seen.name, seen.file, seen.offset)
         return True

@@ -98,6 +98,7 @@ class Checkpoint:
     output: dict[str, object] = field(default_factory=dict)
     alarms: dict[str, object] = field(default_factory=dict)
     memory: dict[str, object] = field(default_factory=dict)
+    neighbours: dict[str, object] = field(default_factory=dict)
     incidents: dict[str, object] = field(default_factory=dict)
     drift: dict[str, object] = field(default_factory=dict)
     occurrences: dict[str, int] = field(default_factory=dict)
@@ -188,6 +189,7 @@ class CheckpointStore:
             "memory": checkpoint.memory,
             "incidents": checkpoint.incidents,
             "drift": checkpoint.drift,
+            "neighbours": checkpoint.neighbours,
             "bundle_id": checkpoint.bundle_id,
             "committed_at": checkpoint.committed_at,
         }
@@ -233,9 +235,9 @@ def _take_main(checkpoint: Checkpoint, body: Mapping[str, object]) -> None:
     committed = body.get("committed_at", 0.0)
     if type(committed) not in (int, float) or not 0 <= float(str(committed)) < MAX_SECONDS:
         raise ValueError("committed_at is no time")
-    active, tables = _files(body), [_table(body, name) for name in ("alarms", "memory", "incidents", "drift")]
+    active, tables = _files(body), [_table(body, name) for name in ("alarms", "memory", "incidents", "drift", "neighbours")]
     checkpoint.active, checkpoint.output = active, output
-    checkpoint.alarms, checkpoint.memory, checkpoint.incidents, checkpoint.drift = tables
+    checkpoint.alarms, checkpoint.memory, checkpoint.incidents, checkpoint.drift, checkpoint.neighbours = tables
     checkpoint.bundle_id, checkpoint.committed_at = str(body.get("bundle_id", ""))[:64], float(str(committed))
 
 

@@ -205,10 +205,17 @@ class JsonRecord:
 
     def scalar(self, name: str) -> str | int | None:
         """The first string or integer under a path."""
+        found = self.data.get(name)
+        if type(found) is str:
+            return found
         for value in lookup(self.data, name):
             if isinstance(value, (str, int)) and not isinstance(value, bool):
                 return value
         return None
+
+    def row(self, names: tuple[str, ...]) -> list[str | int | None]:
+        """The first string or integer under each path."""
+        return [self.scalar(name) for name in names]
 
     def has(self, name: str) -> bool:
         """Whether the path leads anywhere."""

@@ -49,6 +49,9 @@ class Record(Protocol):
     def scalar(self, name: str) -> str | int | None:
         """The first value of a field."""
 
+    def row(self, names: tuple[str, ...]) -> list[str | int | None]:
+        """The first value of each field."""
+
     def has(self, name: str) -> bool:
         """Whether the field is there."""
 

@@ -44,10 +44,14 @@ class ZeekHeader:
     types: tuple[bytes, ...] = ()
     index: Mapping[str, int] = field(default_factory=dict)
     log: str = ""
+    layouts: dict[tuple[str, ...], tuple[int, ...]] = field(default_factory=dict, compare=False, repr=False)
+    """Plain columns of fields that are read together (-1 for none), by their names."""
+    containers: frozenset[int] = field(init=False)
+    """Columns that hold a set, a vector or a table."""
 
-    def is_container(self, column: int) -> bool:
-        """Whether a column holds a set, a vector or a table."""
-        return column < len(self.types) and self.types[column].startswith(_CONTAINERS)
+    def __post_init__(self) -> None:
+        """Find the containers."""
+        object.__setattr__(self, "containers", frozenset(n for n, kind in enumerate(self.types) if kind.startswith(_CONTAINERS)))
 
 
 class ZeekRecord:
@@ -68,15 +72,37 @@ class ZeekRecord:
         raw, header = self.columns[column], self.header
         if not raw or raw in (header.unset_field, header.empty_field):
             return []
-        if not header.is_container(column):
+        if column not in header.containers:
             return [from_bytes(unescape(raw))]
         parts = raw.split(header.set_separator)
         return [from_bytes(unescape(part)) for part in parts if part not in (header.unset_field, header.empty_field, b"")]
 
     def scalar(self, name: str) -> str | int | None:
         """The first string of a field, or None."""
-        values = self.values(name)
-        return values[0] if values else None
+        header = self.header
+        column = header.index.get(name)
+        if column is None or column in header.containers:
+            values = self.values(name)
+            return values[0] if values else None
+        raw = self.columns[column]
+        if not raw or raw in (header.unset_field, header.empty_field):
+            return None
+        return from_bytes(unescape(raw))
+
+    def row(self, names: tuple[str, ...]) -> list[str | int | None]:
+        """The first string of each field, or None; for few sets of names, which are looked up once a header."""
+        header, columns = self.header, self.columns
+        layout = header.layouts.get(names)
+        if layout is None:
+            found = [header.index.get(name, -1) for name in names]
+            layout = header.layouts[names] = tuple(-2 if number in header.containers else number for number in found)
+        empty = (b"", header.unset_field, header.empty_field)
+        return [
+            (None if (raw := columns[number]) in empty else from_bytes(unescape(raw) if b"\\" in raw else raw))
+            if number >= 0
+            else (None if number == -1 else self.scalar(name))
+            for number, name in zip(layout, names, strict=True)
+        ]
 
     def has(self, name: str) -> bool:
         """Whether the log has such a field at all."""
