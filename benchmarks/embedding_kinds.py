@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks import result_file
+from benchmarks import markdown, result_file
 from benchmarks.embeddings import clustering, minilm_vectors, nearest
 from edge_demist import EdgeDemist
 from edge_demist.normalizers import undisguised
@@ -141,9 +141,7 @@ def disguises(model: EdgeDemist, data: Path, work: Path) -> dict[str, Any]:
     texts, labels = plain["text"].to_numpy(), plain["label"].to_numpy()
     asked = [change(texts[i]) for change in DISGUISES.values() for i in attacks]
     made = views(model, work, "disguises", texts.tolist(), asked)
-    undone = [undisguised(text) for text in asked]
-    both = views(model, work, "disguises-undone", [undisguised(text) for text in texts], undone)
-    made |= {f"{name}, {UNDONE}": pair for name, pair in both.items()}
+    made |= {f"{name}, {UNDONE}": pair for name, pair in without_disguise(model, texts.tolist(), asked).items()}
     result: dict[str, Any] = {"plain": len(texts), "attacks": len(attacks), "own": {}, "kind": {}}
     for view, (a, b) in made.items():
         rows = nearest(a, b, 1)[0][:, 0].reshape(len(DISGUISES), -1)
@@ -153,10 +151,15 @@ def disguises(model: EdgeDemist, data: Path, work: Path) -> dict[str, Any]:
     return result
 
 
+def without_disguise(model: EdgeDemist, index: list[str], questions: list[str]) -> dict[str, tuple[Floats, Floats]]:
+    """Vectors of ours and of n-grams where both sides are read with the normalizer that undoes disguises."""
+    plain, asked = [undisguised(text) for text in index], [undisguised(text) for text in questions]
+    ours = model.encode(index, normalizer=UNDONE), model.encode(questions, normalizer=UNDONE)
+    return {"edge-demist": ours, "n-grams": ngram_vectors(plain, asked)}
+
+
 def table(result: dict[str, Any]) -> str:
     """Nearest neighbours by kind and model, for documents."""
-    from benchmarks import markdown
-
     names = ("edge-demist", "n-grams", "MiniLM")
     rows = [[f"same {name}", *(markdown.percent(entry["nearest"][view]) for view in names)] for name, entry in result["kinds"].items()]
     if "copies" in result:
@@ -165,8 +168,12 @@ def table(result: dict[str, Any]) -> str:
         kinds = result["disguises"]["kind"]
         for text, end in (("attack of its kind, disguised", ""), (f"the same, all read with the normalizer `{UNDONE}`", f", {UNDONE}")):
             if f"edge-demist{end}" in kinds:
-                rows.append([text, *(markdown.percent(float(np.mean(list(kinds[name + end].values())))) for name in names)])
+                rows.append([text, *(_mean(kinds.get(name + end)) for name in names)])
     return markdown.table(["nearest neighbour is of the", *names], rows)
+
+
+def _mean(shares: dict[str, float] | None) -> str:
+    return markdown.percent(float(np.mean(list(shares.values())))) if shares else "–"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

