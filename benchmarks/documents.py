@@ -209,6 +209,12 @@ def optional(name: str, module: str, function: str = "table") -> str:
     return str(getattr(importlib.import_module(module), function)(found)) if found else f"`{name}.json` has not been measured yet."
 
 
+def script(engine: str) -> str:
+    """The script of a guide to another engine, as it is run by the tests."""
+    path = ROOT / "docs" / "how-to" / "scripts" / f"spread_with_{engine}.py"
+    return f"```python\n{path.read_text(encoding='utf-8')}```"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "tasks": tasks,
     "labels": labels,
@@ -233,6 +239,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "sensor-way": partial(optional, "sensor", "benchmarks.sensor"),
     "crash": crash,
     "soak": soak,
+    "serve-load": partial(optional, "serve", "benchmarks.serve"),
+    "distributed": partial(optional, "distributed", "benchmarks.distributed"),
+    "billion": partial(optional, "distributed", "benchmarks.distributed", "billion"),
+    **{f"script-{engine}": partial(script, engine) for engine in ("duckdb", "polars", "ray", "spark")},
 }
 
 

@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchmarks import result_file
+from benchmarks import markdown, result_file
 from edge_demist import EdgeDemist
 from edge_demist.diagnostics import machine
 from tools.spread.names import HOSTS
@@ -218,6 +218,30 @@ async def _large(port: int, size: int) -> int:
         return 0
     finally:
         writer.close()
+
+
+def table(content: dict[str, Any]) -> str:
+    """What was measured, a row each."""
+    load, embedded, crowded = content["mixed"], content["embed"], content["crowd"]
+    answers = ", ".join(f"{count:,} × {status}" for status, count in sorted(load["statuses"].items()))
+    rows = [
+        (
+            f"{load['connections']} connections, all routes, {load['seconds']:.0f} s",
+            f"{load['requests_per_second']:,.0f} requests a second",
+        ),
+        ("half of them answered within, 99 of 100 within", f"{load['p50_ms']:.0f} ms, {load['p99_ms']:.0f} ms"),
+        ("answers", answers),
+        (
+            f"`/embed`, batches of {embedded['batch']}, beside `encode` in one process",
+            f"{embedded['service_per_second']:,} and {embedded['library_per_second']:,} strings a second, "
+            f"{embedded['ratio']:.2f} ({embedded['ratio_lowest']:.2f} to {embedded['ratio_highest']:.2f})",
+        ),
+        ("one client alone", f"{crowded['alone_ms']:.1f} ms"),
+        (f"beside {crowded['slow_clients']} clients that send a byte a second", f"{crowded['byte_a_second_ms']:.1f} ms"),
+        ("beside a body of 1 GB as well", f"{crowded['body_of_1_gb_ms']:.1f} ms"),
+        (f"beside {crowded['idle_connections']:,} open connections", f"{crowded['idle_connections_ms']:.1f} ms"),
+    ]
+    return markdown.table(("what", "measured"), rows)
 
 
 def main() -> int:
