@@ -74,7 +74,7 @@ class Stages:
 
     def fill(self, checkpoint: Checkpoint) -> None:
         """Put the state into a checkpoint."""
-        checkpoint.memory = self.memory.state() if self.memory else {}
+        checkpoint.memory = self.memory.state() if self.memory is not None else {}  # an empty one is false
         checkpoint.incidents = self.incidents.tracker.state() if self.incidents else {}
         checkpoint.drift = self.drift.state()
         checkpoint.neighbours = self.neighbours.state() if self.neighbours else {}

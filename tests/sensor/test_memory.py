@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge_demist.sensor import memory as module
 from edge_demist.sensor.incidents.counters import Beat, Distinct
 from edge_demist.sensor.memory import STRING, Memory
-from tests.support.sensor_fakes import watch_once, zeek_log
+from tests.support.sensor_fakes import read_events, watch_once, zeek_log
 
 
 def _commit(memory: Memory) -> dict[str, object]:
@@ -122,7 +122,21 @@ def test_events_say_what_was_seen_before(tmp_path: Path) -> None:
         (0, 1, "1970-01-01T00:05:00.500000Z"),
     ]
     (tmp_path / "dns2.log").write_text(zeek_log(DNS, "400.5 C4 10.0.0.3 evil.example"))
-    events, _ = watch_once(tmp_path, tmp_path / "dns2.log", state=tmp_path / "state", output=tmp_path / "second.jsonl")
+    watch_once(tmp_path, tmp_path / "dns2.log", state=tmp_path / "state", output=tmp_path / "second.jsonl")
+    later = [e for e in read_events(tmp_path / "second.jsonl") if e["task"] == "dga"]
+    assert [(e["seen_before"], e["clients"], e["first_seen"]) for e in later] == [(2, 3, "1970-01-01T00:01:40.500000Z")]
+
+
+@pytest.mark.parametrize("emit", ["all", "incidents"])
+def test_what_a_run_has_seen_is_on_the_disk(tmp_path: Path, emit: str) -> None:
+    fields = "ts uid id.orig_h id.orig_p id.resp_h id.resp_p query rcode_name"
+    rows = [f"{1_700_000_000 + i}.5 C{i} 10.0.0.{i % 3} 5353 10.0.0.53 53 www.host{i}.example NOERROR" for i in range(30)]
+    (tmp_path / "dns.log").write_text(zeek_log(fields, *rows))
+    watch_once(tmp_path, tmp_path / "dns.log", state=tmp_path / "state", emit=emit)
+    memory = Memory(tmp_path / "state")
+    kind = "s" if emit == "all" else "h"
+    assert len(memory) == 30 and memory.look_up("www.host7.example" if emit == "all" else "host7.example", kind) is not None
+    memory.close()
 
 
 @pytest.mark.parametrize(("when", "alarms"), [("always", 3), ("new", 1), ("rare", 2)])

@@ -38,7 +38,7 @@ class Tracker:
         limits: Limits | None = None,
     ) -> None:
         """Start empty."""
-        self.memory = memory or Memory()
+        self.memory = memory if memory is not None else Memory()
         self.verdicts = verdicts
         self._weights, self._limits, self._budget = weights, limits, budget
         self.on_case: Callable[[Case], None] | None = None
