@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("edge_demist.sensor.incidents", "edge_demist.sensor.sinks.ecs", "edge_demist.sensor.sinks.ocsf", "edge_demist.sensor.sinks.parquet")
+HEAVY = (
+    "edge_demist.sensor.incidents", "edge_demist.sensor.sinks.ecs", "edge_demist.sensor.sinks.ocsf", "edge_demist.sensor.sinks.parquet",
+)  # fmt: skip
 
 
 def test_incidents_and_their_forms_are_loaded_when_they_are_asked_for():
