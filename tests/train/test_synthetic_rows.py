@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_demist.train import ood_texts as ood
 from tools.synth import (
     cmdline_attack,
     cmdline_dev,
     cmdline_slots,
     filename,
-    ood,
     pages,
     service_names,
     templates,
