@@ -239,7 +239,7 @@ def table(content: dict[str, Any]) -> str:
         ("one client alone", f"{crowded['alone_ms']:.1f} ms"),
         (f"beside {crowded['slow_clients']} clients that send a byte a second", f"{crowded['byte_a_second_ms']:.1f} ms"),
         ("beside a body of 1 GB as well", f"{crowded['body_of_1_gb_ms']:.1f} ms"),
-        (f"beside {crowded['idle_connections']:,} open connections", f"{crowded['idle_connections_ms']:.1f} ms"),
+        (f"beside {crowded['idle_connections']:,} opened connections", f"{crowded['idle_connections_ms']:.1f} ms"),
     ]
     return markdown.table(("what", "measured"), rows)
 
