@@ -11,7 +11,7 @@ from edge_demist.cli.options import Example, add_model, command
 
 EXAMPLES = (
     Example(
-        """printf '{"jsonrpc": "2.0", "id": 1, "method": "ping"}\\n' | edge-demist mcp""",
+        """(printf '{"jsonrpc": "2.0", "id": 1, "method": "ping"}\\n'; sleep 1) | edge-demist mcp""",
         '{"jsonrpc":"2.0","id":1,"result":{}}',
     ),
 )

@@ -64,6 +64,15 @@ SystemCallErrorNumber=EPERM
 """
 """What every unit of ours goes without."""
 
+RESTART = """\
+ExecReload=/bin/kill -HUP $MAINPID
+Restart=on-failure
+RestartSec=5
+# 130 is Ctrl-C, 2 is wrong usage: starting again would not help
+RestartPreventExitStatus=2 130
+"""
+"""When a unit of ours is started again."""
+
 _TEMPLATE = """\
 [Unit]
 Description=edge-demist: verdicts for Zeek and Suricata logs
@@ -75,12 +84,7 @@ StartLimitIntervalSec=0
 Type=notify
 NotifyAccess=main
 ExecStart={command}
-ExecReload=/bin/kill -HUP $MAINPID
-Restart=on-failure
-RestartSec=5
-# 130 is Ctrl-C, 2 is wrong usage: starting again would not help
-RestartPreventExitStatus=2 130
-WatchdogSec=120
+{restart}WatchdogSec=120
 TimeoutStartSec=180
 TimeoutStopSec=60
 StateDirectory=edge-demist
@@ -160,6 +164,7 @@ def render_unit(options: UnitOptions) -> str:
     """The unit file."""
     return _TEMPLATE.format(
         command=" ".join((options.executable, "watch", *options.paths, *options.arguments)),
+        restart=RESTART,
         hardening=HARDENING,
         groups=" ".join(options.groups),
         memory_max=options.memory_max,

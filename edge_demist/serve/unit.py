@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge_demist.errors import InputError
 from edge_demist.io import replace_file
-from edge_demist.sensor.service import HARDENING, LIMIT, SAFE_ARGUMENT, SAFE_PATH, UNIT_FOLDER, hidden_place
+from edge_demist.sensor.service import HARDENING, LIMIT, RESTART, SAFE_ARGUMENT, SAFE_PATH, UNIT_FOLDER, hidden_place
 from edge_demist.serve.settings import Settings
 
 NAME = "edge-demist-serve"
@@ -40,12 +40,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=exec
 ExecStart={command}
-ExecReload=/bin/kill -HUP $MAINPID
-Restart=on-failure
-RestartSec=5
-# 130 is Ctrl-C, 2 is wrong usage: starting again would not help
-RestartPreventExitStatus=2 130
-TimeoutStopSec=60
+{restart}TimeoutStopSec=60
 UMask=0077
 Environment=PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 {credential}
@@ -122,6 +117,7 @@ def _service(unit: ServeUnit) -> str:
         credential=f"LoadCredential={CREDENTIAL}:{unit.key_file}\n" if unit.key_file else "",
         memory_max=unit.memory_max,
         cpu_quota=unit.cpu_quota,
+        restart=RESTART,
         hardening=HARDENING,
     )
 

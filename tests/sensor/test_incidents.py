@@ -18,10 +18,9 @@ from edge_demist.sensor.incidents.tracker import Tracker
 from edge_demist.sensor.incidents.verdicts import Verdicts
 from edge_demist.sensor.incidents.weights import load_weights
 from edge_demist.sensor.runner import Runner
-from edge_demist.sensor.storage import Disk
+from tests.support.power_cut import run_with_a_power_cut
 from tests.support.sensor_fakes import balanced, read_events, watch_once, zeek_log
 from tools.sensor.fake_model import FakeModel
-from tools.sensor.faults import FaultDisk, PowerCut
 
 T0 = 1_700_000_000
 DNS_FIELDS = "ts uid id.orig_h id.orig_p id.resp_h id.resp_p query qtype_name rcode_name answers"
@@ -122,22 +121,7 @@ def _killed_runs(tmp_path: Path, logs: Path, strike_at: int) -> list[dict]:
     config = WatchConfig(
         paths=(logs,), once=True, emit="incidents", output=tmp_path / "out.jsonl", state=tmp_path / "state", batch_strings=8, commit_s=0.0
     )
-
-    def strike(number: int, _name: str) -> None:
-        if number == strike_at:
-            raise PowerCut
-
-    for disk in (FaultDisk(strike), Disk()):
-        try:
-            runner = Runner(config, FakeModel, disk=disk)
-        except PowerCut:
-            continue
-        try:
-            runner.run()
-        except PowerCut:
-            pass
-        finally:
-            runner.close()
+    run_with_a_power_cut(config, strike_at)
     return read_events(tmp_path / "out.jsonl")
 
 

@@ -13,11 +13,8 @@ from edge_demist.errors import InputError
 from edge_demist.sensor import neighbours as module
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.neighbours import Neighbours, neighbour_fields
-from edge_demist.sensor.runner import Runner
-from edge_demist.sensor.storage import Disk
+from tests.support.power_cut import run_with_a_power_cut
 from tests.support.sensor_fakes import read_events, watch_once, zeek_log
-from tools.sensor.fake_model import FakeModel
-from tools.sensor.faults import FaultDisk, PowerCut
 
 DNS = "ts uid id.orig_h query"
 DIM = 32
@@ -113,22 +110,7 @@ def test_a_crash_changes_no_neighbour(tmp_path: Path, seed: int) -> None:
         folder.mkdir()
         options: dict[str, object] = {"emit": "alarms", "output": folder / "o.jsonl", "state": folder / "state", "nearest": True}
         config = WatchConfig(paths=(tmp_path / "dns.log",), once=True, batch_strings=4, commit_s=0.0, **options)  # type: ignore[arg-type]
-
-        def strike(number: int, _name: str) -> None:
-            if number == strike_at:
-                raise PowerCut
-
-        for disk in (FaultDisk(strike), Disk()):
-            try:
-                runner = Runner(config, FakeModel, disk=disk)
-            except PowerCut:
-                continue
-            try:
-                runner.run()
-            except PowerCut:
-                pass
-            finally:
-                runner.close()
+        run_with_a_power_cut(config, strike_at)
         return {e["event_id"]: (e["nearest"], e["novelty"]) for e in read_events(folder / "o.jsonl")}
 
     whole = run(tmp_path / "whole", -1)

@@ -35,6 +35,7 @@ FAST_TESTS = (
     "tests/runtime/test_doctor.py",
     "tests/runtime/test_safetensors.py",
     "tests/runtime/test_normalizers.py",
+    "tests/explore/test_search.py",
 )
 """Single-process tests that need numpy, pytest, hypothesis and sentencepiece only; those that exist are run."""
 STRINGS = 10_000
