@@ -221,6 +221,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "metrics": metrics,
     "fields": fields,
     "ordinary": partial(optional, "ordinary", "benchmarks.ordinary"),
+    "everyday": partial(optional, "everyday", "benchmarks.everyday"),
     "accuracy": accuracy,
     "coverage": coverage,
     "headline": headline,

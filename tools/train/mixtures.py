@@ -26,6 +26,7 @@ from tools.synth import (
     drop_known,
     evasion,
     everyday_hosts,
+    everyday_kinds,
     filename,
     infrastructure,
     pages,
@@ -59,6 +60,8 @@ POPULAR = 4000
 
 EVERYDAY = {"hostname-threat": 5000, "dga": 12_000, "dns-tunnel": 3000}
 """Names a round that every network's resolver sees."""
+KINDS = {"hostname-threat": 5000, "dga": 6500, "dns-tunnel": 5000, "url-phishing": 8000}
+"""Names or addresses a round of the kinds of ``everyday_kinds``."""
 
 ZONES = 3000
 """Real domains a round below which dns-tunnel sees tunnels and ordinary hosts."""
@@ -182,7 +185,7 @@ def _dga_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     legit = [t for t, n in zip(texts, names, strict=True) if n == "legit"]
     vocabulary = words.derive_words(rng.sample(legit, min(8000, len(legit))))
     hosts = service_names.hosts(rng, list(zip(texts, names, strict=True)), HOSTS["dga"]) + [service_names.local(rng) for _ in range(LOCAL)]
-    everyday = everyday_hosts.generate(rng, EVERYDAY["dga"])
+    everyday = everyday_hosts.generate(rng, EVERYDAY["dga"]) + everyday_kinds.generate(rng, KINDS["dga"])
     return m.add(texts, names, dga.generate(rng, m._generated, words=vocabulary) + hosts + everyday)
 
 
@@ -196,7 +199,9 @@ def _phishing_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str
     rows = [(rng.choice(("", "www.")) + n + end, "legit", "popular") for n, end in zip(popular, ends, strict=True) if n not in known]
     some = rng.sample(list(zip(texts, names, strict=True)), min(m._generated, len(texts)))
     parts = [(host_of(t) + well_known.part(rng), n, "part") for t, n in some]
-    return m.add(texts, names, rows + parts + well_known.generate(rng, 2 * m._generated) + pages.generate(rng, 2 * m._generated))
+    everyday = everyday_kinds.generate(rng, KINDS["url-phishing"], "pages")
+    made = well_known.generate(rng, 2 * m._generated) + pages.generate(rng, 2 * m._generated)
+    return m.add(texts, names, rows + parts + made + everyday)
 
 
 def _category_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
@@ -212,6 +217,7 @@ def _threat_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]
     hosts = service_names.hosts(rng, list(zip(texts, names, strict=True)), HOSTS["hostname-threat"])
     hosts += [service_names.local(rng) for _ in range(LOCAL)] + [well_known.host(rng) for _ in range(m._generated)]
     hosts += infrastructure.generate(rng, MACHINES) + everyday_hosts.generate(rng, EVERYDAY["hostname-threat"])
+    hosts += everyday_kinds.generate(rng, KINDS["hostname-threat"])
     table = read_table(m.data, "dga", "train", m.exclude_sources)
     popular = table.loc[(table["label"] == "legit") & (table["text"].str.count(r"\.") > 1), "text"]
     return m.add(texts, names, [(n, "legit", "popular") for n in rng.sample(sorted(popular), min(POPULAR, len(popular)))] + hosts)
@@ -231,7 +237,7 @@ def _tunnel_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]
     zones = rng.sample(real, min(ZONES, len(real))) + [words.domain(rng) for _ in range(ZONES // 3)]
     tunnels = tunnel.generate(rng, m._generated // 2, exclude=exclude, bases=zones, base_rate=0.75)
     hosts = service_names.below(rng, [tunnel.base_domain(rng, zones) for _ in range(m._generated // 6)])
-    hosts += everyday_hosts.generate(rng, EVERYDAY["dns-tunnel"])
+    hosts += everyday_hosts.generate(rng, EVERYDAY["dns-tunnel"]) + everyday_kinds.generate(rng, KINDS["dns-tunnel"])
     return m.add(texts, names, tunnels + hosts + dns_legit.generate(rng, m._generated // 3))
 
 
