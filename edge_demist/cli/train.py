@@ -25,8 +25,9 @@ EXAMPLES = (
     ),
 )
 NOTES = """
-Rows come as CSV, TSV, JSON lines or Parquet. Without --dev a tenth of them, drawn by label, is kept apart to calibrate and score.
-From N harmless rows no false-positive rate finer than about 3 / N is claimed. Needs: pip install 'edge-demist[train]'
+Rows come as CSV, TSV, JSON lines or Parquet. Without --dev a tenth of them, drawn by label, is kept apart to calibrate and score; with
+--alarm, of the harmless ones 300 where that is no more than a third. From N of them no false-positive rate finer than about 3 / N is
+claimed. Needs: pip install 'edge-demist[train]'
 """
 
 
@@ -99,7 +100,7 @@ def _rows(args: argparse.Namespace) -> tuple[Pairs, Pairs, tuple[str, ...]]:
     given = read_pairs(args.labels, args.text_column, args.label_column)
     alarms = alarms_of({label for _, label in given}, args.alarm, args.all_but)
     dev = None if args.dev is None else read_pairs(args.dev, args.text_column, args.label_column)
-    rows, held = split(args.labels, given, args.dev, dev, args.seed)
+    rows, held = split(args.labels, given, args.dev, dev, args.seed, alarms)
     if alarms and len({label in alarms for _, label in held}) != 2:
         where = args.dev or args.labels
         raise InputError(f"{where}: thresholds of alarms need rows to calibrate on with an alarm's label and with another")

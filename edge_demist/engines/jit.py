@@ -11,6 +11,7 @@ import ctypes
 import functools
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,7 @@ def _cached(name: str, make: Callable[[], bytes]) -> bytes:
             return content
     except (OSError, RuntimeError):
         pass
+    sys.stderr.write(f"edge-demist: compiling kernels for this machine, once; they are kept in {folder} where that can be written\n")
     content = make()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

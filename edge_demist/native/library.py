@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 FOLDER = os.path.join(os.path.dirname(__file__), "lib")
 KERNEL_VARIABLE = "EDGE_DEMIST_KERNEL"
+ANY_PLATFORM = "this is the package for any platform, without compiled kernels"
 
 LEVELS = {
     "x86_64": ("x86_64_amx", "x86_64_avx512vnni", "x86_64_avxvnni", "x86_64_avx2", "x86_64_sse"),
@@ -149,15 +150,18 @@ def load(level: str | None = None, folder: Path | str = FOLDER) -> Kernels:
     levels = available_levels(folder)
     if wanted is None:
         if not levels:
-            flags = " ".join(sorted(cpu_flags() & set().union(*NEEDED_FLAGS.values()))) or "none of the needed features"
-            raise EngineUnavailableError(
-                f"no compiled kernel in {folder} runs on this machine ({machine()}; {flags}); "
-                "install edge-demist[jit] or edge-demist[onnxruntime]"
-            )
+            raise EngineUnavailableError(f"{_why_none(folder)}; install edge-demist[jit] or edge-demist[onnxruntime]")
         wanted = levels[0]
     elif wanted not in levels:
         raise EngineUnavailableError(f"kernel {wanted!r} does not run on this machine; these do: {', '.join(levels) or 'none'}")
     return _open(wanted, library_path(wanted, folder))
+
+
+def _why_none(folder: Path | str) -> str:
+    if not os.path.isdir(folder):
+        return ANY_PLATFORM
+    flags = " ".join(sorted(cpu_flags() & set().union(*NEEDED_FLAGS.values()))) or "none of the needed features"
+    return f"no compiled kernel in {folder} runs on this machine ({machine()}; {flags})"
 
 
 @functools.cache

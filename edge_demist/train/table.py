@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from edge_demist.format.specialist import MAX_LABELS
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 FEWEST_ROWS = 5
 """Rows of a label without which no tenth is drawn."""
+TENTH = 0.1
+ROWS_OF_ONE_PERCENT = 300
+"""Harmless rows from which a false-positive rate of 1 in 100 is claimed (``calibration.LEAST_EXPECTED``)."""
 Pairs = list[tuple[str, str]]
 
 
@@ -79,8 +83,12 @@ def _value(path: Path, number: int, row: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def split(path: Path, rows: Pairs, dev_path: Path | None, dev: Pairs | None, seed: int) -> tuple[Pairs, Pairs]:
+def split(
+    path: Path, rows: Pairs, dev_path: Path | None, dev: Pairs | None, seed: int, alarms: Collection[str] = ()
+) -> tuple[Pairs, Pairs]:
     """Rows to train on and rows to calibrate on; without ``dev`` those are a tenth, drawn by label. No text is in both.
+
+    Beside labels that are alarms, of the harmless rows as many are drawn as a false-positive rate of 1 in 100 needs, at most a third.
 
     Raises:
         InputError: a label is too rare, there are too few or too many, or dev has one that training lacks.
@@ -91,7 +99,7 @@ def split(path: Path, rows: Pairs, dev_path: Path | None, dev: Pairs | None, see
     counts = Counter(label for _, label in rows)
     if not 2 <= len(counts) <= MAX_LABELS:
         raise InputError(f"{path}: {len(counts)} labels; a specialist has 2 to {MAX_LABELS}")
-    held = dev if dev is not None else _tenth(path, rows, counts, seed)
+    held = dev if dev is not None else _draw(path, rows, counts, seed, alarms)
     if unknown := sorted({label for _, label in held} - set(counts)):
         raise InputError(f"{dev_path or path}: no row to train on has the label {unknown[0]!r}")
     if absent := sorted(set(counts) - {label for _, label in held}):
@@ -105,13 +113,16 @@ def split(path: Path, rows: Pairs, dev_path: Path | None, dev: Pairs | None, see
     return kept, held
 
 
-def _tenth(path: Path, rows: Pairs, counts: Mapping[str, int], seed: int) -> Pairs:
+def _draw(path: Path, rows: Pairs, counts: Mapping[str, int], seed: int, alarms: Collection[str]) -> Pairs:
     if rare := [label for label in sorted(counts) if counts[label] < FEWEST_ROWS]:
         raise InputError(f"{path}: label {rare[0]!r} has {counts[rare[0]]} rows; give --dev, or at least {FEWEST_ROWS} of each label")
     random, held = np.random.default_rng(seed), Pairs()
+    harmless = sum(count for label, count in counts.items() if label not in alarms)
+    share = min(max(ROWS_OF_ONE_PERCENT / harmless, TENTH), 1 / 3) if alarms else TENTH
     for label in sorted(counts):
         own = [row for row in rows if row[1] == label]
-        held += [own[i] for i in sorted(random.permutation(len(own))[: max(1, round(len(own) / 10))])]
+        part = TENTH if label in alarms else share
+        held += [own[i] for i in sorted(random.permutation(len(own))[: max(1, math.ceil(len(own) * part - 1e-9))])]
     return held
 
 

@@ -204,6 +204,11 @@ def test_libraries_are_compared_with_their_build(libraries):
     assert checks.check_libraries(libraries).state == "fail"
 
 
+def test_a_package_for_any_platform_has_no_libraries_and_that_is_no_fault(tmp_path):
+    check = checks.check_libraries(tmp_path / "lib")
+    assert check.state == "note" and "any platform" in check.text
+
+
 def test_engine_says_why(folder, monkeypatch):
     bundle = Bundle.load(folder)
     monkeypatch.delenv("EDGE_DEMIST_ENGINE", raising=False)

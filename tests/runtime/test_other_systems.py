@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,12 +67,20 @@ def test_without_an_engine_it_says_what_to_install(plain):
     assert "edge-demist[jit]" in done.stderr
 
 
+def test_each_extra_for_other_systems_brings_the_compiler_of_the_tokenizer():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    for extra in ("jit", "onnxruntime"):
+        assert any(package.startswith("numba==") for package in project["optional-dependencies"][extra])
+
+
 @pytest.mark.slow  # Numba compiles every kernel
-def test_it_classifies_and_embeds_on_numba_alone(plain, tmp_path):
+@pytest.mark.parametrize("engine", ["jit", "onnxruntime"])
+def test_it_classifies_and_embeds_on_either_extra(plain, engine, monkeypatch):
     pytest.importorskip("numba")
+    monkeypatch.setenv("EDGE_DEMIST_ENGINE", engine)
     (plain / "names.txt").write_text("kernel.org\nxjwqpvkz.info\n")
     code = "sys.exit(main(['classify', '--task', 'dga', 'names.txt']) or main(['embed', 'names.txt', '-o', 'v.jsonl']))"
-    done = run(plain, code, "onnxruntime")
+    done = run(plain, code, "" if engine == "onnxruntime" else "onnxruntime")
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["label"] for line in done.stdout.splitlines()] == ["legit", "dga"]
     assert len((plain / "v.jsonl").read_text().splitlines()) == 2

@@ -7,6 +7,8 @@ import json
 import random
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -169,11 +171,17 @@ def test_files_of_rows(tmp_path, suffix, numbers):
     assert split(path, expected, None, None, 1) == (train, dev)
 
 
+@pytest.mark.parametrize(("harmless", "held"), [(5000, 500), (1900, 300), (1000, 300), (600, 200), (60, 20)])
+def test_of_harmless_rows_enough_for_one_in_a_hundred_are_kept_where_that_is_no_more_than_a_third(harmless, held):
+    table = [(f"h{i}", "mail" if i % 2 else "ticket") for i in range(harmless)] + [(f"a{i}", "attack") for i in range(100)]
+    _, dev = split(Path("rows.csv"), table, None, None, 1, ("attack",))
+    counts = Counter(label for _, label in dev)
+    assert counts["attack"] == 10 and held <= counts["mail"] + counts["ticket"] <= held + 1
+
+
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.text(min_size=1, max_size=8), st.sampled_from("abc")), min_size=15, max_size=60), st.integers(0, 9))
 def test_no_text_is_trained_on_and_calibrated_on(tmp_path_factory, table, seed):
-    from collections import Counter
-
     counts = Counter(label for _, label in dict.fromkeys(table))
     try:
         train, dev = split(tmp_path_factory.getbasetemp() / "rows.csv", table, None, None, seed)
