@@ -49,6 +49,16 @@ def write(path, table, names=("text", "label")):
         csv.writer(stream).writerows([names, *table])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _fewer_strange_strings():
+    """A fifth of the strings that are of no task: most of the time of a small training goes into encoding them."""
+    from edge_demist.train import custom
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(custom, "OOD_ROWS", custom.OOD_ROWS // 5)
+        yield
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A specialist of three kinds of strings on the packaged bundle, added to it."""
@@ -76,13 +86,13 @@ def test_it_answers_through_the_bundle(trained):
 
 
 def test_from_few_rows_no_fine_rate_is_claimed(trained, capsys):
-    """Of 24 harmless rows to calibrate on, 3 are one in eight: not even a rate of one in ten is claimed."""
+    """Of 80 harmless rows to calibrate on, 3 are one in 27: a rate of one in ten is claimed, and nothing finer."""
     from edge_demist.format.bundle import Bundle
     from edge_demist.format.specialist import load_specialist
 
     record = json.loads((trained / "new" / "my-kinds.training.json").read_text())
-    assert record["dev"]["alarms"]["negatives"] == 24
-    assert not load_specialist(Bundle.load(trained / "bundle"), "my-kinds").thresholds["fpr"]
+    assert record["dev"]["alarms"]["negatives"] == 80
+    assert list(load_specialist(Bundle.load(trained / "bundle"), "my-kinds").thresholds["fpr"]) == ["0.1"]
     (trained / "names.txt").write_text("INC-1\n")
     asked = ["classify", "--bundle", str(trained / "bundle"), "--task", "my-kinds", str(trained / "names.txt"), "--fpr", "1e-3"]
     assert main(asked) == 2
@@ -110,7 +120,7 @@ def test_the_record_says_how_it_was_made(trained):
 
     record = json.loads((trained / "new" / "my-kinds.training.json").read_text())
     assert record["base_sha256"] == Bundle.load().base_sha256
-    assert record["rows"] == {"train": 324, "dev": 36}
+    assert record["rows"] == {"train": 268, "dev": 92}
     assert record["settings"]["seed"] == 1 and record["settings"]["alarms"] == ["ticket"]
     assert (trained / "bundle" / "specialists" / "my-kinds.safetensors").stat().st_size < 2_000_000
 
