@@ -1,7 +1,8 @@
 """Runs hostile cases in processes of their own, with limits, and counts what became of them.
 
     python -m tools.fuzz bundles --count 2000
-    python -m tools.fuzz strings --seconds 600 --json benchmarks/results/fuzz.json
+    python -m tools.fuzz strings --seconds 600 --on --json benchmarks/results/fuzz.json
+    FUZZ_BUNDLE=shipped python -m tools.fuzz strings --seconds 600   # instead of its miniature
     FUZZ_GUARD=end EDGE_DEMIST_KERNEL=x86_64_avx2 python -m tools.fuzz strings --count 50
 
 A case that fails is printed with its number: ``--first NUMBER --count 1`` does it again, ``--here`` without a process of its own.
@@ -26,7 +27,9 @@ from typing import Any
 
 TARGETS = ("bundles", "logs", "states", "kits", "strings")
 MEMORY = 3 << 30
-CASE_S = 90
+CASE_CPU_S, CASE_S = 60, 1800
+"""A case that takes longer has failed: processor seconds, and seconds, which also pass while a busy machine runs something else."""
+LIMITS = ((signal.ITIMER_PROF, CASE_CPU_S), (signal.ITIMER_REAL, CASE_S))
 CORPUS = Path(__file__).with_name("corpus.json")
 
 
@@ -55,9 +58,12 @@ def work(name: str, first: int, last: int, pipe: int, until: float) -> None:
             if time.monotonic() > until:
                 break
             told.write(f"{seed}\n")
-            signal.alarm(CASE_S)
-            told.write(f"{seed} {json.dumps(outcome(target, seed))}\n")
-            signal.alarm(0)
+            for timer, most in LIMITS:
+                signal.setitimer(timer, most)
+            result = outcome(target, seed)
+            for timer, _ in LIMITS:
+                signal.setitimer(timer, 0)
+            told.write(f"{seed} {json.dumps(result)}\n")
 
 
 def run(name: str, first: int, count: int, seconds: float) -> tuple[Counter[str], dict[str, int], int]:
@@ -104,6 +110,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", choices=TARGETS)
     parser.add_argument("--first", type=int, default=0, metavar="N", help="number of the first case")
+    parser.add_argument("--on", action="store_true", help="go on after the last case of the result file")
     parser.add_argument("--count", type=int, default=1 << 60, metavar="N", help="how many (default: as many as there is time for)")
     parser.add_argument("--seconds", type=float, default=60.0, metavar="S", help="stop after so long (default 60)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="add the counts to this result file")
@@ -113,11 +120,11 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             sys.stdout.write(f"{make(args.target, Path(folder)).run(args.first)}\n")  # type: ignore[attr-defined]
         return 0
-    began = time.monotonic()
-    counts, bad, done = run(args.target, args.first, args.count, args.seconds)
-    weight = importlib.import_module(f"tools.fuzz.{args.target}").Target.weight
     side, level = os.environ.get("FUZZ_GUARD", ""), os.environ.get("EDGE_DEMIST_KERNEL", "")
-    what = "-".join(filter(None, (args.target, side and f"guard-{side}", level)))
+    what = "-".join(filter(None, (args.target, os.environ.get("FUZZ_BUNDLE", ""), side and f"guard-{side}", level)))
+    first, began = last_case(args.json, what) if args.on else args.first, time.monotonic()
+    counts, bad, done = run(args.target, first, args.count, args.seconds)
+    weight = importlib.import_module(f"tools.fuzz.{args.target}").Target.weight
     facts = {
         "cases": done,
         "items": done * weight,
@@ -127,14 +134,23 @@ def main() -> int:
     }
     sys.stdout.write(json.dumps({what: facts}, indent=1) + "\n")
     if args.json:
-        save(args.json, what, args.first, facts)
+        save(args.json, what, first, facts)
     return 1 if bad else 0
+
+
+def known_runs(path: Path | None) -> dict[str, Any]:
+    """The result file so far."""
+    return json.loads(path.read_text()) if path and path.exists() else {"machine": platform.machine(), "runs": []}
+
+
+def last_case(path: Path | None, what: str) -> int:
+    """The first case of this kind that was not tried."""
+    return max((entry["first"] + entry["cases"] for entry in known_runs(path)["runs"] if entry["what"] == what), default=0)
 
 
 def save(path: Path, what: str, first: int, facts: dict) -> None:
     """Add a run to the result file: runs of other cases are added up, each run is kept."""
-    fresh: dict[str, Any] = {"machine": platform.machine(), "runs": []}
-    known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else fresh
+    known = known_runs(path)
     known["runs"].append({"what": what, "first": first, **facts})
     totals: dict[str, dict[str, int]] = {}
     for entry in known["runs"]:

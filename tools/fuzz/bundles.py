@@ -10,19 +10,17 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edge_demist.diagnostics import tiny_model
 from edge_demist.errors import BundleError, EdgeDemistError
-from edge_demist.format import safetensors
-from tests.support.tiny_bundle import write_tiny_bundle
+from edge_demist.explore.places import FILE as ATLAS
+from edge_demist.format.bundle import default_folder
+from tools.fuzz import miniature
 from tools.fuzz.values import nasty, spoil, spoil_bytes
 
 Files = dict[str, bytes]
-H, GRAMS = tiny_model.HIDDEN, 32
+FILE_KINDS = ("weights", "tokenizer", "specialists/", "specialists/", "atlas")
 EXTREMES = (np.nan, np.inf, -np.inf, 3e38, -3e38, 1e30, 1e10, 1e-38, 1e-45, 0.0, -0.0)
 TEXTS = ("example.com", "a" * 3000, "\ud800\x00\u00e9" * 20, "x.y/" * 40, "", "www.%27 or 1=1", "q")
 METADATA = {
@@ -40,34 +38,13 @@ METADATA = {
 
 
 def base(folder: Path) -> tuple[Files, dict]:
-    """A bundle with three specialists: one of every kind of head."""
-    shutil.rmtree(folder, ignore_errors=True)
-    write_tiny_bundle(folder, "hostname-category")
-    bound, chance = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest(), np.random.default_rng(1)
-
-    def normal(*shape: int) -> np.ndarray:
-        return chance.standard_normal(shape).astype(np.float32)
-
-    def lora(number: int) -> dict[str, np.ndarray]:
-        layers = tiny_model.adapters()[number].layers
-        return {f"lora.{i}.{t}.{x}": m for (i, t), pair in layers.items() for x, m in zip("AB", pair, strict=True)}
-
-    head = {"head.weight": normal(H, 2), "head.bias": np.zeros(2, np.float32), "head.ngram_weight": normal(GRAMS, 2)}
-    domain = {"head.domain_weight": normal(H), "head.domain_bias": np.ones(1, np.float32), "head.domain_ngram_weight": normal(GRAMS)}
-    alarm = {"task": "dga", "labels": '["dga","legit"]', "kind": "alarm", "positive_labels": '["dga"]', "normalizer": "registrant"}
-    facts = {"max_tokens": "16", "temperature": "1.1", "thresholds": '{"fpr":{"0.001":0.9},"accuracy":{"0.9":0.5}}', "base_sha256": bound}
-    safetensors.write(folder / "specialists/dga.safetensors", lora(1) | head | domain, alarm | facts)
-    table: dict[str, NDArray[Any]] = {
-        "ngrams.weight": chance.integers(-127, 127, (256, 16)).astype(np.int8),
-        "ngrams.scale": np.full(16, 0.01, np.float32),
-    }
-    own: dict[str, NDArray[Any]] = {"head.weight": normal(H, 4), "head.bias": np.zeros(4, np.float32), "head.ngram_weight": normal(16, 4)}
-    own |= table
-    uri = {"task": "uri-attack", "labels": '["a","b","c","d"]', "kind": "alarm", "positive_labels": '["b","c"]', "normalizer": "identity"}
-    grams = {"ngrams": '{"buckets":256,"dim":16,"min_n":1,"max_n":4,"max_bytes":200}', "base_sha256": bound}
-    safetensors.write(folder / "specialists/uri-attack.safetensors", {**lora(0), **own}, uri | grams)
+    """The files that mutants come from: the miniature's, or with ``FUZZ_BUNDLE=shipped`` those of the shipped bundle."""
+    if os.environ.get("FUZZ_BUNDLE") == "shipped":
+        folder = Path(default_folder())
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        miniature.write(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"] |= {"specialists/dga.safetensors": {}, "specialists/uri-attack.safetensors": {}}
     return {name: (folder / name).read_bytes() for name in manifest["files"]}, manifest
 
 
@@ -84,8 +61,10 @@ def join(header: dict, data: bytes) -> bytes:
 
 
 def some(files: Files, chance: random.Random, beginning: str = "") -> str:
-    """The name of a file."""
-    return chance.choice([name for name in files if name.startswith(beginning)])
+    """The name of a file; every kind of file is as likely."""
+    kinds = [beginning] if beginning else [kind for kind in FILE_KINDS if any(name.startswith(kind) for name in files)]
+    chosen = chance.choice(kinds)
+    return chance.choice([name for name in files if name.startswith(chosen)])
 
 
 # ---- kinds of mutants -----------------------------------------------------------------------------------------
@@ -151,7 +130,9 @@ def tables(files: Files, manifest: dict, chance: random.Random) -> None:
     if name == "scores":
         values = np.full(size, chance.choice(EXTREMES), "<f4")
     else:
-        low, high = chance.choice(((-3, size - 256), (-1, 100), (-9, tiny_model.VOCAB), (0, 1), (-(2**31), 2**31 - 1)))
+        low, high = chance.choice(
+            ((-3, size - 256), (-1, 100), (-9, manifest["architecture"]["vocab_size"]), (0, 1), (-(2**31), 2**31 - 1))
+        )
         values = np.random.default_rng(chance.randrange(1 << 30)).integers(low, high, size, dtype=np.int64).astype("<i4")
         if name == "trie.base" and chance.random() < 0.6:
             values = np.minimum(values, size - 256)
@@ -181,11 +162,13 @@ def ranks(files: Files, manifest: dict, chance: random.Random) -> None:
     tensors = {key: np.frombuffer(data[slice(*facts["data_offsets"])], {"F32": "<f4", "I8": "i1"}[facts["dtype"]]).reshape(facts["shape"])
                for key, facts in kept.items() if key != "__metadata__"}  # fmt: skip
     made = np.random.default_rng(chance.randrange(1 << 30))
-    for layer in range(tiny_model.LAYERS + (chance.random() < 0.1)):
+    arch = manifest["architecture"]
+    hidden, wide = arch["hidden_size"], arch["intermediate_size"]
+    for layer in range(arch["num_layers"] + (chance.random() < 0.1)):
         for target in ("q", "k", "v", "attn_out", "ffn_up", "ffn_down"):
             if chance.random() < 0.5:
                 rank = chance.choice((1, 2, 3, 4, 5, 16, 85, 86, 128, 255, 256, 257))
-                k, n = (H, tiny_model.WIDE) if target == "ffn_up" else (tiny_model.WIDE, H) if target == "ffn_down" else (H, H)
+                k, n = (hidden, wide) if target == "ffn_up" else (wide, hidden) if target == "ffn_down" else (hidden, hidden)
                 tensors[f"lora.{layer}.{target}.A"] = made.standard_normal((k, rank)).astype("<f4")
                 tensors[f"lora.{layer}.{target}.B"] = made.standard_normal((rank, n)).astype("<f4")
     files[name] = packed(tensors, kept.get("__metadata__", {}))
@@ -232,35 +215,47 @@ def packed(tensors: dict[str, np.ndarray], about: dict) -> bytes:
 KINDS = (manifest_values, headers, raw_bytes, metadata, numbers, tables, special_ids, ranks, shapes)
 
 
+def digest(raw: bytes) -> dict[str, object]:
+    """The manifest's entry of a file."""
+    return {"sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
+
+
 class Target:
-    """A case is one mutant, loaded and used for all there is."""
+    """A case is one mutant, loaded, and used as far as the mutation can reach."""
 
     weight = 1
 
     def __init__(self, folder: Path) -> None:
         """Make the bundle that the mutants come from."""
         os.environ["EDGE_DEMIST_CACHE"] = "off"
-        self.folder = folder / "mutant"
+        self.folder, self.whole = folder / "mutant", folder / "whole"
         self.files, self.manifest = base(folder / "base")
+        self.entries = {name: digest(raw) for name, raw in self.files.items()}
+        for name, raw in self.files.items():
+            (self.whole / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.whole / name).write_bytes(raw)
 
-    def write(self, seed: int) -> str:
-        """Write the mutant; returns its kind."""
+    def write(self, seed: int) -> tuple[set[str], random.Random]:
+        """Write the mutant, files without a change as links; returns the files with one."""
         chance, files, manifest = random.Random(seed), dict(self.files), json.loads(json.dumps(self.manifest))
-        kind = chance.choice(KINDS)
-        kind(files, manifest, chance)
-        if chance.random() < 0.9:
+        chance.choice(KINDS)(files, manifest, chance)
+        if files["weights.safetensors"] is not self.files["weights.safetensors"] and chance.random() < 0.9:
             self._bind(files)
         shutil.rmtree(self.folder, ignore_errors=True)
         (self.folder / "specialists").mkdir(parents=True)
+        changed = {name for name, raw in files.items() if raw is not self.files[name]}
         for name, raw in files.items():
-            (self.folder / name).write_bytes(raw)
+            if name in changed:
+                (self.folder / name).write_bytes(raw)
+            else:
+                os.link(self.whole / name, self.folder / name)
         listed = manifest.get("files")
         for name in listed if isinstance(listed, dict) else ():
             if name in files and isinstance(listed[name], dict) and set(listed[name]) <= {"sha256", "bytes"}:
-                listed[name] = {"sha256": hashlib.sha256(files[name]).hexdigest(), "bytes": len(files[name])}
-        raw = json.dumps(manifest).encode("utf-8", "surrogatepass")
-        (self.folder / "manifest.json").write_bytes(spoil_bytes(raw, chance) if chance.random() < 0.03 else raw)
-        return kind.__name__
+                listed[name] = digest(files[name]) if name in changed else self.entries[name]
+        about = json.dumps(manifest).encode("utf-8", "surrogatepass")
+        (self.folder / "manifest.json").write_bytes(spoil_bytes(about, chance) if chance.random() < 0.03 else about)
+        return changed, chance
 
     @staticmethod
     def _bind(files: Files) -> None:
@@ -276,28 +271,35 @@ class Target:
                 continue
 
     def run(self, seed: int) -> str:
-        """Load and use it."""
+        """Load and use it: the specialists whose files were changed, else a few, and what all share."""
         from edge_demist import EdgeDemist
 
-        self.write(seed)
+        changed, chance = self.write(seed)
         try:
             model = EdgeDemist.load(self.folder)
         except BundleError:
             return "refused"
+        own = [task for task in model.tasks if f"specialists/{task}.safetensors" in changed]
+        asked = own[:3] or chance.sample(model.tasks, min(3, len(model.tasks)))
         refused = 0
-        for task in model.tasks:
+        for task in asked:
             try:
                 labels = model.specialist(task).labels
             except BundleError:
                 refused += 1
                 continue
-            for texts in ([TEXTS[0]], [TEXTS[1]], list(TEXTS)):
-                for answer in model.classify(texts, task=task, top_k=0):
+            for texts, screen in (([TEXTS[0]], False), ([TEXTS[1]], False), (list(TEXTS), chance.random() < 0.5)):
+                for answer in model.classify(texts, task=task, top_k=0, screen=screen):
                     if answer.error is None and not (0.0 <= answer.score <= 1.0 and answer.label in (*labels, "unknown")):
                         return "BAD no probability"
             model.encode([TEXTS[0]], task=task)
-        if not np.isfinite(model.encode(["a.b", "c" * 700])).all():
+        vectors = model.encode(["a.b", "c" * 700])
+        if not np.isfinite(vectors).all():
             return "BAD vector not finite"
         with contextlib.suppress(EdgeDemistError):
             model.tokenizer.pieces(model.tokenizer.encode(b"www.example.com \xff"))
-        return f"used, {refused} specialists refused" if refused else "used"
+        if ATLAS in changed:
+            with contextlib.suppress(BundleError):
+                if not ((places := model.places(vectors)) >= 0).all() or not (places <= 1).all():
+                    return "BAD place outside of the map"
+        return f"used, {refused} of {len(asked)} specialists refused" if refused else "used"

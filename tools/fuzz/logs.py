@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import random
 from pathlib import Path
 
+from edge_demist.sensor import runner as runners
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.detect.budget import Budget
+from edge_demist.sensor.detect.mapping import read_mapping
 from edge_demist.sensor.runner import Runner
 from tools.fuzz.values import OTHERS, spoil, spoil_bytes
 from tools.sensor.fake_model import FakeModel
@@ -62,9 +65,19 @@ def spoiled(line: bytes, chance: random.Random) -> bytes:
         return line * chance.choice((2, 50))
     if roll < 0.75:
         return str(chance.choice(OTHERS)).encode("utf-8", "surrogatepass")
+    if roll < 0.77:
+        return header(chance)
     if roll < 0.8:
         return b"[" * chance.choice((10, 500, 990, 5000))
     return spoil_bytes(line, chance, 400)
+
+
+def header(chance: random.Random) -> bytes:
+    """Header lines of Zeek, again and again, in the middle of a log."""
+    names = [chance.choice((b"ts", b"uid", b"query", b"host", b"uri", b"a" * 300, b"", b"\xff")) for _ in range(chance.choice((1, 5, 300)))]
+    kind = chance.choice((b"#fields", b"#fields", b"#types", b"#path", b"#separator", b"#close", b"#unset_field"))
+    text = chance.choice((b"\\x09", b"\\x20", b"\\xff", b"", b"dns")) if kind in (b"#separator", b"#path") else b"\t".join(names)
+    return b"\n".join([kind + b"\t" + text] * chance.choice((1, 2, 50)))
 
 
 class Target:
@@ -73,8 +86,9 @@ class Target:
     weight = 1
 
     def __init__(self, folder: Path) -> None:
-        """Read the samples."""
+        """Read the samples; the mapping of the sensor is read once, not for each case."""
         self.folder, self.samples = folder, sample_lines()
+        runners.read_mapping = functools.cache(read_mapping)  # type: ignore[attr-defined]
 
     def write(self, seed: int) -> random.Random:
         """Write the logs of a case."""

@@ -6,65 +6,87 @@ import os
 import random
 from pathlib import Path
 
-from tools.fuzz import guard
+from tools.fuzz import guard, miniature
 
+SAMPLES = (
+    "mail.google.com", "xn--bcher-kva.example", "/index.php?id=1' union select 1,2--", "/static/app.js?v=3", "../../etc/passwd",
+    "powershell -enc SQBFAFgA", "ls -la /tmp && id", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36", "invoice_2024.pdf.exe",
+    "CN=example.com,O=Example", "User-Agent: curl/8.0", "https://example.com/login?next=//evil.example", "<script>alert(1)</script>",
+)  # fmt: skip
 POOL = (
     "a", "=", "'", " ", "/", ".", "-", "\u00e9", "\u2581", "\ud800", "\udc80", "\0", "\U0001f600", "www.", "select", "%27", "\u0300",
     "http://", "\ufffd", "\x7f", "?", "&", "a=", ";", "|", "\n", "\u202e", "x" * 17, "cmd.exe /c ", "10.0.0.1", "xn--",
 )  # fmt: skip
-SIZES = (0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 62, 63, 64, 65, 126, 127, 128, 129, 255, 256, 257)
-EDGES = (510, 511, 512, 513, 514, 1023, 1024, 1025)
+EDGES = (0, 15, 16, 17, 31, 32, 33, 62, 63, 64, 65, 126, 127, 128, 129, 255, 256, 257, 510, 511, 512, 513, 514, 1023, 1024, 1025)
 LONG = (4096, 8190, 8191, 8192, 8193, 8194, 20_000)
-BATCH = 200
+WORDS = ("a", "1", "x.", "/a", "&a=1", "%2e%2e/", "\u0130", "-" * 63 + ".")
+BATCH, GUARDED = 1000, 200
+EVERYTHING, ALONE = 30, 3
+"""How many strings of a batch go through every specialist too, and how many alone."""
 
 
 def text(chance: random.Random) -> str | bytes:
-    """One string."""
+    """One string: half of a few random bytes, most below 64 bytes, one of some hundreds above 512, one of ten thousand above 8,000."""
     roll = chance.random()
-    if roll < 0.7:
-        return chance.randbytes(chance.choice((1, 1, 2, 3)))
-    if roll < 0.9:
-        return "".join(chance.choices(POOL, k=chance.randint(0, 30)))
-    if roll < 0.97:
-        return chance.randbytes(chance.choice(SIZES))
-    if roll < 0.98:
-        return chance.randbytes(chance.choice(EDGES))
-    if roll < 0.981:
-        return (chance.choice(POOL) * 20_000).encode("utf-8", "surrogatepass")[: chance.choice(LONG)]
-    return chance.choice(("a", "1", "x.", "/a", "&a=1")) * chance.choice((1, 62, 63, 64, 65, 127, 128, 511, 512))
+    if roll < 0.5:
+        return chance.randbytes(chance.choice((1, 2, 3, 4, 6, 8)))
+    if roll < 0.8:
+        return "".join(chance.choices(POOL, k=min(30, int(chance.expovariate(0.2)))))
+    if roll < 0.95:
+        return chance.randbytes(min(512, int(8 * chance.paretovariate(1.2))))
+    if roll < 0.99:
+        return chance.choice(SAMPLES)[: chance.randint(1, 60)] + chance.choice(POOL) * chance.choice((1, 2, 9))
+    if roll < 0.997:
+        return (
+            chance.randbytes(chance.choice(EDGES))
+            if chance.random() < 0.5
+            else chance.choice(WORDS) * chance.choice((1, 9, 62, 63, 64, 65))
+        )
+    if roll < 0.9999:
+        return chance.choice(WORDS) * chance.choice((127, 128, 255, 256, 511, 512))
+    return (chance.choice(POOL) * 20_000).encode("utf-8", "surrogatepass")[: chance.choice(LONG)]
 
 
 class Target:
-    """A case is a batch of 200 strings, each for a random task. ``EDGE_DEMIST_KERNEL`` chooses the level."""
+    """A case is a batch of strings, each for a random task.
 
-    weight = BATCH
+    ``EDGE_DEMIST_KERNEL`` chooses the level, ``FUZZ_BUNDLE=shipped`` the bundle.
+    """
+
+    weight = GUARDED if os.environ.get("FUZZ_GUARD") else BATCH
 
     def __init__(self, folder: Path) -> None:
-        """Load the model; with ``FUZZ_GUARD`` set to ``end`` or ``begin``, between guard pages."""
+        """Load the miniature or the shipped bundle; with ``FUZZ_GUARD`` set to ``end`` or ``begin``, between guard pages."""
         from edge_demist import EdgeDemist
         from edge_demist.format.bundle import Bundle
 
-        del folder
+        os.environ["EDGE_DEMIST_CACHE"] = "off"
         side = os.environ.get("FUZZ_GUARD", "")
         self.guard = guard.install(side) if side else None
-        bundle = Bundle.load()
+        bundle = Bundle.load(None if os.environ.get("FUZZ_BUNDLE") == "shipped" else miniature.write(folder / "miniature"))
         self.model = EdgeDemist(guard.guarded(bundle, self.guard) if self.guard else bundle, engine="native")
+        self.tasks = self.model.tasks
+        self.labels = {task: {*self.model.specialist(task).labels, "unknown"} for task in self.tasks}
 
     def run(self, seed: int) -> str:
-        """Ask."""
+        """Ask: with the screen or without it; a few strings alone too, and a few about everything."""
         chance, model = random.Random(seed), self.model
         texts = [text(chance) for _ in range(self.weight)]
-        tasks = [chance.choice(model.tasks) for _ in texts]
+        tasks = chance.choices(self.tasks, k=len(texts))
+        screen = chance.random() < 0.5
         if self.guard:
             guard.forget_scratch(model)
-        answers = model.classify(texts, task=tasks, top_k=0)
-        for answer, task in zip(answers, tasks, strict=True):
-            if answer.error is None and not (0.0 <= answer.score <= 1.0 and answer.label in (*model.specialist(task).labels, "unknown")):
+        answers = model.classify(texts, task=tasks, top_k=0, screen=screen)
+        few = chance.sample(range(len(texts)), EVERYTHING)
+        whole = model.classify([texts[i] for i in few], tasks=self.tasks, top_k=0, screen=screen)
+        if any(every[tasks[i]] != answers[i] for i, every in zip(few, whole, strict=True)):
+            return "BAD among all tasks another answer"
+        for i in few[:ALONE]:
+            if model.classify([texts[i]], task=tasks[i], top_k=0, screen=screen)[0] != answers[i]:
+                return "BAD alone another answer"
+        for answer in (*answers, *(one for every in whole for one in every.values())):
+            if answer.error is None and not (0.0 <= answer.score <= 1.0 and answer.label in self.labels[answer.task]):
                 return "BAD no probability"
-        for i in chance.sample(range(len(texts)), 3):
-            alone = model.classify([texts[i]], task=tasks[i], top_k=0)[0]
-            if (alone.label, alone.score, alone.error) != (answers[i].label, answers[i].score, answers[i].error):
-                return "BAD alone and in a batch differ"
         if self.guard:
             raws = [t if isinstance(t, bytes) else t.encode("utf-8", "surrogatepass") for t in texts[:12]]
             model.tokenizer.encode_batch(raws, max_tokens=chance.choice((None, 0, 1, 2, 5, 64)), add_special_tokens=chance.random() < 0.5)
