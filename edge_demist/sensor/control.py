@@ -14,6 +14,9 @@ from types import FrameType
 
 from edge_demist.sensor.sources.timestamps import format_time
 
+MOST_SILENCE_S = 5.0
+"""Between two pings, however patient the watchdog is: who listens learns of a hang early."""
+
 
 class Control:
     """Flags set by signals; waiting ends early when one arrives."""
@@ -72,7 +75,7 @@ class ServiceManager:
         address = os.environ.get("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
         usec = os.environ.get("WATCHDOG_USEC", "")
-        self._ping_every = int(usec) / 3e6 if usec.isdigit() and int(usec) > 0 else 0.0
+        self._ping_every = min(MOST_SILENCE_S, int(usec) / 3e6) if usec.isdigit() else 0.0
         self._last_ping = 0.0
         self._last_status = ""
 
