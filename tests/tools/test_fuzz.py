@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_demist import EdgeDemist
 from tools.fuzz import __main__ as fuzz
-from tools.fuzz import bundles, logs
+from tools.fuzz import bundles, logs, miniature
 
 ROOT = Path(__file__).parents[2]
 KNOWN = json.loads(fuzz.CORPUS.read_text())
@@ -86,3 +87,24 @@ def test_runs_are_added_up(tmp_path):
         fuzz.save(tmp_path / "r.json", "logs", 0, facts)
     found = json.loads((tmp_path / "r.json").read_text())
     assert found["totals"] == {"logs": {"cases": 10, "items": 10, "bad": 2}} and len(found["runs"]) == 2
+
+
+def test_a_run_goes_on_where_the_last_of_its_kind_ended(tmp_path):
+    facts = {"cases": 5, "items": 5, "seconds": 1, "outcomes": {"well": 5}, "bad": {}}
+    for what, first in (("logs", 0), ("logs", 5), ("strings", 40)):
+        fuzz.save(tmp_path / "r.json", what, first, facts)
+    assert [fuzz.last_case(tmp_path / "r.json", what) for what in ("logs", "strings", "kits")] == [10, 45, 0]
+    assert fuzz.last_case(tmp_path / "none.json", "logs") == fuzz.last_case(None, "logs") == 0
+
+
+def test_the_miniature_has_all_that_the_shipped_bundle_has_and_answers(tmp_path):
+    small, whole = EdgeDemist.load(miniature.write(tmp_path / "small")), EdgeDemist.load()
+    assert small.tasks == whole.tasks
+    for task in whole.tasks:
+        mine, theirs = small.specialist(task), whole.specialist(task)
+        assert (mine.labels, mine.thresholds, mine.screen) == (theirs.labels, theirs.thresholds, theirs.screen)
+        assert (mine.ngrams is None) == (theirs.ngrams is None) and set(mine.adapter.layers) == set(theirs.adapter.layers)
+    answers = small.classify(["www.example.com"], tasks=small.tasks)[0]
+    assert all(0 <= answer.score <= 1 and answer.error is None for answer in answers.values())
+    places = small.places(small.encode(["www.example.com"]))
+    assert ((places >= 0) & (places <= 1)).all()

@@ -20,6 +20,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tools import facts
 from tools.sensor import attacks
@@ -70,7 +71,7 @@ def besiege(name: str, scale: float, stop_at_s: float = STOP_AT_S) -> Outcome:
         actor = threading.Thread(target=made.act or (lambda _: None), args=(over,), daemon=True)
         files = ["-o", f"{folder}/events", "--state", f"{folder}/state", "--summary", f"{folder}/summary"]
         command = [sys.executable, "-m", "edge_demist", "watch", f"{folder}/logs", *files, "--emit", "all", "--log", "json"]
-        sessions = []
+        sessions: list[dict[str, object]] = []
         missing = set(made.owed)
         actor.start()
         for last in (False, True):
@@ -116,10 +117,8 @@ def main() -> int:
 
 def save(path: Path, name: str, entry: dict[str, object]) -> None:
     """Put one scenario into the result file."""
-    known = (
-        json.loads(path.read_text()) if path.exists() else {"limits": {"memory_bytes": MEMORY, "cores": CORES, "watchdog_s": WATCHDOG_S}}
-    )
-    known |= facts.head("tools.sensor.siege")
+    known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    known |= facts.head("tools.sensor.siege") | {"limits": {"memory_bytes": MEMORY, "cores": CORES, "watchdog_s": WATCHDOG_S}}
     known.setdefault("scenarios", {})[name] = entry
     path.write_text(json.dumps(known, indent=1) + "\n", encoding="ascii")
 
