@@ -12,7 +12,7 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-MAX_CONNECTIONS = 1000
+MAX_CONNECTIONS = 10_000
 HEAD_SECONDS = 20.0
 
 
