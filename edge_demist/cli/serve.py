@@ -17,7 +17,8 @@ EXAMPLES = (
     ),
 )
 NOTES = """routes: /v1/embeddings, /v1/models (OpenAI); /embed, /predict, /similarity, /tokenize, /info, /health, /metrics (Text Embeddings
-Inference); /pipeline/text-classification/TASK; /api/embed, /api/tags, /api/version (Ollama); /v1/classify, /v1/similar; /openapi.json.
+Inference); /pipeline/text-classification/TASK; /api/embed, /api/embeddings, /api/tags, /api/version (Ollama);
+/v1/classify, /v1/similar; /openapi.json.
 SIGHUP takes a new bundle after its self-test; SIGTERM answers what waits and ends. Needs the extra: pip install 'edge-demist[serve]'"""
 
 

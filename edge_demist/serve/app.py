@@ -51,16 +51,19 @@ def create(batcher: Batcher, settings: Settings) -> Starlette:
 
 
 def _endpoint(asking: Asking, handler: Handler, *, reads: bool) -> Callable[[Request], Awaitable[Response]]:
+    from starlette.requests import ClientDisconnect
     from starlette.responses import Response
 
     async def endpoint(request: Request) -> Response:
         start = time.perf_counter()
         try:
             _check_key(request, asking.settings)
-            body = await read_object(request, asking.settings) if reads else {}
+            body = await read_object(request, asking.settings, asking.arriving) if reads else {}
             found = await handler(asking, request, body)
         except Problem as problem:
             return response(request, problem)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
         except InputError as error:
             return response(request, Problem(422, str(error)))
         except EdgeDemistError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edge_demist.format.specialist import calibrated_level
@@ -10,8 +10,9 @@ from edge_demist.model import EdgeDemist
 from edge_demist.normalizers import NORMALIZERS
 from edge_demist.predictions import Prediction
 from edge_demist.serve.batcher import Batcher, count_tokens
+from edge_demist.serve.body import Arriving, flag
 from edge_demist.serve.problems import Problem
-from edge_demist.serve.settings import MODEL_NAME, Settings
+from edge_demist.serve.settings import MAX_ARRIVING_BYTES, MODEL_NAME, Settings
 
 
 class Asking:
@@ -19,7 +20,7 @@ class Asking:
 
     def __init__(self, batcher: Batcher, settings: Settings) -> None:
         """Remember both."""
-        self.batcher, self.settings = batcher, settings
+        self.batcher, self.settings, self.arriving = batcher, settings, Arriving(MAX_ARRIVING_BYTES)
 
     @property
     def model(self) -> EdgeDemist:
@@ -59,15 +60,41 @@ class Asking:
             raise Problem(413, f"batch size {len(many)} > maximum allowed batch size {self.settings.max_batch}", parameter)
         return many
 
-    async def vectors(self, texts: Sequence[str], task: str | None, normalizer: object = None, *, normalize: bool = True) -> list[Any]:
-        """Vectors float32 [dim], one a text.
+    def normalizer(self, body: Mapping[str, Any]) -> str:
+        """The normalizer of the general vector that a request names.
 
         Raises:
-            Problem: an unknown normalizer.
+            Problem: there is no such.
         """
-        name = normalizer if normalizer is not None else "identity"
+        name = "identity" if (given := body.get("normalizer")) is None else given
         if not isinstance(name, str) or name not in NORMALIZERS:
             raise Problem(422, f"unknown normalizer {str(name)[:80]!r}; known: {', '.join(NORMALIZERS)}", "normalizer")
+        return name
+
+    def check_dimensions(self, body: Mapping[str, Any], status: int) -> None:
+        """Refuse another number of dimensions than the model's.
+
+        Raises:
+            Problem: ``dimensions`` is given and not that number.
+        """
+        given = body.get("dimensions")
+        if given is not None and (isinstance(given, bool) or given != self.model.dim):
+            raise Problem(status, f"this model has {self.model.dim} dimensions", "dimensions")
+
+    def check_lengths(self, body: Mapping[str, Any], parameter: str, texts: Sequence[str], task: str | None, status: int) -> None:
+        """Refuse texts that would be cut, where ``truncate`` is false.
+
+        Raises:
+            Problem: one has more tokens than are read.
+        """
+        if flag(body, "truncate", default=True):
+            return
+        counts, cut = self.tokens(texts, task, self.normalizer(body))
+        if any(cut):
+            raise Problem(status, f"`{parameter}` must have at most {max(counts)} tokens; text {cut.index(True)} has more", parameter)
+
+    async def vectors(self, texts: Sequence[str], task: str | None, name: str = "identity", *, normalize: bool = True) -> list[Any]:
+        """Vectors float32 [dim], one a text; ``name`` is a normalizer."""
 
         def ask(model: EdgeDemist, many: Sequence[str], _: Sequence[str | None]) -> Sequence[Any]:
             return list(model.encode(many, task=task, normalizer=name, normalize_embeddings=normalize))
@@ -95,8 +122,9 @@ class Asking:
 
         return await self.batcher.ask(("verdicts", top_k, fpr, min_accuracy), texts, list(tasks), ask)
 
-    def tokens(self, texts: Sequence[str]) -> tuple[list[int], list[bool]]:
-        """Tokens of each text as ``encode`` reads it, and whether it is cut."""
-        limit = self.model.bundle.limits.max_tokens
-        counts = count_tokens(self.model, texts).tolist()
+    def tokens(self, texts: Sequence[str], task: str | None = None, normalizer: str = "identity") -> tuple[list[int], list[bool]]:
+        """Tokens of each text as :meth:`vectors` reads it, and whether it is cut."""
+        specialist = None if task is None else self.model.specialist(task)
+        limit = self.model.bundle.limits.max_tokens if specialist is None else specialist.max_tokens
+        counts = count_tokens(self.model, texts, specialist.normalizer if specialist else normalizer).tolist()
         return [min(count, limit) for count in counts], [count > limit for count in counts]

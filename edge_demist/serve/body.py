@@ -14,26 +14,62 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 
-async def read_object(request: Request, settings: Settings) -> dict[str, Any]:
+class Arriving:
+    """Bodies that are being sent. When they are too large together, the one that began first has had its time."""
+
+    def __init__(self, most: int) -> None:
+        """At most so many bytes in all."""
+        self._most, self._bytes = most, 0
+        self._held: dict[asyncio.Timeout, int] = {}
+
+    def grow(self, clock: asyncio.Timeout, count: int) -> None:
+        """So many bytes more came for the body behind a clock."""
+        self._held[clock] = self._held.get(clock, 0) + count
+        self._bytes += count
+        while self._bytes > self._most and (first := next(iter(self._held))) is not clock:
+            self.forget(first)
+            first.reschedule(asyncio.get_running_loop().time())
+
+    def forget(self, clock: asyncio.Timeout) -> None:
+        """It is read, or given up."""
+        self._bytes -= self._held.pop(clock, 0)
+
+
+async def read_object(request: Request, settings: Settings, arriving: Arriving) -> dict[str, Any]:
     """The JSON object in the body.
 
     Raises:
-        Problem: too large (413), too slow (408), no JSON object (400).
+        Problem: too large (413), too slow (408), compressed (415), no JSON object (400, 422).
     """
+    if (coding := request.headers.get("content-encoding", "identity")) != "identity":
+        raise Problem(415, f"content-encoding {coding[:40]!r} is not read; send the body as it is", headers={"Accept-Encoding": "identity"})
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > settings.max_body:
         raise Problem(413, f"the body has {declared} bytes; at most {settings.max_body} are read")
     raw = bytearray()
+    clock = asyncio.timeout(settings.body_seconds)
     try:
-        async with asyncio.timeout(settings.body_seconds):
+        async with clock:
             async for part in request.stream():
                 raw += part
                 if len(raw) > settings.max_body:
                     raise Problem(413, f"the body is larger than {settings.max_body} bytes")
+                arriving.grow(clock, len(part))
     except TimeoutError:
-        raise Problem(408, f"the body did not arrive within {settings.body_seconds:g} seconds") from None
+        raise Problem(408, f"the body came too slowly; it has {settings.body_seconds:g} seconds, and less beside many large ones") from None
+    finally:
+        arriving.forget(clock)
+    return parsed(raw)
+
+
+def parsed(raw: bytes | bytearray) -> dict[str, Any]:
+    """The JSON object in UTF-8 (RFC 8259); no text is no object.
+
+    Raises:
+        Problem: it is none.
+    """
     try:
-        value = json.loads(raw)
+        value = json.loads(raw, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise Problem(400, "the body is not JSON") from None
     if not isinstance(value, dict):
@@ -41,8 +77,12 @@ async def read_object(request: Request, settings: Settings) -> dict[str, Any]:
     return value
 
 
-def number(body: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
-    """A number, or None where it is not given.
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def number(body: Mapping[str, Any], name: str, low: float, high: float, *, whole: bool = False) -> float | None:
+    """A number (a whole one), or None where it is not given.
 
     Raises:
         Problem: something else, or out of range.
@@ -50,8 +90,8 @@ def number(body: Mapping[str, Any], name: str, low: float, high: float) -> float
     value = body.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise Problem(422, f"{name} must be a number from {low:g} to {high:g}", name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high or (whole and value != int(value)):
+        raise Problem(422, f"{name} must be a {'whole ' if whole else ''}number from {low:g} to {high:g}", name)
     return value
 
 

@@ -1,4 +1,4 @@
-"""Routes of Ollama's client: ``POST /api/embed``, ``GET /api/tags``, ``GET /api/version`` (https://docs.ollama.com/api)."""
+"""Routes of Ollama's client: ``POST /api/embed``, ``POST /api/embeddings``, ``GET /api/tags``, ``GET /api/version`` (https://docs.ollama.com/api)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_demist import __version__
 from edge_demist.serve.asking import Asking
+from edge_demist.serve.problems import Problem
 from edge_demist.serve.settings import MODEL_NAME
 
 if TYPE_CHECKING:
@@ -21,14 +22,26 @@ async def embed(asking: Asking, _: Request, body: dict[str, Any]) -> dict[str, A
     """Vectors of one or several inputs."""
     start = time.perf_counter_ns()
     texts = asking.texts(body.get("input"), "input", 400)
-    vectors = await asking.vectors(texts, asking.task_of(body.get("model")))
+    asking.check_dimensions(body, 400)
+    task = asking.task_of(body.get("model"))
+    asking.check_lengths(body, "input", texts, task, 400)
+    vectors = await asking.vectors(texts, task)
     return {
         "model": body.get("model") or MODEL_NAME,
         "embeddings": np.array(vectors, np.float64),
         "total_duration": time.perf_counter_ns() - start,
         "load_duration": 0,
-        "prompt_eval_count": sum(asking.tokens(texts)[0]),
+        "prompt_eval_count": sum(asking.tokens(texts, task)[0]),
     }
+
+
+async def embed_one(asking: Asking, _: Request, body: dict[str, Any]) -> dict[str, Any]:
+    """The vector of one prompt, as older clients ask for it."""
+    texts = asking.texts(body.get("prompt"), "prompt", 400)
+    if len(texts) > 1:
+        raise Problem(400, "prompt must be one string; /api/embed takes several", "prompt")
+    (vector,) = await asking.vectors(texts, asking.task_of(body.get("model")))
+    return {"embedding": vector.astype(np.float64)}
 
 
 async def tags(asking: Asking, _: Request, __: dict[str, Any]) -> dict[str, Any]:
@@ -49,6 +62,7 @@ async def version(_: Asking, __: Request, ___: dict[str, Any]) -> dict[str, Any]
 
 ROUTES: tuple[Route, ...] = (
     ("POST", "/api/embed", embed),
+    ("POST", "/api/embeddings", embed_one),
     ("GET", "/api/tags", tags),
     ("GET", "/api/version", version),
 )

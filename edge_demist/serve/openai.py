@@ -28,11 +28,10 @@ async def embeddings(asking: Asking, _: Request, body: dict[str, Any]) -> dict[s
     form = "float" if given is None else given
     if form not in ("float", "base64"):
         raise Problem(400, "encoding_format must be float or base64", "encoding_format")
-    dimensions = body.get("dimensions")
-    if dimensions is not None and dimensions != asking.model.dim:
-        raise Problem(400, f"this model has {asking.model.dim} dimensions", "dimensions")
-    vectors = await asking.vectors(texts, task, body.get("normalizer"))
-    tokens, cut = asking.tokens(texts)
+    asking.check_dimensions(body, 400)
+    normalizer = asking.normalizer(body)
+    vectors = await asking.vectors(texts, task, normalizer)
+    tokens, cut = asking.tokens(texts, task, normalizer)
     data = [
         {
             "object": "embedding",

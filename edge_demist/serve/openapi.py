@@ -18,7 +18,7 @@ LABELS = {
 }
 REFUSALS = {
     "400": "not JSON, or token ids", "401": "key missing or wrong", "404": "no such model or task", "408": "the body came too slowly",
-    "413": "too large", "422": "a value is not what the route takes", "429": "the queue is full", "503": "stopping",
+    "413": "too large", "415": "compressed", "422": "a value is not what the route takes", "429": "the queue is full", "503": "stopping",
 }  # fmt: skip
 
 
@@ -59,12 +59,13 @@ def document(tasks: Sequence[str], dim: int) -> dict[str, Any]:
     model, flag = _optional({"type": "string", "enum": models}), _optional({"type": "boolean"})
     name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "enum": models}}
     normalizer = _optional({"type": "string", "enum": list(NORMALIZERS)})
-    inputs = _object(["inputs"], inputs=TEXTS, model=model, normalizer=normalizer, normalize=flag, truncate=flag)
+    width = _optional({"type": "integer", "enum": [dim]})
+    inputs = _object(["inputs"], inputs=TEXTS, model=model, normalizer=normalizer, normalize=flag, truncate=flag, dimensions=width)
     full = {"type": "string", "minLength": 1}
     group = {"type": "array", "items": full, "minItems": 1, "maxItems": 2}
     some = {"oneOf": [full, {"type": "array", "items": {"oneOf": [full, group]}, "minItems": 1}]}
     filled = {"oneOf": [full, {"type": "array", "items": full, "minItems": 1}]}
-    width, form = _optional({"type": "integer", "enum": [dim]}), _optional({"enum": ["float", "base64"]})
+    form = _optional({"enum": ["float", "base64"]})
     openai = _object(["input"], input=TEXTS, model=model, encoding_format=form, dimensions=width)
     source = _object(["source_sentence", "sentences"], source_sentence={"type": "string"}, sentences=TEXTS)
     share = {"type": "number", "minimum": 0, "maximum": 1}
@@ -87,7 +88,12 @@ def document(tasks: Sequence[str], dim: int) -> dict[str, Any]:
         "/pipeline/text-classification/{task}": _post(
             "labels, nested", _object(["inputs"], inputs=filled), {"type": "array", "items": LABELS}, task
         ),
-        "/api/embed": _post("vectors, Ollama's form", _object(["input"], input=TEXTS, model=model), _object(["embeddings"])),
+        "/api/embed": _post(
+            "vectors, Ollama's form", _object(["input"], input=TEXTS, model=model, truncate=flag, dimensions=width), _object(["embeddings"])
+        ),
+        "/api/embeddings": _post(
+            "one vector, Ollama's older form", _object(["prompt"], prompt={"type": "string"}, model=model), _object(["embedding"])
+        ),
         "/api/tags": _get("models, Ollama's form", _object(["models"])),
         "/api/version": _get("version", _object(["version"])),
         "/health": _get("alive", None),

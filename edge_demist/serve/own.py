@@ -30,25 +30,25 @@ async def classify(asking: Asking, _: Request, body: dict[str, Any]) -> dict[str
         raise Problem(404, f"unknown task {str(unknown[0])[:80]!r}; this bundle has: {', '.join(asking.model.tasks)}", "tasks")
     if len(texts) * len(tasks) > MAX_QUESTIONS:
         raise Problem(413, f"{len(texts)} texts times {len(tasks)} tasks; at most {MAX_QUESTIONS} answers a request", "inputs")
-    top_k = number(body, "top_k", 0, 1024)
+    top_k = number(body, "top_k", 0, 1024, whole=True)
     fpr, accuracy = number(body, "fpr", 1e-9, 1), number(body, "min_accuracy", 0, 1)
-    asked = [(text, task) for text in texts for task in tasks]
+    asked, bundle = [(text, task) for text in texts for task in tasks], asking.model.bundle_id
     answers = await asking.verdicts([t for t, _ in asked], [t for _, t in asked], 1 if top_k is None else int(top_k), fpr, accuracy)
     rows = [answer.to_dict() for answer in answers]
     results = [rows[i : i + len(tasks)] for i in range(0, len(rows), len(tasks))]
-    return {"bundle_id": asking.model.bundle_id, "tasks": tasks, "results": results}
+    return {"bundle_id": bundle, "tasks": tasks, "results": results}
 
 
 async def similar(asking: Asking, _: Request, body: dict[str, Any]) -> dict[str, Any]:
     """For each query the ``k`` nearest candidates by cosine."""
     queries, candidates = asking.texts(body.get("inputs"), "inputs"), asking.texts(body.get("candidates"), "candidates")
-    k = int(number(body, "k", 1, asking.settings.max_batch) or 10)
-    task = asking.task_of(body.get("model"))
-    found = await asking.vectors([*queries, *candidates], task, body.get("normalizer"))
+    k = int(number(body, "k", 1, asking.settings.max_batch, whole=True) or 10)
+    task, bundle = asking.task_of(body.get("model")), asking.model.bundle_id
+    found = await asking.vectors([*queries, *candidates], task, asking.normalizer(body))
     cosines = np.stack(found[: len(queries)]) @ np.stack(found[len(queries) :]).T
     order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
     results = [[{"text": candidates[j], "index": int(j), "cosine": float(cosines[i, j])} for j in row] for i, row in enumerate(order)]
-    return {"bundle_id": asking.model.bundle_id, "results": results}
+    return {"bundle_id": bundle, "results": results}
 
 
 ROUTES: tuple[Route, ...] = (

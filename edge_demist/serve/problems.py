@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import JSONResponse
 
-TYPES = {400: "Validation", 401: "Unauthorized", 404: "NotFound", 408: "Timeout", 413: "Validation", 422: "Validation", 429: "Overloaded"}
+TYPES = {401: "Unauthorized", 404: "NotFound", 408: "Timeout", 429: "Overloaded"}
 
 
 class Problem(Exception):
@@ -28,12 +28,14 @@ def response(request: Request, problem: Problem) -> JSONResponse:
     path = request.url.path
     if path.startswith("/v1/"):
         kind = {401: "authentication_error", 429: "rate_limit_error"}.get(problem.status, "invalid_request_error")
-        inner = {"message": problem.message, "type": kind, "param": problem.parameter, "code": None}
+        code = "model_not_found" if problem.status == 404 and problem.parameter == "model" else None
+        inner = {"message": problem.message, "type": kind, "param": problem.parameter, "code": code}
         body: dict[str, object] = {"error": inner}
     elif path.startswith("/api/"):
         body = {"error": problem.message}
     else:
-        body = {"error": problem.message, "error_type": TYPES.get(problem.status, "Backend")}
+        fallback = "Backend" if problem.status >= 500 else "Validation"
+        body = {"error": problem.message, "error_type": TYPES.get(problem.status, fallback)}
     headers = problem.headers | ({"Retry-After": "1"} if problem.status in (429, 503) else {})
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from edge_demist.errors import EdgeDemistError, InputError
+from edge_demist.errors import InputError
 from edge_demist.model import EdgeDemist
 from edge_demist.serve.batcher import Batcher
 from edge_demist.serve.settings import Settings
@@ -32,12 +32,15 @@ def serve(settings: Settings, load: Callable[[], EdgeDemist], say: Callable[[str
         import uvicorn
 
         from edge_demist.serve.app import create
-        from edge_demist.serve.connections import MAX_CONNECTIONS, Connection
+        from edge_demist.serve.connections import MAX_CONNECTIONS, SPARE_DESCRIPTORS, Connection
     except ImportError as error:
         raise InputError(f"this needs the extra: pip install 'edge-demist[serve]' ({error.name} is missing)") from None
     tell = say or (lambda text: print(f"edge-demist serve: {text}", file=sys.stderr, flush=True))  # noqa: T201
     sys.setswitchinterval(SWITCH_SECONDS)
-    _more_descriptors(4 * MAX_CONNECTIONS)
+    files = MAX_CONNECTIONS + SPARE_DESCRIPTORS
+    Connection.most = max(1, _descriptors(files) - SPARE_DESCRIPTORS)
+    if Connection.most < MAX_CONNECTIONS:
+        tell(f"{Connection.most} connections are held; for {MAX_CONNECTIONS} allow {files} open files (ulimit -Hn)")
     batcher = Batcher(load(), settings)
     options: dict[str, Any] = {"uds": str(settings.uds)} if settings.uds else {"host": settings.host, "port": settings.port}
     given = _given_socket()
@@ -52,7 +55,13 @@ def serve(settings: Settings, load: Callable[[], EdgeDemist], say: Callable[[str
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn would raise them again at the end
             loop.add_signal_handler(number, setattr, server, "should_exit", True)
-        loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, _reload, batcher, load, tell))
+        reloads: set[asyncio.Task[None]] = set()  # the loop itself keeps no task alive
+
+        def reload() -> None:
+            reloads.add(task := loop.create_task(_reload(batcher, load, tell)))
+            task.add_done_callback(reloads.discard)
+
+        loop.add_signal_handler(signal.SIGHUP, reload)
         place = "the socket of systemd" if given else settings.uds or f"{settings.host}:{settings.port}"
         tell(f"listening on {place}, bundle {batcher.model.bundle_id[:16]}")
         await server.serve([given] if given else None)
@@ -72,27 +81,35 @@ def _given_socket() -> socket.socket | None:
     return socket.socket(fileno=LISTEN_FDS_START)
 
 
-def _reload(batcher: Batcher, load: Callable[[], EdgeDemist], tell: Callable[[str], None]) -> None:
+async def _reload(batcher: Batcher, load: Callable[[], EdgeDemist], tell: Callable[[str], None]) -> None:
     """Take a new bundle if it loads and answers; else keep the old one."""
     try:
-        fresh = load()
-        for task in fresh.tasks:
-            fresh.classify(PROBES, task=task)
-    except (EdgeDemistError, OSError, ValueError) as error:
-        tell(f"the new bundle is refused, the old one stays: {error}")
+        fresh = await asyncio.to_thread(_tried, load)
+    except Exception as error:
+        tell(f"the new bundle is refused, the old one stays: {error or type(error).__name__}")
         return
     batcher.model = fresh
     tell(f"bundle {fresh.bundle_id[:16]}")
 
 
-def _more_descriptors(count: int) -> None:
-    """As many open files as the administrator allows: each connection takes one."""
+def _tried(load: Callable[[], EdgeDemist]) -> EdgeDemist:
+    """A model that has answered a few strings."""
+    fresh = load()
+    for task in fresh.tasks:
+        fresh.classify(PROBES, task=task)
+    return fresh
+
+
+def _descriptors(wanted: int) -> int:
+    """How many files may be open: as many as are wanted, or the hard limit, which the administrator sets."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
-        return
+        return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count if hard == resource.RLIM_INFINITY else min(hard, count)
-    if soft < wanted:
-        with contextlib.suppress(OSError, ValueError):  # a unit that forbids it has its own LimitNOFILE
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    unlimited = resource.RLIM_INFINITY
+    if soft != unlimited and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # not allowed in some sandboxes
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard == unlimited else min(hard, wanted), hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return wanted if soft == unlimited else min(soft, wanted)

@@ -10,10 +10,11 @@ from edge_demist.errors import InputError
 
 MODEL_NAME = "edge-demist"
 MAX_BODY_BYTES = 4 << 20
-MAX_BATCH = 1024
+MAX_BATCH = 2048
 MAX_QUEUE_REQUESTS = 256
-MAX_QUEUE_BYTES = 8 << 20
+MAX_QUEUE_BYTES = 64 << 20
 BODY_SECONDS = 20.0
+MAX_ARRIVING_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from edge_demist.serve.app import Route
 
 DEFAULT_TASK = "hostname-threat"
+MAX_TOKENIZED = 65_536
+"""Characters of one request to ``/tokenize``: its answer is some thirty times as long."""
 
 
 async def embed(asking: Asking, _: Request, body: dict[str, Any]) -> Any:
     """A vector a text; ``model`` may name a specialist's view, ``truncate: false`` refuses what would be cut."""
     texts = asking.texts(body.get("inputs"), "inputs")
-    _refuse_long(asking, body, texts)
-    normalize = flag(body, "normalize", default=True)
-    vectors = await asking.vectors(texts, asking.task_of(body.get("model")), body.get("normalizer"), normalize=normalize)
+    asking.check_dimensions(body, 422)
+    if body.get("prompt_name") is not None:
+        raise Problem(422, "there are no prompts here: leave prompt_name out", "prompt_name")
+    if body.get("truncation_direction") not in (None, "right", "Right"):
+        raise Problem(422, "what is too long is cut at its end: truncation_direction must be right", "truncation_direction")
+    task, normalize = asking.task_of(body.get("model")), flag(body, "normalize", default=True)
+    asking.check_lengths(body, "inputs", texts, task, 413)
+    vectors = await asking.vectors(texts, task, asking.normalizer(body), normalize=normalize)
     return np.array(vectors, np.float64)
-
-
-def _refuse_long(asking: Asking, body: dict[str, Any], texts: list[str]) -> None:
-    if flag(body, "truncate", default=True):
-        return
-    counts, cut = asking.tokens(texts)
-    if any(cut):
-        limit = max(counts)
-        raise Problem(413, f"`inputs` must have less than {limit} tokens; text {cut.index(True)} has more", "inputs")
 
 
 async def predict(asking: Asking, request: Request, body: dict[str, Any]) -> list[Any]:
     """Labels with probabilities: of a string, of a pair (read as one string), or of a batch of strings and pairs."""
     task = _task(asking, request, body)
+    if flag(body, "raw_scores", default=False):
+        raise Problem(422, "scores are calibrated probabilities: leave raw_scores out", "raw_scores")
     inputs = body.get("inputs")
     single = isinstance(inputs, str) or (isinstance(inputs, list) and len(inputs) == 2 and all(isinstance(i, str) for i in inputs))
     many = [inputs] if single else inputs
@@ -94,13 +94,15 @@ async def similarity(asking: Asking, _: Request, body: dict[str, Any]) -> list[f
         raise Problem(422, "inputs must hold source_sentence and sentences", "inputs")
     sentences = asking.texts(inputs.get("sentences"), "sentences")
     task = asking.task_of(body.get("model"))
-    source, *others = await asking.vectors([inputs["source_sentence"], *sentences], task, body.get("normalizer"))
+    source, *others = await asking.vectors([inputs["source_sentence"], *sentences], task, asking.normalizer(body))
     return [float(source @ other) for other in others]
 
 
 async def tokenize(asking: Asking, _: Request, body: dict[str, Any]) -> list[list[dict[str, Any]]]:
     """Tokens of each text with their places in it, in bytes."""
     texts, found = asking.texts(body.get("inputs"), "inputs"), []
+    if (size := sum(map(len, texts))) > MAX_TOKENIZED:
+        raise Problem(413, f"{size} characters; at most {MAX_TOKENIZED} are tokenized in one request", "inputs")
     special = flag(body, "add_special_tokens", default=True)
     prefix = len(asking.model.bundle.tokenizer.prefix_ids) if special else 0
     for text in texts:

@@ -23,7 +23,7 @@ Description=edge-demist: socket of the service
 
 [Socket]
 {listen}
-Backlog=1024
+Backlog=4096
 
 [Install]
 WantedBy=sockets.target
@@ -49,7 +49,7 @@ MemoryMax={memory_max}
 MemorySwapMax=0
 CPUQuota={cpu_quota}%
 TasksMax=64
-LimitNOFILE=4096
+LimitNOFILE=16384
 OOMPolicy=stop
 
 {hardening}

@@ -59,7 +59,7 @@ def test_a_full_queue_refuses_and_a_stopped_one_too() -> None:
 
     found = asyncio.run(run())
     refused = [one for one in found if isinstance(one, Problem)]
-    assert len(refused) == 3 and {one.status for one in refused} == {429}
+    assert len(refused) == 4 and {one.status for one in refused} == {429}
     batcher.close()
     with pytest.raises(Problem, match="stopping"):
         asyncio.run(batcher.ask(1, ["a"], [None], slow))
@@ -81,29 +81,52 @@ def test_one_bad_request_costs_no_other() -> None:
     batcher.close()
 
 
-def test_a_batch_holds_so_many_tokens(model) -> None:
+def test_a_batch_holds_so_many_tokens_and_a_large_request_lets_others_pass(model) -> None:
     seen: list[int] = []
+    done: list[str] = []
     hold = threading.Event()
 
     def note(_, texts, __):
         hold.wait(30)
-        seen.append(len(texts))
+        seen.append(sum(map(len, texts)))
         return texts
 
     batcher = Batcher(Fake(), Settings(port=1), characters)  # type: ignore[arg-type]
 
+    async def one(name: str, texts: list[str]) -> None:
+        assert await batcher.ask("k", texts, [None] * len(texts), note) == texts
+        done.append(name)
+
     async def run() -> None:
-        asked = [asyncio.ensure_future(batcher.ask("k", ["x" * (BATCH_TOKENS // 4)], [None], note)) for _ in range(9)]
-        asked.append(asyncio.ensure_future(batcher.ask("k", ["x" * (3 * BATCH_TOKENS)], [None], note)))
-        await asyncio.sleep(0.1)
+        large = [f"{i:03}".ljust(BATCH_TOKENS // 4, "x") for i in range(40)] + ["y" * 3 * BATCH_TOKENS]
+        asked = [asyncio.ensure_future(one("large", large))]
+        await asyncio.sleep(0.05)
+        asked += [asyncio.ensure_future(one("small", [str(i)])) for i in range(3)]
+        await asyncio.sleep(0.05)
         hold.set()
         await asyncio.gather(*asked)
 
     asyncio.run(run())
     batcher.close()
-    assert sum(seen) == 10 and max(seen) <= 4 and seen[-1] == 1
-    assert count_tokens(model, ["www.example.com", "", "x" * 10_000]).tolist() == [
-        len(model.tokenizer.encode(b"www.example.com")),
-        0,
+    assert done == ["small"] * 3 + ["large"] and batcher.waiting == 0
+    assert sorted(seen)[-2:] == [BATCH_TOKENS, 3 * BATCH_TOKENS]
+    assert count_tokens(model, ["www.example.com", "", "x" * 10_000, " " * 4_000_000]).tolist() == [
+        len(model.tokenizer.encode(b"www.example.com", add_special_tokens=True)),
+        model.tokenizer.special_count,
+        model.bundle.limits.max_tokens + 1,
         model.bundle.limits.max_tokens + 1,
     ]
+
+
+def test_a_request_is_answered_by_one_model() -> None:
+    def whose(model, texts, _):
+        batcher.model = other  # a new bundle comes while it is answered
+        return [model.name] * len(texts)
+
+    other = Fake()
+    other.name = "two"
+    batcher = Batcher(Fake(), Settings(port=1), characters)  # type: ignore[arg-type]
+    found = asyncio.run(batcher.ask("k", ["x" * BATCH_TOKENS] * 6, [None] * 6, whose))
+    assert found == ["one"] * 6
+    assert asyncio.run(batcher.ask("k", ["x"], [None], whose)) == ["two"]
+    batcher.close()

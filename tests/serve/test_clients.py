@@ -117,7 +117,14 @@ def test_own_routes(port: int, model) -> None:
         ("/embed", {"inputs": [[1, 2]]}, 400),
         ("/embed", b"not json", 400),
         ("/embed", b"[1]", 422),
-        ("/embed", {"inputs": ["a"] * 2000}, 413),
+        ("/embed", {"inputs": ["a"] * 2049}, 413),
+        ("/embed", {"inputs": "a", "dimensions": 128}, 422),
+        ("/embed", {"inputs": "a", "prompt_name": "query"}, 422),
+        ("/embed", {"inputs": "a", "truncation_direction": "left"}, 422),
+        ("/embed", {"inputs": "a b " * 4000, "truncate": False}, 413),
+        ("/embed", b'{"inputs": "a", "x": NaN}', 400),
+        ("/tokenize", {"inputs": "x" * 100_000}, 413),
+        ("/predict/dga", {"inputs": "a", "raw_scores": True}, 422),
         ("/embed", {"inputs": "a", "normalizer": "none"}, 422),
         ("/v1/embeddings", {"input": "a", "model": "gpt"}, 404),
         ("/v1/embeddings", {"input": [1, 2, 3]}, 400),
@@ -126,7 +133,11 @@ def test_own_routes(port: int, model) -> None:
         ("/v1/classify", {"inputs": "a"}, 422),
         ("/v1/classify", {"inputs": "a", "tasks": ["dga"], "fpr": "x"}, 422),
         ("/predict/nosuch", {"inputs": "a"}, 404),
+        ("/v1/classify", {"inputs": "a", "tasks": ["dga"], "top_k": 1.5}, 422),
         ("/similarity", {"inputs": "a"}, 422),
+        ("/api/embed", {"input": "a b " * 4000, "truncate": False}, 400),
+        ("/api/embed", {"input": "a", "dimensions": 5}, 400),
+        ("/api/embeddings", {"prompt": ["a", "b"]}, 400),
         ("/api/embed", {"model": "llama", "input": "a"}, 404),
         ("/nothing", {"inputs": "a"}, 404),
     ],
@@ -145,6 +156,20 @@ def test_a_large_body_is_refused_before_it_is_read(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(b"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\n\r\n")
         assert connection.recv(200).startswith(b"HTTP/1.1 413")
+
+
+def test_a_compressed_body_is_told_so(port: int) -> None:
+    code, found = call(port, "/embed", b"\x1f\x8b", {"Content-Encoding": "gzip"})
+    assert code == 415 and "gzip" in found["error"]  # type: ignore[index]
+
+
+def test_what_was_cut_is_told(port: int, model) -> None:
+    limit = model.bundle.limits.max_tokens
+    fits = next(
+        text for n in range(limit, 0, -1) if len(model.tokenizer.encode((text := "a " * n).encode(), add_special_tokens=True)) <= limit
+    )
+    found = call(port, "/v1/embeddings", {"input": [fits, fits + " over", "short"]})[1]
+    assert found["truncated"] == [1] and found["usage"]["prompt_tokens"] < 2 * limit + 10  # type: ignore[index]
 
 
 def test_any_string_is_answered(port: int, model) -> None:
@@ -197,4 +222,5 @@ def test_ollama_client(port: int, model) -> None:
     ollama = pytest.importorskip("ollama")
     client = ollama.Client(host=f"http://127.0.0.1:{port}")
     same(client.embed(model="edge-demist", input=["kernel.org"]).embeddings, model.encode(["kernel.org"]))
+    same(client.embeddings(model="edge-demist", prompt="kernel.org").embedding, model.encode("kernel.org"))
     assert "edge-demist" in [one.model for one in client.list().models]
