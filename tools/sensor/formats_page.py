@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from edge_demist.sensor.detect.mapping import Rule
 
-_FORMS = {"target": "path and query", "argv": "hexadecimal undone", "command": "program and arguments"}
+_FORMS = {
+    "target": "path and query",
+    "argv": "hexadecimal undone",
+    "command": "program and arguments",
+    "agent": "blanks undone",
+    "escaped": "escapes undone",
+}
 
 
 def tables(rules: tuple[Rule, ...]) -> str:
@@ -27,6 +33,8 @@ def _field(rule: Rule) -> str:
         text += " with " + " or ".join(f"`{path}`" for path in rule.prefix_fields)
     elif rule.form in _FORMS:
         text += f" ({_FORMS[rule.form]})"
+    if rule.query_fields:
+        text += " and " + " or ".join(f"`{path}`" for path in rule.query_fields)
     if rule.only_field:
         text += f", where `{rule.only_field}` is {' or '.join(rule.only_values)}"
     if rule.unless:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from edge_demist import decoding
 from edge_demist.errors import InputError
 from edge_demist.sensor.detect.columns import Columns
 from edge_demist.sensor.detect.web import full_url, request_target
@@ -23,9 +25,9 @@ EMBEDDING = "embedding"
 MAX_STRINGS_PER_RECORD = 1024
 HEADERS_JOIN = " | "
 """Between the lines of a block of headers, as http-header was trained."""
-_FORMS = ("", "url", "target", "command", "argv", "certificate", "headers")
+_FORMS = ("", "url", "target", "command", "argv", "certificate", "headers", "agent", "escaped")
 _Rules = tuple[tuple["Rule", tuple[str, ...]], ...]
-_KEYS = {"log", "field", "tasks", "with", "join", "strip", "only", "unless", "as", "method", "format"}
+_KEYS = {"log", "field", "tasks", "with", "join", "strip", "only", "unless", "as", "method", "query", "format"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Rule:
     unless: tuple[str, ...] = ()
     form: str = ""
     method_field: str = ""
+    query_fields: tuple[str, ...] = ()
     format: str = ""
     root: str = ""
 
@@ -52,7 +55,7 @@ class Rule:
             raise InputError(f"mapping rule for field {self.field!r}: log, field and tasks must not be empty")
         if self.form not in _FORMS:
             raise InputError(f"mapping rule for field {self.field!r}: as = {self.form!r} is none of {', '.join(_FORMS[1:])}")
-        for path in (self.field, *self.prefix_fields, self.only_field, *self.unless, self.method_field):
+        for path in (self.field, *self.prefix_fields, self.only_field, *self.unless, self.method_field, *self.query_fields):
             if path:
                 try:
                     steps = compile_path(path)
@@ -94,11 +97,13 @@ class Rule:
 
     def _shaped(self, record: Record, values: list[str]) -> list[str]:
         """The values as the rule's ``as`` wants them."""
-        if self.form == "argv":
-            return [command_of_title(value) for value in values]
+        if self.form in _PLAIN_FORMS:
+            return [_PLAIN_FORMS[self.form](value) for value in values]
         method = ""
         if self.method_field and not values[0].startswith("/"):  # of a path the method says nothing
             method = str(record.scalar(self.method_field) or "")
+        if query := next((found[0] for path in self.query_fields if (found := record.values(path))), ""):
+            values = [value if "?" in value else f"{value}?{query.removeprefix('?')}" for value in values]
         if self.form == "target":
             return [request_target(value, method) for value in values]
         if self.form == "headers":
@@ -111,6 +116,23 @@ class Rule:
         if self.form == "certificate":
             return [f"subject={value} issuer={front}" if front else f"subject={value}" for value in values]
         return [full_url(front, value, method) for value in values]
+
+
+def _agent(value: str) -> str:
+    """A user agent as IIS (plus for blank) and CloudFront (percent-encoded) write it."""
+    return decoding.percent(value if " " in value else value.replace("+", " "))
+
+
+_DOUBLED = re.compile(r'(?:[^\\]|\\[\\"])*\Z')
+_PAIR = re.compile(r'\\([\\"])')
+
+
+def _unescaped(value: str) -> str:
+    """A string in which the writer (Wazuh) doubled every backslash and put one before every quote."""
+    return _PAIR.sub(r"\1", value) if "\\" in value and _DOUBLED.match(value) else value
+
+
+_PLAIN_FORMS: Mapping[str, Callable[[str], str]] = {"argv": command_of_title, "agent": _agent, "escaped": _unescaped}
 
 
 class MappedString(NamedTuple):
@@ -185,6 +207,8 @@ class FieldMapping:
                     found.append(MappedString(rule.name, i, text, fresh))
         if len(found) > MAX_STRINGS_PER_RECORD:
             return "too-many-strings"
+        if not found and not unanswerable and isinstance(record, JsonRecord) and record.outer:  # a rule may name a field of the envelope
+            return self.apply(JsonRecord(dict(record.outer), "host"))
         return found or unanswerable or "no-string"
 
     @staticmethod
@@ -244,6 +268,7 @@ def _rules(path: Path, table: Mapping[str, object]) -> Iterable[Rule]:
             unless=_texts(path, table.get("unless", [])),
             form=_text(path, table.get("as", "url" if table.get("with") else "")),
             method_field=_text(path, table.get("method", "")),
+            query_fields=_texts(path, table.get("query", [])),
             format=_text(path, table.get("format", "")),
         )
 

@@ -6,6 +6,7 @@ import re
 
 _ABSOLUTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]{0,20}://")
 _AUTHORITY = re.compile(r"(?:[\w.\-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}\Z")
+_REQUEST_LINE = re.compile(r"([A-Z]{3,16}) (.*?) HTTP/\d(?:\.\d)?\Z", re.DOTALL)
 _AUTHORITY_END = re.compile(r"[/?#\\]")
 
 
@@ -17,6 +18,8 @@ def full_url(host: str, target: str, method: str = "") -> str:
         target: the request target in any of its four forms.
         method: the method, where the log has one.
     """
+    if line := _request_line(target):
+        return full_url(host, line[2], line[1])
     if "/" in host:
         host = "" if host.startswith("/") else _ABSOLUTE.sub("", host, count=1).rstrip("/")
     if target.startswith("/"):
@@ -37,6 +40,8 @@ def request_target(target: str, method: str = "") -> str:
     """Path and query of a request target; an empty string for ``*`` and for the authority that CONNECT names."""
     if target.startswith("/"):
         return target
+    if line := _request_line(target):
+        return request_target(line[2], line[1])
     if target == "*" or _is_authority(target, method):
         return ""
     absolute = _ABSOLUTE.match(target)
@@ -44,6 +49,11 @@ def request_target(target: str, method: str = "") -> str:
         return target
     end = _AUTHORITY_END.search(target, absolute.end())
     return target[end.start() :] if end else "/"
+
+
+def _request_line(target: str) -> re.Match[str] | None:
+    """A whole request line (``GET /x HTTP/1.1``), as some logs have it in the place of its target."""
+    return _REQUEST_LINE.match(target) if target[:1].isupper() and " HTTP/" in target else None
 
 
 def _is_authority(target: str, method: str) -> bool:

@@ -1,7 +1,7 @@
-"""Raw Linux audit lines and Windows events in XML, as the objects that laurel and JSON exports make of them.
+"""Linux audit lines and Windows events in XML, as the objects that laurel and JSON exports make of them.
 
 Audit formats: auditd's ``audit.log`` (Linux audit documentation project, "Audit Event Fields"): untrusted values are quoted,
-or hexadecimal where they hold a blank, a quote or a control character.
+or hexadecimal where they hold a blank, a quote or a control character; ``ausearch --interpret`` writes them as they are.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import re
 
 from edge_demist.normalizers import from_bytes
 
-_LINE = re.compile(rb"\btype=(EXECVE|1309|PROCTITLE|1327)(?: audit)?\s*:?\s*(?:msg=)?audit\((\d{9,11}\.\d{3}):(\d{1,20})\):\s*")
-_ANY_LINE = re.compile(rb"\btype=[A-Z_0-9]+ (?:msg=)?audit\((\d{9,11}\.\d{3}):(\d{1,20})\):")
+_ID = rb"audit\((\d{9,11}\.\d{3}|\d\d/\d\d/\d{4} \d\d:\d\d:\d\d\.\d{3}):(\d{1,20})\) ?:"
+_LINE = re.compile(rb"\btype=(EXECVE|1309|PROCTITLE|1327)(?: audit)?\s*:?\s*(?:msg=)?" + _ID + rb"\s*")
+_ANY_LINE = re.compile(rb"\btype=[A-Z_0-9]+ (?:msg=)?" + _ID)
+_INTERPRETED = re.compile(rb"(?<!\S)a(\d{1,4})=(.*?)(?= a\d{1,4}=|\s*\Z)")
 _VALUE = re.compile(rb'\b(a\d+(?:\[\d+\])?|proctitle)=(?:"([^"]*)"|([0-9A-Fa-f]+)(?=\s|\Z)|(\S+))')
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2})+\Z")
 _INDEX = re.compile(rb"a(\d+)(?:\[(\d+)\])?\Z")
@@ -30,6 +32,8 @@ def audit_object(line: bytes) -> dict[str, object] | None:
         other = _ANY_LINE.search(line)
         return {"ID": (other[1] + b":" + other[2]).decode("ascii")} if other else None
     found: dict[str, object] = {"ID": (match[2] + b":" + match[3]).decode("ascii")}
+    if b"/" in match[2]:
+        return found | _interpreted(match[1], match[2].decode("ascii"), line[match.end() :])
     values = {m[1]: _plain(m) for m in _VALUE.finditer(line, match.end())}
     if match[1] in (b"PROCTITLE", b"1327"):
         raw = values.get(b"proctitle", b"")
@@ -37,6 +41,17 @@ def audit_object(line: bytes) -> dict[str, object] | None:
     else:
         found["EXECVE"] = {"ARGV": _arguments(values)}
     return found
+
+
+def _interpreted(kind: bytes, moment: str, rest: bytes) -> dict[str, object]:
+    """A line of ``ausearch --interpret``: values stand as they are, without quotes."""
+    day, clock = moment.split(" ")
+    month, number, year = day.split("/")
+    if kind in (b"PROCTITLE", b"1327"):
+        command: dict[str, object] = {"PROCTITLE": {"ARGV": [from_bytes(rest.removeprefix(b"proctitle=").strip())]}}
+    else:
+        command = {"EXECVE": {"ARGV": [from_bytes(value) for _, value in _INTERPRETED.findall(rest)]}}
+    return {"timestamp": f"{year}-{month}-{number}T{clock}", **command}
 
 
 def _plain(match: re.Match[bytes]) -> bytes:
@@ -68,10 +83,18 @@ def command_of_title(title: str) -> str:
     return title.replace("\0", " ").strip(" ")
 
 
-def windows_xml(text: str) -> dict[str, object] | None:
-    """One Windows event in XML (wevtutil, Splunk's XmlWinEventLog) as an object with ``EventData`` and its time."""
-    if "<Event" not in text[:200] or "</Event>" not in text:
-        return None
-    data = {html.unescape(m[1] or m[2] or ""): html.unescape(m[3]) for m in _DATA.finditer(text)}
-    time = _SYSTEM_TIME.search(text)
-    return {"EventData": data, "SystemTime": (time[1] or time[2]) if time else ""}
+def windows_events(text: str, most: int) -> list[dict[str, object]]:
+    """Windows events in XML (wevtutil, Splunk's XmlWinEventLog) as objects with ``EventData`` and their time.
+
+    Args:
+        text: one event, or several behind each other, as ``wevtutil`` writes them; what stands around them is passed over.
+        most: events that are read.
+    """
+    found: list[dict[str, object]] = []
+    end = 0
+    while len(found) < most and (begin := text.find("<Event", end)) >= 0 and (end := text.find("</Event>", begin)) >= 0:
+        event = text[begin:end]
+        data = {html.unescape(m[1] or m[2] or ""): html.unescape(m[3]) for m in _DATA.finditer(event)}
+        time = _SYSTEM_TIME.search(event)
+        found.append({"EventData": data, "SystemTime": (time[1] or time[2]) if time else ""})
+    return found

@@ -21,6 +21,8 @@ GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _COMPRESSED = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4"}
 _BINARY = {
     b"PK\x03\x04": "a zip archive",
+    b"\xff\xfe\0\0": "UTF-32 text; write it as UTF-8",
+    b"\0\0\xfe\xff": "UTF-32 text; write it as UTF-8",
     b"ElfFile\0": "a Windows event log (.evtx); export it as JSON or XML",
     b"\xd4\xc3\xb2\xa1": "a packet capture; give the logs that Zeek or Suricata make of it",
     b"\xa1\xb2\xc3\xd4": "a packet capture; give the logs that Zeek or Suricata make of it",

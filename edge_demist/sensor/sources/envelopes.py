@@ -8,7 +8,7 @@ itself the record. What the record's fields mean is the mapping's business.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from edge_demist.sensor.sources.json_logs import JsonRecord, classify_object, named_record
 
@@ -20,7 +20,7 @@ _Object = dict[str, object]
 _ReadText = Callable[[str, int], JsonRecord | None]
 
 _OBJECT_KEYS = ("_source", "result", "event", "data", "properties", "payload", "json", "record", "value", "eve")
-_LIST_KEYS = ("records", "Records", "results", "logEvents", "value", "events", "resources", "hits", "items", "logs")
+_LIST_KEYS = ("records", "Records", "results", "logEvents", "value", "events", "resources", "hits", "items", "logs", "Results", "data")
 _TEXT_KEYS = (
     *("message", "log", "_raw", "raw", "event", "line", "MESSAGE", "Message", "short_message", "full_log", "Payload", "payload"),
     *("data", "msg", "rawEvent"),
@@ -37,12 +37,26 @@ RECORD_KEYS = frozenset(
         user_agent http ssl query_name QueryName DomainName DnsQuery DnsQueryString dns_query_name QH RemoteUrl
         netconn_domain netconn_remote_domain request request_uri RequestPath ClientRequestURI httpRequest
         http_user_agent request_User-Agent ClientRequestUserAgent destination process.command_line process.args
-        process.title url.original url.full dns.question.name
+        process.title url.original url.full dns.question.name accept target network http_request question QH Qname queryName
+        jsonPayload transaction requestUri Details AllFieldInfo osquery reject query
         """,
     )
 )
 """Keys of records at the top: what has one of them is a record, whatever it carries beside."""
-_PROCESS_KEYS = frozenset(("command_line", "args", "title"))
+_OBJECTS_ONLY = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        dns url tls user_agent http ssl destination network Event EventData winlog columns query target accept reject
+        transaction jsonPayload question osquery Details AllFieldInfo http_request httpRequest
+        """,
+    )
+)
+"""Of these, keys that say so only where they hold an object."""
+_PROCESS_KEYS = frozenset(("command_line", "args", "title", "cmd_line"))
+_COMPANY = frozenset(("parent", "parent_process", "actor", "agent", "host", "rule", "related", "labels", "principal", "src", "removed"))
+"""Keys of objects beside a record: what they hold is not what happened."""
+MAX_OTHERS = 32
 
 
 def unwrap(data: _Object, file_log: str, is_zeek_log: Callable[[str], bool], read_text: _ReadText, depth: int = 0) -> JsonRecord:
@@ -61,19 +75,19 @@ def unwrap(data: _Object, file_log: str, is_zeek_log: Callable[[str], bool], rea
     tagged = _tagged(data, is_zeek_log)
     if tagged is not None:
         return tagged
-    if (line := _go_audit(data)) and (audited := read_text(line, depth)) is not None:
+    if (line := _go_audit(data) or _journal_audit(data)) and (audited := read_text(line, depth)) is not None:
         return audited
-    if _is_record(data):
+    if _is_record(data) or _is_wazuh(data):
         return classify_object(data, file_log)
 
     def open_object(inner: _Object) -> JsonRecord:
         return _within(unwrap(inner, file_log, is_zeek_log, read_text, depth + 1), data)
 
-    found = _from_lists(data, open_object) or _from_objects(data, open_object)
+    found = _from_lists(data, _LIST_KEYS, open_object) or _from_objects(data, _OBJECT_KEYS, open_object)
     if found is None:
         text_record = _from_texts(data, read_text, depth + 1)
         found = None if text_record is None else _within(text_record, data)
-    return found or classify_object(data, file_log)
+    return found or _from_others(data, open_object) or classify_object(data, file_log)
 
 
 def _go_audit(data: Mapping[str, object]) -> str:
@@ -86,7 +100,23 @@ def _go_audit(data: Mapping[str, object]) -> str:
     return f"type=EXECVE msg=audit({time}:{number}): {text}" if text else ""
 
 
+def _journal_audit(data: Mapping[str, object]) -> str:
+    """An audit record of the journal as auditd writes it; empty for other objects."""
+    kind, text, time = data.get("_AUDIT_TYPE_NAME"), data.get("MESSAGE"), data.get("__REALTIME_TIMESTAMP")
+    if not isinstance(kind, str) or not isinstance(text, str) or not isinstance(time, str) or not time.isdigit():
+        return ""
+    number = data.get("_AUDIT_ID")
+    moment = f"{time[:-6]}.{time[-6:-3]}:{number if isinstance(number, str) and number.isdigit() else 0}"
+    return f"type={kind} msg=audit({moment}): {text.removeprefix(kind).strip()}"
+
+
 _WAZUH_KEYS = frozenset(("win", "audit", "osquery", "command", "url"))
+
+
+def _is_wazuh(data: Mapping[str, object]) -> bool:
+    """Whether an object is Wazuh's, around something that its rules decoded themselves."""
+    inner = data.get("data")
+    return isinstance(inner, dict) and any(isinstance(inner.get(name), dict) for name in ("win", "audit", "osquery"))
 
 
 def _is_kunai(data: Mapping[str, object]) -> bool:
@@ -97,7 +127,8 @@ def _is_kunai(data: Mapping[str, object]) -> bool:
 def _is_record(data: Mapping[str, object]) -> bool:
     process = data.get("process")
     acts = isinstance(process, dict) and not _PROCESS_KEYS.isdisjoint(process)
-    return acts or not RECORD_KEYS.isdisjoint(data) or _is_kunai(data)
+    known = RECORD_KEYS.intersection(data)
+    return acts or any(name not in _OBJECTS_ONLY or isinstance(data[name], dict) for name in known) or _is_kunai(data)
 
 
 def _is_known(record: JsonRecord) -> bool:
@@ -124,25 +155,37 @@ def _tagged(data: _Object, is_zeek_log: Callable[[str], bool]) -> JsonRecord | N
     return None
 
 
-def _from_lists(data: _Object, open_object: Callable[[_Object], JsonRecord]) -> JsonRecord | None:
-    for name in _LIST_KEYS:
+def _from_lists(data: _Object, names: Iterable[str], open_object: Callable[[_Object], JsonRecord]) -> JsonRecord | None:
+    for name in names:
         inner = data.get(name)
         if name == "hits" and isinstance(inner, dict):
             inner = inner.get("hits")
         if isinstance(inner, list) and inner and len(inner) <= MAX_PARTS and all(isinstance(item, dict) for item in inner):
-            return _together([open_object(item) for item in inner], data)
+            return together([open_object(item) for item in inner], data)
     return None
 
 
-def _together(records: list[JsonRecord], data: _Object) -> JsonRecord:
+def together(records: list[JsonRecord], data: _Object) -> JsonRecord:
+    """One record whose ``parts`` these are."""
     parts = [part for record in records for part in (record.parts or (record,))]
     whole = JsonRecord(data, parts[0].log)
     whole.parts = tuple(parts)
     return whole
 
 
-def _from_objects(data: _Object, open_object: Callable[[_Object], JsonRecord]) -> JsonRecord | None:
-    for name in _OBJECT_KEYS:
+def _from_others(data: _Object, open_object: Callable[[_Object], JsonRecord]) -> JsonRecord | None:
+    """A record under a name that nobody foresaw, or a list of such."""
+    known = _COMPANY.union(_OBJECT_KEYS, _LIST_KEYS)
+    names = [name for name, inner in data.items() if isinstance(inner, (dict, list)) and name not in known][:MAX_OTHERS]
+    found = _from_objects(data, names, open_object)
+    if found is None:
+        several = _from_lists(data, names, open_object)
+        found = several if several is not None and any(map(_is_known, several.parts)) else None
+    return found
+
+
+def _from_objects(data: _Object, names: Iterable[str], open_object: Callable[[_Object], JsonRecord]) -> JsonRecord | None:
+    for name in names:
         inner = data.get(name)
         if not isinstance(inner, dict) or not inner:
             continue

@@ -11,7 +11,7 @@ import re
 from collections.abc import Container, Mapping
 
 from edge_demist.normalizers import from_bytes, to_bytes
-from edge_demist.sensor.sources.timestamps import parse_time
+from edge_demist.sensor.sources.event_times import other_time_in, time_in
 
 LAUREL = "laurel"
 
@@ -19,31 +19,6 @@ _STEP = re.compile(r"([^\[\]]+?)(?:\[(?:([^=\]]+)=([^\]]*))?\])?\Z")
 _ESCAPED_BYTE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 _ESCAPED_HIGH_BYTE = re.compile(rb"\\x([89a-fA-F][0-9a-fA-F])")
 _PERCENT = re.compile(rb"%([0-9a-fA-F]{2})")
-# The first that holds a time counts.
-_TIME_FIELDS = tuple(
-    re.findall(
-        r"\S+",
-        """
-        ts timestamp @timestamp UtcTime EventTime time unixTime TimeCreated SystemTime ID _time eventTime event_time eventtime
-        EventTimestamp event_timestamp TimeGenerated Timestamp TimeStamp Time device_timestamp ContextTimeStamp UTCTimestamp
-        ProcessStartTime create_time createdDateTime creationTime created_at createdAt start_time startTime datetime date @t
-        calendarTime __REALTIME_TIMESTAMP EventReceivedTime receiveTimestamp backend_timestamp
-        """,
-    )
-)
-_NESTED_TIMES = tuple(
-    re.findall(
-        r"\S+",
-        """
-        EventData.UtcTime Event.EventData.UtcTime Event.EventData.Data[@Name=UtcTime].#text Event.EventData.Data[Name=UtcTime].#text
-        Event.System.TimeCreated.#attributes.SystemTime Event.System.TimeCreated.@SystemTime Event.System.TimeCreated.SystemTime
-        Event.System.TimeCreated System.TimeCreated.#attributes.SystemTime System.TimeCreated.@SystemTime System.TimeCreated.SystemTime
-        winlog.event_data.UtcTime winlog.time_created data.win.eventdata.utcTime data.win.system.systemTime info.utc_time
-        output_fields.evt.time output_fields.evt.rawtime metadata.eventCreationTime properties.Timestamp TimeCreated.DateTime
-        TimeCreated.value TimeCreated.#attributes.SystemTime TimeCreated.@SystemTime columns.time event.created event.ingested
-        """,
-    )
-)
 _MAX_INT_DIGITS = 4000
 # Tells a Zeek log that does not name itself by the fields that only it has; the first match counts.
 _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -86,6 +61,7 @@ def _int(text: str) -> int | float:
     return int(text) if len(text) <= _MAX_INT_DIGITS else float("inf")
 
 
+_BETWEEN = re.compile(r"[\s,\x1e]*")
 _DECODER = json.JSONDecoder(parse_int=_int)
 
 
@@ -99,6 +75,20 @@ def parse_value(line: bytes) -> dict[str, object] | list[object] | str:
     except (ValueError, RecursionError):
         return "bad-json"
     return value if isinstance(value, (dict, list)) else "not-an-object"
+
+
+def parse_several(line: bytes, most: int) -> list[object]:
+    """Objects one behind the other on a line, with or without commas between them; empty where there is anything else."""
+    found: list[object] = []
+    text, place = line.decode("utf-8", "surrogateescape"), 0
+    try:
+        while place < len(text) and len(found) < most:
+            value, place = _DECODER.raw_decode(text, place)
+            found.append(value)
+            place = _BETWEEN.match(text, place).end()  # type: ignore[union-attr]
+    except (ValueError, RecursionError):
+        return []
+    return found if place == len(text) else []
 
 
 def parse_object(line: bytes) -> dict[str, object] | str:
@@ -223,16 +213,12 @@ class JsonRecord:
 
     @property
     def time_us(self) -> int | None:
-        """The event's time: the first of the usual fields that holds one, of the object or of what it was wrapped in."""
+        """The event's time: the first of the usual fields that holds one, of the object or of what it was wrapped in, then of others."""
         for data in (self.data, self.outer):
-            for name in _TIME_FIELDS:
-                if name in data and (us := parse_time(data[name])) is not None:
-                    return us
-            for path in _NESTED_TIMES:
-                for value in lookup(data, path) if data else ():
-                    if (us := parse_time(value)) is not None:
-                        return us
-        return None
+            if data and (us := time_in(data, lookup)) is not None:
+                return us
+        us = other_time_in(self.data)
+        return other_time_in(self.outer) if us is None and self.outer else us
 
 
 def classify_object(data: dict[str, object], file_log: str) -> JsonRecord:
@@ -263,6 +249,10 @@ def named_record(data: dict[str, object], file_log: str) -> JsonRecord | None:
             return JsonRecord(data, file_log or log_of_fields(data) or "zeek.unknown")
         if signed := log_of_fields(data):
             return JsonRecord(data, signed)
+    if (
+        "uid" in data and ("qtype_name" in data or "trans_depth" in data) and (signed := log_of_fields(data))
+    ):  # a shipper took the time away
+        return JsonRecord(data, signed)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Cuts a file that is one JSON array, or holds objects over several lines, into its objects.
+"""Cuts a file that is one JSON array, or holds objects over several lines or many on one, into its objects.
 
 Takes the place of ``LineSplitter`` for such files, so that every object has an offset of its own and a restart goes on
 between two objects.
@@ -11,16 +11,19 @@ import re
 from edge_demist.sensor.sources.lines import MAX_LINE_BYTES, RawLine
 
 _TOKEN = re.compile(rb'["\\{}\[\]\n]')
+_NEXT_OBJECT = re.compile(rb"\}\s*\{\s*\"")
 _EVTX_DUMP = re.compile(rb"Record \d{1,20}\s*\Z")
 _QUOTE, _BACKSLASH, _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _NEWLINE = b'"\\{}[]\n'
 
 
 def is_spread(head: bytes) -> bool:
-    """Whether a file that begins like this is an array of objects, or holds objects that take several lines."""
+    """Whether a file that begins like this is an array of objects, or holds objects that take several lines or share one."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(b"["):
         return start[1:].lstrip()[:1] in (b"{", b"]", b"")
     first = start.split(b"\n", 1)
+    if len(first) == 1 and start.startswith(b"{") and _NEXT_OBJECT.search(start):  # one behind the other on one line, as Firehose writes
+        return True
     return len(first) == 2 and (first[0].strip() == b"{" or _EVTX_DUMP.match(first[0]) is not None)
 
 

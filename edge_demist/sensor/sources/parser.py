@@ -8,17 +8,20 @@ from typing import Protocol
 
 from edge_demist.normalizers import from_bytes
 from edge_demist.sensor.sources.access import access_object
-from edge_demist.sensor.sources.audit import audit_object, windows_xml
-from edge_demist.sensor.sources.envelopes import unwrap, windows_message
-from edge_demist.sensor.sources.json_logs import JsonRecord, log_of_fields, named_record, parse_object, parse_value
-from edge_demist.sensor.sources.timestamps import parse_time
+from edge_demist.sensor.sources.audit import audit_object, windows_events
+from edge_demist.sensor.sources.envelopes import MAX_PARTS, together, unwrap, windows_message
+from edge_demist.sensor.sources.json_logs import JsonRecord, log_of_fields, named_record, parse_object, parse_several, parse_value
+from edge_demist.sensor.sources.queries import query_object
+from edge_demist.sensor.sources.timestamps import parse_time, syslog_time
 from edge_demist.sensor.sources.zeek import ZeekParser, ZeekRecord
 
 MAX_PREFIX_BYTES = 1024
 _BOM = b"\xef\xbb\xbf"
 _BARE_NAMES = re.compile(rb"ts\t[\w.\t]+\Z")
-_PREFIX_TIME = re.compile(r"(?:<\d{1,3}>\d? ?)?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S{0,16})(?= )")
-_LIST = re.compile(rb"\[\s*(?:[{\[\"\]\d-]|true|false|null|\Z)(?!\d{3}-)")
+_PREFIX_TIME = re.compile(
+    r"(?:<\d{1,3}>\d? ?)?(?:(\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d\S{0,16})(?=[ \t])|([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) )"
+)
+_LIST = re.compile(rb"\[\s*(?:[{\[\"\]]|true|false|null|\Z|-?\d[-+\d.eE,\s]*\]\s*\Z)")
 _OBJECT_END = re.compile(rb"\}(?:\s|#01[25])*\Z")
 """The end of an object, with what rsyslog makes of a carriage return or a newline."""
 _BULK_ACTIONS = frozenset(("index", "create", "update", "delete"))
@@ -127,6 +130,8 @@ class LineParser:
             if isinstance(as_columns, ZeekRecord):
                 return as_columns
         data = parse_value(line)
+        if data == "bad-json":
+            data = parse_several(line, MAX_PARTS) or data
         if isinstance(data, list):
             data = {"records": data} if data and all(isinstance(item, dict) for item in data) else "not-an-object"
         if isinstance(data, str):
@@ -149,12 +154,12 @@ class LineParser:
         if b"audit(" in line:
             audited = audit_object(line)
             return None if audited is None else JsonRecord(audited, "audit")
-        if b'] "' in line and (request := access_object(line)) is not None:
+        if (request := access_object(line)) is not None:
             return JsonRecord(request, "access")
+        if (question := query_object(line)) is not None:
+            return JsonRecord(question, "queries")
         if b"<Event" in line[:MAX_PREFIX_BYTES] or b"ommand" in line or b"QueryName" in line:
-            text = from_bytes(line)
-            found = windows_xml(text[max(text.find("<Event"), 0) :]) or windows_message(text)
-            return None if found is None else JsonRecord(found, "host")
+            return _windows_record(from_bytes(line))
         return None
 
     def _checked(self, record: JsonRecord) -> JsonRecord | str:
@@ -180,6 +185,16 @@ class LineParser:
         self._zeek.restore({key: value for key, value in state.items() if key != "last_command"})
 
 
+def _windows_record(text: str) -> JsonRecord | None:
+    """Windows events in XML, one or several, or as message texts."""
+    events = windows_events(text, MAX_PARTS)
+    if events:
+        records = [JsonRecord(event, "host") for event in events]
+        return records[0] if len(records) == 1 else together(records, {})
+    found = windows_message(text)
+    return None if found is None else JsonRecord(found, "host")
+
+
 def _is_bulk_action(data: Mapping[str, object]) -> bool:
     """Whether an object is the action line before a document in Elasticsearch's bulk format."""
     return len(data) == 1 and not _BULK_ACTIONS.isdisjoint(data) and isinstance(next(iter(data.values())), dict)
@@ -188,7 +203,8 @@ def _is_bulk_action(data: Mapping[str, object]) -> bool:
 def _dated(record: JsonRecord, prefix: str) -> JsonRecord:
     """Lend the prefix's time to a record that has none."""
     match = _PREFIX_TIME.search(prefix) if prefix else None
-    if match and parse_time(match[1]) is not None:
+    us = (parse_time(match[1]) if match[1] else syslog_time(match[2])) if match else None
+    if us is not None:
         for part in (record, *record.parts):
-            part.outer = {**part.outer, "EventReceivedTime": match[1]}
+            part.outer = {**part.outer, "EventReceivedTime": us}
     return record

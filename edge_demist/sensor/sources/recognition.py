@@ -9,8 +9,8 @@ MAX_NAMES = 12
 
 
 def is_known_log(log: str, reason: str) -> bool:
-    """Whether a log is known, and known to hold no strings at times: Zeek's conn.log, Suricata's flows."""
-    if log.startswith("eve."):
+    """Whether a log is known, and known to hold no strings at times: Zeek's conn.log, Suricata's flows, requests that are none."""
+    if log.startswith("eve.") or log == "access":
         return True
     return log.startswith("zeek.") and log != "zeek.unknown" and (reason == "no-string" or log.removeprefix("zeek.") in ZEEK_LOGS)
 

@@ -54,7 +54,26 @@ def parse_time(value: object) -> int | None:
         return _whole(value)
     if isinstance(value, float):
         return _real(value)
+    if isinstance(value, list) and len(value) == 1:  # as Elasticsearch gives the fields of a hit
+        return parse_time(value[0]) if not isinstance(value[0], list) else None
     return _parse_text(value) if isinstance(value, str) else None
+
+
+_SYSLOG_TIME = re.compile(r"(?P<name>[A-Z][a-z]{2}) (?P<day>[ \d]\d) (?P<clock>\d\d:\d\d:\d\d)\Z", re.ASCII)
+
+
+def syslog_time(text: str, now: datetime | None = None) -> int | None:
+    """A time without a year (RFC 3164), in the last year in which it was not more than a day ahead; None for other texts."""
+    match = _SYSLOG_TIME.match(text)
+    if match is None:
+        return None
+    now = now or datetime.now(UTC)
+    latest = _us(now + timedelta(days=1)) or 0
+    for year in range(now.year + 1, now.year - 5, -1):  # the 29th of February stands in one of four
+        us = _written({**match.groupdict(), "day": match["day"].strip(), "year": str(year), "half": None, "zone": None})
+        if us is not None and us <= latest:
+            return us
+    return None
 
 
 def _whole(value: int) -> int | None:

@@ -20,6 +20,9 @@ MAX_HEADER_BYTES = 1 << 16
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|\\)")
 _SEPARATOR_LINE = re.compile(rb"(#|[^\w\s\\{]{1,8})separator (\S{1,64})\Z")
 _CONTAINERS = (b"set[", b"vector[", b"table[")
+_W3C_FIELDS = b"#Fields:"
+W3C = "w3c"
+"""The log name of W3C's extended format (IIS, CloudFront): names on a line ``#Fields:``, columns with blanks or tabs between."""
 _STATE_KEYS = (b"separator", b"set_separator", b"empty_field", b"unset_field", b"path", b"fields", b"types")
 
 
@@ -113,7 +116,8 @@ class ZeekRecord:
         """The record's ``ts``."""
         column = self.header.index.get("ts")
         if column is None:
-            return None
+            day, clock = self.scalar("date"), self.scalar("time")
+            return parse_time(f"{day}T{clock}") if day and clock else None
         whole, _, fraction = self.columns[column].partition(b".")
         if len(whole) == 10 and 1 <= len(fraction) <= 6 and whole.isdigit() and fraction.isdigit():  # as Zeek writes it
             return int(whole) * 1_000_000 + int(fraction.ljust(6, b"0"))
@@ -140,7 +144,9 @@ class ZeekParser:
         match = _SEPARATOR_LINE.match(line)
         if len(line) > MAX_HEADER_BYTES:
             return
-        if match:
+        if line.startswith(_W3C_FIELDS):
+            self._meta = {b"fields": b" ".join(line[len(_W3C_FIELDS) :].split()), b"path": W3C.encode(), b"separator": b" "}
+        elif match:
             self._meta = {b"prefix": match[1], b"separator": match[2]}
         else:
             prefix = self._meta.get(b"prefix", b"#")
@@ -172,7 +178,7 @@ class ZeekParser:
             empty_field=unescape(meta.get(b"empty_field", plain.empty_field)),
             unset_field=unescape(meta.get(b"unset_field", plain.unset_field)),
             path=path,
-            log=f"zeek.{path}" if path else "",
+            log=W3C if path == W3C else f"zeek.{path}" if path else "",
             fields=names,
             types=self._kinds(separator, meta[b"types"]) if b"types" in meta else (),
             index=index,
@@ -197,7 +203,8 @@ class ZeekParser:
             return "no-header"
         if b"\0" in line:
             return "corrupt"
-        columns = line.split(header.separator, len(header.fields))
+        separator = b"\t" if header.log == W3C and b"\t" in line else header.separator
+        columns = line.split(separator, len(header.fields))
         if len(columns) != len(header.fields):
             return "field-count"
         return ZeekRecord(header, columns, header.log or log)

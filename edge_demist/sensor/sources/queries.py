@@ -1,0 +1,48 @@
+"""Lines of resolvers' query logs: BIND, Unbound, dnsmasq and Pi-hole, PowerDNS, CoreDNS, the debug log of Windows DNS."""
+
+from __future__ import annotations
+
+import re
+
+from edge_demist.normalizers import from_bytes
+from edge_demist.sensor.sources.timestamps import syslog_time
+
+_NAME = rb"(?P<name>\S{1,1024}?)"
+_CLIENT = rb"(?P<client>[0-9A-Fa-f.:%]{2,60})"
+_QUERIES = tuple(
+    (mark, re.compile(pattern))
+    for mark, pattern in (
+        (
+            b": query: ",
+            rb"client (?:@0x[0-9a-f]+ )?" + _CLIENT + rb"#\d+(?: \([^)]*\))?: (?:view \S+: )?query: " + _NAME + rb" [A-Z]+ ",
+        ),  # BIND
+        (b": query[", rb": query\[[\w=]+\] " + _NAME + rb" from (?P<client>\S+)"),  # dnsmasq, Pi-hole
+        (b"unbound", rb"unbound\[\d+:\d+\] (?:info|query): " + _CLIENT + rb" " + _NAME + rb" [A-Z0-9]+ [A-Z]+(?: [A-Z]+ .{1,64})?\s*\Z"),
+        (b"question for '", rb"question for '(?P<name>[^'|]{1,1024})\|\w+' from " + _CLIENT),  # PowerDNS Recursor
+        (b" wants '", rb"Remote " + _CLIENT + rb" wants '(?P<name>[^'|]{1,1024})\|"),  # PowerDNS
+        (b" IN ", _CLIENT + rb":\d+ - \d+ \"[A-Z0-9]+ [A-Z]+ " + _NAME + rb" (?:udp|tcp|https|tls) "),  # CoreDNS
+        (
+            b" PACKET ",
+            rb" PACKET  ?[0-9A-F]+ (?:UDP|TCP) Rcv " + _CLIENT + rb" +[0-9a-f]{4}   Q \[.{4,40}?\] \w+ +(?P<labels>(?:\(\d+\)[^(\s]*)+)",
+        ),
+    )
+)
+_LINE_TIME = re.compile(
+    r"(?:<\d{1,3}>)?(?:(?P<full>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S{0,16}|\d\d-\w{3}-\d{4} \d\d:\d\d:\d\d(?:\.\d{1,6})?|"
+    r"\d{1,2}/\d{1,2}/\d{4} \d{1,2}:\d\d:\d\d [AP]M)|\[(?P<epoch>\d{9,10})\]|(?P<short>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d))"
+)
+_LABEL = re.compile(rb"\(\d+\)")
+
+
+def query_object(line: bytes) -> dict[str, object] | None:
+    """The question of a line of a resolver's query log; None for any other line, answers among them."""
+    match = next((hit for mark, pattern in _QUERIES if mark in line and (hit := pattern.search(line))), None)
+    if match is None:
+        return None
+    parts = match.groupdict()
+    name = parts.get("name") or _LABEL.sub(b".", parts.get("labels") or b"").strip(b".")
+    found: dict[str, object] = {"dns": {"question": {"name": from_bytes(name)}}, "src_ip": from_bytes(parts["client"])}
+    begin = _LINE_TIME.match(from_bytes(line[:64]))
+    if begin:
+        found["timestamp"] = begin["full"] or begin["epoch"] or syslog_time(begin["short"])
+    return found
