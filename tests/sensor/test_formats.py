@@ -302,7 +302,7 @@ def test_records_in_envelopes_of_several_layers(name: str) -> None:
 
 
 REQUESTS: dict[str, object] = {
-    "combined, behind syslog": 'May  1 08:00:00 w nginx: 192.0.2.9 - - [01/May/2024:08:00:00 +0000] "GET /x?y=1 HTTP/1.1" 200 5 "-" "curl/8"',
+    "combined, behind syslog": 'May  1 08:00:00 w nginx: a - - [01/May/2024:08:00:00 +0000] "GET /x?y=1 HTTP/1.1" 200 5 "-" "curl/8"',
     "haproxy": (
         "May  1 08:00:00 lb haproxy[143]: 192.0.2.9:3331 [01/May/2024:08:00:00.655] http-in static/srv1 10/0/30/69/109 200 2750 - - ---- "
         '1/1/1/1/0 0/0 {x} {} "GET /x?y=1 HTTP/1.1"'

@@ -10,7 +10,7 @@ import re
 
 from edge_demist.normalizers import from_bytes
 
-_QUOTED = rb'(?:[^"\\]|\\.)*'
+_QUOTED = rb'(?:[^"\\]|\\.)*+'
 _REQUEST_TEXT = rb'"(?P<request>' + _QUOTED + rb')"'
 _SYSLOG = (
     rb"(?:(?:<\d{1,3}>)?(?:1 )?(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\S{8,24}) [\w.\-:]{1,255} "
@@ -29,7 +29,7 @@ _LINES = tuple(
         (  # HAProxy: client [accept date] frontend backend/server timers status bytes - - ---- counters queues {headers} "request"
             b"] ",
             rb"(?P<client>[0-9A-Fa-f.:]{2,45}):\d{1,5} \[(?P<time>\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d(?:\.\d{3})?)\] \S+ \S+/\S+ "
-            rb"[+\-\d/]+ (?P<status>\d{3}|-1) \+?\d+ .{0,2048}?" + _REQUEST_TEXT,
+            rb"[+\-\d/]+ (?P<status>\d{3}|-1) \+?\d+ .{0,512}?" + _REQUEST_TEXT.replace(b"*+", b"{0,8192}+"),
         ),
         (  # Envoy: [start] "request" status …
             b'] "',
