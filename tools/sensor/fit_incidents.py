@@ -8,6 +8,8 @@ episodes against thousands of ordinary cases the weights must not run away: each
 ``incident_prior.json`` (a judgement about what the sign is worth), and none may change its sign. An episode counts once, however many
 cases it has.
 A case is taken in its strongest state.
+``--quiet-days`` adds days of :mod:`tools.days` without an intrusion: what looks like trouble and is none, so that no sign gets a
+weight which the shared days alone would not contradict.
 Incidents open at the lowest log odds at which the days used for the fit give at most ``--false-a-day`` false incidents, and not under
 ``MIN_OPEN``; all biases are moved so that this point is nought.
 """
@@ -155,6 +157,15 @@ def _is_plain(row: Row) -> bool:
     return sum(value * prior.get(sign, 0.0) for sign, value in row.features.items()) > 0.5 * -prior["bias"]
 
 
+def quiet_rows(folder: Path, bundle: Path | None, cache: Path | None, weights: Weights) -> list[Row]:
+    """All cases of days without an intrusion: each is an example of what is none."""
+    days = sorted(path for path in folder.iterdir() if (path / "truth.jsonl").exists())
+    rows = gather(observations(days, bundle, cache), weights)
+    for row in rows:
+        row.day, row.verdict = f"quiet {row.day}", "false"
+    return rows
+
+
 # --- the fit ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +261,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("days", type=Path, help="folder of days with logs/, truth.jsonl and score.py")
     parser.add_argument("--bundle", type=Path, help="bundle to ask (default: the one in the package)")
+    parser.add_argument("--quiet-days", type=Path, help="folder that tools.days --quiet made")
+    parser.add_argument("--quiet-cache", type=Path, metavar="FILE", help="the same as --cache for these")
     parser.add_argument("--cache", type=Path, metavar="FILE", help="keep the answers here; used again for the same bundle")
     parser.add_argument("--false-a-day", type=float, default=0.25, help="false incidents a day on the fitted days that set the threshold")
     parser.add_argument("-o", "--output", type=Path, default=DEFAULT, help="file of weights to write")
@@ -260,6 +273,8 @@ def main() -> None:
     prior = Weights("prior", PRIOR, 100.0 / 2, 0.0)
     rows = gather(found, prior)
     judge(rows, args.days, score)
+    quiet = quiet_rows(args.quiet_days, args.bundle, args.quiet_cache, prior) if args.quiet_days else []
+    rows += quiet
     weights = fitted(rows, version_of(found), args.false_a_day)
     write(args.output, weights)
     figures = {"fitted": score_lines(dict(incidents(found, weights)), args.days, score), "left_out": {}}

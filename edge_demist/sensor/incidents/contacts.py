@@ -30,6 +30,7 @@ OWN_ADDRESS = re.compile(
 OWN_ADDRESS_WORDS = ("ip", "ifconfig", "geoplugin")
 """One of these is in every such name."""
 MAIL_PORTS = frozenset({25, 465, 587, 2525})
+MAILBOX_PORTS = frozenset({110, 143, 993, 995})
 TRANSFER_PORTS = frozenset({20, 21, 69, 989, 990})
 BROWSERS = frozenset({"browser-desktop", "browser-mobile", "tv-console-iot"})
 USUAL_PAGES = 4
@@ -96,8 +97,8 @@ class Contact(Case):
             self.urls = (*self.urls, url)
         return changed
 
-    def add_session(self, seen: Observation, *, named: bool) -> bool:
-        """A connection that carried data both ways, or a TLS handshake."""
+    def add_session(self, seen: Observation, *, named: bool, mails: bool) -> bool:
+        """A connection that carried data both ways, or a TLS handshake; ``mails``: it carries mail, and the client is no mail server."""
         text = f"{seen.server}:{seen.port}"
         changed = False
         if seen.kind == "tls":
@@ -105,8 +106,10 @@ class Contact(Case):
         if seen.failed or not seen.bytes_in or seen.query_type != "tcp":
             return False
         sends = seen.bytes_out > seen.bytes_in
-        if seen.port in MAIL_PORTS and named:
-            changed |= self._sign("mail_port", seen, text)
+        if seen.port in MAIL_PORTS:
+            changed |= mails and named and self._sign("mail_port", seen, text)
+        elif seen.port in MAILBOX_PORTS:
+            changed |= self._sign("mailbox", seen, text)
         elif seen.port in TRANSFER_PORTS and named:
             changed |= self._sign("transfer_port", seen, text)
         elif seen.port not in USUAL_PORTS:

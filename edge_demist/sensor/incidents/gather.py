@@ -10,9 +10,9 @@ from typing import Protocol, TypeVar
 
 from edge_demist.sensor.detect.allow import AllowList
 from edge_demist.sensor.incidents.case import DAY_US, Case
-from edge_demist.sensor.incidents.contacts import Contact
+from edge_demist.sensor.incidents.contacts import MAIL_PORTS, Contact
 from edge_demist.sensor.incidents.counters import Cases
-from edge_demist.sensor.incidents.generated import GeneratedNames
+from edge_demist.sensor.incidents.generated import GeneratedNames, Outage
 from edge_demist.sensor.incidents.observation import DNS, FLOW, HTTP, TLS, Observation, is_address, is_internal
 from edge_demist.sensor.incidents.scans import Scan
 from edge_demist.sensor.incidents.tunnels import Tunnel
@@ -21,6 +21,8 @@ from edge_demist.sensor.public_suffix import is_shared_parent, registrable_domai
 FIRST_CONTACT_US = 300_000_000
 MAX_SUB_CHARS = 24
 """A longer part before the registrable domain is judged as a tunnel's, not as a name."""
+MAX_MAIL_HOSTS = 3
+"""What sends mail to more hosts than this is a mail server."""
 _LOCAL = (".arpa", ".local", ".lan", ".home", ".internal", ".localdomain")
 V = TypeVar("V")
 
@@ -37,6 +39,9 @@ class Remembers(Protocol):
 
     def touch(self, host: str, client: str, time_us: int) -> Known:
         """Note a contact; what was known before it."""
+
+    def look_up(self, host: str) -> Known | None:
+        """What is known of a domain or address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,9 @@ class Gatherer:
         self.scans: Cases[Scan] = Cases(limits.scans, self._remarkable, Scan)
         self._name_of: _Recent[str] = _Recent(limits.addresses)
         self._asked_own: _Recent[int] = _Recent(limits.clients)
+        self._missed_by: _Recent[str] = _Recent(limits.addresses)
+        self._mails_to: _Recent[str] = _Recent(limits.clients)
+        self._outage = Outage()
 
     def _remarkable(self, case: Case) -> bool:
         weights = self._weights[case.kind]
@@ -110,7 +118,8 @@ class Gatherer:
         key = (seen.client,)
         names = self.names.get(key)
         allowed = bool(self.allow.rules) and self.allow.find(domain, "dga") is not None
-        if not allowed and names.add(seen, domain, seen.levels.get("dga", 0) if len(sub) <= MAX_SUB_CHARS else 0):
+        level = seen.levels.get("dga", 0) if len(sub) <= MAX_SUB_CHARS else 0
+        if not allowed and names.add(seen, domain, level, missing=self._is_telling(seen, domain, level)):
             self.names.promote(key, names)
             changed.append(names)
         if sub:
@@ -120,12 +129,29 @@ class Gatherer:
                 self.tunnels.promote(zone, tunnel_case)
                 changed.append(tunnel_case)
         if not seen.failed and seen.service not in ("query", "request"):  # the answer tells whether there is such a host
-            short = seen.levels if len(sub) <= MAX_SUB_CHARS else {}
+            short = seen.levels if len(sub) <= MAX_SUB_CHARS and domain not in names.mail else {}
             if short or self.contacts.find((seen.client, domain)) is not None or Contact.tells_own_address(seen.name):
                 changed += self._add_contact(seen, domain, short, named=True)
             else:  # nothing is held against it yet: a case begins with a sign or with the first connection
                 self.memory.touch(domain, seen.client, seen.time_us)
         return changed
+
+    def _is_telling(self, seen: Observation, domain: str, level: int) -> bool:
+        """Whether it says something about a client that a domain does not exist for it."""
+        if seen.service in ("query", "request"):
+            return False
+        if not level:
+            self._outage.note(seen.client, failed=seen.failed)
+        if not seen.failed or self._outage.is_on or self.memory.look_up(domain) is not None:
+            return False
+        other = self._missed_by.get(domain)
+        if level or other == seen.client:
+            return True
+        self._missed_by.note(domain, seen.client)
+        held = self.names.find((other,)) if other is not None else None
+        if held is not None:
+            held.excuse(domain)
+        return other is None
 
     def _add_scan(self, seen: Observation) -> list[Case]:
         key = (seen.client, seen.server)
@@ -156,7 +182,7 @@ class Gatherer:
         if seen.kind == HTTP:
             changed |= case.add_request(seen, named=named)
         elif seen.kind != DNS:
-            changed |= case.add_session(seen, named=named)
+            changed |= case.add_session(seen, named=named, mails=seen.port in MAIL_PORTS and not self._is_mail_server(seen.client, host))
         if seen.kind != DNS:
             case.tick(seen.time_us)
         changed |= self._add_context(case, seen, fresh=fresh or case.contacts == 1)
@@ -175,6 +201,14 @@ class Gatherer:
             return case.note("own_address", seen)
         asked = self._asked_own.get(seen.client) if case.contacts == 1 else None
         return asked is not None and 0 <= case.first_us - asked < FIRST_CONTACT_US and case.note("after_own_address", seen)
+
+    def _is_mail_server(self, client: str, host: str) -> bool:
+        """Whether a client, which sends mail to this host now, does so to many."""
+        hosts = self._mails_to.get(client, "").split()
+        if host not in hosts and len(hosts) <= MAX_MAIL_HOSTS:
+            hosts.append(host)
+        self._mails_to.note(client, " ".join(hosts))
+        return len(hosts) > MAX_MAIL_HOSTS
 
     def _host_of(self, seen: Observation) -> tuple[str, bool]:
         """The registrable domain or public address of a connection's far end; whether a name leads to it."""
@@ -204,6 +238,9 @@ class Gatherer:
             **{name: [case.state() for _, case in table.items()] for name, table in tables.items()},  # type: ignore[attr-defined]
             "name_of": list(self._name_of.items()),
             "asked_own": list(self._asked_own.items()),
+            "missed_by": list(self._missed_by.items()),
+            "mails_to": list(self._mails_to.items()),
+            "outage": self._outage.state(),
         }
 
     def restore(self, state: Mapping[str, object]) -> None:
@@ -216,6 +253,11 @@ class Gatherer:
             self._name_of[str(address)] = str(name)
         for client, time_us in state.get("asked_own", ()):  # type: ignore[attr-defined]
             self._asked_own[str(client)] = int(time_us)
+        for domain, client in state.get("missed_by", ()):  # type: ignore[attr-defined]
+            self._missed_by[str(domain)] = str(client)
+        for client, hosts in state.get("mails_to", ()):  # type: ignore[attr-defined]
+            self._mails_to[str(client)] = str(hosts)
+        self._outage.load(state.get("outage", ()))  # type: ignore[arg-type]
 
 
 def _read(

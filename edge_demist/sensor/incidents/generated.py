@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -12,6 +12,36 @@ from edge_demist.sensor.incidents.observation import Observation
 
 MAX_DOMAINS = 256
 COUNTED = 40
+MAIL_TYPES = frozenset(("MX", "TXT", "SPF"))
+"""Who asks for these of a domain itself checks where mail comes from; names that a bot tries have no mail."""
+
+
+class Outage:
+    """Whether nearly nothing resolves, for several clients: then names that do not exist speak against nobody."""
+
+    LOOKUPS, FAILED, CLIENTS = 48, 36, 3
+
+    def __init__(self) -> None:
+        """Start with a resolver that works."""
+        self._last: deque[tuple[str, bool]] = deque(maxlen=self.LOOKUPS)
+
+    def note(self, client: str, *, failed: bool) -> None:
+        """An answer to a look-up of an ordinary name."""
+        self._last.append((client, failed))
+
+    @property
+    def is_on(self) -> bool:
+        """By the last 48 answers."""
+        failing = [client for client, failed in self._last if failed]
+        return len(failing) >= self.FAILED and len(set(failing)) >= self.CLIENTS
+
+    def state(self) -> list[list[object]]:
+        """For the checkpoint."""
+        return [[client, failed] for client, failed in self._last]
+
+    def load(self, state: Iterable[Sequence[object]]) -> None:
+        """From the checkpoint."""
+        self._last.extend((str(client), bool(failed)) for client, failed in state)
 
 
 @dataclass(slots=True)
@@ -20,15 +50,29 @@ class GeneratedNames(Case):
 
     kind: ClassVar[str] = "dga"
     domains: OrderedDict[str, tuple[int, int, bool]] = field(default_factory=OrderedDict)
+    mail: OrderedDict[str, int] = field(default_factory=OrderedDict)
 
-    def add(self, seen: Observation, domain: str, level: int) -> bool:
-        """A look-up; True if it changes the case. ``level``: 0 to 3, how strict a false-positive rate the dga score passes."""
+    def add(self, seen: Observation, domain: str, level: int, *, missing: bool) -> bool:
+        """A look-up; True if it changes the case.
+
+        ``level``: 0 to 3, how strict a false-positive rate the dga score passes; ``missing``: that it does not exist says something.
+        """
         self._forget(seen.time_us)
+        if seen.query_type in MAIL_TYPES:
+            self.mail[domain] = seen.time_us
+            self.mail.move_to_end(domain)
+            if len(self.mail) > MAX_DOMAINS:
+                self.mail.popitem(last=False)
+            self.domains.pop(domain, None)
+            return False
+        if domain in self.mail:
+            return False
         before = self.domains.get(domain)
-        if not seen.failed and not level and before is None:
+        missing = missing and seen.failed
+        if not missing and not level and before is None:
             return False
         self.touch(seen.time_us)
-        level, failed = max(level, before[1] if before else 0), seen.failed or (before is not None and before[2])
+        level, failed = max(level, before[1] if before else 0), missing or (before is not None and before[2])
         self.domains[domain] = (max(seen.time_us, before[0] if before else 0), level, failed)
         self.domains.move_to_end(domain)
         if len(self.domains) > MAX_DOMAINS:
@@ -44,6 +88,12 @@ class GeneratedNames(Case):
             domain, (time_us, _, _) = next(iter(self.domains.items()))
             if now_us - time_us < HOUR_US:
                 return
+            del self.domains[domain]
+
+    def excuse(self, domain: str) -> None:
+        """Others miss this domain too: that it does not exist speaks against nobody."""
+        held = self.domains.get(domain)
+        if held is not None and not held[1]:
             del self.domains[domain]
 
     def features(self) -> dict[str, float]:
@@ -62,7 +112,7 @@ class GeneratedNames(Case):
 
     def state(self) -> list[object]:
         """For the checkpoint."""
-        return [self._shared_state(), [[d, *v] for d, v in self.domains.items()]]
+        return [self._shared_state(), [[d, *v] for d, v in self.domains.items()], list(self.mail.items())]
 
     @classmethod
     def restored(cls, key: tuple[str, ...], state: Sequence[object]) -> GeneratedNames:
@@ -71,4 +121,5 @@ class GeneratedNames(Case):
         case._restore_shared(state[0])  # type: ignore[arg-type]
         for domain, time_us, level, failed in state[1]:  # type: ignore[attr-defined]
             case.domains[str(domain)] = (int(time_us), int(level), bool(failed))
+        case.mail = OrderedDict((str(domain), int(time_us)) for domain, time_us in state[2])  # type: ignore[attr-defined]
         return case

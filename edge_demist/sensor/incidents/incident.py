@@ -137,8 +137,9 @@ class Incident:
         return self.last_us > self.told_last_us
 
     def entities(self) -> list[str]:
-        """Of all parts, the strongest first; each once."""
+        """Of the parts that would open an incident themselves, the strongest first; each once."""
         parts = sorted(self.parts.values(), key=lambda part: -part.log_odds)
+        parts = parts[:1] + [part for part in parts[1:] if part.log_odds >= 0.0]
         return list(dict.fromkeys(entity for part in parts for entity in part.entities))[:MAX_ENTITIES]
 
     def tell(self, status: str, model: str) -> dict[str, object]:

@@ -37,6 +37,7 @@ SIGNS = {
     "program_from_address": "a program or an archive was fetched from an address without a name",
     "unnamed_tls": "an encrypted connection to an address that no name was looked up for",
     "mail_port": "mail sent straight to an outside server",
+    "mailbox": "mail is fetched from it too",
     "transfer_port": "a file-transfer connection to an outside server",
     "upload": "more sent than received over a data connection",
     "big_upload": "over a mebibyte sent, and less received",
