@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -220,11 +219,6 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
     }
     name = "all-MiniLM-L6-v2" if args.checkpoint == "minilm" else bundle.name
     return {"name": name, "bundle_id": bundle.id, "architecture": arch, "tasks": list(bundle.tasks)}
-
-
-def median_ratio(ours: list[float], theirs: list[float]) -> float:
-    """Median over rounds of theirs / ours: the slices of one round were taken close together."""
-    return statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
 
 
 if __name__ == "__main__":
