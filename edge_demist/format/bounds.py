@@ -81,5 +81,9 @@ def largest_logit(vectors: float, weight: float, ngrams: NgramConfig | None, sca
     """
     if ngrams is None:
         return vectors * weight
-    count = (ngrams.max_bytes + 2) * (ngrams.max_n - ngrams.min_n + 1)
-    return vectors * weight + ngrams.dim * 128 * math.sqrt(count) * scale * ngram_weight
+    return vectors * weight + ngrams.dim * largest_ngram(ngrams, scale) * ngram_weight
+
+
+def largest_ngram(ngrams: NgramConfig, scale: float) -> float:
+    """The largest magnitude in an n-gram vector, from the largest scale of its table."""
+    return 128 * math.sqrt((ngrams.max_bytes + 2) * (ngrams.max_n - ngrams.min_n + 1)) * scale

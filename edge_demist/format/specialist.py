@@ -30,7 +30,7 @@ from edge_demist.format.adapter import LORA_TARGETS, Adapter
 from edge_demist.format.bundle import Bundle, check_finite, check_weights
 from edge_demist.format.manifest import NgramConfig, section
 from edge_demist.format.ngram_table import NgramTable, table_of
-from edge_demist.format.screen import METADATA, Screen, read_screen
+from edge_demist.format.screen import METADATA, PREFIX, Screen, read_net, read_screen
 from edge_demist.native import abi
 from edge_demist.normalizers import NORMALIZERS
 
@@ -86,6 +86,9 @@ class Specialist:
             raise BundleError(f"{where}: kind must be category or alarm, positive labels must be labels")
         if self.screen is not None and not self.has_first_score:
             raise BundleError(f"{where}: only an alarm that reads n-grams and has a label that is none can have a screen")
+        net = self.screen.net if self.screen is not None else None
+        if net is not None and self.ngram_weight is not None and net.dim != len(self.ngram_weight):
+            raise BundleError(f"{where}: its screen's net reads {net.dim} numbers, its n-gram vector has {len(self.ngram_weight)}")
         if self.kind == "alarm" and not self.positive_labels:
             raise BundleError(f"{where}: an alarm needs positive labels")
         if self.normalizer not in NORMALIZERS:
@@ -295,7 +298,7 @@ def _specialist(bundle: Bundle, file: str, task: str, metadata: Mapping[str, str
     for name, tensor in tensors.items():
         if own is not None and name == "ngrams.weight":
             continue
-        if not name.startswith(("lora.", "head.")) and (own is None or name != "ngrams.scale"):
+        if not name.startswith(("lora.", "head.", PREFIX)) and (own is None or name != "ngrams.scale"):
             raise BundleError(f"{file}: unexpected tensor {name!r}")
         if tensor.dtype.kind != "f":
             raise BundleError(f"{file}: {name} must hold floats")
@@ -339,7 +342,7 @@ def _specialist(bundle: Bundle, file: str, task: str, metadata: Mapping[str, str
         domain_bias=float(head["domain_bias"][0]) if "domain_bias" in head else 0.0,
         sources=_strings(f"{file}: sources", metadata.get("sources", "[]")),
         ngrams=own,
-        screen=read_screen(f"{file}: {METADATA}", metadata.get(METADATA)),
+        screen=read_screen(f"{file}: {METADATA}", metadata.get(METADATA), read_net(file, tensors)),
     )
     _check_bounds(bundle, made, largest)
     return made
@@ -361,11 +364,9 @@ def _check_bounds(bundle: Bundle, specialist: Specialist, largest: Mapping[str, 
     weight, grams, bias = (
         max(largest.get(f"head.{d}{n}", 0.0) for d in ("", "domain_")) / divisor for n in ("weight", "ngram_weight", "bias")
     )
-    scale = 0.0
-    if grams and specialist.ngrams is not None:
-        scale = largest["ngrams.scale"]
-    elif grams:
-        scale = base["ngrams.scale"]
     config = specialist.ngrams.config if specialist.ngrams is not None else bundle.ngrams
+    scale = largest.get("ngrams.scale", base.get("ngrams.scale", 0.0))
+    if config is not None and specialist.screen is not None and specialist.screen.net is not None:
+        specialist.screen.net.check_bounds(bounds.largest_ngram(config, scale))
     if not bounds.largest_logit(arch.hidden_size * vector, weight, config, scale, grams) + bias < bounds.LARGEST:
         raise BundleError(f"specialist {specialist.task!r}: the numbers of its head are so large that its scores would overflow")

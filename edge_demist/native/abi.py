@@ -19,13 +19,17 @@ numbers; an address of 0 means the base alone::
       then for each of three column sections (q, k, v of qkv; other linears use the first)
         0 first rank of the section   1 rank   2 B (float32 [rank, columns of the section])
 
-Screen: weights float32 [screens, dim], one row a specialist, and one bias each; no table.
+Screen: weights float32 [rows, dim] and one bias each; then a table of NET_TABLE numbers a net::
+
+      0 W1 (float32 [dim, width1])      1 b1 [width1]   2 width1
+      3 W2 (float32 [width1, width2])   4 b2 [width2]   5 width2      widths: multiples of 64, at most NET_MAX_WIDTH
+      6 w3 (float32 [width2])           7 b3 [1]
 
 Head table: weights float32 [labels + 1, hidden + dim] (the last row is the domain's), bias float32 [labels + 1], labels,
 hidden, dim of the n-gram vector (0: none), whether there is a domain.
 """
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 
 EXPORTS = {
     "encode": 9,
@@ -35,7 +39,7 @@ EXPORTS = {
     "encode_text": 9,
     "head": 6,
     "classify_text": 10,
-    "screen": 9,
+    "screen": 11,
     "encode_shared": 13,
     "shared_scratch_bytes": 4,
     "nearest": 9,
@@ -69,6 +73,9 @@ PREFIX_IDS, PREFIX_COUNT, SUFFIX_IDS, SUFFIX_COUNT = range(7, 11)
 
 NGRAM_TABLE = 8
 NGRAM_WEIGHT, NGRAM_SCALE, NGRAM_BUCKETS, NGRAM_DIM, NGRAM_MIN, NGRAM_MAX, NGRAM_MAX_BYTES = range(7)
+
+NET_TABLE = 8
+NET_MAX_WIDTH = 256
 
 HEAD_TABLE = 8
 HEAD_WEIGHT, HEAD_BIAS, HEAD_LABELS, HEAD_HIDDEN, HEAD_DIM, HEAD_DOMAIN = range(6)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_demist.format.bundle import Bundle
+    from edge_demist.format.screen import ScreenNet
     from edge_demist.native.library import Kernels
 
 STRETCH = 256  # rows summed at a time in the kernel
@@ -73,17 +74,31 @@ class Ngrams:
             raise InputError(f"row {-status >> abi.STATUS_BITS}: {abi.STATUS_TEXT[abi.STATUS_OFFSETS]}")
         return out
 
-    def scores(self, texts: Sequence[bytes], weight: NDArray[np.float32], bias: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Features times ``weight`` float32 [k, dim] plus ``bias`` float32 [k], float32 [n, k], without keeping the features."""
+    def scores(
+        self, texts: Sequence[bytes], weight: NDArray[np.float32], bias: NDArray[np.float32], nets: Sequence[ScreenNet] = ()
+    ) -> NDArray[np.float32]:
+        """Features times ``weight`` float32 [k, dim] plus ``bias`` float32 [k], then a score a net: float32 [n, k + nets].
+
+        Raises:
+            InputError: a weight, a bias or a net is made for other vectors.
+        """
         text, text_offsets = arrays.packed(texts)
         weight = arrays.matrix(weight, "weight", self.dim)
         bias = arrays.matrix([bias], "bias", len(weight))[0]
-        out = np.empty((len(texts), len(bias)), np.float32)
+        table = np.zeros((len(nets), abi.NET_TABLE), np.int64)
+        for row, net in zip(table, nets, strict=True):
+            if net.dim != self.dim:
+                raise InputError(f"a net for vectors of {net.dim} numbers does not fit a table of {self.dim}")
+            for n, (matrix, shift) in enumerate(zip(net.weights, net.biases, strict=True)):
+                row[3 * n : 3 * n + 3] = (native.address(matrix), native.address(shift), len(shift))[: abi.NET_TABLE - 3 * n]
+        out = np.empty((len(texts), len(bias) + len(nets)), np.float32)
         status = self.kernels.screen(
             self.table_address,
             native.address(weight),
             native.address(bias),
             len(bias),
+            native.address(table),
+            len(nets),
             native.address(np.frombuffer(text or b"\0", np.uint8)),
             native.address(text_offsets),
             len(texts),
@@ -97,6 +112,6 @@ class Ngrams:
     def _scratch(self) -> int:
         """Address of this thread's scratch memory."""
         if not hasattr(self._local, "address"):
-            self._local.memory = native.aligned(8 * self.dim + 4 * STRETCH + self.max_bytes + 64)
+            self._local.memory = native.aligned(8 * abi.NET_MAX_WIDTH + 8 * self.dim + 4 * STRETCH + self.max_bytes + 64)
             self._local.address = native.address(self._local.memory)
         return int(self._local.address)

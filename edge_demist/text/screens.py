@@ -13,18 +13,24 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edge_demist.format.screen import ScreenNet
     from edge_demist.format.specialist import Specialist
     from edge_demist.text.ngrams import Ngrams
 
 
 class _Group(NamedTuple):
-    """Specialists that read one n-gram table: their columns; float32 [labels, dim] and [labels] of all of them; where each one's lie."""
+    """Specialists that read one n-gram table.
+
+    Heads' rows float32 [labels, dim] and [labels], and nets; then the columns of the heads with where each one's labels lie, and those
+    of the nets, in their order.
+    """
 
     ngrams: Ngrams
-    columns: list[int]
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
-    labels: list[tuple[list[int], list[int]]]
+    nets: list[ScreenNet]
+    heads: list[tuple[int, list[int], list[int]]]
+    columns: list[int]
 
 
 class Screens:
@@ -33,30 +39,37 @@ class Screens:
     def __init__(self, specialists: Sequence[tuple[Specialist, Ngrams | None]]) -> None:
         """Take each specialist with the n-gram table that it reads."""
         self._count = len(specialists)
-        tables: dict[int, tuple[Ngrams, list[int]]] = {}
+        tables: dict[int, tuple[Ngrams, list[tuple[int, Specialist]]]] = {}
         for column, (specialist, ngrams) in enumerate(specialists):
             if specialist.has_first_score and ngrams is not None:
-                tables.setdefault(id(ngrams), (ngrams, []))[1].append(column)
-        self._groups = [_group(ngrams, columns, [specialists[c][0] for c in columns]) for ngrams, columns in tables.values()]
+                tables.setdefault(id(ngrams), (ngrams, []))[1].append((column, specialist))
+        self._groups = [_group(ngrams, members) for ngrams, members in tables.values()]
 
     def scores(self, texts: Sequence[bytes]) -> NDArray[np.float32]:
         """First scores float32 [n, specialists]; +inf for a specialist that has none, which no cut reaches."""
         out = np.full((len(texts), self._count), np.inf, np.float32)
         for group in self._groups if len(texts) else ():
-            logits = group.ngrams.scores(texts, group.weight, group.bias)
-            for column, (positive, others) in zip(group.columns, group.labels, strict=True):
-                out[:, column] = logits[:, positive].max(axis=1) - logits[:, others].max(axis=1)
+            found = group.ngrams.scores(texts, group.weight, group.bias, group.nets)
+            for column, positive, others in group.heads:
+                out[:, column] = found[:, positive].max(axis=1) - found[:, others].max(axis=1)
+            out[:, group.columns] = found[:, len(group.bias) :]
         return out
 
 
-def _group(ngrams: Ngrams, columns: list[int], specialists: Sequence[Specialist]) -> _Group:
-    weights, biases, labels = [], [], []
+def _group(ngrams: Ngrams, members: Sequence[tuple[int, Specialist]]) -> _Group:
+    weights, biases = [np.empty((0, ngrams.dim), np.float32)], [np.empty(0, np.float32)]
+    made = _Group(ngrams, weights[0], biases[0], [], [], [])
     first = 0
-    for one in specialists:
+    for column, one in members:
+        if one.screen is not None and one.screen.net is not None:
+            made.nets.append(one.screen.net)
+            made.columns.append(column)
+            continue
         weight, bias, _ = one.rows
         count = len(one.labels)
         weights.append(weight[:count, len(one.weight) :])
         biases.append(bias[:count])
-        labels.append(([first + i for i in one.positive], [first + i for i in range(count) if i not in one.positive]))
+        others = [first + i for i in range(count) if i not in one.positive]
+        made.heads.append((column, [first + i for i in one.positive], others))
         first += count
-    return _Group(ngrams, columns, np.ascontiguousarray(np.concatenate(weights)), np.concatenate(biases), labels)
+    return made._replace(weight=np.ascontiguousarray(np.concatenate(weights)), bias=np.concatenate(biases))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ from edge_demist import EdgeDemist
 from edge_demist.cli import main
 from edge_demist.errors import BundleError, IntegrityError
 from edge_demist.format import safetensors
-from edge_demist.format.bundle import Bundle
+from edge_demist.format.bundle import Bundle, default_path
 from edge_demist.format.extend import add_specialists
 from edge_demist.format.specialist import load_specialist
 
@@ -145,6 +146,56 @@ def test_ranks_together_over_the_limit(tiny, ranks):
 def test_finite_numbers_that_overflow_on_the_way(tiny, name, value):
     rewrite(tiny, FILE, fill(name, value))
     refused(tiny, "overflow|NaN")
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """The shipped bundle, to change one specialist of again and again."""
+    folder = tmp_path_factory.mktemp("copy") / "model"
+    shutil.copytree(default_path(), folder)
+    return folder
+
+
+def a_net(dim, first=64, second=64):
+    shapes = {"1.weight": (dim, first), "2.weight": (first, second), "3.weight": (second,)}
+    shapes |= {"1.bias": (first,), "2.bias": (second,), "3.bias": (1,)}
+    return {f"screen.{name}": np.full(shape, 0.5, np.float32) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda net: net.pop("screen.2.bias"), "net has"),
+        (lambda net: net.update({"screen.4.weight": np.zeros(3, np.float32)}), "net has"),
+        (lambda net: net.update({"screen.2.weight": np.zeros((64, 65), np.float32)}), "multiple"),
+        (lambda net: net.update({"screen.2.weight": np.zeros(64, np.float32)}), "multiple"),
+        (lambda net: net.update({"screen.3.bias": np.zeros(0, np.float32)}), "fit each other"),
+        (lambda net: net.update({"screen.3.weight": np.zeros((64, 1), np.float32)}), "fit each other"),
+        (lambda net: net.update(a_net(64, 320)), "multiple"),
+        (lambda net: net.update(a_net(0)), "reads 0 numbers"),
+        (lambda net: net.update(a_net(128)), "reads 128 numbers"),
+        (lambda net: net["screen.1.weight"].fill(3e38), "overflow"),
+        (lambda net: net["screen.3.bias"].fill(np.nan), "NaN"),
+        (lambda net: net.update({"screen.1.weight": np.zeros((64, 64), np.int32)}), "floats"),
+    ],
+)
+def test_nets_of_a_screen_that_do_not_fit_or_overflow(copy, change, match):
+    net = a_net(64)
+    change(net)
+
+    def put(tensors):
+        for name in [name for name in tensors if name.startswith("screen.")]:
+            tensors.pop(name)
+        tensors.update(net)
+
+    rewrite(copy, "specialists/dga.safetensors", put)
+    with pytest.raises(BundleError, match=match):
+        load_specialist(Bundle.load(copy), "dga")
+
+
+def test_a_net_without_levels(tiny):
+    rewrite(tiny, FILE, lambda tensors: tensors.update(a_net(64)))
+    refused(tiny, "though the file holds a screen's net")
 
 
 @pytest.mark.parametrize(

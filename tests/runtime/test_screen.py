@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge_demist import EdgeDemist
 from edge_demist.errors import BundleError, InputError
-from edge_demist.format.screen import MAX_LEVELS, Screen, ScreenLevel, read_screen
+from edge_demist.format.screen import MAX_LEVELS, Screen, ScreenLevel, ScreenNet, read_net, read_screen
 from edge_demist.native import library as native
 
 DNS = ["dga", "dns-tunnel", "hostname-category", "hostname-threat"]
@@ -125,6 +125,47 @@ def test_first_scores_are_the_ngram_half_of_the_head(halved):
         others = [i for i in range(len(one.labels)) if i not in positive]
         expected = logits[:, positive].max(1) - logits[:, others].max(1)
         np.testing.assert_allclose(first[:, column], expected, rtol=1e-3, atol=1e-4)
+
+
+def random_net(seed: int, dim: int = 64, first: int = 64, second: int = 128) -> ScreenNet:
+    rng = np.random.default_rng(seed)
+    shapes = (dim, first), (first, second), (second,), (first,), (second,), (1,)
+    one, two, three, *biases = (rng.normal(0, 0.2, shape).astype(np.float32) for shape in shapes)
+    return ScreenNet((one, two, three), (biases[0], biases[1], biases[2]))
+
+
+def by_numpy(net: ScreenNet, x: np.ndarray) -> np.ndarray:
+    for weight, bias in zip(net.weights[:2], net.biases[:2], strict=True):
+        x = np.maximum(0, x @ weight.astype(np.float64) + bias)
+    return x @ net.weights[2] + net.biases[2]
+
+
+def test_a_net_says_the_same_on_every_level_and_in_any_company(monkeypatch):
+    names = ["kernel.org", "xjqzvwpk8r3t.info", "a", *(f"{n * n:x}.example" for n in range(40))]
+    found = []
+    for level in native.available_levels():
+        monkeypatch.setenv(native.KERNEL_VARIABLE, level)
+        model = EdgeDemist.load()
+        plain = model.first_scores(names, DNS)
+        for task, seed in (("dga", 1), ("hostname-threat", 2)):
+            one = model.specialist(task)
+            model._specialists[task] = replace(one, screen=Screen((ScreenLevel(0.0, 0.0),), random_net(seed)))
+        first = model.first_scores(names, DNS[::-1])[:, ::-1]
+        vectors = model.inference.ngrams_of(one).encode_batch([name.encode() for name in names])
+        np.testing.assert_allclose(first[:, 0], by_numpy(random_net(1), vectors), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(first[:, 3], by_numpy(random_net(2), vectors), rtol=1e-4, atol=1e-4)
+        assert np.array_equal(first[:, 1], plain[:, 1])
+        assert np.array_equal(model.first_scores(names[5:6], ["dga"])[0, 0], first[5, 0])
+        found.append(first)
+    assert all(np.array_equal(one, found[0]) for one in found)
+
+
+def test_a_net_survives_its_file():
+    net = random_net(3)
+    again = read_net("x", net.tensors())
+    assert again is not None
+    assert all(np.array_equal(a, b) for a, b in zip((*net.weights, *net.biases), (*again.weights, *again.biases), strict=True))
+    assert read_net("x", {"head.bias": np.zeros(2, np.float32)}) is None
 
 
 def test_first_scores_leave_out_what_they_cannot_know(halved):

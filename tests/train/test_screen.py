@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from edge_demist import EdgeDemist
 from edge_demist.format.bundle import default_path
-from edge_demist.format.screen import Screen, ScreenLevel
+from edge_demist.format.screen import Screen, ScreenLevel, ScreenNet
 
 pytest.importorskip("pandas")
-from tools.train import screen
+from tools.train import screen, screen_net
 
 
 @settings(max_examples=40, deadline=None)
@@ -37,11 +37,31 @@ def test_too_few_alarms_give_no_screen():
     assert screen.fit(few, (0.5,), np.random.default_rng(0)) is None
 
 
+def test_a_net_learns_what_no_line_parts(monkeypatch):
+    monkeypatch.setattr(screen_net, "EPOCHS", 10)
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(0, 1, (2000, 16)).astype(np.float32)
+    score = np.where(np.abs(vectors[:, 0]) > 1.5, 0.9999, 0.001)
+    net = screen_net.train(vectors, score, 0.99, rng)
+    x = vectors.astype(np.float64)
+    for weight, bias in zip(net.weights[:2], net.biases[:2], strict=True):
+        x = np.maximum(0, x @ weight + bias)
+    said = x @ net.weights[2] + net.biases[2]
+    assert ((said > 0) == (score > 0.5)).mean() > 0.9
+
+
 def test_the_bundle_differs_in_the_screen_alone(tmp_path: Path):
-    fitted = Screen((ScreenLevel(0.5, -1.0, 100, 0.0, 0.9),))
+    rng = np.random.default_rng(0)
+    one, two, three, *biases = (rng.normal(0, 1, shape).astype(np.float32) for shape in ((64, 64), (64, 64), (64,), (64,), (64,), (1,)))
+    net = ScreenNet((one, two, three), (biases[0], biases[1], biases[2]))
+    fitted = Screen((ScreenLevel(0.5, -1.0, 100, 0.0, 0.9),), net)
     screen.write(Path(default_path()), tmp_path / "b", {"dga": fitted}, overwrite=False)
     before, after = EdgeDemist.load(), EdgeDemist.load(tmp_path / "b")
-    assert after.specialist("dga").screen == fitted
+    found = after.specialist("dga").screen
+    assert found == fitted
+    assert found is not None
+    assert found.net is not None
+    assert all(np.array_equal(a, b) for a, b in zip((*net.weights, *net.biases), (*found.net.weights, *found.net.biases), strict=True))
     assert after.specialist("dns-tunnel").screen == before.specialist("dns-tunnel").screen
     names = ["kernel.org", "xjqzvwpk8r3t.info"]
     assert after.classify(names, task="dga") == before.classify(names, task="dga")

@@ -5,9 +5,11 @@
 
 For each threshold the cut is the first score below which one in a thousand of the calibration strings lie that reach the threshold, or two
 in a thousand of the harmless ones among them, whichever is lower: the lowest score of all is that of one odd string, and lets two and a
-half times as many harmless ones through.  Calibration strings: both
-splits of the task, ordinary strings and fresh threats, and, where attackers change strings, changed positives; long ones by their
-windows, as they are served.  Nothing else of a file changes.  Some minutes.
+half times as many harmless ones through.  Calibration strings: the task's training split, ordinary strings, fresh threats and the corpus,
+and, where attackers change strings, changed positives; long ones by their windows, as they are served.  Three fifths of them train the
+screen's net (:mod:`tools.train.screen_net`), the others give its cuts; where the net does not skip more harmless strings of those others at
+the threshold for one false alarm in a thousand than the head's half does, the screen goes without.  Nothing else of a file changes.  Some
+minutes.
 """
 
 from __future__ import annotations
@@ -29,32 +31,40 @@ from numpy.typing import NDArray
 from edge_demist import EdgeDemist
 from edge_demist.engines.batching import normalized_bytes
 from edge_demist.format import safetensors
-from edge_demist.format.screen import METADATA, Screen, ScreenLevel
-from edge_demist.format.specialist import Specialist
+from edge_demist.format.screen import METADATA, PREFIX, Screen, ScreenLevel
+from edge_demist.format.specialist import Specialist, calibrated_level
 from edge_demist.format.writer import describe_files, whole_folder, write_json
 from edge_demist.inference import Item
 from edge_demist.judging import fits
 from edge_demist.text import windows
+from edge_demist.text.screens import Screens
 from tools.synth import evasion
+from tools.train import screen_net
 
 Floats: TypeAlias = "NDArray[np.float64]"
 
 OTHERS = {
-    "dga": (("ordinary/hosts", False), ("ordinary/dns", False)),
-    "hostname-threat": (("ordinary/hosts", False), ("threats/hosts", True)),
-    "dns-tunnel": (("ordinary/dns", False), ("ordinary/hosts", False), ("threats/tunnels", True)),
-    "url-phishing": (("ordinary/urls", False), ("threats/urls", True)),
-    "uri-attack": (("ordinary/targets", False), ("threats/attacks", True)),
-    "cmdline": (("tasks/cmdline/extra-benign-life", False),),
+    "dga": (("ordinary/hosts", True), ("ordinary/dns", True), ("corpus/hostname", False)),
+    "hostname-threat": (("ordinary/hosts", True), ("threats/hosts", False), ("corpus/hostname", False)),
+    "dns-tunnel": (("ordinary/dns", True), ("ordinary/hosts", True), ("threats/tunnels", False), ("corpus/dns_query", False)),
+    "url-phishing": (("ordinary/urls", True), ("threats/urls", False)),
+    "uri-attack": (("ordinary/targets", True), ("threats/attacks", False)),
+    "cmdline": (("tasks/cmdline/extra-benign-life", True),),
 }
-"""Tables beside a task's own splits, and whether they hold threats."""
+"""Tables beside a task's own training split, and whether their strings are known to be harmless."""
 GRID = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
 """Thresholds beside the calibrated ones: budgets move thresholds."""
 LOST = 0.001
 """Share of the alarms that a cut may lose; a threshold that fewer alarms than its inverse reach has the cut of the next weaker one."""
 LEAST_ALARMS = 50
 ORDINARY = 20
-"""So many times more ordinary strings are taken: an alarm of theirs counts as one too."""
+"""So many times more strings are taken of the other tables: an alarm about an ordinary one counts as one too, and is rare."""
+POSITIVE = 3
+"""So many times more positives of the training split are taken."""
+LEARNED = 0.6
+"""Share of the strings that train the net."""
+AIM = 0.001
+"""False-positive rate of the threshold that the net is trained for."""
 LOST_ORDINARY = 0.002
 """Share of the alarms about harmless strings that a cut may lose: they look like no attack, and quiet days have no others."""
 BATCH = 2048
@@ -72,6 +82,10 @@ class Measured:
         """Check that all are of one length."""
         if not len(self.first) == len(self.score) == len(self.harmless):
             raise ValueError("one first score, one alarm score and one flag a string")
+
+    def part(self, kept: NDArray[np.bool_]) -> Measured:
+        """Those of some strings."""
+        return Measured(self.first[kept], self.score[kept], self.harmless[kept])
 
 
 def fit(measured: Measured, thresholds: Iterable[float], rng: np.random.Generator) -> Screen | None:
@@ -106,22 +120,19 @@ def _cut(first: Floats, lost: float) -> float:
 
 def strings(data: Path, task: str, positive: Sequence[str], most: int, rng: np.random.Generator) -> Iterator[tuple[list[str], bool]]:
     """Calibration strings of a task in groups, each with whether it is harmless; at most ``most`` of a group."""
-    for split in ("dev", "train"):
-        path = data / "tasks" / task / f"{split}.parquet"
-        if not path.is_file():
-            continue
+    path = data / "tasks" / task / "train.parquet"
+    if path.is_file():
         table = pd.read_parquet(path, columns=["text", "label"])
         for harmless in (True, False):
-            chosen = _sample(table.text[table.label.isin(positive) != harmless], most, rng)
+            chosen = _sample(table.text[table.label.isin(positive) != harmless], most * (1 if harmless else POSITIVE), rng)
             yield chosen, harmless
             if not harmless and task in evasion.CHANGES:
                 draw = random.Random(int(rng.integers(1 << 31)))
-                yield [evasion.changed(draw, task, text) for text in chosen], harmless
-    for name, threats in OTHERS.get(task, ()):
+                yield [evasion.changed(draw, task, text) for text in chosen[:most]], harmless
+    for name, harmless in OTHERS.get(task, ()):
         path = data / f"{name}.parquet"
         if path.is_file():
-            share = most if threats else ORDINARY * most  # rare false alarms look like no attack
-            yield _sample(pd.read_parquet(path, columns=["text"]).text, share, rng), not threats
+            yield _sample(pd.read_parquet(path, columns=["text"]).text, ORDINARY * most, rng), harmless
 
 
 def _sample(texts: pd.Series[str], most: int, rng: np.random.Generator) -> list[str]:
@@ -129,10 +140,11 @@ def _sample(texts: pd.Series[str], most: int, rng: np.random.Generator) -> list[
     return values if len(values) <= most else [values[i] for i in rng.permutation(len(values))[:most]]
 
 
-def measure(model: EdgeDemist, task: str, groups: Iterable[tuple[list[str], bool]]) -> Measured:
-    """First score and alarm score of every string, of a long one of the whole and of each window."""
+def measure(model: EdgeDemist, task: str, groups: Iterable[tuple[list[str], bool]]) -> tuple[list[bytes], Measured]:
+    """Distinct strings, of a long one the whole and each window; first score by the head's half and alarm score of each."""
     specialist = model.specialist(task)
     inference, limit = model.inference, 16 * model.bundle.limits.max_bytes
+    head = Screens([(dataclasses.replace(specialist, screen=None), inference.ngrams_of(specialist))])
     raws: dict[bytes, bool] = {}
     for texts, harmless in groups:
         for text in texts:
@@ -141,10 +153,42 @@ def measure(model: EdgeDemist, task: str, groups: Iterable[tuple[list[str], bool
     strings, first, score = list(raws), [], []
     for begin in range(0, len(strings), BATCH):
         part = strings[begin : begin + BATCH]
-        first.append(inference.first_scores(part, [task])[:, 0].astype(np.float64))
+        first.append(head.scores(part)[:, 0].astype(np.float64))
         rows = inference.rows(model.engine, [Item(raw, task) for raw in part])
         score.append(np.array([specialist.alarm_score(row.scores) / (sum(row.scores) or 1.0) for row in rows]))
-    return Measured(np.concatenate(first), np.concatenate(score), np.array(list(raws.values())))
+    return strings, Measured(np.concatenate(first), np.concatenate(score), np.array(list(raws.values())))
+
+
+def fit_best(model: EdgeDemist, task: str, raws: Sequence[bytes], measured: Measured, rng: np.random.Generator) -> Screen | None:
+    """The screen of a specialist: with a net where that skips more, else by the half of its head; None if too few strings alarm."""
+    specialist = model.specialist(task)
+    rates = specialist.thresholds.get("fpr", {})
+    by_head = fit(measured, [*GRID, *rates.values()], rng)
+    ngrams = model.inference.ngrams_of(specialist)
+    aim = calibrated_level(specialist.thresholds, "fpr", AIM)
+    if by_head is None or ngrams is None or aim is None:
+        return by_head
+    learn = rng.random(len(raws)) < LEARNED
+    learned, held = measured.part(learn), np.flatnonzero(~learn)
+    near = np.flatnonzero(learn)[screen_net.near(learned.first, learned.score >= aim[1], rng)]
+    net = screen_net.train(ngrams.encode_batch([raws[n] for n in near.tolist()]), measured.score[near], aim[1], rng)
+    made = dataclasses.replace(specialist, screen=Screen((ScreenLevel(0.0, 0.0),), net))
+    first = Screens([(made, ngrams)]).scores([raws[n] for n in held.tolist()])[:, 0].astype(np.float64)
+    rest = measured.part(~learn)
+    by_net = fit(dataclasses.replace(rest, first=first), [*GRID, *rates.values()], rng)
+    before, after = (_skipped(one, aim[1]) for one in (fit(rest, [*GRID, *rates.values()], rng), by_net))
+    sys.stderr.write(f"{task}: {len(raws):,} strings, {len(near):,} for the net; skipped at {AIM}: {after:.4f}, by the head {before:.4f}\n")
+    return dataclasses.replace(by_net, net=net) if by_net is not None and after > before else by_head
+
+
+def level_for(screen: Screen, threshold: float) -> ScreenLevel | None:
+    """The level that a threshold takes."""
+    return next((one for one in reversed(screen.levels) if one.threshold <= threshold), None)
+
+
+def _skipped(screen: Screen | None, threshold: float) -> float:
+    level = None if screen is None else level_for(screen, threshold)
+    return 0.0 if level is None else level.skipped
 
 
 def _parts(model: EdgeDemist, specialist: Specialist, raw: bytes) -> list[bytes]:
@@ -162,7 +206,8 @@ def write(source: Path, out: Path, screens: dict[str, Screen], *, overwrite: boo
         for task, screen in screens.items():
             path = folder / "specialists" / f"{task}.safetensors"
             metadata, tensors = safetensors.read(path)
-            copies = {name: np.array(tensor) for name, tensor in tensors.items()}
+            copies = {name: np.array(tensor) for name, tensor in tensors.items() if not name.startswith(PREFIX)}
+            copies |= {} if screen.net is None else screen.net.tensors()
             path.unlink()
             safetensors.write(path, copies, {**metadata, METADATA: screen.to_json()})
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -186,14 +231,13 @@ def main() -> int:
         specialist = model.specialist(task)
         if not specialist.has_first_score:
             continue
-        measured = measure(model, task, strings(args.data, task, specialist.positive_labels, args.most, rng))
-        screen = fit(measured, [*GRID, *specialist.thresholds.get("fpr", {}).values()], rng)
+        screen = fit_best(model, task, *measure(model, task, strings(args.data, task, specialist.positive_labels, args.most, rng)), rng)
         if screen is None:
             sys.stderr.write(f"{task}: too few alarms for a screen\n")
             continue
         screens[task] = screen
         for rate, threshold in specialist.thresholds.get("fpr", {}).items():
-            level = max((one for one in screen.levels if one.threshold <= threshold), default=None, key=lambda one: one.threshold)
+            level = level_for(screen, threshold)
             if level is not None:
                 sys.stderr.write(f"{task} at {rate}: {level}\n")
     write(args.bundle, args.out, screens, overwrite=args.overwrite)
