@@ -3,13 +3,13 @@
     python -m tools.train.screen --bundle edge_demist/assets/model --data ../shared/data --out /tmp/screened
     python -m tools.train.screen --bundle edge_demist/assets/model --data ../shared/data --out edge_demist/assets/model --overwrite
 
-For each threshold the cut is the first score below which one in a thousand of the calibration strings lie that reach the threshold, or two
+For each threshold the cut is the first score below which two in a thousand of the calibration strings lie that reach the threshold, or five
 in a thousand of the harmless ones among them, whichever is lower: the lowest score of all is that of one odd string, and lets two and a
 half times as many harmless ones through.  Calibration strings: the task's training split, ordinary strings, fresh threats and the corpus,
-and, where attackers change strings, changed positives; long ones by their windows, as they are served.  Three fifths of them train the
-screen's net (:mod:`tools.train.screen_net`), the others give its cuts; where the net does not skip more harmless strings of those others at
-the threshold for one false alarm in a thousand than the head's half does, the screen goes without.  Nothing else of a file changes.  Some
-minutes.
+and, where attackers change strings, changed positives; long ones by their windows, as they are served.  Half of them, and more of the other
+tables, train the screen's net (:mod:`tools.train.screen_net`), the others give its cuts.  Where the net does not skip more harmless strings
+at the threshold for one false alarm in a thousand than the half of the head does, the screen goes without.  Nothing else of a file changes.
+Some minutes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import json
 import random
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import TypeAlias
 
@@ -54,18 +54,22 @@ OTHERS = {
 """Tables beside a task's own training split, and whether their strings are known to be harmless."""
 GRID = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
 """Thresholds beside the calibrated ones: budgets move thresholds."""
-LOST = 0.001
+LOST = 0.002
 """Share of the alarms that a cut may lose; a threshold that fewer alarms than its inverse reach has the cut of the next weaker one."""
 LEAST_ALARMS = 50
 ORDINARY = 20
 """So many times more strings are taken of the other tables: an alarm about an ordinary one counts as one too, and is rare."""
 POSITIVE = 3
 """So many times more positives of the training split are taken."""
-LEARNED = 0.6
+LEARNED = 0.5
 """Share of the strings that train the net."""
+MORE = 300_000
+"""Strings of each table beside the training split that are looked through for such as stage one by the head lets pass."""
+MORE_LEARNED = 50_000
+"""So many of these train the net too."""
 AIM = 0.001
 """False-positive rate of the threshold that the net is trained for."""
-LOST_ORDINARY = 0.002
+LOST_ORDINARY = 0.005
 """Share of the alarms about harmless strings that a cut may lose: they look like no attack, and quiet days have no others."""
 BATCH = 2048
 
@@ -142,43 +146,67 @@ def _sample(texts: pd.Series[str], most: int, rng: np.random.Generator) -> list[
 
 def measure(model: EdgeDemist, task: str, groups: Iterable[tuple[list[str], bool]]) -> tuple[list[bytes], Measured]:
     """Distinct strings, of a long one the whole and each window; first score by the head's half and alarm score of each."""
-    specialist = model.specialist(task)
-    inference, limit = model.inference, 16 * model.bundle.limits.max_bytes
-    head = Screens([(dataclasses.replace(specialist, screen=None), inference.ngrams_of(specialist))])
-    raws: dict[bytes, bool] = {}
+    specialist, raws = model.specialist(task), dict[bytes, bool]()
     for texts, harmless in groups:
         for text in texts:
-            for raw in _parts(model, specialist, normalized_bytes(text, specialist.normalizer, limit)):
+            for raw in _parts(model, specialist, normalized_bytes(text, specialist.normalizer, 16 * model.bundle.limits.max_bytes)):
                 raws[raw] = raws.get(raw, True) and harmless
-    strings, first, score = list(raws), [], []
+    strings = list(raws)
+    return strings, Measured(by_head(model, specialist, strings), whole(model, specialist, strings), np.array(list(raws.values())))
+
+
+def by_head(model: EdgeDemist, specialist: Specialist, strings: Sequence[bytes]) -> Floats:
+    """First scores [n] by the half of the head."""
+    head = Screens([(dataclasses.replace(specialist, screen=None), model.inference.ngrams_of(specialist))])
+    return head.scores(strings)[:, 0].astype(np.float64)
+
+
+def whole(model: EdgeDemist, specialist: Specialist, strings: Sequence[bytes]) -> Floats:
+    """Alarm scores [n] of the whole specialist."""
+    found: list[float] = []
     for begin in range(0, len(strings), BATCH):
-        part = strings[begin : begin + BATCH]
-        first.append(head.scores(part)[:, 0].astype(np.float64))
-        rows = inference.rows(model.engine, [Item(raw, task) for raw in part])
-        score.append(np.array([specialist.alarm_score(row.scores) / (sum(row.scores) or 1.0) for row in rows]))
-    return strings, Measured(np.concatenate(first), np.concatenate(score), np.array(list(raws.values())))
+        rows = model.inference.rows(model.engine, [Item(raw, specialist.task) for raw in strings[begin : begin + BATCH]])
+        found += [specialist.alarm_score(row.scores) / (sum(row.scores) or 1.0) for row in rows]
+    return np.array(found)
 
 
-def fit_best(model: EdgeDemist, task: str, raws: Sequence[bytes], measured: Measured, rng: np.random.Generator) -> Screen | None:
+def more(model: EdgeDemist, task: str, data: Path, known: Set[bytes], lowest: float, rng: np.random.Generator) -> list[bytes]:
+    """Further strings of the tables beside the training split, of first scores by the head from ``lowest`` on."""
+    specialist, found = model.specialist(task), list[bytes]()
+    for name, _ in OTHERS.get(task, ()):
+        path = data / f"{name}.parquet"
+        texts = _sample(pd.read_parquet(path, columns=["text"]).text, MORE, rng) if path.is_file() else []
+        raws = {normalized_bytes(text, specialist.normalizer, windows.MOST_BYTES) for text in texts} - known
+        fresh = sorted(raw for raw in raws if raw and not windows.is_long(raw, specialist.normalizer, overflow=False))
+        found += [raw for raw, first in zip(fresh, by_head(model, specialist, fresh), strict=True) if first >= lowest]
+    return [found[n] for n in rng.permutation(len(found))[:MORE_LEARNED].tolist()]
+
+
+def fit_best(model: EdgeDemist, task: str, data: Path, most: int, rng: np.random.Generator) -> Screen | None:
     """The screen of a specialist: with a net where that skips more, else by the half of its head; None if too few strings alarm."""
     specialist = model.specialist(task)
-    rates = specialist.thresholds.get("fpr", {})
-    by_head = fit(measured, [*GRID, *rates.values()], rng)
+    raws, measured = measure(model, task, strings(data, task, specialist.positive_labels, most, rng))
+    thresholds = [*GRID, *specialist.thresholds.get("fpr", {}).values()]
+    plain = fit(measured, thresholds, rng)
     ngrams = model.inference.ngrams_of(specialist)
     aim = calibrated_level(specialist.thresholds, "fpr", AIM)
-    if by_head is None or ngrams is None or aim is None:
-        return by_head
+    if plain is None or ngrams is None or aim is None:
+        return plain
     learn = rng.random(len(raws)) < LEARNED
-    learned, held = measured.part(learn), np.flatnonzero(~learn)
-    near = np.flatnonzero(learn)[screen_net.near(learned.first, learned.score >= aim[1], rng)]
-    net = screen_net.train(ngrams.encode_batch([raws[n] for n in near.tolist()]), measured.score[near], aim[1], rng)
+    learned, rest = measured.part(learn), measured.part(~learn)
+    near, lowest = screen_net.near(learned.first, learned.score >= aim[1], rng)
+    chosen = [raws[n] for n in np.flatnonzero(learn)[near].tolist()]
+    further = more(model, task, data, set(raws), lowest, rng)
+    score = np.concatenate([learned.score[near], whole(model, specialist, further)])
+    net = screen_net.train(ngrams.encode_batch([*chosen, *further]), score, aim[1], rng)
     made = dataclasses.replace(specialist, screen=Screen((ScreenLevel(0.0, 0.0),), net))
-    first = Screens([(made, ngrams)]).scores([raws[n] for n in held.tolist()])[:, 0].astype(np.float64)
-    rest = measured.part(~learn)
-    by_net = fit(dataclasses.replace(rest, first=first), [*GRID, *rates.values()], rng)
-    before, after = (_skipped(one, aim[1]) for one in (fit(rest, [*GRID, *rates.values()], rng), by_net))
-    sys.stderr.write(f"{task}: {len(raws):,} strings, {len(near):,} for the net; skipped at {AIM}: {after:.4f}, by the head {before:.4f}\n")
-    return dataclasses.replace(by_net, net=net) if by_net is not None and after > before else by_head
+    first = Screens([(made, ngrams)]).scores([raws[n] for n in np.flatnonzero(~learn).tolist()])[:, 0].astype(np.float64)
+    by_net = fit(dataclasses.replace(rest, first=first), thresholds, rng)
+    before, after = (_skipped(one, aim[1]) for one in (fit(rest, thresholds, rng), by_net))
+    sys.stderr.write(
+        f"{task}: {len(raws):,} strings, {len(score):,} for the net; skipped at {AIM}: {after:.4f}, by the head {before:.4f}\n"
+    )
+    return dataclasses.replace(by_net, net=net) if by_net is not None and after > before else plain
 
 
 def level_for(screen: Screen, threshold: float) -> ScreenLevel | None:
@@ -223,15 +251,16 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder with tasks/, ordinary/ and threats/")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--overwrite", action="store_true", help="replace the bundle at --out, which may be --bundle")
+    parser.add_argument("--tasks", nargs="*", help="fit these alone (default: all alarm specialists that read n-grams)")
     parser.add_argument("--most", type=int, default=4000, help="strings of one table and class (default 4000)")
     args = parser.parse_args()
     model, screens = EdgeDemist.load(args.bundle), {}
     rng = np.random.default_rng(0)
-    for task in model.tasks:
+    for task in args.tasks or model.tasks:
         specialist = model.specialist(task)
         if not specialist.has_first_score:
             continue
-        screen = fit_best(model, task, *measure(model, task, strings(args.data, task, specialist.positive_labels, args.most, rng)), rng)
+        screen = fit_best(model, task, args.data, args.most, rng)
         if screen is None:
             sys.stderr.write(f"{task}: too few alarms for a screen\n")
             continue

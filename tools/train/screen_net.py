@@ -25,6 +25,7 @@ STEPS = 32
 """An epoch has at least so many steps."""
 RATE = 1e-2
 DECAY = 1e-3
+LOWEST = 0.001
 FAR = 0.1
 """Share taken of the strings that lie below the head's own cut: they are easy, and most."""
 SMALLEST = 1e-9
@@ -36,10 +37,13 @@ def logit(probability: NDArray[np.float64] | float) -> NDArray[np.float64]:
     return np.asarray(np.log(clipped) - np.log1p(-clipped))
 
 
-def near(first: NDArray[np.float64], alarms: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Numbers of the strings to train on: alarms, those whose first score is as high as some alarm's, and some of the rest."""
-    low = np.quantile(first[alarms], 0.0005) if alarms.any() else np.inf
-    return np.flatnonzero(alarms | (first >= low) | (rng.random(len(first)) < FAR))
+def near(first: NDArray[np.float64], alarms: NDArray[np.bool_], rng: np.random.Generator) -> tuple[NDArray[np.int64], float]:
+    """Numbers of the strings to train on: alarms, those whose first score is as high as nearly every alarm's, and some of the rest.
+
+    That first score comes with them.
+    """
+    lowest = float(np.quantile(first[alarms], LOWEST)) if alarms.any() else np.inf
+    return np.flatnonzero(alarms | (first >= lowest) | (rng.random(len(first)) < FAR)), lowest
 
 
 def train(vectors: NDArray[np.float32], score: NDArray[np.float64], threshold: float, rng: np.random.Generator) -> ScreenNet:
