@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Callable
 
 _ESCAPES = re.compile(r"(?:%[0-9a-fA-F]{2})+")
 _WIDE_ESCAPE = re.compile(r"%u([0-9a-fA-F]{4})")
@@ -21,6 +22,14 @@ _ENTITIES |= {"sol": "/", "nbsp": " "}
 _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0\x80[\x80-\x9f][\x80-\xbf]")
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_%-])([A-Za-z0-9+/_-]{12,})(={0,2})(?![A-Za-z0-9+/_=%-])")
 _HEX = re.compile(r"(?<![A-Za-z0-9_-])(?:0[xX])?((?:[0-9a-fA-F]{2}){8,})(?![A-Za-z0-9_-])")
+_OCTAL = re.compile(r"\\0?([0-3]?[0-7]{2})")
+_OCTAL_RUN = re.compile(r"(?:\\0?[0-3]?[0-7]{2}){4,}")
+_SHELL = r"\s{0,4}\|\s{0,4}(?:sudo\s{1,4})?(?:/(?:usr/)?bin/)?(?:env\s{1,4})?(?:ba|da|z|k|a)?sh(?![\w./-])(?:\s{1,4}-s?(?![\w-]))?"
+_DECODER = r"(?:base64\s{1,4}(?:-d|-D|--decode|-di|-id)|openssl\s{1,4}(?:enc\s{1,4}-)?base64\s{1,4}(?:-d|-A|\s){2,10}|xxd(?:\s{1,4}-(?:r|p|ps|plain|rp|pr)){1,2}|rev)"
+_PIPED = re.compile(
+    rf"(?<![\w./-])(?:echo|printf)(?:\s{{1,4}}-[neE]{{1,3}}|\s{{1,4}}'?%[sb]'?){{0,2}}\s{{1,4}}"
+    rf"(?:\$?'([^']{{8,}})'|\"([^\"]{{8,}})\"|([^\s'\"|;&]{{8,}}))(?:\s{{0,4}}\|\s{{0,4}}({_DECODER})(?![\w-]))?{_SHELL}"
+)
 _LATIN = re.compile("[A-Za-z]")
 _LOOK_ALIKES = str.maketrans(
     "аАвВсСеЕһНіІјЈкКӏмМоОрРԛѕЅтТуУѵԝхХαΑβΒεΕζΖηΗιΙκΚμΜνΝοΟρΡτΤυΥχΧ",
@@ -76,10 +85,17 @@ def _char(code: int) -> str:
 
 
 def script_escapes(text: str) -> str:
-    r"""Decode ``\xHH``, ``\uHHHH`` and ``\u{H…}`` of JavaScript, JSON, ``printf`` and ``$'…'``."""
+    r"""Decode ``\xHH``, ``\uHHHH`` and ``\u{H…}`` of JavaScript, JSON, ``printf`` and ``$'…'``, and four or more ``\NNN`` in a row."""
+    if "\\1" in text or "\\0" in text:
+        text = _OCTAL_RUN.sub(_octal_run, text)
     if "\\x" not in text and "\\u" not in text:
         return text
     return _SCRIPT_ESCAPE.sub(lambda m: _char(int(m[1] or m[2] or m[3], 16)), text)
+
+
+def _octal_run(match: re.Match[str]) -> str:
+    r"""The characters of a run of ``\NNN``."""
+    return _OCTAL.sub(lambda m: _char(int(m[1], 8)), match[0])
 
 
 def entities(text: str) -> str:
@@ -111,6 +127,35 @@ def _base64_word(match: re.Match[str]) -> str:
         raw = raw.decode("utf-16-le", "replace").encode("utf-8")
     printable = len(raw.translate(None, _PRINTABLE))
     return raw.decode("utf-8", "replace") if printable <= (1 - LEAST_TEXT) * len(raw) else match[0]
+
+
+def piped_to_shell(text: str) -> str:
+    """Write what ``echo`` or ``printf`` sends to a shell, by ``base64 -d``, ``xxd -r -p``, ``rev`` or as it is, as the command it is there.
+
+    What a decoder turns into no text stays as it stands (MITRE ATT&CK T1027.010, T1140).
+    """
+    return _PIPED.sub(_piped, text) if "sh" in text and "|" in text else text
+
+
+def _piped(match: re.Match[str]) -> str:
+    sent, decoder = match[1] or match[2] or match[3], match[4] or ""
+    if decoder == "rev":
+        return sent[::-1]
+    if decoder.startswith("xxd"):
+        return _decoded(match[0], lambda: bytes.fromhex(re.sub(r"\s|\\x|0x", "", sent)))
+    if decoder:
+        return _decoded(match[0], lambda: base64.b64decode("".join(sent.split()) + "=="))
+    return script_escapes(sent)
+
+
+def _decoded(text: str, decode: Callable[[], bytes]) -> str:
+    """What ``decode`` gives, or ``text`` where that is no printable text."""
+    try:
+        raw = decode()
+    except (binascii.Error, ValueError):
+        return text
+    printable = len(raw.translate(None, _PRINTABLE))
+    return raw.decode("utf-8", "replace") if printable <= (1 - LEAST_TEXT) * len(raw) else text
 
 
 def hex_words(text: str) -> str:

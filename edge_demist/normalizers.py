@@ -195,7 +195,8 @@ def command(text: str) -> str:
     """Command lines as the shell runs them: in lower case, one blank between words, nothing inside words that shells drop.
 
     Undoes carets, backticks and quotes inside words, joined strings, ``$IFS``, script escapes, base64 of whole words
-    (``-EncodedCommand`` among them), numbers for addresses, and the variables that name the system's folder and shell.
+    (``-EncodedCommand`` among them), text that is decoded for a shell (``echo … | base64 -d | sh``), numbers for addresses, and the
+    variables that name the system's folder and shell.
     """
     return _command(text, str.lower)
 
@@ -209,7 +210,7 @@ def _command(text: str, fold: Callable[[str], str]) -> str:
     plain = decoding.plain_width(text)
     plain = _CARETS.sub("", plain) if "^" in plain else plain
     for _ in range(2):
-        form = decoding.base64_words(decoding.script_escapes(plain))
+        form = decoding.base64_words(decoding.script_escapes(decoding.piped_to_shell(plain)))
         if form == plain:
             break
         plain = form

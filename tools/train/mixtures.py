@@ -20,6 +20,7 @@ from tools.synth import (
     cmdline,
     cmdline_admin,
     cmdline_attack,
+    cmdline_classic,
     cmdline_dev,
     dga,
     dns_legit,
@@ -73,6 +74,8 @@ EVADED = 0.35
 """Share of the changed command lines that get a change of ``evasion`` as well."""
 COMPANY, SHORT_LINE = 0.3, 40
 """Share of the changed command lines that stand beside a harmless one, which is shorter than so many characters."""
+CLASSIC = 6000
+"""Lines a round of cmdline that everybody tries first, and of administrators beside them."""
 WINDOW = 192
 """Characters of a window over a long string (``edge_demist.text.windows``): changes that need more leave the payload to another window."""
 Features = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -306,7 +309,10 @@ def _changed_line(m: Mixture, rng: random.Random, text: str, company: list[str])
 
 
 def _cmdline_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
-    """Generated lines are left out where dev has one much like them: some of the lists were written after a look at errors on dev."""
+    """Generated lines are left out where dev has one much like them: some of the lists were written after a look at errors on dev.
+
+    Those of ``cmdline_classic`` were not, and stay.
+    """
     texts, names = m.real()
     platforms = list(m._table["platform"])
     changed = [cmdline.augment(rng, t, n, platform=p) for t, n, p in zip(texts, names, platforms, strict=True)]
@@ -316,7 +322,8 @@ def _cmdline_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]
     near = Near(m._dev["text"])
     short = [text for text, name in zip(texts, names, strict=True) if name == "benign" and len(text) < SHORT_LINE]
     changed = [_changed_line(m, rng, text, short) for text in changed]
-    return m.add(texts + changed, names + names, [row for row in attacks + benign if row[0] not in near])
+    classic = [(_changed_line(m, rng, text, short), *rest) for text, *rest in cmdline_classic.generate(rng, CLASSIC)]
+    return m.add(texts + changed, names + names, [row for row in attacks + benign if row[0] not in near] + classic)
 
 
 def _agent_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:

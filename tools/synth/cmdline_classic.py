@@ -1,0 +1,38 @@
+"""Command lines that everybody tries first on a new detector, by technique, and the everyday lines of administrators beside them.
+
+Written from public knowledge (MITRE ATT&CK, LOLBAS, GTFOBins) without a look at tables or errors. Techniques are dealt by hash:
+those of :func:`held_out` train nothing and are kept to measure (``benchmarks.classic_lines``); other lists of this package may hold
+lines of the same technique, in other words.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import zlib
+
+from tools.synth.cmdline_slots import Row, draw
+from tools.synth.templates import groups
+
+ATTACK, ADMIN = "classic_attack.txt", "classic_admin.txt"
+HELD_OUT = 0.3
+"""Share of the techniques that train nothing."""
+
+
+@functools.cache
+def held_out(file: str) -> frozenset[str]:
+    """The groups of a file that are kept to measure: those whose names come first by hash."""
+    names = sorted(groups(file), key=lambda name: zlib.crc32(f"classic {name}".encode()))
+    return frozenset(names[: round(HELD_OUT * len(names))])
+
+
+def lines(rng: random.Random, n: int, file: str, held: bool) -> list[Row]:
+    """Some rows ``(text, label, group)`` of the groups that train, or of those held out; ``n`` of both together."""
+    label = "malicious" if file == ATTACK else "benign"
+    return [row for row in draw(rng, n, (file,), label) if (row[2] in held_out(file)) == held]
+
+
+def generate(rng: random.Random, n: int) -> list[Row]:
+    """Some ``n`` rows to train on, as many hostile ones as ordinary ones."""
+    return lines(rng, n // 2, ATTACK, held=False) + lines(rng, n // 2, ADMIN, held=False)
+
