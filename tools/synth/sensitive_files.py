@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - lists of values
 """Names of files by how sensitive they are, in a dozen languages: words of ``wordlists/sensitive_files.txt`` as people spell them.
 
 Every label gets the same spellings, folders, dates and extensions that go with it, so that those tell little by themselves.
@@ -9,7 +10,7 @@ import functools
 import random
 
 from tools.synth.templates import lines
-from tools.synth.words import brand, person, word
+from tools.synth.words import brand, person, syllables, word
 
 Row = tuple[str, str, str]
 
@@ -17,7 +18,7 @@ FILE = "sensitive_files.txt"
 _DOCUMENTS = ("pdf", "docx", "doc", "xlsx", "xls", "odt", "txt", "rtf", "md", "pptx", "csv")
 _EXTENSIONS = {
     "customer-data": ("xlsx", "xls", "csv", "txt", "json", "xml", "accdb", "mdb", "ods", "vcf", "pdf"),
-    "credentials-keys": ("txt", "xlsx", "docx", "kdbx", "pem", "key", "ppk", "pfx", "p12", "json", "csv", "jks", "", "asc", "md"),
+    "credentials-keys": ("txt", "xlsx", "docx", "kdbx", "pem", "key", "ppk", "pfx", "p12", "csv", "jks", "", "asc", "md"),
     "backup-database": ("bak", "sql", "sql.gz", "zip", "tar.gz", "dump", "mdf", "bkf", "vhdx", "7z", "pst", "tgz", "db", "rar"),
     "source-and-secrets-config": ("py", "js", "ts", "java", "go", "yml", "yaml", "json", "xml", "conf", "ini", "tf", "", "sh"),
     "medical": (*_DOCUMENTS, "dcm", "xml", "jpg", "hl7"),
@@ -37,6 +38,92 @@ _FOLDERS: tuple[str, ...] = (
 _FOLDERS += ("H:\\{w}\\", "docs/", "{w}/", "/volume1/{w}/", "Downloads/", "{w}/{b}/")
 
 
+_KEYS = (
+    "key",
+    "pem",
+    "ppk",
+    "pfx",
+    "p12",
+    "jks",
+    "kdbx",
+    "keystore",
+    "cred",
+    "pass",
+    "psafe3",
+    "keytab",
+    "privkey.pem",
+    "key.pem",
+    "asc",
+    "gpg",
+    "kdb",
+    "ovpn",
+)
+_COPIES = (
+    ".bak",
+    ".old",
+    ".orig",
+    "~",
+    ".swp",
+    ".swo",
+    ".save",
+    ".backup",
+    ".bkp",
+    ".sql",
+    ".sqlite",
+    ".db",
+    ".mdb",
+    ".sql.gz",
+    ".dump",
+    ".tar.gz.old",
+    ".bak1",
+)
+_SOURCES = ("py", "js", "ts", "java", "go", "c", "h", "cpp", "cs", "php", "rb", "rs", "lua", "sh", "ps1", "pl", "aspx", "jsp", "yml", "yaml", "toml", "tf", "css", "swift",
+            "kt", "vue", "scala", "sql.erb", "ini", "conf", "properties", "env", "bat")  # fmt: skip
+_PLAIN = (
+    "pdf",
+    "docx",
+    "txt",
+    "md",
+    "png",
+    "jpg",
+    "wav",
+    "mp3",
+    "log",
+    "xlsx",
+    "pptx",
+    "html",
+    "svg",
+    "csv",
+    "odt",
+    "gif",
+    "xls",
+    "mp4",
+    "epub",
+    "rtf",
+    "ods",
+    "webp",
+)
+"""Endings that say what a file is whatever it is called: keys, copies, source code; and those that say nothing."""
+_FORMS = ("amendment to {}", "first amendment to {}", "second amendment to {}", "form of {}", "amended and restated {}", "exhibit 10.{} - {}", "ex-10.{} {}", "{} waiver",
+          "draft {}", "{} with {}", "{} by and between {} and {}", "amendment no. {} to {}", "letter regarding {}", "termination of {}", "{} signed", "renewal of {}")  # fmt: skip
+"""What is written around the name of an agreement, employees' and others' alike."""
+_PERIODS = ("{y}", "{y}Q{q}", "Q{q} {y}", "FY{y}", "{y}-{m:02}", "{y}-{y}", "dated-{y}-{m:02}-{d:02}", "{m:02}.{d:02}.{y}")
+_REPORTS = (
+    "10K",
+    "10-K",
+    "10Q",
+    "10-Q",
+    "8K",
+    "8-K",
+    "EARNINGS",
+    "annual report",
+    "earnings release",
+    "balance sheet",
+    "income statement",
+    "20-F",
+    "invoice",
+    "statement",
+)
 _MARKS = ("final", "v2", "copy", "draft", "signed", "old")
 
 
@@ -81,17 +168,70 @@ def _spelt(rng: random.Random, name: str) -> str:
     return rng.choice(("_", "-", ".", "")).join(words) if style < 6 else name.title()
 
 
+def _any_name(rng: random.Random) -> str:
+    """A name that says nothing: of any label, or a few words."""
+    roll = rng.random()
+    if roll < 0.35:
+        return rng.choice(rng.choice(names()[rng.choice(sorted(names()))]))
+    words = [rng.choice((word, word, lambda r: syllables(r, r.randint(1, 3)), brand))(rng) for _ in range(rng.randint(1, 4))]
+    return " ".join([*words, *([str(rng.randrange(3000))] if rng.random() < 0.25 else [])])
+
+
+def _agreement(rng: random.Random, name: str) -> str:
+    """The name of an agreement or plan within what lawyers write around it."""
+    form = rng.choice(_FORMS)
+    others = [rng.choice((brand(rng), person(rng), f"{brand(rng)} inc")) for _ in range(2)]
+    if form.startswith(("ex", "amendment no")):
+        return form.format(rng.randint(1, 40), name)
+    return form.format(*([name, *others][: form.count("{}")]))
+
+
+def _period(rng: random.Random) -> str:
+    return rng.choice(_PERIODS).format(y=rng.randint(1998, 2026), q=rng.randint(1, 4), m=rng.randint(1, 12), d=rng.randint(1, 28))
+
+
+def _report(rng: random.Random) -> str:
+    """A company's report of a period."""
+    period = _period(rng)
+    company = rng.choice((brand(rng), f"{word(rng)}{word(rng)}", f"{word(rng)} {brand(rng)}")).upper()
+    return rng.choice((f"{company} {period} {{}}", f"{company} {{}} {period}", f"{{}} {company} {period}")).format(rng.choice(_REPORTS))
+
+
+_BY_ENDING = {"credentials-keys": (0.25, tuple("." + key for key in _KEYS)), "backup-database": (0.45, _COPIES),
+              "source-and-secrets-config": (0.5, tuple("." + source for source in _SOURCES)), "ordinary": (0.6, tuple("." + plain for plain in _PLAIN))}  # fmt: skip
+"""Share of a label's rows that are told by their ending alone, and the endings; of the ordinary ones, by words alone."""
+
+
+def _named(rng: random.Random, label: str) -> tuple[str, str]:
+    """A name and its ending."""
+    share, endings = _BY_ENDING.get(label, (0.0, ()))
+    if rng.random() < share:
+        name = _any_name(rng)
+        while label == "ordinary" and any(name in language for key in names() if key != label for language in names()[key]):
+            name = _any_name(rng)
+        if rng.random() < 0.3:
+            name = rng.choice((f"{name} {_period(rng)}", f"{_period(rng)} {name}", name.upper()))
+        copied = label == "backup-database" and rng.random() < 0.6
+        return name + (f".{rng.choice(_SOURCES)}" if copied else ""), rng.choice(endings)
+    languages = names()[label]
+    name = rng.choice(rng.choice(languages) if rng.random() < 0.6 else languages[0])
+    if label in ("personal-hr", "legal-contract") and name in languages[0] and rng.random() < 0.5:
+        name = _agreement(rng, name)
+    elif label == "financial" and rng.random() < 0.25:
+        name = _report(rng)
+    elif label != "source-and-secrets-config":
+        name = _around(rng, name)
+    extension = rng.choice(_EXTENSIONS.get(label, _DOCUMENTS))
+    return name, "." + extension if extension else ""
+
+
 def generate(rng: random.Random, n: int) -> list[Row]:
     """Make ``n`` rows, equally many of each label."""
     labels = sorted(names())
     rows = []
     for i in range(n):
         label = labels[i % len(labels)]
-        languages = names()[label]
-        name = rng.choice(rng.choice(languages) if rng.random() < 0.6 else languages[0])
-        if label != "source-and-secrets-config":
-            name = _around(rng, name)
+        name, ending = _named(rng, label)
         folder = rng.choice(_FOLDERS).format(p=person(rng), b=brand(rng), w=word(rng))
-        extension = rng.choice(_EXTENSIONS.get(label, _DOCUMENTS))
-        rows.append((folder + _spelt(rng, name) + ("." + extension if extension else ""), label, "wordlist"))
+        rows.append((folder + _spelt(rng, name) + ending, label, "wordlist"))
     return rows

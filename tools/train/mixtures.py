@@ -100,6 +100,7 @@ class Mixture:
         self._code = {label: i for i, label in enumerate(labels)}
         self.train_y = self._table["label"].map(self._code).to_numpy(np.int64)
         self._seed = args.seed
+        self.all_groups = "classic" not in args.hold_out
         self._generated = GENERATED.get(task, 0) if args.generated < 0 else args.generated
         self._more, self._more_rows = self._read_more(args.more), args.more_rows
         self._pools = pools.of_task(data, self.task, labels, args) if getattr(args, "pools", 0) else None
@@ -322,7 +323,9 @@ def _cmdline_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]
     near = Near(m._dev["text"])
     short = [text for text, name in zip(texts, names, strict=True) if name == "benign" and len(text) < SHORT_LINE]
     changed = [_changed_line(m, rng, text, short) for text in changed]
-    classic = [(_changed_line(m, rng, text, short), *rest) for text, *rest in cmdline_classic.generate(rng, CLASSIC)]
+    classic = [
+        (_changed_line(m, rng, text, short), *rest) for text, *rest in cmdline_classic.generate(rng, CLASSIC, all_groups=m.all_groups)
+    ]
     return m.add(texts + changed, names + names, [row for row in attacks + benign if row[0] not in near] + classic)
 
 

@@ -54,6 +54,21 @@ class Plain:
     made: Callable[[random.Random, int], list[Row]] | None = None
     made_rows: int = 0
     others: tuple[str, ...] = ()
+    twins: Callable[[random.Random, Sequence[tuple[str, str]], int], list[Row]] | None = None
+    twin_rows: int = 0
+
+    def usable(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The rows to train on: attacks composed into blocks of headers are made anew (``twins``), beside the blocks as they were."""
+        if not self.twins:
+            return table
+        composed = (table["origin"] == "composed") & (table["label"] == "attack") & table["text"].str.contains(" | ", regex=False)
+        return table[~composed]
+
+    def twin_table(self, rng: random.Random, table: pd.DataFrame) -> pd.DataFrame:
+        """Rows made from those of a table by a change of what decides their label."""
+        rows = self.twins(rng, list(table[["text", "label"]].itertuples(index=False, name=None)), self.twin_rows) if self.twins else []
+        known = {*table["text"]}
+        return pd.DataFrame([row for row in rows if row[0] not in known], columns=["text", "label", "source"])
 
     def label(self, name: str) -> str:
         """The label that the specialist gives for one of the table's."""
@@ -77,6 +92,8 @@ PLAIN = {
             made=http_headers.generate,
             made_rows=9000,
             others=("cmdline", "path", "cert", "hostname"),
+            twins=http_headers.twins,
+            twin_rows=9000,
         ),
         Plain(
             Task("filename-sensitivity", "file_words", "category", 64),
@@ -110,8 +127,11 @@ def tables(args: argparse.Namespace, plain: Plain) -> tuple[pd.DataFrame, pd.Dat
     both = pd.concat([train, dev])
     held = both[both["source"].isin(args.hold_out_sources)].drop_duplicates("text")
     train, dev = (t[~t["source"].isin(args.hold_out_sources) & ~t["text"].isin(held["text"])] for t in (train, dev))
+    rng = random.Random(f"{args.seed} {args.task}")
+    train = plain.usable(train)
+    if plain.twins:
+        train = pd.concat([train, plain.twin_table(rng, train)])
     if plain.made:
-        rng = random.Random(f"{args.seed} {args.task}")
         known = {*both["text"]}
         made = [row for row in plain.made(rng, plain.made_rows) if row[0] not in known]
         train = pd.concat([train, pd.DataFrame(made, columns=["text", "label", "source"])])
