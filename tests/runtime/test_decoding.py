@@ -102,7 +102,7 @@ def test_more_commands():
     wide = base64.b64encode(CRADLE.encode("utf-16-le")).decode()
     assert command(f"PowerShell -NoP -EncodedCommand {wide}") == f"powershell -nop -encodedcommand {CRADLE}"
     assert command("echo Y2F0IC9ldGMvcGFzc3dk | base64 -d | sh") == "cat /etc/passwd"
-    assert command("printf '\\x63\\x61\\x74' | sh") == "printf 'cat' | sh"
+    assert command("printf '\\x63\\x61\\x74' | sh") == "cat"
     assert command("c'a't$IFS/etc/pass\"\"wd") == "cat /etc/passwd"
     assert command("%COMSPEC% /c dir %windir%\\system32") == "cmd.exe /c dir c:\\windows\\system32"
     assert command('don\'t "quote me"') == 'don\'t "quote me"'

@@ -49,7 +49,9 @@ def test_a_source_has_one_fold():
 def test_twins_of_blocks_differ_in_what_decides_the_label():
     rows = [(text, label) for text, label, _ in http_headers.generate(random.Random(2), 600)]
     twins = http_headers.twins(random.Random(4), rows, 800)
-    assert {"attack", "server-leak", "ordinary-response", "ordinary-browser", "ordinary-api-client", "crawler-scanner"} == {t[1] for t in twins}
+    assert {"attack", "server-leak", "ordinary-response", "ordinary-browser", "ordinary-api-client", "crawler-scanner"} == {
+        t[1] for t in twins
+    }
     known = {line for text, label in rows if label.startswith("ordinary") for line in text.split(" | ")}
     for text, label, _ in twins:
         if label == "attack":

@@ -74,7 +74,7 @@ EVADED = 0.35
 """Share of the changed command lines that get a change of ``evasion`` as well."""
 COMPANY, SHORT_LINE = 0.3, 40
 """Share of the changed command lines that stand beside a harmless one, which is shorter than so many characters."""
-CLASSIC = 6000
+CLASSIC = 4000
 """Lines a round of cmdline that everybody tries first, and of administrators beside them."""
 WINDOW = 192
 """Characters of a window over a long string (``edge_demist.text.windows``): changes that need more leave the payload to another window."""
