@@ -323,9 +323,8 @@ def _cmdline_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]
     near = Near(m._dev["text"])
     short = [text for text, name in zip(texts, names, strict=True) if name == "benign" and len(text) < SHORT_LINE]
     changed = [_changed_line(m, rng, text, short) for text in changed]
-    classic = [
-        (_changed_line(m, rng, text, short), *rest) for text, *rest in cmdline_classic.generate(rng, CLASSIC, all_groups=m.all_groups)
-    ]
+    drawn = cmdline_classic.generate(rng, CLASSIC, all_groups=m.all_groups)
+    classic = [(_changed_line(m, rng, text, short), name, group) for text, name, group in drawn]
     return m.add(texts + changed, names + names, [row for row in attacks + benign if row[0] not in near] + classic)
 
 
