@@ -1,7 +1,8 @@
 """Whether a specialist's scores still look as they did: the population stability index by week of log time.
 
 Only counts are kept, no string: for each specialist and week how many answers fell into each of twelve bins of log odds. The
-reference is the first whole week of the same bundle on this sensor, or a file that another sensor or a test bench wrote.
+reference is the first whole week of the same bundle on this sensor, or a file that another sensor or a test bench wrote. Beside that
+stands the comparison with the bundle's own reference (:mod:`edge_demist.sensor.drift_sample`).
 
 PSI = Σ (p − q) · ln(p / q) over the bins, with half a count added to each (Siddiqi, Credit Risk Scorecards, 2006: under 0.1 no change
 to speak of, above 0.25 a change to look into).
@@ -10,30 +11,25 @@ to speak of, above 0.25 a change to look into).
 from __future__ import annotations
 
 import json
-import math
-from bisect import bisect_right
 from collections.abc import Mapping
 from pathlib import Path
 
 from edge_demist.errors import InputError
 from edge_demist.io import read_bounded
+from edge_demist.sensor.drift_sample import BINS, MAX_WEEKS, WEEK_US, Reference, Sample, psi, score_bin
 
-WEEK_US = 7 * 86_400_000_000
-BINS = 12
-LEAST, MOST = -9.0, 9.0
-MAX_WEEKS = 16
 MAX_BYTES = 1 << 20
 FORMAT = 1
 Counts = dict[int, list[int]]
-_EDGES = [1 / (1 + math.exp(-(LEAST + i * (MOST - LEAST) / BINS))) for i in range(1, BINS)]
 
 
 class ScoreDrift:
     """Counts by specialist and week; the oldest weeks go, the first stays as reference."""
 
-    def __init__(self, bundle_id: str) -> None:
-        """Start empty."""
+    def __init__(self, bundle_id: str, reference: Reference | None = None) -> None:
+        """Start empty; with the bundle's own reference there is a sample too."""
         self.bundle_id = bundle_id
+        self.sample = Sample(reference) if reference is not None else None
         self.counts: dict[str, Counts] = {}
 
     def note(self, task: str, score: float, time_us: int | None) -> None:
@@ -47,15 +43,16 @@ class ScoreDrift:
             bins = weeks[week] = [0] * BINS
             for old in sorted(weeks)[1 : max(1, 1 + len(weeks) - MAX_WEEKS)]:
                 del weeks[old]
-        bins[bisect_right(_EDGES, score)] += 1
+        bins[score_bin(score)] += 1
 
-    def use(self, bundle_id: str) -> None:
+    def use(self, bundle_id: str, reference: Reference | None = None) -> None:
         """Go on with another model: its scores are not compared with the last one's."""
         if bundle_id != self.bundle_id:
             self.bundle_id, self.counts = bundle_id, {}
+            self.sample = Sample(reference) if reference is not None else None
 
     def gauges(self) -> dict[str, float]:
-        """The index of the latest week against the first, by specialist."""
+        """The index of the latest week's scores against the first, by specialist."""
         found = {}
         for task, weeks in self.counts.items():
             known = sorted(weeks)
@@ -65,7 +62,8 @@ class ScoreDrift:
 
     def state(self) -> dict[str, object]:
         """For the checkpoint."""
-        return {"bundle_id": self.bundle_id, "counts": {t: {str(w): b for w, b in weeks.items()} for t, weeks in self.counts.items()}}
+        counts = {t: {str(w): b for w, b in weeks.items()} for t, weeks in self.counts.items()}
+        return {"bundle_id": self.bundle_id, "counts": counts, "sample": self.sample.state() if self.sample else {}}
 
     def restore(self, state: Mapping[str, object]) -> None:
         """From the checkpoint, if it is of the same bundle.
@@ -76,6 +74,8 @@ class ScoreDrift:
         try:
             if state.get("bundle_id") == self.bundle_id:
                 self.counts = read_counts(state.get("counts", {}))
+                if self.sample is not None:
+                    self.sample.restore(state.get("sample", {}))  # type: ignore[arg-type]
         except (TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"drift state: {error}") from error
 
@@ -94,13 +94,6 @@ def read_counts(value: object) -> dict[str, Counts]:
             raise ValueError("a week has the wrong bins")
         found[str(task)] = table
     return found
-
-
-def psi(reference: list[int], now: list[int]) -> float:
-    """The population stability index of two histograms."""
-    before, after = sum(reference) + BINS / 2, sum(now) + BINS / 2
-    shares = [((q + 0.5) / before, (p + 0.5) / after) for q, p in zip(reference, now, strict=True)]
-    return sum((p - q) * math.log(p / q) for q, p in shares)
 
 
 def read_reference(path: Path) -> dict[str, list[int]]:

@@ -55,6 +55,7 @@ class Gauges:
     alarms: Mapping[str, int] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
     drift: Mapping[str, float] = field(default_factory=dict)
+    sample: Mapping[str, float] = field(default_factory=dict)
     bundle_id: str = ""
 
 
@@ -106,6 +107,16 @@ def render(total: Counts, gauges: Gauges, latency: Histogram) -> str:
     )
     for name, kind, text, label, table in by:
         rows += _family(name, kind, text, [({label: key}, float(value)) for key, value in sorted(table.items())])
+    away = {name: value for name, value in gauges.sample.items() if name != "unknown_tokens"}
+    text = "Population stability index of a sample's scores (by specialist) and host names' vectors against the bundle's own reference."
+    rows += _family("reference_drift", "gauge", text, [({"of": name}, value) for name, value in sorted(away.items())])
+    share = [value for name, value in gauges.sample.items() if name == "unknown_tokens"]
+    rows += _family(
+        "unknown_token_ratio",
+        "gauge",
+        "Share of the sample's tokens that the tokenizer knows only as bytes.",
+        [({}, value) for value in share],
+    )
     rows += _family("bundle_info", "gauge", "The bundle in use.", [({"bundle_id": gauges.bundle_id}, 1.0)])
     return "\n".join(rows + _histogram(latency)) + "\n"
 

@@ -84,6 +84,7 @@ class Reports:
             alarms=self._alarms,
             thresholds=self.pipeline.policy.thresholds,
             drift=self.stages.drift.gauges(),
+            sample=self.stages.drift.sample.gauges() if self.stages.drift.sample else {},
             bundle_id=self.pipeline.scorer.bundle_id,
         )
 

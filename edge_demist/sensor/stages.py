@@ -11,6 +11,7 @@ from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.detect.allow import AllowList
 from edge_demist.sensor.detect.scoring import Scorer
 from edge_demist.sensor.drift import ScoreDrift
+from edge_demist.sensor.drift_sample import Reference, reference_of
 from edge_demist.sensor.events import IncidentLine
 from edge_demist.sensor.memory import Memory
 from edge_demist.sensor.neighbours import Neighbours
@@ -41,7 +42,8 @@ class Stages:
         """
         self.memory: Memory | None = None
         self.incidents: IncidentStage | None = None
-        self.drift = ScoreDrift(scorer.bundle_id)
+        self._watches_drift = config.state is not None or config.metrics is not None
+        self.drift = ScoreDrift(scorer.bundle_id, self._reference(scorer))
         self.neighbours: Neighbours | None = None
         if config.nearest:
             dim = scorer.embed(["."]).shape[1]
@@ -53,6 +55,9 @@ class Stages:
 
             self.incidents = IncidentStage(scorer, self.memory, folder, config.incidents_per_day)
             self.incidents.allow(allow)
+
+    def _reference(self, scorer: Scorer) -> Reference | None:
+        return reference_of(scorer.model.bundle) if self._watches_drift else None
 
     def restore(self, checkpoint: Checkpoint, log: Callable[[str, dict[str, object]], None]) -> None:
         """Go on from a checkpoint; what is damaged in it starts anew and is told.
@@ -104,7 +109,7 @@ class Stages:
 
     def use(self, scorer: Scorer) -> None:
         """Go on with another model."""
-        self.drift.use(scorer.bundle_id)
+        self.drift.use(scorer.bundle_id, self._reference(scorer))
         if self.neighbours is not None:
             self.neighbours.use(_space(scorer))
         if self.incidents is not None:

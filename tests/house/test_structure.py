@@ -19,7 +19,7 @@ LEVELS = (
     "sensor.storage", "sensor.toml_files",
     "sensor.understanding", "sensor.counters", "sensor.public_suffix", "sensor.sources", "sensor.events", "sensor.memory",
     "sensor.neighbours",
-    "sensor.drift", "sensor.detect",
+    "sensor.drift_sample", "sensor.drift", "sensor.detect",
     "sensor.incidents", "sensor.config", "sensor.sinks",
     "sensor", "train", "explore", "integrations", "serve", "diagnostics", "cli", "__init__", "__main__",
 )  # fmt: skip

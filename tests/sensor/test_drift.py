@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_demist.cli import main
-from edge_demist.sensor.drift import BINS, MAX_WEEKS, WEEK_US, ScoreDrift, psi
+from edge_demist.errors import BundleError
+from edge_demist.sensor import drift_sample
+from edge_demist.sensor.detect.scoring import Scorer
+from edge_demist.sensor.drift import ScoreDrift
+from edge_demist.sensor.drift_sample import AXES, BINS, MAX_WEEKS, WEEK_US, Reference, Sample, psi
 from tests.support.sensor_fakes import watch_once, zeek_log
+from tools.sensor.fake_model import FakeModel
 
 HISTOGRAM = st.lists(st.integers(0, 1000), min_size=BINS, max_size=BINS)
 
@@ -68,3 +74,74 @@ def test_the_command_shows_weeks_and_holds_no_string(tmp_path: Path, capsys: pyt
     (tmp_path / "bad.json").write_text("[]")
     assert main(["drift", "--state", str(tmp_path / "state"), "--reference", str(tmp_path / "bad.json")]) == 2
     assert main(["drift", "--state", str(tmp_path)]) == 2
+
+
+def reference_of_fakes(model: FakeModel) -> Reference:
+    """What the fake model says of a thousand names."""
+    texts = [f"host{i}.example" for i in range(1000)]
+    bins = [0] * BINS
+    for answer in Scorer(model).uncached([(text, "dga") for text in texts]):
+        bins[drift_sample.score_bin(answer.alarm_score)] += 1
+    axes = np.eye(AXES, 16, dtype=np.int8) * 127
+    edges = np.quantile(model.encode(texts)[:, :AXES], np.arange(1, BINS) / BINS, axis=0).T
+    return Reference({"dga": bins}, 0.0, axes, edges)
+
+
+def sampled(monkeypatch: pytest.MonkeyPatch, names: list[str], week: int = 3000) -> Sample:
+    """A sample of these names, all of them taken."""
+    monkeypatch.setattr(drift_sample, "RATE", 1)
+    model = FakeModel()
+    sample = Sample(reference_of_fakes(model))
+    for begin in range(0, len(names), 50):
+        sample.take(Scorer(model), [(name, ("dga", "hostname-category"), week * WEEK_US + 1) for name in names[begin : begin + 50]])
+    return sample
+
+
+def test_the_same_kind_of_names_is_near_the_reference_and_another_kind_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    near = sampled(monkeypatch, [f"host{i}.example" for i in range(900, 1500)]).gauges()
+    far = sampled(monkeypatch, [f"evil{i}.example" for i in range(600)]).gauges()
+    assert near["dga"] < 0.1 and near["vectors"] < 0.1 and far["dga"] > 1
+    assert not sampled(monkeypatch, ["host1.example"] * 900).gauges(), "one string counts once a week"
+
+
+def test_a_sample_is_the_same_after_a_restart_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"host{i}.example" for i in range(3000)]
+    whole = sampled(monkeypatch, names)
+    first = sampled(monkeypatch, names[:700])
+    again = Sample(first.reference)
+    again.restore(json.loads(json.dumps(first.state())))
+    for begin in range(500, 3000, 50):  # some come twice
+        again.take(Scorer(FakeModel()), [(n, ("dga", "hostname-category"), 3000 * WEEK_US + 1) for n in names[begin : begin + 50]])
+    assert again.state() == whole.state() and whole.weeks[3000].taken == drift_sample.MAX_TAKEN
+    assert len(json.dumps(whole.state())) < 8000 and "host" not in json.dumps(whole.state()["weeks"])
+    for week in range(3001, 3040):
+        whole.take(Scorer(FakeModel()), [("a.example", ("dga",), week * WEEK_US)])
+    assert len(whole.weeks) == MAX_WEEKS
+    with pytest.raises(ValueError, match="drift sample"):
+        again.restore({"weeks": {"1": {"scores": 5}}})
+
+
+def test_a_reference_is_read_as_written_and_a_damaged_one_refused() -> None:
+    reference = reference_of_fakes(FakeModel())
+    raw = json.dumps(reference.to_json()).encode()
+    back = Reference.parse(raw)
+    assert back.scores == reference.scores and (back.axes == reference.axes).all() and np.allclose(back.edges, reference.edges, atol=1e-5)
+    broken = (raw.replace(b'"axes": "', b'"axes": "AA'), raw.replace(b'"edges": [[', b'"edges": [[1, '))
+    for bad in (b"", b"[]", raw.replace(b'"format": 1', b'"format": 2'), *broken):
+        with pytest.raises(BundleError, match="drift"):
+            Reference.parse(bad)
+
+
+def test_a_bundle_with_a_reference_shows_gauges_and_distances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(drift_sample, "RATE", 1)
+    monkeypatch.setattr("edge_demist.sensor.stages.reference_of", lambda bundle: reference_of_fakes(FakeModel()))
+    rows = [f"{7 * 86_400 * 3000 + i}.5 C 10.0.0.1 evil{i}.example" for i in range(250)]
+    (tmp_path / "dns.log").write_text(zeek_log("ts uid id.orig_h query", *rows))
+    watch_once(tmp_path, tmp_path / "dns.log", state=tmp_path / "state", metrics=tmp_path / "m.prom")
+    metrics = (tmp_path / "m.prom").read_text()
+    assert 'edge_demist_reference_drift{of="dga"}' in metrics and 'edge_demist_reference_drift{of="vectors"}' in metrics
+    assert main(["drift", "--state", str(tmp_path / "state")]) == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if "against the bundle's reference" in line]
+    assert [line.split()[0] for line in shown] == ["dga", "vectors"]

@@ -180,6 +180,8 @@ class Pipeline:
     def flush(self) -> list[Event]:
         """Score everything queued; events in the order of the lines."""
         lines, self._lines, self.pending_strings, self.pending_bytes = self._lines, [], 0, 0
+        if self.drift is not None and self.drift.sample is not None:
+            self.drift.sample.take(self.scorer, ((m.text, m.tasks, line.time_us) for line in lines for m in line.mapped))
         self._sift(lines)
         pairs = [(m.text, task) for line in lines for m in line.mapped for task in m.tasks]
         answers = iter(self.scorer.answer([pair for pair in pairs if pair[1] != EMBEDDING]))
