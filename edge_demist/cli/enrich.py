@@ -7,9 +7,11 @@ import json
 import os
 import select
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
+from edge_demist.cli.line import no_constant
 from edge_demist.cli.models import load_model
 from edge_demist.cli.options import Example, add_fpr, add_model, command, number
 from edge_demist.errors import InputError
@@ -18,7 +20,12 @@ from edge_demist.model import EdgeDemist
 MAX_LINE_BYTES = 1 << 20
 MAX_BATCH = 256
 MAX_BATCH_BYTES = 1 << 20
+MAX_STRINGS = 1024
+"""Strings of a line; more are an error of that line."""
+MAX_BATCH_STRINGS = 4096
 KEY = "edge_demist"
+Field = tuple[list[str], list[str]]
+"""Names of the keys that lead to a string, and the specialists that read it."""
 
 EXAMPLES = (
     Example(
@@ -27,7 +34,9 @@ EXAMPLES = (
     ),
 )
 NOTES = """Each line in gives one line out, in order, written when the input pauses. What stood in the object stays as it was, byte for
-byte. A line that is no object comes out as {"line": …, "edge_demist": {"error": …}}, and the exit code is 1 at the end."""
+byte. FIELD is a key, or keys joined by dots; where it leads to several strings (a list, or a list of objects on the way), the
+verdicts are a list that names them. What is no string is passed over. A line that is no object in UTF-8, or is longer than
+1 MiB, comes out as {"line": …, "edge_demist": {"error": …}}, and the exit code is 1 at the end."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -88,9 +97,8 @@ def run(args: argparse.Namespace) -> int:
     fields = [_field(text) for text in args.field]
     failed = False
     with load_model(args) as model:
-        for _, tasks in fields:
-            for task in tasks:
-                model.specialist(task)
+        for task in dict.fromkeys(task for _, tasks in fields for task in tasks):
+            model.classify("", task=task, fpr=args.fpr)  # a wrong name or rate is told before a line is read
         stream = sys.stdin.buffer if args.input == "-" else open(args.input, "rb")  # noqa: SIM115, PTH123
         out = sys.stdout.buffer
         with stream:
@@ -102,38 +110,42 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _field(text: str) -> tuple[list[str], list[str]]:
+def _field(text: str) -> Field:
     path, equals, tasks = text.partition("=")
     if not path or not equals or not all(tasks.split(",")):
         raise InputError(f"--field {text!r}: give a path and specialists, such as query=dga,hostname-threat")
-    return path.split("."), tasks.split(",")
+    return path.split("."), list(dict.fromkeys(tasks.split(",")))
 
 
 def enriched(
-    model: EdgeDemist, batch: Sequence[bytes | None], fields: Sequence[tuple[list[str], list[str]]], key: str, fpr: float | None
+    model: EdgeDemist, batch: Sequence[bytes | None], fields: Sequence[Field], key: str, fpr: float | None
 ) -> tuple[list[bytes], bool]:
     """A line out for each line in, and whether one was no object."""
     objects = [_parsed(line) for line in batch]
-    asked = [
-        (i, task, text)
-        for i, value in enumerate(objects)
-        if isinstance(value, dict)
-        for path, tasks in fields
-        if (text := _lookup(value, path)) is not None
-        for task in tasks
-    ]
-    answers = model.classify([text for _, _, text in asked], task=[task for _, task, _ in asked], fpr=fpr) if asked else []
+    asked: list[tuple[int, str, str, bool]] = []
     verdicts: list[dict[str, Any]] = [{} for _ in batch]
-    for (i, task, text), answer in zip(asked, answers, strict=True):
+    for i, value in enumerate(objects):
+        own = [(i, task, text, listed) for path, tasks in fields for text, listed in _strings(value, path) for task in tasks]
+        if len(own) > MAX_STRINGS:
+            verdicts[i], own = {"error": f"{len(own)} strings to read; at most {MAX_STRINGS}"}, []
+        asked += own
+    if len(asked) > MAX_BATCH_STRINGS and len(batch) > 1:
+        halves = [enriched(model, half, fields, key, fpr) for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :])]
+        return halves[0][0] + halves[1][0], halves[0][1] or halves[1][1]
+    answers = model.classify([text for _, _, text, _ in asked], task=[task for _, task, _, _ in asked], fpr=fpr) if asked else []
+    several = Counter((i, task) for i, task, _, _ in asked)
+    for (i, task, text, listed), answer in zip(asked, answers, strict=True):
         found = {k: v for k, v in answer.to_dict().items() if k not in ("text", "task")}
-        if task in verdicts[i]:  # several fields for one specialist: all of them
-            found = {"text": text, **found}
-            several = verdicts[i][task]
-            verdicts[i][task] = [*(several if isinstance(several, list) else [several]), found]
+        if listed or several[i, task] > 1:
+            verdicts[i].setdefault(task, []).append({"text": text, **found})
         else:
             verdicts[i][task] = found
     lines = [_line(raw, value, own, key) for raw, value, own in zip(batch, objects, verdicts, strict=True)]
-    return lines, any(isinstance(value, str) for value in objects)
+    return lines, any(isinstance(value, str) for value in objects) or any("error" in own for own in verdicts)
+
+
+_DECODE = json.JSONDecoder(parse_constant=no_constant, parse_int=float).decode
+"""Numbers are not looked at: of any length, they stay as they were written."""
 
 
 def _parsed(line: bytes | None) -> dict[str, Any] | str:
@@ -141,20 +153,28 @@ def _parsed(line: bytes | None) -> dict[str, Any] | str:
     if line is None:
         return f"longer than {MAX_LINE_BYTES} bytes"
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
+        value = _DECODE(line.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return "not UTF-8"
+    except RecursionError:
+        return "nested too deeply"
+    except ValueError:
         return "not JSON"
     return value if isinstance(value, dict) else "not a JSON object"
 
 
-def _lookup(value: dict[str, Any], path: Sequence[str]) -> str | None:
-    if ".".join(path) in value and len(path) > 1:
-        found: Any = value[".".join(path)]
-    else:
-        found = value
-        for name in path:
-            found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, str) else None
+def _strings(value: Any, path: Sequence[str], *, listed: bool = False) -> list[tuple[str, bool]]:
+    """The strings that a path leads to, and whether there was a list on the way; keys may hold the dots themselves."""
+    if isinstance(value, list):
+        wanted = dict if path else str
+        return [found for one in value if isinstance(one, wanted) for found in _strings(one, path, listed=True)]
+    if not path:
+        return [(value, listed)] if isinstance(value, str) else []
+    if not isinstance(value, dict):
+        return []
+    names = ((".".join(path[:i]), path[i:]) for i in range(len(path), 0, -1))
+    found = (_strings(value[name], rest, listed=listed) for name, rest in names if name in value)
+    return next((one for one in found if one), [])
 
 
 def _line(raw: bytes | None, value: dict[str, Any] | str, verdicts: dict[str, Any], key: str) -> bytes:
@@ -163,7 +183,7 @@ def _line(raw: bytes | None, value: dict[str, Any] | str, verdicts: dict[str, An
         shown = None if raw is None else raw.decode("utf-8", "backslashreplace")
         return json.dumps({"line": shown, key: {"error": value}}).encode() + b"\n"
     assert raw is not None
-    body = raw.rstrip()
+    body = raw.rstrip(b" \t\r")
     name = key if key not in value else next(f"{key}_{i}" for i in range(1, len(value) + 2) if f"{key}_{i}" not in value)
     added = f"{json.dumps(name)}: {json.dumps(verdicts)}".encode()
-    return body[:-1] + (b", " if value else b"") + added + b"}\n"
+    return body[:-1] + (b", " if value else b"") + added + b"}" + raw[len(body) :] + b"\n"

@@ -12,7 +12,7 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-MAX_CONNECTIONS = 10_000
+MAX_CONNECTIONS = 12_000
 SPARE_DESCRIPTORS = 200
 """Open files that are left to everything else: each connection takes one."""
 HEAD_SECONDS = 20.0

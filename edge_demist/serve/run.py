@@ -46,7 +46,8 @@ def serve(settings: Settings, load: Callable[[], EdgeDemist], say: Callable[[str
     given = _given_socket()
     config = uvicorn.Config(
         create(batcher, settings), log_config=None, access_log=False, lifespan="off", server_header=False, http=Connection,
-        timeout_keep_alive=10, timeout_graceful_shutdown=20, h11_max_incomplete_event_size=16384, ws="none", **options,
+        timeout_keep_alive=10, timeout_graceful_shutdown=20, h11_max_incomplete_event_size=16384, ws="none", proxy_headers=False,
+        **options,
     )  # fmt: skip
     server = uvicorn.Server(config)
     setattr(server, "capture_signals", contextlib.nullcontext)  # noqa: B010

@@ -47,6 +47,78 @@ def test_bad_lines_come_out_with_an_error_and_the_end_is_1() -> None:
     assert out[4] == {"query": 3, "edge_demist": {}}
 
 
+@pytest.mark.parametrize(
+    ("line", "path", "texts"),
+    [
+        (b'{"a.b": {"c": "x"}}', "a.b.c", "x"),
+        (b'{"a": {"b.c": "x"}}', "a.b.c", "x"),
+        (b'{"a.b.c": 3, "a": {"b": {"c": "x"}}}', "a.b.c", "x"),
+        (b'{"a": {"b": [{"c": "x"}, 4, {"c": "y"}, {"d": "z"}]}}', "a.b.c", ["x", "y"]),
+        (b'{"a": ["x", null, ["y"], "z"]}', "a", ["x", "z"]),
+        (b'{"a": ["x"]}', "a", ["x"]),
+        (b'{"a": []}', "a", None),
+        (b'{"a": {"b": 3}}', "a.b.c", None),
+        (b'{"a": "x", "a": "y"}', "a", "y"),
+        (b'\xef\xbb\xbf{"a": "x"}', "a", "x"),
+    ],
+)
+def test_paths_lead_to_strings(model, line: bytes, path: str, texts: object) -> None:
+    (out,), bad = enrich.enriched(model, [line], [(path.split("."), ["dga"])], "edge_demist", None)
+    found = json.loads(out.decode("utf-8-sig"))["edge_demist"].get("dga")
+    assert not bad and out.startswith(line[:-1])
+    if isinstance(texts, list):
+        assert [one["text"] for one in found] == texts
+        expected = [answer.to_dict() for answer in model.classify(texts, task="dga")]
+        assert [one["score"] for one in found] == [one["score"] for one in expected]
+    else:
+        assert (found or {}).get("score") == (model.classify(texts, task="dga")[0].to_dict()["score"] if texts else None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"query": "x", "n": ' + b"9" * 5000 + b', "f": 1.10, "e": 1e999, "z": -0}',
+        b'{"query": "x"}\r',
+        b' \t{"query": "x" } \t\r',
+        b'{"query": "\\u00e9\\ud800\\/", "k": "\xc3\xa9"}',
+        b'{"query": "x", "query": "y"}',
+        b'{"query": "x", "edge_demist": 1, "edge_demist_1": 2}',
+    ],
+)
+def test_what_stood_there_stays_byte_for_byte(model, line: bytes) -> None:
+    (out,), bad = enrich.enriched(model, [line], [(["query"], ["dga"])], "edge_demist", None)
+    body, blanks = line.rstrip(b" \t\r"), line[len(line.rstrip(b" \t\r")) :]
+    assert not bad and out.startswith(body[:-1]) and out.endswith(b"}" + blanks + b"\n")
+    assert b'"dga": {' in out[len(body) - 1 :]
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ('{"query": "x"}'.encode("utf-16"), "not UTF-8"),
+        ('{"query": "x"}'.encode("utf-16-le"), "not JSON"),
+        (b'{"query": "\xff"}', "not UTF-8"),
+        (b'{"query": NaN}', "not JSON"),
+        (b'{"query": "x"}\x00', "not JSON"),
+        (b'{"query": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+        (None, "longer than 1048576 bytes"),
+    ],
+)
+def test_what_was_wrong_is_told(model, line: bytes | None, error: str) -> None:
+    (out,), bad = enrich.enriched(model, [line], [(["query"], ["dga"])], "edge_demist", None)
+    assert bad and json.loads(out)["edge_demist"] == {"error": error}
+
+
+def test_many_strings_are_read_in_parts_and_too_many_refused(model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enrich, "MAX_STRINGS", 8)
+    monkeypatch.setattr(enrich, "MAX_BATCH_STRINGS", 10)
+    lines = [json.dumps({"query": ["x"] * n}).encode() for n in (8, 5, 9, 1)]
+    out, bad = enrich.enriched(model, lines, [(["query"], ["dga"])], "edge_demist", None)
+    found = [json.loads(line)["edge_demist"] for line in out]
+    assert bad and [len(one.get("dga", ())) for one in found] == [8, 5, 0, 1]
+    assert found[2] == {"error": "9 strings to read; at most 8"}
+
+
 def test_what_is_there_is_written_when_the_input_pauses() -> None:
     with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ) as process:
         assert process.stdin and process.stdout
@@ -64,3 +136,5 @@ def test_wrong_fields_are_refused() -> None:
         enrich._field("query")
     code = subprocess.run([*COMMAND[:-3], "--field", "query=nosuch", "-"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
     assert code.returncode == 2 and b"unknown task" in code.stderr
+    code = subprocess.run([*COMMAND, "--fpr", "1e-9"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert code.returncode == 2 and b"no threshold" in code.stderr
