@@ -209,6 +209,15 @@ def optional(name: str, module: str, function: str = "table") -> str:
     return str(getattr(importlib.import_module(module), function)(found)) if found else f"`{name}.json` has not been measured yet."
 
 
+CONFIGURATIONS = {"vector.yaml": "yaml", "fluent-bit.conf": "ini", "logstash.conf": "text", "redpanda-connect.yaml": "yaml"}
+
+
+def configuration(name: str) -> str:
+    """A configuration file of another program, as it is tried by the tests."""
+    text = (ROOT / "docs" / "how-to" / "configurations" / name).read_text(encoding="utf-8")
+    return f"```{CONFIGURATIONS[name]}\n{text}```"
+
+
 def script(engine: str) -> str:
     """The script of a guide to another engine, as it is run by the tests."""
     path = ROOT / "docs" / "how-to" / "scripts" / f"spread_with_{engine}.py"
@@ -243,6 +252,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "serve-load": partial(optional, "serve", "benchmarks.serve"),
     "distributed": partial(optional, "distributed", "benchmarks.distributed"),
     "billion": partial(optional, "distributed", "benchmarks.distributed", "billion"),
+    **{f"configuration-{name.partition('.')[0]}": partial(configuration, name) for name in CONFIGURATIONS},
     **{f"script-{engine}": partial(script, engine) for engine in ("duckdb", "polars", "ray", "spark")},
 }
 
