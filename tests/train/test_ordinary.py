@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ pytest.importorskip("sklearn")
 from benchmarks import ordinary as benchmark  # noqa: E402
 from benchmarks.ordinary_report import table, worst  # noqa: E402
 from tools.synth import everyday_hosts, tunnel  # noqa: E402
-from tools.train import low_end, ordinary, pools  # noqa: E402
+from tools.train import low_end, low_head, ordinary, pools  # noqa: E402
 from tools.train.losses import alarm_logit, top_loss  # noqa: E402
 
 NAMES = st.text("abcdefghij-", min_size=1, max_size=12).filter(lambda name: not name.startswith("-") and not name.endswith("-"))
@@ -179,3 +180,21 @@ def test_thresholds_hold_for_strings_that_people_picked():
     found, report = low_end.thresholds(plain, plain[:50], picked)
     assert all(found[rate] >= loose[rate] for rate in loose)
     assert report["0.001"]["fpr_picked"] <= 0.001
+
+
+def test_a_changed_head_finds_more_threats_at_the_cut_of_ordinary_strings():
+    rng = np.random.default_rng(3)
+    origins = np.repeat(["table", "ordinary", "made", "threats"], [300, 1000, 100, 100])
+    alarm = origins == "threats"
+    alarm[:150] = True
+    x = rng.normal(size=(len(origins), 6)).astype(np.float32)
+    x[:150, 0] += 3  # what the table's threats have
+    x[origins == "threats", 1] += 4  # what fresh threats have
+    before = x[:, 0].copy()
+    rows = pd.DataFrame({"alarm": alarm, "origin": origins})
+    change, shift = low_head.changed(x, before, rows, Namespace(table=4.0, top=0.06, made=6.0, made_labels=0.3))
+    after = before + x @ change + shift
+    plain, fresh = np.isin(origins, ("ordinary", "made")), origins == "threats"
+    assert low_end.found_at(after[plain], after[fresh], (1e-2,)) > low_end.found_at(before[plain], before[fresh], (1e-2,)) + 0.3
+    table = origins == "table"
+    assert low_end.best_cut(after[table].astype(np.float64), alarm[table])[1] > 0.85

@@ -20,8 +20,8 @@ from tools.synth.templates import fill, lines
 
 Row = tuple[str, str, str]
 FILES = {"names": "everyday_names.txt", "pages": "everyday_pages.txt"}
-TRAINED = 60
-"""Of a hundred operators, how many may train."""
+TRAINED, REPORTED = 60, "+ "
+"""Of a hundred operators, how many may train, and how lines begin of which all do: those of public reports of false alarms."""
 _LOWER, _ALNUM = string.ascii_lowercase, string.ascii_lowercase + string.digits
 _ALPHABETS = {
     "hex": "0123456789abcdef", "HEX": "0123456789ABCDEF", "low": _LOWER, "num": string.digits, "alnum": _ALNUM, "b32": _LOWER + "234567",
@@ -87,8 +87,8 @@ def kinds(what: str, part: str) -> dict[str, tuple[str, ...]]:
     for line in lines(FILES[what]):
         if re.fullmatch(r"\[[\w-]+\]", line):
             kind = line[1:-1]
-        elif (place(line) < TRAINED) == (part == "train"):
-            found.setdefault(kind, []).append(line)
+        elif (line.startswith(REPORTED) or place(line) < TRAINED) == (part == "train"):
+            found.setdefault(kind, []).append(line.removeprefix(REPORTED))
     return {kind: tuple(templates) for kind, templates in found.items()}
 
 

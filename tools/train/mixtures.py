@@ -61,7 +61,7 @@ POPULAR = 4000
 
 EVERYDAY = {"hostname-threat": 5000, "dga": 12_000, "dns-tunnel": 3000}
 """Names a round that every network's resolver sees."""
-KINDS = {"hostname-threat": 5000, "dga": 6500, "dns-tunnel": 5000, "url-phishing": 8000}
+KINDS = {"hostname-threat": 5000, "dga": 13000, "dns-tunnel": 5000, "url-phishing": 8000}
 """Names or addresses a round of the kinds of ``everyday_kinds``."""
 
 ZONES = 3000
