@@ -27,7 +27,7 @@ from torch.nn import functional
 from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
 from edge_demist.train import calibration
-from tools.synth import everyday_hosts, everyday_kinds, infrastructure
+from tools.synth import everyday_hosts, infrastructure
 from tools.train import ordinary
 from tools.train.data import TASKS, read_table
 from tools.train.ood import Served
@@ -97,7 +97,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     plain = ordinary.read_ordinary(args.data, args.task)
     plain = plain[plain["curated"]]
     made = [row[0] for row in everyday_hosts.generate(rng, 3500)] + [infrastructure.host(rng)[0] for _ in range(2000)]
-    made += [row[0] for row in everyday_kinds.generate(rng, 6500)]
     texts = [*plain.loc[plain["part"] == "train", "text"].sample(args.rows // 2, random_state=1), *made]
     with EdgeDemist.load(args.bundle) as model:
         specialist = model.specialist(args.task)
