@@ -46,9 +46,9 @@ EXCESS, DECAY = 300.0, 1e-3
 """Weight of ordinary strings above the cut against threats below it, and of the change's square on standardized features."""
 
 
-def rows_of(data: Path, task: Task, labels: list[str], seed: int) -> pd.DataFrame:
+def rows_of(data: Path, task: Task, labels: list[str], seed: int, hold_out: Sequence[str] = ()) -> pd.DataFrame:
     """Rows of one round: text, alarm, and their origin: ``table``, one of ``pools``, or ``made``."""
-    given = argparse.Namespace(exclude_source=[], limit=0, hold_out=[], seed=seed, generated=-1, more=None, more_rows=0, pools=1.0)
+    given = argparse.Namespace(exclude_source=[], limit=0, hold_out=hold_out, seed=seed, generated=-1, more=None, more_rows=0, pools=1.0)
     texts, names = mixtures.Mixture(data, task.name, labels, None, given).texts(0)
     rows = pd.DataFrame({"text": texts, "alarm": [name in task.positive_labels for name in names]}).drop_duplicates("text")
     origins = dict.fromkeys(read_table(data, task.name, "train")["text"], "table")
@@ -165,6 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--keep-bias", action="store_true", help="do not move the labels' cut to where dev is answered best")
     p.add_argument("--step", type=float, default=0.5, help="share of the change that is taken")
     p.add_argument("--thresholds-of-all", action="store_true", help="thresholds from the part measure too")
+    p.add_argument("--hold-out", nargs="*", default=[], help="families left out")
     p.add_argument("--seed", type=int, default=11)
     p.add_argument("--out", type=Path, required=True)
     args = p.parse_args(argv)
@@ -175,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         assert specialist.ngram_weight is not None
         weight, bias = np.concatenate([specialist.weight, specialist.ngram_weight]), specialist.bias.copy()
         alarm = labels.index(TASKS[args.task].positive_labels[0])
-        rows = rows_of(args.data, TASKS[args.task], labels, args.seed)
+        rows = rows_of(args.data, TASKS[args.task], labels, args.seed, args.hold_out)
         x = joined(served(list(rows["text"])))
         logits = x @ weight + bias
         change, shift = changed(x, logits[:, alarm] - logits[:, 1 - alarm], rows, args)
