@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
+from edge_demist.format.screen import METADATA as SCREEN
 from edge_demist.train import calibration
 from tools.train import low_end, mixtures, ordinary, pools
 from tools.train.cautious import in_domain
@@ -184,6 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         bias[alarm] += np.float32(args.step * shift)
         result, said = calibrated(args, specialist, served, weight, bias)
         metadata, tensors = safetensors.read(model.bundle.path / "specialists" / f"{args.task}.safetensors")
+        metadata.pop(SCREEN, None)  # cut for the head before: tools.train.screen fits another
     hidden = len(specialist.weight)
     new = {"head.weight": weight[:hidden], "head.ngram_weight": weight[hidden:], "head.bias": bias}
     metadata |= {"temperature": repr(result["temperature"]), "thresholds": json.dumps(result["thresholds"], sort_keys=True)}
