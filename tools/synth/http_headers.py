@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from tools.synth import uri_payloads, uri_server_side, user_agent
 from tools.synth.evasion import parameters
-from tools.synth.words import brand, domain, person, word
+from tools.synth.words import brand, domain, person, syllables, word
 
 Row = tuple[str, str, str]
 Header = tuple[str, str]
@@ -242,6 +242,13 @@ FORMS: dict[str, Callable[[random.Random], list[Header]]] = {
 }  # fmt: skip
 
 
+def _any_host(rng: random.Random) -> str:
+    """A host under any ending: which host is asked for is no attack on it."""
+    name = rng.choice((word(rng), syllables(rng, rng.randint(2, 5)), f"{word(rng)}{rng.choice(('', '-'))}{word(rng)}", brand(rng)))
+    ending = rng.choice(("com", "net", "org", "biz", "xyz", "lol", "site", "digital", "sbs", "life", "world", "lat", "co.uk", "ru", "de", "click", "top", "pw", "vip", "info"))
+    return f"{rng.choice(('', '', 'www.', f'{word(rng)}.', 'cdn.', 'ns1.'))}{name}.{ending}"
+
+
 def _discovery(rng: random.Random) -> list[Header]:
     """A search by SSDP (UPnP Device Architecture 1.1, section 1.3.2)."""
     kind = rng.choice(
@@ -323,5 +330,7 @@ def generate(rng: random.Random, n: int) -> list[Row]:
         telling = [header for header in block if header[0] not in _COMMON]
         if label.startswith("ordinary") and telling and rng.random() < 0.35:
             block = [rng.choice(telling)]
+        if label == "ordinary-browser" and rng.random() < 0.08:
+            block = [("Host", _any_host(rng))]
         rows.append((" | ".join(f"{name}: {value}" for name, value in block), label, "wordlist"))
     return rows
