@@ -79,6 +79,9 @@ def document(tasks: Sequence[str], dim: int) -> dict[str, Any]:
         "/v1/models/{name}": _get("a model", _object(["id", "object"]), "application/json", name),
         "/v1/classify": _post("verdicts of several tasks", own, _object(["results"])),
         "/v1/similar": _post("nearest texts", _object(["inputs", "candidates"], inputs=TEXTS, candidates=TEXTS), _object(["results"])),
+        "/": _post(
+            "vectors or cosines, by what is sent", _object(["inputs"], inputs={"oneOf": [*TEXTS["oneOf"], source]}), {"type": "array"}
+        ),
         "/embed": _post("vectors", inputs, VECTORS),
         "/predict": _post("labels", _object(["inputs"], inputs=some, model=model), {"type": "array"}),
         "/predict/{task}": _post("labels", _object(["inputs"], inputs=some), {"type": "array"}, task),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +12,13 @@ from edge_demist.serve.body import number
 from edge_demist.serve.problems import Problem
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from starlette.requests import Request
 
     from edge_demist.serve.app import Route
 
 MAX_QUESTIONS = 16384
-"""Texts times tasks of one request."""
+"""Answers of one request: texts times tasks, or queries times neighbours."""
 
 
 async def classify(asking: Asking, _: Request, body: dict[str, Any]) -> dict[str, Any]:
@@ -42,13 +44,20 @@ async def classify(asking: Asking, _: Request, body: dict[str, Any]) -> dict[str
 async def similar(asking: Asking, _: Request, body: dict[str, Any]) -> dict[str, Any]:
     """For each query the ``k`` nearest candidates by cosine."""
     queries, candidates = asking.texts(body.get("inputs"), "inputs"), asking.texts(body.get("candidates"), "candidates")
-    k = int(number(body, "k", 1, asking.settings.max_batch, whole=True) or 10)
+    k = min(int(number(body, "k", 1, asking.settings.max_batch, whole=True) or 10), len(candidates))
+    if len(queries) * k > MAX_QUESTIONS:
+        raise Problem(413, f"{len(queries)} queries times {k} neighbours; at most {MAX_QUESTIONS} answers a request", "k")
     task, bundle = asking.task_of(body.get("model")), asking.model.bundle_id
     found = await asking.vectors([*queries, *candidates], task, asking.normalizer(body))
-    cosines = np.stack(found[: len(queries)]) @ np.stack(found[len(queries) :]).T
-    order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+    cosines, order = await asyncio.to_thread(_nearest, np.stack(found), len(queries), k)
     results = [[{"text": candidates[j], "index": int(j), "cosine": float(cosines[i, j])} for j in row] for i, row in enumerate(order)]
     return {"bundle_id": bundle, "results": results}
+
+
+def _nearest(vectors: NDArray[np.float32], queries: int, k: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Cosines of queries [n] to what follows them [m], float32 [n, m], and the k first of each, int [n, k]."""
+    cosines = vectors[:queries] @ vectors[queries:].T
+    return cosines, np.argsort(-cosines, axis=1, kind="stable")[:, :k]
 
 
 ROUTES: tuple[Route, ...] = (

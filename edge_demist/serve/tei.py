@@ -6,11 +6,13 @@ https://huggingface.github.io/text-embeddings-inference: ``/embed``, ``/predict`
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_demist import __version__
+from edge_demist.model import EdgeDemist
 from edge_demist.normalizers import to_bytes
 from edge_demist.serve.asking import Asking
 from edge_demist.serve.body import flag
@@ -39,6 +41,11 @@ async def embed(asking: Asking, _: Request, body: dict[str, Any]) -> Any:
     asking.check_lengths(body, "inputs", texts, task, 413)
     vectors = await asking.vectors(texts, task, asking.normalizer(body), normalize=normalize)
     return np.array(vectors, np.float64)
+
+
+async def root(asking: Asking, request: Request, body: dict[str, Any]) -> Any:
+    """What a client means that was given the address alone: vectors, or cosines where it sends a source and sentences."""
+    return await (similarity if isinstance(body.get("inputs"), dict) else embed)(asking, request, body)
 
 
 async def predict(asking: Asking, request: Request, body: dict[str, Any]) -> list[Any]:
@@ -100,22 +107,24 @@ async def similarity(asking: Asking, _: Request, body: dict[str, Any]) -> list[f
 
 async def tokenize(asking: Asking, _: Request, body: dict[str, Any]) -> list[list[dict[str, Any]]]:
     """Tokens of each text with their places in it, in bytes."""
-    texts, found = asking.texts(body.get("inputs"), "inputs"), []
+    texts = asking.texts(body.get("inputs"), "inputs")
     if (size := sum(map(len, texts))) > MAX_TOKENIZED:
         raise Problem(413, f"{size} characters; at most {MAX_TOKENIZED} are tokenized in one request", "inputs")
     special = flag(body, "add_special_tokens", default=True)
-    prefix = len(asking.model.bundle.tokenizer.prefix_ids) if special else 0
-    for text in texts:
-        ids = asking.model.tokenizer.encode(to_bytes(text), add_special_tokens=special)
-        row, place = [], 0
-        for i, (number, piece) in enumerate(zip(ids.tolist(), asking.model.tokenizer.pieces(ids), strict=True)):
-            own = i < prefix
-            size = 0 if own else 1 if piece.startswith("<0x") and piece.endswith(">") else len(piece.encode())
-            span = {"start": None, "stop": None} if own else {"start": place, "stop": place + size}
-            row.append({"id": number, "text": piece, "special": own, **span})
-            place += size
-        found.append(row)
-    return found
+    return await asyncio.to_thread(lambda: [_tokens(asking.model, text, special=special) for text in texts])
+
+
+def _tokens(model: EdgeDemist, text: str, *, special: bool) -> list[dict[str, Any]]:
+    prefix = len(model.bundle.tokenizer.prefix_ids) if special else 0
+    ids = model.tokenizer.encode(to_bytes(text), add_special_tokens=special)
+    row, place = [], 0
+    for i, (number, piece) in enumerate(zip(ids.tolist(), model.tokenizer.pieces(ids), strict=True)):
+        own = i < prefix
+        size = 0 if own else 1 if piece.startswith("<0x") and piece.endswith(">") else len(piece.encode())
+        span = {"start": None, "stop": None} if own else {"start": place, "stop": place + size}
+        row.append({"id": number, "text": piece, "special": own, **span})
+        place += size
+    return row
 
 
 async def info(asking: Asking, _: Request, __: dict[str, Any]) -> dict[str, Any]:
@@ -139,6 +148,7 @@ async def info(asking: Asking, _: Request, __: dict[str, Any]) -> dict[str, Any]
 
 
 ROUTES: tuple[Route, ...] = (
+    ("POST", "/", root),
     ("POST", "/embed", embed),
     ("POST", "/predict", predict),
     ("POST", "/predict/{task}", predict),

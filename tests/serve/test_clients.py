@@ -134,6 +134,7 @@ def test_own_routes(port: int, model) -> None:
         ("/v1/classify", {"inputs": "a", "tasks": ["dga"], "fpr": "x"}, 422),
         ("/predict/nosuch", {"inputs": "a"}, 404),
         ("/v1/classify", {"inputs": "a", "tasks": ["dga"], "top_k": 1.5}, 422),
+        ("/v1/similar", {"inputs": ["a"] * 2048, "candidates": ["a"] * 2048, "k": 2048}, 413),
         ("/similarity", {"inputs": "a"}, 422),
         ("/api/embed", {"input": "a b " * 4000, "truncate": False}, 400),
         ("/api/embed", {"input": "a", "dimensions": 5}, 400),
@@ -205,11 +206,13 @@ def test_langchain_openai_client(port: int, model) -> None:
 def test_huggingface_hub_client(port: int, model) -> None:
     hub = pytest.importorskip("huggingface_hub")
     base = f"http://127.0.0.1:{port}"
-    same(hub.InferenceClient(f"{base}/embed").feature_extraction("kernel.org"), model.encode(["kernel.org"]))
+    for address in (base, f"{base}/embed"):
+        same(hub.InferenceClient(address).feature_extraction("kernel.org"), model.encode(["kernel.org"]))
     labels = hub.InferenceClient(f"{base}/pipeline/text-classification/dga").text_classification("xjqzvwpk8r3t.info")
     assert labels[0].label == "dga"
-    found = hub.InferenceClient(f"{base}/similarity").sentence_similarity("a.example", other_sentences=["a.example"])
-    assert found == [pytest.approx(1.0)]
+    for address in (base, f"{base}/similarity"):
+        found = hub.InferenceClient(address).sentence_similarity("a.example", other_sentences=["a.example"])
+        assert found == [pytest.approx(1.0)]
 
 
 def test_llama_index_client(port: int, model) -> None:

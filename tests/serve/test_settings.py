@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from edge_demist.errors import InputError
 from edge_demist.serve import openapi
 from edge_demist.serve.settings import Settings, read_key
+from edge_demist.serve.sockets import listening
 
 
 def test_an_open_address_needs_a_key(tmp_path: Path) -> None:
@@ -46,3 +48,34 @@ def test_the_openapi_document_names_every_route(model) -> None:
     for path, methods in found["paths"].items():
         for method, one in methods.items():
             assert one["responses"]["200"] and (method == "get" or one["requestBody"]["required"]), path
+
+
+def test_a_unix_socket_is_for_its_owner_and_group_and_never_taken_from_another(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    settings = Settings(uds=path)
+    with listening(settings) as (one, place):
+        assert place == str(path) and path.stat().st_mode & 0o777 == 0o660
+        with pytest.raises(InputError, match="another process answers there"), listening(settings):
+            pass
+        assert one.fileno() >= 0 and path.is_socket()
+    assert not path.exists()
+    with socket.socket(socket.AF_UNIX) as left:  # a process that was killed
+        left.bind(str(path))
+    with listening(settings):
+        assert path.is_socket()
+    path.write_text("not a socket")
+    with pytest.raises(InputError, match="Address already in use"), listening(settings):
+        pass
+    assert path.read_text() == "not a socket"
+    for wrong in (tmp_path / "none" / "s", tmp_path / ("s" * 120)):
+        with pytest.raises(InputError, match="--uds"), listening(Settings(uds=wrong)):
+            pass
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    with listening(Settings(port=0)) as (_, place):
+        port = int(place.rpartition(":")[2])
+        with pytest.raises(InputError, match=f"--port {port}"), listening(Settings(port=port)):
+            pass
+    with pytest.raises(InputError, match="--host"), listening(Settings(host="nosuch.invalid", port=0, api_key="k" * 16)):
+        pass
