@@ -253,7 +253,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "distributed": partial(optional, "distributed", "benchmarks.distributed"),
     "billion": partial(optional, "distributed", "benchmarks.distributed", "billion"),
     **{f"configuration-{name.partition('.')[0]}": partial(configuration, name) for name in CONFIGURATIONS},
-    **{f"script-{engine}": partial(script, engine) for engine in ("duckdb", "polars", "ray", "spark")},
+    **{f"script-{engine}": partial(script, engine) for engine in ("daft", "duckdb", "polars", "ray", "spark")},
 }
 
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
+from edge_demist.cli.inputs import binary
 from edge_demist.cli.line import no_constant
 from edge_demist.cli.models import load_model
 from edge_demist.cli.options import Example, add_fpr, add_model, command, number
@@ -99,9 +100,8 @@ def run(args: argparse.Namespace) -> int:
     with load_model(args) as model:
         for task in dict.fromkeys(task for _, tasks in fields for task in tasks):
             model.classify("", task=task, fpr=args.fpr)  # a wrong name or rate is told before a line is read
-        stream = sys.stdin.buffer if args.input == "-" else open(args.input, "rb")  # noqa: SIM115, PTH123
         out = sys.stdout.buffer
-        with stream:
+        with binary(args.input) as stream:
             for batch in _Lines(stream, args.pause).batches():
                 lines, bad = enriched(model, batch, fields, args.key, args.fpr)
                 failed = failed or bad
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _field(text: str) -> Field:
-    path, equals, tasks = text.partition("=")
+    path, equals, tasks = text.rpartition("=")
     if not path or not equals or not all(tasks.split(",")):
         raise InputError(f"--field {text!r}: give a path and specialists, such as query=dga,hostname-threat")
     return path.split("."), list(dict.fromkeys(tasks.split(",")))

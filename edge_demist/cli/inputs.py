@@ -74,8 +74,21 @@ def opened(name: str) -> Iterator[Decoded]:
     Raises:
         InputError: it cannot be read, or is binary.
     """
+    with binary(name) as stream:
+        yield Decoded(stream, "standard input" if name == "-" else name)
+
+
+@contextlib.contextmanager
+def binary(name: str) -> Iterator[BinaryIO]:
+    """A file, or standard input for ``-``, as it is.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     if name == "-":
-        yield Decoded(sys.stdin.buffer, "standard input")
+        if sys.stdin is None:
+            raise InputError("standard input is closed; give a file")
+        yield sys.stdin.buffer
         return
     try:
         if Path(name).is_dir():
@@ -84,4 +97,4 @@ def opened(name: str) -> Iterator[Decoded]:
     except OSError as error:
         raise InputError(f"{name}: {error.strerror}") from None
     with stream:
-        yield Decoded(stream, name)
+        yield stream

@@ -134,7 +134,13 @@ def test_what_is_there_is_written_when_the_input_pauses() -> None:
 def test_wrong_fields_are_refused() -> None:
     with pytest.raises(InputError, match="give a path"):
         enrich._field("query")
+    assert enrich._field("a=b.c=dga,dga") == (["a=b", "c"], ["dga"])
     code = subprocess.run([*COMMAND[:-3], "--field", "query=nosuch", "-"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
     assert code.returncode == 2 and b"unknown task" in code.stderr
+    for name in ("/nonexistent", "/"):
+        code = subprocess.run([*COMMAND[:-1], name], capture_output=True, check=False)
+        assert code.returncode == 2 and name.encode() in code.stderr
+    code = subprocess.run(["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND], capture_output=True, check=False)
+    assert code.returncode == 2 and b"standard input is closed" in code.stderr
     code = subprocess.run([*COMMAND, "--fpr", "1e-9"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
     assert code.returncode == 2 and b"no threshold" in code.stderr

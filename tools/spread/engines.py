@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tools.spread.names import ROOT
 
-ENGINES = {"duckdb": "duckdb", "polars": "polars", "ray": "ray", "spark": "pyspark"}
+ENGINES = {"daft": "daft", "duckdb": "duckdb", "polars": "polars", "ray": "ray", "spark": "pyspark"}
 """Names of engines, and the package that each needs."""
 SCRIPTS = ROOT / "docs" / "how-to" / "scripts"
 MARK = "EDGE_DEMIST_SPREAD"
