@@ -23,6 +23,8 @@ from edge_demist.sensor.toml_files import read_toml
 DEFAULT_MAPPING = Path(__file__).with_name("mapping.toml")
 EMBEDDING = "embedding"
 MAX_STRINGS_PER_RECORD = 1024
+MAX_SHAPES = 1024
+"""Shapes of objects, by their keys, of which the rules are remembered that can apply."""
 HEADERS_JOIN = " | "
 """Between the lines of a block of headers, as http-header was trained."""
 _FORMS = ("", "url", "target", "command", "argv", "certificate", "headers", "agent", "escaped")
@@ -48,6 +50,7 @@ class Rule:
     query_fields: tuple[str, ...] = ()
     format: str = ""
     root: str = ""
+    second: str = ""
 
     def __post_init__(self) -> None:
         """Check that names and paths can be used."""
@@ -63,6 +66,14 @@ class Rule:
                     raise InputError(f"mapping rule: {error}") from error
                 if path == self.field:
                     object.__setattr__(self, "root", steps[0][0])
+                    object.__setattr__(self, "second", steps[1][0] if len(steps) > 1 else "")
+
+    def may_be_in(self, data: Mapping[str, object]) -> bool:
+        """Whether the keys of an object, and those one level below, allow the field."""
+        inner = data.get(self.root)
+        if not isinstance(inner, dict) or self.second in ("", "*"):
+            return True
+        return self.second in inner or any("." in str(key) for key in (*data, *inner))
 
     def matches(self, log: str) -> bool:
         """Whether the rule is for this log."""
@@ -157,7 +168,8 @@ class FieldMapping:
         self.tasks = tuple(sorted((wanted & usable) - {EMBEDDING}))
         self._usable = usable
         self._columns = Columns()
-        self._by_log: dict[str, tuple[tuple[Rule, tuple[str, ...]], ...]] = {}
+        self._by_log: dict[str, _Rules] = {}
+        self._by_shape: dict[tuple[str, int], _Rules] = {}
 
     def for_log(self, log: str) -> tuple[tuple[Rule, tuple[str, ...]], ...]:
         """The rules of a log, each with its usable tasks."""
@@ -165,6 +177,7 @@ class FieldMapping:
         if rules is None:
             if len(self._by_log) > 1000:
                 self._by_log.clear()
+                self._by_shape.clear()
             rules = tuple((r, tuple(t for t in r.tasks if t in self._usable)) for r in self.rules if r.matches(log))
             self._by_log[log] = rules
         return rules
@@ -211,13 +224,19 @@ class FieldMapping:
             return self.apply(JsonRecord(dict(record.outer), "host"))
         return found or unanswerable or "no-string"
 
-    @staticmethod
-    def _applicable(record: Record, rules: _Rules) -> _Rules:
-        """The rules whose field an object can have at all, by the first part of its keys."""
+    def _applicable(self, record: Record, rules: _Rules) -> _Rules:
+        """The rules whose field an object can have at all, by its keys and those one level below."""
         if not isinstance(record, JsonRecord) or len(rules) < 3:
             return rules
-        roots = {key.partition(".")[0] for key in record.data}
-        return tuple(pair for pair in rules if pair[0].root in roots)
+        data = record.data
+        shape = record.log, hash(tuple([(key, *value) if type(value) is dict else key for key, value in data.items()]))
+        found = self._by_shape.get(shape)
+        if found is None:
+            if len(self._by_shape) >= MAX_SHAPES:
+                self._by_shape.clear()
+            roots = {key.partition(".")[0] for key in data}
+            found = self._by_shape[shape] = tuple(pair for pair in rules if pair[0].root in roots and pair[0].may_be_in(data))
+        return found
 
 
 def load_rules(path: Path | None = None) -> tuple[Rule, ...]:

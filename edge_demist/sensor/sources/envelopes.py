@@ -56,6 +56,7 @@ _OBJECTS_ONLY = frozenset(
 _PROCESS_KEYS = frozenset(("command_line", "args", "title", "cmd_line"))
 _COMPANY = frozenset(("parent", "parent_process", "actor", "agent", "host", "rule", "related", "labels", "principal", "src", "removed"))
 """Keys of objects beside a record: what they hold is not what happened."""
+_KNOWN_NAMES = _COMPANY.union(_OBJECT_KEYS, _LIST_KEYS)
 MAX_OTHERS = 32
 
 
@@ -175,8 +176,9 @@ def together(records: list[JsonRecord], data: _Object) -> JsonRecord:
 
 def _from_others(data: _Object, open_object: Callable[[_Object], JsonRecord]) -> JsonRecord | None:
     """A record under a name that nobody foresaw, or a list of such."""
-    known = _COMPANY.union(_OBJECT_KEYS, _LIST_KEYS)
-    names = [name for name, inner in data.items() if isinstance(inner, (dict, list)) and name not in known][:MAX_OTHERS]
+    names = [name for name, inner in data.items() if isinstance(inner, (dict, list)) and name not in _KNOWN_NAMES][:MAX_OTHERS]
+    if not names:
+        return None
     found = _from_objects(data, names, open_object)
     if found is None:
         several = _from_lists(data, names, open_object)
