@@ -111,7 +111,7 @@ def url(text: str) -> str:
     end = _HOST_END.search(bare)
     cut = end.start() if end else len(bare)
     host = bare[:cut]
-    return (hostname(host) if ":" in host or not host.isascii() else host.lower()) + bare[cut:]
+    return (hostname(host) if ":" in host or host.endswith(".") or not host.isascii() else host.lower()) + bare[cut:]
 
 
 def url_without_root_slash(text: str) -> str:

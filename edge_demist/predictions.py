@@ -97,7 +97,7 @@ class Rule:
     ) -> Prediction:
         """The prediction for P(label) · P(in distribution) ``scores``."""
         specialist, threshold = self.specialist, self._threshold
-        if self._refused is not None and self._refused.search(text):
+        if self._refused is not None and self._refused.search(text.strip()):
             scores = [0.0] * len(scores)
         inside, alarm, alarm_score = sum(scores), None, 0.0
         best = scores.index(max(scores))

@@ -163,6 +163,6 @@ def test_o1_one_command_one_event(tmp_path: Path, own_model: EdgeDemist) -> None
 @pytest.mark.parametrize("task", ["hostname-category", "hostname-threat", "dga", "url-phishing"])
 @pytest.mark.parametrize("name", ["kernel.org", "nas01.home.arpa", "münchen.de"])
 def test_f1_one_host_one_verdict(model: EdgeDemist, task: str, name: str) -> None:
-    spellings = [name, f"{name}:80", f"{name}:5000", f"https://{name}", name.upper(), name.encode("idna").decode()]
+    spellings = [name, f"{name}:80", f"{name}:5000", f"https://{name}", name.upper(), name.encode("idna").decode(), f"{name}.", f" {name} "]
     answers = {(p.label, p.score, p.alarm_score) for p in model.classify(spellings, task=task)}
     assert len(answers) == 1

@@ -193,6 +193,8 @@ class AlarmPolicy:
         adapted, calibrated = self.thresholds[task], self._calibrated[task]
         if not slots or not calibrated <= score < adapted:
             return adapted
+        if all(one.is_worst(now_us, severity(score) - severity(calibrated)) for one in slots):
+            return calibrated
         ease = min(one.ease(now_us) for one in slots)
         return score_of(severity(calibrated) + (1.0 - ease) * (severity(adapted) - severity(calibrated)))
 

@@ -25,8 +25,8 @@ MAX_TIME_US = 1 << 60
 MAX_SHAPE = 256
 SITE_TASKS = ("dga", "hostname", "dns-tunnel", "url-phishing")
 """Beginnings of the names of specialists whose strings have a host."""
-WORSE = 0.3
-"""What is half as likely to be harmless (log10 of 2) is worse; less than that is noise of the model."""
+WORSE = 1e-6
+"""What is worse by so much (severity, log10 of how rarely a harmless string scores so) is worse; less is rounding."""
 _VARIABLE = re.compile(r"[0-9a-f]{8,}|[A-Za-z0-9+/_-]{24,}={0,2}|\d+", re.IGNORECASE)
 _VALUE = re.compile(r"=[^&;]*")
 
@@ -93,6 +93,10 @@ class Slots:
         """How willing to tell, 0 to 1: as many slots are free, or as long nothing was told, of the time that one alarm may take."""
         since = min((abs(now_us - at) for at, _ in self._told[-2:]), default=DAY_US)
         return min(1.0, max(self.free_share(now_us), since * self.per_day / DAY_US))
+
+    def is_worst(self, now_us: int, severity: float) -> bool:
+        """Whether something is worse than all that was told in 24 hours."""
+        return severity >= max((told for at, told in self._told if abs(now_us - at) < DAY_US), default=0.0) + WORSE
 
     def may_tell(self, now_us: int, severity: float) -> bool:
         """Whether an alarm may be told: a slot is free, or it is worse than all that was told in 24 hours."""
