@@ -20,7 +20,7 @@ _ENTITY = re.compile(
 _ENTITIES = {"lt": "<", "gt": ">", "quot": '"', "apos": "'", "amp": "&", "colon": ":", "tab": " ", "newline": " ", "lpar": "(", "rpar": ")"}
 _ENTITIES |= {"sol": "/", "nbsp": " "}
 _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0\x80[\x80-\x9f][\x80-\xbf]")
-_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_%-])([A-Za-z0-9+/_-]{12,})(={0,2})(?![A-Za-z0-9+/_=%-])")
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_%-])([A-Za-z0-9+/_-]{12,})(={1,2}(?![A-Za-z0-9+_=%-])|(?![A-Za-z0-9+/_=%-]))")
 _HEX = re.compile(r"(?<![A-Za-z0-9_-])(?:0[xX])?((?:[0-9a-fA-F]{2}){8,})(?![A-Za-z0-9_-])")
 _OCTAL = re.compile(r"\\0?([0-3]?[0-7]{2})")
 _OCTAL_RUN = re.compile(r"(?:\\0?[0-3]?[0-7]{2}){4,}")
@@ -59,6 +59,7 @@ ODD_WORDS = 3
 """Words in odd case that make a whole text suspicious of it."""
 NESTED = 3
 """How deep look-ups inside look-ups are written out."""
+LEAST_BASE64 = 12
 LEAST_TEXT = 0.95
 """Share of printable ASCII in a decoded base64 word that is taken for text."""
 
@@ -123,17 +124,25 @@ def base64_words(text: str) -> str:
 
 
 def _base64_word(match: re.Match[str]) -> str:
-    word = match[1].replace("-", "+").replace("_", "/")
+    found = _text_of(match[1])
+    if found is None and "/" in match[1]:  # a path whose segments are words of their own
+        return "/".join(_text_of(word) or word if len(word) >= LEAST_BASE64 else word for word in match[1].split("/")) + match[2]
+    return match[0] if found is None else found
+
+
+def _text_of(word: str) -> str | None:
+    """The text that a word of base64 holds; None where it holds none."""
+    word = word.replace("-", "+").replace("_", "/")
     if len(word) % 4 == 1:
-        return match[0]
+        return None
     try:
         raw = base64.b64decode(word + "=" * (-len(word) % 4), validate=True)
     except (binascii.Error, ValueError):
-        return match[0]
+        return None
     if len(raw) >= 8 and len(raw) % 2 == 0 and raw.count(0) * 2 >= len(raw) - 2:
         raw = raw.decode("utf-16-le", "replace").encode("utf-8")
     printable = len(raw.translate(None, _PRINTABLE))
-    return raw.decode("utf-8", "replace") if printable <= (1 - LEAST_TEXT) * len(raw) else match[0]
+    return raw.decode("utf-8", "replace") if printable <= (1 - LEAST_TEXT) * len(raw) else None
 
 
 def piped_to_shell(text: str) -> str:

@@ -150,8 +150,8 @@ def request(text: str) -> str:
     """Request targets and argument values as an application reads them: decoded, in lower case, blanks and comments as one blank.
 
     Undoes, up to ``ROUNDS`` times, percent-encoding (``%u``, overlong and full-width forms included), HTML and script escapes,
-    look-ups for letters and base64 of whole words; then SQL comments, ``$IFS``, quotes inside words, ``/./``, numbers for
-    addresses and long repeats.
+    look-ups for letters, base64 and hexadecimal digits of whole words; then SQL comments, ``$IFS``, quotes inside words,
+    ``/./``, numbers for addresses and long repeats.
     """
     return _request(text, str.lower)
 
@@ -165,7 +165,7 @@ def _request(text: str, fold: Callable[[str], str]) -> str:
     form = plain = text
     for _ in range(ROUNDS):
         form = decoding.percent(plain)
-        form = decoding.base64_words(decoding.script_escapes(decoding.entities(decoding.lookups(form))))
+        form = decoding.hex_words(decoding.base64_words(decoding.script_escapes(decoding.entities(decoding.lookups(form)))))
         if form == plain:
             break
         plain = form

@@ -217,3 +217,18 @@ def test_what_is_no_text_for_a_shell_stays():
 @given(st.text(st.sampled_from("echo printf'\"|sh base64-dxrv \\0"), max_size=400))
 def test_any_line_for_a_shell_is_bounded(text):
     assert len(to_bytes(command(text))) <= 4 * len(to_bytes(text)) + 8
+
+
+@pytest.mark.parametrize("place", ["/s?q={}", "/s?a=1&q={}&b=2", "/shop/{}/view", "/{}", "/api/v1/{}?x=1"])
+@pytest.mark.parametrize("form", ["base64", "base64url", "hex", "0x"])
+def test_an_encoded_word_anywhere_in_a_request_is_read(place: str, form: str) -> None:
+    payload = "1' union select login,password from users-- -"
+    encoded = {
+        "base64": base64.b64encode(payload.encode()).decode(),
+        "base64url": base64.urlsafe_b64encode(payload.encode()).decode().rstrip("="),
+        "hex": payload.encode().hex(),
+        "0x": "0x" + payload.encode().hex(),
+    }[form]
+    assert payload in request(place.format(encoded)) and request("/assets/main-0a1b2c3d4e5f60718293/index.html").startswith(
+        "/assets/main-0a"
+    )
