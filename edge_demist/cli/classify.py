@@ -63,7 +63,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--min-accuracy", type=rate, metavar="P", help="answer only as often as P of the answers are right; else 'unknown'")
     add_fpr(parser, "alarm tasks: false-positive rate of the alarm, such as 1e-3")
     parser.add_argument(
-        "--output-format", choices=("jsonl", "csv", "table"), help="csv: rows with named columns (default for -o *.csv); table: to read"
+        "--output-format",
+        choices=("jsonl", "csv", "table"),
+        help="csv: rows with named columns (default for -o *.csv); table: to read, with a header on a terminal",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="write here, whole or not at all; - for standard output (default)"
@@ -113,6 +115,8 @@ def _run(args: argparse.Namespace, model: EdgeDemist, write: Callable[[Iterable[
     progress, blanks, table = Progress(), Blanks(), CsvWriter()
     form = args.output_format or ("csv" if args.output is not None and args.output.suffix == ".csv" else "jsonl")
     count = max(len(_tasks(args)), 1)
+    if form == "table" and args.output is None and sys.stdout.isatty():  # whoever reads on takes rows alone
+        write([TABLE_HEAD])
     for lines in read_batches(args, blanks):
         batch = [line for line in lines for _ in range(count)]
         answers = _answer(model, batch, args, noted)
@@ -175,6 +179,9 @@ def _note_levels(model: EdgeDemist, task: str, args: argparse.Namespace) -> None
             level, _ = specialist.level(kind, asked)
             if abs(level - asked) > LEVEL_SLACK:
                 print(f"edge-demist: {task}: {option} {asked:g} is not calibrated; the next stricter one is, {level:g}", file=sys.stderr)
+
+
+TABLE_HEAD = f"{'score':>6}  {'label':<24}text"
 
 
 def table_row(answer: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from edge_demist.errors import InputError
 from edge_demist.io import shown
 from edge_demist.model import EdgeDemist, Prediction
 from edge_demist.normalizers import from_bytes
-from edge_demist.sensor.detect.explain import explain, sentence
+from edge_demist.sensor.detect.explain import explain, reading, sentence
 
 EXAMPLES = (
     Example(
@@ -56,6 +56,11 @@ def run(args: argparse.Namespace) -> int:
     return int(failed)
 
 
+def _word(word: str) -> str:
+    plain = reading(word)
+    return shown(word, 80) + (f"  read as  {shown(plain, 80)}" if plain else "")
+
+
 def _lines(model: EdgeDemist, prediction: Prediction, as_json: bool, *, alarms: bool) -> list[str]:
     if prediction.error:
         found = {"text": prediction.text, "error": prediction.error}
@@ -79,4 +84,4 @@ def _lines(model: EdgeDemist, prediction: Prediction, as_json: bool, *, alarms: 
         alarm = f", alarm score {prediction.alarm_score:.4f} ({'alarm' if prediction.alarm else 'no alarm'} at {prediction.threshold:.4f})"
     part = [] if prediction.window is None else [f"  about bytes {prediction.window.begin} to {prediction.window.end}: {shown(read, 100)}"]
     head = f"{prediction.task}: {prediction.label} {prediction.score:.4f}{alarm}"
-    return [head, *part, *(f"  {r.logits:+6.1f}  {shown(r.word, 80)}" for r in why), f"  {shown(text, 400)}"]
+    return [head, *part, *(f"  {r.logits:+6.1f}  {_word(r.word)}" for r in why), f"  {shown(text, 400)}"]

@@ -16,6 +16,8 @@ _BOM = b"\xef\xbb\xbf"
 _LOOKED_AT = 4096
 _LEAST_LOOKED_AT = 64
 _BINARY_SHARE = 0.1
+_BROKEN_SHARE = 0.2
+_CONTROL = bytes({*range(32), 127} - {*b"\t\n\r\x1b"})
 
 
 class Decoded:
@@ -37,7 +39,7 @@ class Decoded:
             raise InputError(f"{printable(name)}: {why}")
         self._reader = reader_for(start, self._pull)
         if self._reader is None and _is_binary(start):
-            raise InputError(f"{printable(name)}: binary: it holds many NUL bytes; give text, one string a line")
+            raise InputError(f"{printable(name)}: binary: it holds bytes that no text has; give text, one string a line")
 
     def _pull(self, size: int) -> bytes:
         if self._start:
@@ -63,8 +65,14 @@ class Decoded:
 
 
 def _is_binary(start: bytes) -> bool:
+    """Whether it holds many control characters, or some and much that is no UTF-8 (text in an older code page has none of the former)."""
     looked_at = start[:_LOOKED_AT]
-    return len(looked_at) >= _LEAST_LOOKED_AT and looked_at.count(0) > _BINARY_SHARE * len(looked_at)
+    size = len(looked_at)
+    if size < _LEAST_LOOKED_AT:
+        return False
+    control = size - len(looked_at.translate(None, _CONTROL))
+    broken = size - len(looked_at.decode("utf-8", "ignore").encode())
+    return control > _BINARY_SHARE * size or (control > 0.1 * _BINARY_SHARE * size and broken > _BROKEN_SHARE * size)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import pickle
+import random
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,9 @@ def test_a_compressed_zeek_log(capsys: pytest.CaptureFixture[str], tmp_path: Pat
         (b"PK\x03\x04" + bytes(100), "zip archive"),
         (b"\x7fELF" + bytes(100), "program"),
         (b"BZh91AY&SY", "bzip2"),
-        (b"ab\x01" * 10 + bytes(100), "NUL bytes"),
+        (b"ab\x01" * 10 + bytes(100), "bytes that no text has"),
+        (random.Random(1).randbytes(3000), "bytes that no text has"),
+        (TEXT.encode("utf-32"), "UTF-32"),
         (gzip.compress(TEXT.encode())[:-6], "truncated-gzip"),
         (b"\x1f\x8b\x08" + b"x" * 40, "corrupt-gzip"),
     ],
@@ -77,6 +80,12 @@ def test_binary_and_damaged_files_are_refused_by_name(capsys: pytest.CaptureFixt
     (tmp_path / "names.bin").write_bytes(data)
     code, _, told = classify(capsys, "--task", "dga", tmp_path / "names.bin")
     assert code == 2 and why in told and "names.bin" in told
+
+
+def test_an_older_code_page_is_no_binary(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "names").write_bytes("привет мир\r\n".encode("cp1251") * 20)
+    code, answers, _ = classify(capsys, "--task", "cmdline", tmp_path / "names")
+    assert code == 0 and len(answers) == 20
 
 
 def test_a_line_with_a_nul_is_still_a_string(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import math
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_demist.cli import main
-from edge_demist.sensor.detect.explain import MAX_PIECES, NOTHING, explain, logit, pieces, sentence
+from edge_demist.sensor.detect.explain import MAX_PIECES, NOTHING, explain, logit, pieces, reading, sentence, shown_word
 from tests.support.sensor_fakes import watch_once
 
 
@@ -80,3 +81,18 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
     except SystemExit as stop:
         code = int(str(stop.code))
     assert code == 2
+
+
+@pytest.mark.parametrize("place", ["/s?q={}", "/search?page=2&sort=name&q={}", "powershell -enc {}"])
+@pytest.mark.parametrize("form", ["base64", "hex", "percent"])
+def test_an_encoded_word_is_shown_whole_and_as_it_is_read(place: str, form: str) -> None:
+    payload = "' UNION SELECT login,password FROM users"
+    word = {
+        "base64": base64.b64encode(payload.encode()).decode().rstrip("="),
+        "hex": payload.encode().hex(),
+        "percent": "".join(f"%{byte:02x}" for byte in payload.encode()),
+    }[form]
+    raw = place.format(word).encode()
+    words = [raw[start:end].decode() for start, end in pieces(raw)]
+    assert any(word in piece for piece in words)
+    assert reading(word) == payload and payload[:20] in shown_word(word) and reading("kernel.org") == ""

@@ -13,6 +13,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
+from edge_demist import decoding
 from edge_demist.normalizers import from_bytes, to_bytes
 from edge_demist.sensor.events import MAX_TEXT_BYTES, ByteRange, printable
 
@@ -24,6 +25,7 @@ MIN_LOGITS = 1.0
 """A word stands out if the odds without it are smaller by e."""
 MIN_WORD, MIN_PART = 3, 24
 MAX_SHOWN = 40
+MAX_READ = 4096
 NOTHING = "no single word stands out: the score lies in the string as a whole"
 _BETWEEN = b"./?&=;,:@+ \t()'\"<>|\\{}[]$!*#^`~-"
 _WORD = re.compile(rb"\d{1,3}(?:\.\d{1,3}){3}|[^\s%s]{%d,}" % (re.escape(_BETWEEN), MIN_WORD))
@@ -47,7 +49,9 @@ def pieces(raw: bytes) -> list[tuple[int, int]]:
     """
     begins = [match.start() for match in _WORD.finditer(raw)]
     edges = [0, *begins[1:], len(raw)] if raw else [0]
-    if len(edges) == 2 and len(raw) >= 2 * MIN_PART:
+    if len(edges) == 2 and begins and begins[0] > 0 and reading(from_bytes(raw[begins[0] :])):
+        edges = [0, begins[0], len(raw)]
+    elif len(edges) == 2 and len(raw) >= 2 * MIN_PART:
         count = min(len(raw) // MIN_PART, MAX_PIECES)
         edges = [len(raw) * i // count for i in range(count + 1)]
     elif len(edges) > MAX_PIECES + 1:
@@ -112,14 +116,26 @@ def _word(raw: bytes, start: int, end: int) -> tuple[int, bytes]:
     return (end - len(rest), word) if word else (start, raw[start:end])
 
 
+def reading(word: str) -> str:
+    """What a word says in which a payload is encoded (percent, base64, hexadecimal); empty for what stands as it is read."""
+    plain = decoding.hex_words(decoding.base64_words(decoding.percent(word))) if len(word) <= MAX_READ else word
+    return "" if plain == word else printable(plain)
+
+
+def shown_word(word: str) -> str:
+    """A word in quotation marks, with what it says where it is encoded."""
+    plain = reading(word)
+    return f'"{_short(word)}"' + (f' (read as "{_short(plain)}")' if plain else "")
+
+
 def sentence(ranges: Sequence[ByteRange], score: float) -> str:
     """The explanation for people: ``without "…" the score falls from 0.9997 to 0.41 (8.5 logits)``."""
     if not ranges:
         return NOTHING
     first, *others = ranges
-    text = f'without "{_short(first.word)}" the score falls from {score:.6g} to {score - first.drop:.6g} ({first.logits:.1f} logits)'
-    return text + "".join(f', without "{_short(r.word)}" to {score - r.drop:.6g} ({r.logits:.1f})' for r in others)
+    text = f"without {shown_word(first.word)} the score falls from {score:.6g} to {score - first.drop:.6g} ({first.logits:.1f} logits)"
+    return text + "".join(f", without {shown_word(r.word)} to {score - r.drop:.6g} ({r.logits:.1f})" for r in others)
 
 
 def _short(word: str) -> str:
-    return word if len(word) <= MAX_SHOWN else f"{word[: MAX_SHOWN - 1]}…"
+    return word if len(word) <= MAX_SHOWN else f"{word[: MAX_SHOWN - 3]}..."
