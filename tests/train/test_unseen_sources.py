@@ -64,3 +64,17 @@ def test_endings_tell_keys_copies_and_sources_by_themselves():
     for label, endings in (("backup-database", (".bak", ".old", "~")), ("source-and-secrets-config", (".py", ".php"))):
         mine = [text for text, found, _ in rows if found == label and text.lower().endswith(endings)]
         assert len(mine) > 10
+
+
+def test_shortened_certificates_hold_nothing_new_and_keep_their_label():
+    rows = [(text, label) for text, label, _ in certificates.generate(random.Random(2), 300)]
+    known = dict(rows)
+    words = {word for text in known for word in text.replace("=", " ").replace(",", " ").split()}
+    short = certificates.shortened(random.Random(3), rows, 500)
+    assert len(short) == 500
+    assert {label for _, label, _ in short} <= set(known.values())
+    for text, _, _ in short:
+        assert text
+        assert set(text.replace("=", " ").replace(",", " ").split()) <= words
+    assert len({text for text, _, _ in short} - set(known)) > 200
+    assert certificates.shortened(random.Random(3), [], 10) == []

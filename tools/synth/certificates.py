@@ -7,8 +7,9 @@ Forms are those of vendors' default certificates, of examples in tools and their
 from __future__ import annotations
 
 import random
+import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tools.synth.words import brand, domain, person, word
 
@@ -301,3 +302,27 @@ def generate(rng: random.Random, n: int) -> list[Row]:
     """Make ``n`` rows, equally many of each class of ``FORMS``."""
     labels = list(FORMS)
     return [(FORMS[label](rng), label, "wordlist") for label in (labels[i % len(labels)] for i in range(n))]
+
+
+_PARTS = re.compile(r"\b(?=(?:subject|issuer|san)=)")
+_ATTRIBUTES = re.compile(r",\s*(?=[A-Za-z0-9.]{1,24}=)")
+
+
+def _some(rng: random.Random, parts: list[str], share: float, first: bool) -> list[str]:
+    """A part of a list, never an empty one; the first stays with ``first``."""
+    kept = [part for i, part in enumerate(parts) if (first and not i) or rng.random() < share]
+    return kept or parts[:1]
+
+
+def shortened(rng: random.Random, rows: Sequence[tuple[str, str]], count: int) -> list[Row]:
+    """Rows (text, label) with parts and attributes left out: captures, scanners and logs show more or less of one certificate."""
+    found: list[Row] = []
+    for text, label in rng.choices(rows, k=count) if rows else ():
+        parts = [part for part in _PARTS.split(text) if part]
+        shown = _some(rng, parts, 0.6, first=False) if rng.random() < 0.5 else parts
+        changed = []
+        for part in shown:
+            attributes = _ATTRIBUTES.split(part.strip())
+            changed.append(",".join(_some(rng, attributes, 0.7, first=True) if rng.random() < 0.5 else attributes))
+        found.append((" ".join(changed), label, "shortened"))
+    return found

@@ -56,17 +56,19 @@ class Plain:
     others: tuple[str, ...] = ()
     twins: Callable[[random.Random, Sequence[tuple[str, str]], int], list[Row]] | None = None
     twin_rows: int = 0
+    twin_origins: tuple[str, ...] = ()
 
     def usable(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows to train on: attacks composed into blocks of headers are made anew (``twins``), beside the blocks as they were."""
-        if not self.twins:
+        if not self.twins or self.twin_origins:
             return table
         composed = (table["origin"] == "composed") & (table["label"] == "attack") & table["text"].str.contains(" | ", regex=False)
         return table[~composed]
 
     def twin_table(self, rng: random.Random, table: pd.DataFrame) -> pd.DataFrame:
         """Rows made from those of a table by a change of what decides their label."""
-        rows = self.twins(rng, list(table[["text", "label"]].itertuples(index=False, name=None)), self.twin_rows) if self.twins else []
+        models = table[table["origin"].isin(self.twin_origins)] if self.twin_origins else table
+        rows = self.twins(rng, list(models[["text", "label"]].itertuples(index=False, name=None)), self.twin_rows) if self.twins else []
         known = {*table["text"]}
         return pd.DataFrame([row for row in rows if row[0] not in known], columns=["text", "label", "source"])
 
@@ -86,6 +88,9 @@ PLAIN = {
             made=certificates.generate,
             made_rows=6000,
             others=("cmdline", "path", "user_agent", "uri"),
+            twins=certificates.shortened,
+            twin_rows=6000,
+            twin_origins=("real", "rule"),
         ),
         Plain(
             Task("http-header", "header", "alarm", 128, ("attack",)),
