@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from edge_demist.errors import InputError
 from edge_demist.model import EdgeDemist
 
 
@@ -21,8 +22,22 @@ def loaded(path: str | None, threads: int = 1) -> EdgeDemist:
     return EdgeDemist.load(path, threads=threads)
 
 
-def _texts(column: Any) -> tuple[list[Any], list[str | None]]:
-    """Texts of a column, and why a row has none."""
+def _texts(batch: Any, name: str, output: str) -> tuple[list[Any], list[str | None]]:
+    """Texts of a column, and why a row has none; text that is no UTF-8 is read as the bytes it is.
+
+    Raises:
+        InputError: there is no such column, or several, or ``output`` is there already.
+    """
+    names = batch.schema.names
+    if output in names:
+        raise InputError(f"there is a column {output!r} already; give another output")
+    if (count := names.count(name)) != 1:
+        raise InputError(f"{count or 'no'} columns are called {name!r}; there are {', '.join(map(repr, names))[:200]}")
+    column = batch.column(name)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if str(column.type) in ("string", "large_string", "string_view"):
+        column = column.cast(pa.large_binary())
     cells = column.to_pylist()
     errors = [None if isinstance(cell, (str, bytes)) else f"{type(cell).__name__} is not text" for cell in cells]
     return [cell for cell, error in zip(cells, errors, strict=True) if error is None], errors
@@ -43,7 +58,7 @@ class Embed:
     def __call__(self, batch: Any) -> Any:
         """One ``pyarrow.RecordBatch`` or ``Table``; a column more."""
         model = loaded(self.path, self.threads)
-        texts, errors = _texts(batch.column(self.column))
+        texts, errors = _texts(batch, self.column, self.output)
         vectors = model.encode(texts, task=self.task, normalizer=self.normalizer)
         mask = pa.array([error is not None for error in errors], pa.bool_())
         flat, offsets, place = pa.array(vectors.ravel(), pa.float32()), [0], 0
@@ -72,7 +87,7 @@ class Classify:
     def __call__(self, batch: Any) -> Any:
         """One ``pyarrow.RecordBatch`` or ``Table``; a column more."""
         model = loaded(self.path, self.threads)
-        texts, errors = _texts(batch.column(self.column))
+        texts, errors = _texts(batch, self.column, self.output)
         answers = iter(model.classify(texts, task=self.task, fpr=self.fpr, min_accuracy=self.min_accuracy))
         rows = []
         for error in errors:
@@ -93,6 +108,5 @@ class Classify:
 
 def _with(batch: Any, field: Any, column: Any) -> Any:
     """The batch with a column more."""
-    names, columns = batch.schema.names, [batch.column(name) for name in batch.schema.names]
-    schema = pa.schema([*(batch.schema.field(name) for name in names), field], metadata=batch.schema.metadata)
-    return type(batch).from_arrays([*columns, column], schema=schema)
+    schema = pa.schema([*batch.schema, field], metadata=batch.schema.metadata)
+    return type(batch).from_arrays([*batch.columns, column], schema=schema)

@@ -8,6 +8,8 @@ import pickle
 import numpy as np
 import pytest
 
+from edge_demist.errors import InputError
+
 
 def test_arrow(model) -> None:
     pa = pytest.importorskip("pyarrow")
@@ -24,6 +26,30 @@ def test_arrow(model) -> None:
     assert rows[1]["label"] is None and "not text" in rows[1]["error"]
     assert rows[2]["label"] == "dga" and rows[2]["score"] == model.classify(["xjqzvwpk8r3t.info"], task="dga", fpr=1e-3)[0].score
     assert len(pickle.dumps(Embed("name"))) < 400
+
+
+def test_arrow_columns_of_any_kind(model) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from edge_demist.integrations.arrow import Embed
+
+    offsets = pa.array([0, 1, 2], pa.int32()).buffers()[1]
+    columns = {
+        "dictionary": (pa.array(["a", None, "a"]).dictionary_encode(), ["a", None, "a"]),
+        "large": (pa.array(["\u00fc", ""], pa.large_string()), ["\u00fc", ""]),
+        "no UTF-8": (pa.Array.from_buffers(pa.string(), 2, [None, offsets, pa.py_buffer(b"a\xff")]), [b"a", b"\xff"]),
+        "numbers": (pa.array([1, 2]), [None, None]),
+        "empty": (pa.array([], pa.string()), []),
+    }
+    for column, texts in columns.values():
+        found = Embed("name")(pa.record_batch({"name": column})).column("vector").to_pylist()
+        assert [one is None for one in found] == [text is None for text in texts]
+        kept = [np.array(one, np.float32) for one in found if one is not None]
+        np.testing.assert_array_equal(np.array(kept).reshape(-1, model.dim), model.encode([text for text in texts if text is not None]))
+    twice = pa.RecordBatch.from_arrays([pa.array(["a"])] * 3, names=["x", "x", "name"])
+    assert Embed("name")(twice).schema.names == ["x", "x", "name", "vector"]
+    for wrong in (Embed("x"), Embed("nosuch"), Embed("name", output="x")):
+        with pytest.raises(InputError):
+            wrong(twice)
 
 
 def test_langchain(model) -> None:
