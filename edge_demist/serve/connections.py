@@ -18,7 +18,7 @@ SPARE_DESCRIPTORS = 200
 HEAD_SECONDS = 20.0
 LAST_SECONDS = 2.0
 """How long a request that is still being sent has at the end of the service."""
-MAX_UNREAD_BYTES = 64 << 20
+MAX_UNREAD_BYTES = 32 << 20
 
 
 class Connection(H11Protocol):

@@ -15,6 +15,7 @@ from edge_demist import __version__
 from edge_demist.model import EdgeDemist
 from edge_demist.normalizers import to_bytes
 from edge_demist.serve.asking import Asking
+from edge_demist.serve.batcher import BATCH_TOKENS
 from edge_demist.serve.body import flag
 from edge_demist.serve.problems import Problem
 from edge_demist.serve.settings import MODEL_NAME
@@ -137,7 +138,7 @@ async def info(asking: Asking, _: Request, __: dict[str, Any]) -> dict[str, Any]
         "model_type": {"embedding": {"pooling": "mean"}},
         "max_concurrent_requests": settings.max_queue_requests,
         "max_input_length": limits.max_tokens,
-        "max_batch_tokens": settings.max_queue_bytes,
+        "max_batch_tokens": BATCH_TOKENS,
         "max_batch_requests": None,
         "max_client_batch_size": settings.max_batch,
         "auto_truncate": True,
