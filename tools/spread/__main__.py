@@ -2,8 +2,8 @@
 
 python -m tools.spread [ENGINE …] [--rows 100000]      # writes benchmarks/results/spread.json
 For each engine: two files of host names; while the first is worked on, a worker gets SIGKILL (where the engine has one beside
-the script, the job goes on by itself; where the script is the worker, it is started again); then the whole job gets SIGKILL
-in the second file and is started again. At the end every row must be there once, bit for bit.
+the script, the job goes on by itself, or else it is started again); then the whole job gets SIGKILL in the second file and is
+started again. At the end every row must be there once, bit for bit.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ def check(engine: str, source: Path, target: Path, expected: np.ndarray) -> dict
     log, starts = Path(f"{target}.log"), 1
     job = Job(engine, source, target, 2, log)
     worker = job.kill_worker(LIMIT_S)
-    if alone := (worker and gone(job)):  # the script was the worker
+    alone = worker and gone(job)  # the script was the worker
+    went_on = first_is_there(job, target)
+    if not went_on:
         job.kill()
         starts, job = starts + 1, Job(engine, source, target, 2, log)
-    end = time.monotonic() + LIMIT_S
-    while not (target / "part-0").exists() and job.process.poll() is None and time.monotonic() < end:
-        time.sleep(0.05)
+        first_is_there(job, target)
     time.sleep(1.0)
     in_the_middle = job.process.poll() is None and not (target / "part-1").exists()
     job.kill()
@@ -68,8 +68,16 @@ def check(engine: str, source: Path, target: Path, expected: np.ndarray) -> dict
     wrong = names.difference(source, target, expected) if code == 0 else f"exit code {code}: {log.read_text(errors='replace')[-800:]}"
     if not (worker and in_the_middle):
         wrong = wrong or "it ended before it could be disturbed; give more --rows"
-    kind = "the script" if alone else "a worker beside the script"
+    kind = "the script" if alone else "a worker beside the script" if went_on else "a worker beside the script, which then ended"
     return {"rows": len(expected), "killed_worker": kind, "starts": starts, "difference": wrong}
+
+
+def first_is_there(job: Job, target: Path) -> bool:
+    """Waits for the first file's rows; False if the script ended before."""
+    end = time.monotonic() + LIMIT_S
+    while not (found := (target / "part-0").exists()) and job.process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
 
 
 def gone(job: Job) -> bool:
