@@ -14,6 +14,9 @@ from edge_demist.text import windows
 MOST_WINDOWS = 2048
 """About so many windows are computed at a time; bounds the memory of one call."""
 
+LEAST_ALARM = 0.5
+"""No threshold of an alarm lies below."""
+
 
 class Judged(NamedTuple):
     """P(label) of a piece of work, whether it was truncated, the window that they are of (None: the whole), whether it is stage one's."""
@@ -85,10 +88,12 @@ def through_windows(
 
 
 def _worst(item: Item, first: Judged, cut_up: list[windows.Window], found: Sequence[Row], rules: Mapping[str, Rule]) -> Judged:
-    """The whole, or the window with the highest alarm score."""
+    """The whole, or the window with the highest alarm score; of several labels the whole's, where that score is no alarm."""
     specialist = rules[str(item.task)].specialist
     rows = [first.scores, *(row.scores for row in found)]
-    worst = windows.worst([specialist.alarm_score(row) / (sum(row) or 1.0) for row in rows])
+    alarming = [specialist.alarm_score(row) / (sum(row) or 1.0) for row in rows]
+    worst = windows.worst(alarming)
+    worst = worst if len(specialist.labels) == 2 or alarming[worst] >= LEAST_ALARM else 0
     over = len(item.raw) > windows.MOST_BYTES or any(row.truncated for row in found)
     screened = found[worst - 1].screened if worst else first.screened
     return Judged(rows[worst], over, cut_up[worst - 1] if worst else None, screened)

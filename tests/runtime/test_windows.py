@@ -118,3 +118,16 @@ def test_category_specialists_read_the_beginning_alone(model):
     assert answer.truncated
     assert answer.window is None
     assert answer.alarm is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Server: nginx | Date: Mon, 01 Jan 2024 00:00:00 GMT | " + " | ".join(f"X-Part-{i}: {i * 977}" for i in range(60)),
+        "/list?" + "&".join(f"color{i}=red&size{i}={i}" for i in range(40)),
+    ],
+)
+def test_a_long_string_that_does_not_alarm_is_labelled_as_a_whole(model, text):
+    task = "uri-attack" if text.startswith("/") else "http-header"
+    answer = model.classify(text, task=task)[0]
+    assert answer.window is None or answer.alarm_score >= 0.5
