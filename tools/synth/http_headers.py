@@ -245,7 +245,30 @@ FORMS: dict[str, Callable[[random.Random], list[Header]]] = {
 def _any_host(rng: random.Random) -> str:
     """A host under any ending: which host is asked for is no attack on it."""
     name = rng.choice((word(rng), syllables(rng, rng.randint(2, 5)), f"{word(rng)}{rng.choice(('', '-'))}{word(rng)}", brand(rng)))
-    ending = rng.choice(("com", "net", "org", "biz", "xyz", "lol", "site", "digital", "sbs", "life", "world", "lat", "co.uk", "ru", "de", "click", "top", "pw", "vip", "info"))
+    ending = rng.choice(
+        (
+            "com",
+            "net",
+            "org",
+            "biz",
+            "xyz",
+            "lol",
+            "site",
+            "digital",
+            "sbs",
+            "life",
+            "world",
+            "lat",
+            "co.uk",
+            "ru",
+            "de",
+            "click",
+            "top",
+            "pw",
+            "vip",
+            "info",
+        )
+    )
     return f"{rng.choice(('', '', 'www.', f'{word(rng)}.', 'cdn.', 'ns1.'))}{name}.{ending}"
 
 
