@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -88,7 +89,7 @@ def written(value: object) -> bytes:
 def _check_key(request: Request, settings: Settings) -> None:
     if settings.api_key is None:
         return
-    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    given = re.sub(r"^bearer +", "", request.headers.get("authorization", ""), flags=re.IGNORECASE)
     if not hmac.compare_digest(given.encode("utf-8", "replace"), settings.api_key.encode()):
         raise Problem(401, "this service needs its API key: Authorization: Bearer KEY")
 

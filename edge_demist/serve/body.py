@@ -41,7 +41,7 @@ async def read_object(request: Request, settings: Settings, arriving: Arriving) 
     Raises:
         Problem: too large (413), too slow (408), compressed (415), no JSON object (400, 422).
     """
-    if (coding := request.headers.get("content-encoding", "identity")) != "identity":
+    if (coding := request.headers.get("content-encoding") or "identity").lower() != "identity":
         raise Problem(415, f"content-encoding {coding[:40]!r} is not read; send the body as it is", headers={"Accept-Encoding": "identity"})
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > settings.max_body:

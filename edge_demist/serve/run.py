@@ -39,6 +39,7 @@ def serve(settings: Settings, load: Callable[[], EdgeDemist], say: Callable[[str
     except ImportError as error:
         raise InputError(f"this needs the extra: pip install 'edge-demist[serve]' ({error.name} is missing)") from None
     tell = say or (lambda text: print(f"edge-demist serve: {text}", file=sys.stderr, flush=True))  # noqa: T201
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what comes before there is a bundle to replace
     sys.setswitchinterval(SWITCH_SECONDS)
     files = MAX_CONNECTIONS + SPARE_DESCRIPTORS
     Connection.most = max(1, descriptors(files) - SPARE_DESCRIPTORS)
