@@ -21,6 +21,7 @@ from edge_demist.engines.batching import Text, as_shown, listed, normalized_byte
 from edge_demist.engines.native import NativeEngine
 from edge_demist.errors import InputError, UnknownTaskError
 from edge_demist.format.bundle import Bundle
+from edge_demist.format.facts import Facts, load_facts
 from edge_demist.format.specialist import Specialist, load_specialist
 from edge_demist.inference import Cuts, Inference, Item, cuts_of
 from edge_demist.judging import Judged, judge, through_windows
@@ -59,6 +60,7 @@ class EdgeDemist:
         self._threads = threads
         self._lock = threading.Lock()
         self._specialists: dict[str, Specialist] = {}
+        self._facts: dict[str, Facts] = {}
         kernels = engines.kernels() if bundle.tokenizer.type == "unigram" or bundle.ngrams is not None else None
         self._inference = Inference(bundle, kernels, self.specialist)
         self._engine: Engine = engines.create(bundle, engine, threads)
@@ -93,9 +95,7 @@ class EdgeDemist:
 
     def close(self) -> None:
         """Release the engine; the model cannot be used afterwards."""
-        closer = getattr(self._engine, "close", None)
-        if closer is not None:
-            closer()
+        getattr(self._engine, "close", lambda: None)()
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -150,6 +150,11 @@ class EdgeDemist:
                 found = self._specialists.get(task) or load_specialist(self._bundle, task)
                 self._specialists[task] = found
         return found
+
+    def facts(self, task: str) -> Facts:
+        """What the file of a task's specialist says of itself, its tensors unread; raises as :meth:`specialist` does."""
+        found: Facts | None = self._specialists.get(task) or self._facts.get(task)
+        return found or self._facts.setdefault(task, load_facts(self._bundle, task))
 
     def encode(
         self,
@@ -347,14 +352,13 @@ class EdgeDemist:
         if tools is None:
             return judge(self._inference, self.engine, [item], rules, cuts)[0].prediction(rule, as_shown(text), top_k)
         engine, tokenizer = tools
-        cap = specialist.max_tokens
-        ngrams = self._inference.ngrams_of(specialist)
-        row, tokens = engine.classify_text(tokenizer, ngrams, self._inference.heads.table(specialist), raw, cap, specialist.adapter)
+        cap, ngrams, head = specialist.max_tokens, self._inference.ngrams_of(specialist), self._inference.heads.table(specialist)
+        row, tokens = engine.classify_text(tokenizer, ngrams, head, raw, cap, specialist.adapter)
         over = tokens == cap and len(tokenizer.encode(raw, cap + 1, add_special_tokens=True)) > cap
-        found = Judged(row, over)
+        found = [Judged(row, over)]
         if specialist.kind == "alarm" and windows.is_long(raw, specialist.normalizer, overflow=over):
-            found = through_windows(self._inference, engine, [item], [found], rules)[0]
-        return found.prediction(rule, as_shown(text), top_k)
+            found = through_windows(self._inference, engine, [item], found, rules)
+        return found[0].prediction(rule, as_shown(text), top_k)
 
     def _classify_chunk(
         self, texts: Sequence[Text], names: list[str], rules: Mapping[str, Rule], top_k: int, cuts: Cuts
@@ -387,7 +391,7 @@ class EdgeDemist:
 
     def _short(self, raw: bytes) -> tuple[NativeEngine, Tokenizer] | None:
         """What takes bytes to the answer in one call; None where the engine or the tokenizer cannot, or they are too many."""
-        engine, tokenizer = self.engine, self._inference.tokenizer
+        engine, tokenizer = self.engine, self.tokenizer
         if isinstance(engine, NativeEngine) and isinstance(tokenizer, Tokenizer) and len(raw) <= self._bundle.limits.max_bytes:
             return engine, tokenizer
         return None

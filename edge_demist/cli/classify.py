@@ -16,7 +16,7 @@ from edge_demist.cli.models import load_model
 from edge_demist.cli.options import Example, add_fpr, add_input, add_model, command, rate
 from edge_demist.cli.tables import CsvWriter
 from edge_demist.errors import InputError
-from edge_demist.format.specialist import LEVEL_SLACK
+from edge_demist.format.facts import LEVEL_SLACK
 from edge_demist.io import brief, replacing, shown
 from edge_demist.model import EdgeDemist, Prediction
 

@@ -18,8 +18,7 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -28,44 +27,26 @@ from edge_demist.errors import BundleError, UnknownTaskError
 from edge_demist.format import bounds, safetensors
 from edge_demist.format.adapter import LORA_TARGETS, Adapter
 from edge_demist.format.bundle import Bundle, check_finite, check_weights
+from edge_demist.format.facts import Facts, check_owner, number, read_facts, strings
 from edge_demist.format.manifest import NgramConfig, section
 from edge_demist.format.ngram_table import NgramTable, table_of
-from edge_demist.format.screen import METADATA, PREFIX, Screen, read_net, read_screen
+from edge_demist.format.screen import PREFIX, read_net
 from edge_demist.native import abi
-from edge_demist.normalizers import NORMALIZERS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-MAX_LABELS = 1024
 MAX_RANK = 256
-COUNTS = "fpr_strings"
-"""Table beside ``fpr``: from how many ordinary strings each threshold comes."""
-MAX_COUNT = 1e12
-LEVEL_SLACK = 1e-9
-"""Levels this close are the same."""
-
 Floats: TypeAlias = "NDArray[np.float32]"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Specialist:
-    """One task's adapter, head and calibration.
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Specialist(Facts):
+    """One task's adapter and head, with its facts."""
 
-    ``thresholds`` holds, for alarms, ``{"fpr": {"0.01": score, …}}`` (alarm score at that false-positive rate) and, for all,
-    ``{"accuracy": {"0.94": score, …}}`` (label probability above which answers reach that accuracy on the dev set).
-    """
-
-    task: str
-    labels: tuple[str, ...]
-    kind: str
-    positive_labels: tuple[str, ...]
-    normalizer: str
-    max_tokens: int
     temperature: float
-    thresholds: Mapping[str, Mapping[str, float]]
     adapter: Adapter
     weight: Floats
     ngram_weight: Floats | None
@@ -73,26 +54,17 @@ class Specialist:
     domain_weight: Floats | None
     domain_ngram_weight: Floats | None
     domain_bias: float
-    sources: tuple[str, ...]
     ngrams: NgramTable | None = None
-    screen: Screen | None = None
 
     def __post_init__(self) -> None:
         """Check what later code relies on."""
+        super().__post_init__()
         where = f"specialist {self.task!r}"
-        if not 1 <= len(self.labels) <= MAX_LABELS or len(set(self.labels)) != len(self.labels):
-            raise BundleError(f"{where}: labels must be 1 to {MAX_LABELS} distinct names")
-        if self.kind not in ("category", "alarm") or not set(self.positive_labels) <= set(self.labels):
-            raise BundleError(f"{where}: kind must be category or alarm, positive labels must be labels")
         if self.screen is not None and not self.has_first_score:
             raise BundleError(f"{where}: only an alarm that reads n-grams and has a label that is none can have a screen")
         net = self.screen.net if self.screen is not None else None
         if net is not None and self.ngram_weight is not None and net.dim != len(self.ngram_weight):
             raise BundleError(f"{where}: its screen's net reads {net.dim} numbers, its n-gram vector has {len(self.ngram_weight)}")
-        if self.kind == "alarm" and not self.positive_labels:
-            raise BundleError(f"{where}: an alarm needs positive labels")
-        if self.normalizer not in NORMALIZERS:
-            raise BundleError(f"{where}: unknown normalizer {self.normalizer!r}")
         if not 0.01 <= self.temperature <= 100.0:
             raise BundleError(f"{where}: temperature {self.temperature} is out of range")
 
@@ -122,11 +94,6 @@ class Specialist:
         """Whether n-grams alone give a first score (:mod:`edge_demist.format.screen`)."""
         return self.kind == "alarm" and self.ngram_weight is not None and len(set(self.positive_labels)) < len(self.labels)
 
-    @functools.cached_property
-    def positive(self) -> tuple[int, ...]:
-        """Numbers of the positive labels."""
-        return tuple(i for i, label in enumerate(self.labels) if label in self.positive_labels)
-
     def probabilities(self, pooled: Floats, ngrams: Floats | None) -> Floats:
         """P(label), float32 [n, labels], from pooled float32 [n, H] and n-gram vectors float32 [n, dim].
 
@@ -146,83 +113,6 @@ class Specialist:
             total *= 1.0 + np.exp(-np.clip(domain, -30.0, 30.0))
         scores /= total
         return scores
-
-    def alarm_score(self, scores: Sequence[float]) -> float:
-        """Probability that the answer is one of the positive labels, from P(label) [labels]."""
-        return sum([scores[i] for i in self.positive])
-
-    def level(self, kind: str, asked: float) -> tuple[float, float]:
-        """The calibrated level that stands for one asked for, and its score (:func:`calibrated_level`).
-
-        Raises:
-            BundleError: the specialist has no level that strict.
-        """
-        found = calibrated_level(self.thresholds, kind, asked)
-        if found is None:
-            known = ", ".join(sorted(self.thresholds.get(kind, {}), key=float)) or "none"
-            raise BundleError(f"specialist {self.task!r} has no threshold for {kind} {asked:g} or stricter; calibrated: {known}")
-        return found
-
-    def threshold(self, kind: str, asked: float) -> float:
-        """Score for a level of ``accuracy`` or ``fpr``, as :meth:`level` finds it."""
-        return self.level(kind, asked)[1]
-
-
-def calibrated_level(thresholds: Mapping[str, Mapping[str, float]], kind: str, asked: float) -> tuple[float, float] | None:
-    """The one rule for levels everywhere: the level asked for, else the next stricter one that was calibrated, with its score.
-
-    Stricter means fewer false positives for ``fpr`` and more right answers for ``accuracy``. None where there is none that strict.
-    """
-    stricter = 1.0 if kind == "accuracy" else -1.0
-    usable = [(float(k), v) for k, v in thresholds.get(kind, {}).items() if stricter * (float(k) - asked) >= -LEVEL_SLACK]
-    return min(usable, key=lambda pair: stricter * pair[0], default=None)
-
-
-def _strings(where: str, raw: str) -> tuple[str, ...]:
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, list) or not all(isinstance(v, str) and 0 < len(v) <= 200 for v in value):
-        raise BundleError(f"{where} must be a JSON list of strings")
-    return tuple(value)
-
-
-def _number(where: str, raw: str, kind: type[int] | type[float], low: float, high: float) -> float:
-    try:
-        value = kind(raw) if len(raw) <= 40 else None
-    except ValueError:
-        value = None
-    if value is None:
-        raise BundleError(f"{where} is not a number: {raw[:40]!r}") from None
-    if not low <= value <= high:
-        raise BundleError(f"{where} is out of range: {value}")
-    return value
-
-
-def _count(value: object) -> float:
-    number = float(value)  # type: ignore[arg-type]
-    if not 0 <= number <= MAX_COUNT:
-        raise ValueError("not a count")
-    return number
-
-
-def _thresholds(where: str, raw: str) -> Mapping[str, Mapping[str, float]]:
-    """Tables of scores by level, scores from 0 to 1; of ``COUNTS``, of how many strings each score comes from."""
-    try:
-        value = json.loads(raw)
-        table = {str(k): {str(float(a)): _count(b) if k == COUNTS else _score(b) for a, b in v.items()} for k, v in value.items()}
-    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
-        raise BundleError(f"{where} must be a JSON object of objects of numbers, each a score from 0 to 1") from None
-    if any(not 0.0 < float(level) < 1.0 for scores in table.values() for level in scores):
-        raise BundleError(f"{where}: a level must lie between 0 and 1")
-    return MappingProxyType({k: MappingProxyType(v) for k, v in table.items()})
-
-
-def _score(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
-        raise ValueError("no score")
-    return float(value)
 
 
 def _adapter(bundle: Bundle, file: str, task: str, tensors: Mapping[str, safetensors.Tensor]) -> Adapter:
@@ -289,10 +179,7 @@ def read_specialist(bundle: Bundle, path: Path | str, task: str) -> Specialist:
 
 
 def _specialist(bundle: Bundle, file: str, task: str, metadata: Mapping[str, str], tensors: Mapping[str, safetensors.Tensor]) -> Specialist:
-    if metadata.get("base_sha256") != bundle.base_sha256:
-        raise BundleError(f"{file}: made for another base ({metadata.get('base_sha256', 'none')[:12]}…, here {bundle.base_sha256[:12]}…)")
-    if metadata.get("task") != task:
-        raise BundleError(f"{file}: holds task {metadata.get('task')!r}, not {task!r}")
+    check_owner(bundle, file, task, metadata)
     own = _own_table(file, metadata, tensors)
     largest: dict[str, float] = {}
     for name, tensor in tensors.items():
@@ -303,8 +190,7 @@ def _specialist(bundle: Bundle, file: str, task: str, metadata: Mapping[str, str
         if tensor.dtype.kind != "f":
             raise BundleError(f"{file}: {name} must hold floats")
         largest[name] = check_finite(file, name, tensor)
-    labels = _strings(f"{file}: labels", metadata.get("labels", ""))
-    h, c = bundle.architecture.hidden_size, len(labels)
+    h, c = bundle.architecture.hidden_size, len(strings(f"{file}: labels", metadata.get("labels", "")))
     config = own.config if own else bundle.ngrams
     dim = config.dim if config else 0
     expected = {
@@ -323,16 +209,9 @@ def _specialist(bundle: Bundle, file: str, task: str, metadata: Mapping[str, str
             head[name[5:]] = _float32(tensor)
     if not {"weight", "bias"} <= set(head) or ("domain_weight" in head) != ("domain_bias" in head):
         raise BundleError(f"{file}: head.weight and head.bias are needed, domain weight and bias only together")
-    limit, least = bundle.limits.max_tokens, bundle.tokenizer.special_count + 1
     made = Specialist(
-        task=task,
-        labels=labels,
-        kind=metadata.get("kind", ""),
-        positive_labels=_strings(f"{file}: positive_labels", metadata.get("positive_labels", "[]")),
-        normalizer=metadata.get("normalizer", ""),
-        max_tokens=int(_number(f"{file}: max_tokens", metadata.get("max_tokens", str(limit)), int, max(4, least), limit)),
-        temperature=_number(f"{file}: temperature", metadata.get("temperature", "1.0"), float, 0.01, 100.0),
-        thresholds=_thresholds(f"{file}: thresholds", metadata.get("thresholds", "{}")),
+        **read_facts(bundle, file, task, metadata, read_net(file, tensors)),
+        temperature=number(f"{file}: temperature", metadata.get("temperature", "1.0"), float, 0.01, 100.0),
         adapter=_adapter(bundle, file, task, tensors),
         weight=head["weight"],
         ngram_weight=head.get("ngram_weight"),
@@ -340,9 +219,7 @@ def _specialist(bundle: Bundle, file: str, task: str, metadata: Mapping[str, str
         domain_weight=head.get("domain_weight"),
         domain_ngram_weight=head.get("domain_ngram_weight"),
         domain_bias=float(head["domain_bias"][0]) if "domain_bias" in head else 0.0,
-        sources=_strings(f"{file}: sources", metadata.get("sources", "[]")),
         ngrams=own,
-        screen=read_screen(f"{file}: {METADATA}", metadata.get(METADATA), read_net(file, tensors)),
     )
     _check_bounds(bundle, made, largest)
     return made

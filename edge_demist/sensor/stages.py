@@ -6,19 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_demist.explore.passport import encoder_sha256
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.detect.allow import AllowList
 from edge_demist.sensor.detect.scoring import Scorer
 from edge_demist.sensor.drift import ScoreDrift
 from edge_demist.sensor.drift_sample import Reference, reference_of
 from edge_demist.sensor.events import IncidentLine
-from edge_demist.sensor.memory import Memory
-from edge_demist.sensor.neighbours import Neighbours
 from edge_demist.sensor.sources.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from edge_demist.sensor.incidents.stage import IncidentStage
+    from edge_demist.sensor.memory import Memory
+    from edge_demist.sensor.neighbours import Neighbours
 
 MAX_UNWRITTEN = 16_384
 """Memory entries changed since the last checkpoint that bring the next one about."""
@@ -46,9 +45,13 @@ class Stages:
         self.drift = ScoreDrift(scorer.bundle_id, self._reference(scorer))
         self.neighbours: Neighbours | None = None
         if config.nearest:
+            from edge_demist.sensor.neighbours import Neighbours
+
             dim = scorer.embed(["."]).shape[1]
             self.neighbours = Neighbours(config.state, _space(scorer), dim)
         if config.state is not None or config.emit == "incidents" or config.alarm_when != "always":
+            from edge_demist.sensor.memory import Memory  # SQLite, which most runs of alarms alone need not load
+
             self.memory = Memory(config.state)
         if config.emit == "incidents" and self.memory is not None:
             from edge_demist.sensor.incidents.stage import IncidentStage  # a tenth of a start that most runs need not pay
@@ -145,5 +148,7 @@ class Stages:
 
 def _space(scorer: Scorer) -> str:
     """What makes the general vectors: encoder and tokenizer; a model without such files stands for itself."""
+    from edge_demist.explore.passport import encoder_sha256
+
     bundle = scorer.model.bundle
     return encoder_sha256(bundle) if getattr(bundle, "files", None) else scorer.bundle_id

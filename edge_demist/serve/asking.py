@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edge_demist.format.specialist import calibrated_level
+from edge_demist.format.facts import calibrated_level
 from edge_demist.model import EdgeDemist
 from edge_demist.normalizers import NORMALIZERS
 from edge_demist.predictions import Prediction

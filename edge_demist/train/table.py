@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edge_demist.errors import InputError
-from edge_demist.format.specialist import MAX_LABELS
+from edge_demist.format.facts import MAX_LABELS
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 FEWEST_ROWS = 5

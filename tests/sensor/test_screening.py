@@ -101,7 +101,7 @@ class _Model:
         self.asked += texts
         return np.array([[-len(text)] * len(tasks) for text in texts], np.float32)
 
-    def specialist(self, task: str) -> object:
+    def facts(self, task: str) -> object:
         return type("Specialist", (), {"screen": self.cuts.get(task)})()
 
 

@@ -601,10 +601,10 @@ def test_a_coarsely_calibrated_specialist_starts_at_its_strictest_level_and_that
     """From few rows no finer level is known; the default rate must not keep a sensor with such a specialist from starting."""
 
     class Coarse(FakeModel):
-        def specialist(self, task: str):  # type: ignore[no-untyped-def]
+        def facts(self, task: str):  # type: ignore[no-untyped-def]
             from dataclasses import replace
 
-            return replace(super().specialist(task), thresholds={"fpr": {"0.03": 0.8}})
+            return replace(super().facts(task), thresholds={"fpr": {"0.03": 0.8}})
 
     (tmp_path / "dns.log").write_text(zeek_log("ts query", "1.5 a.example"))
     _, summary = watch_once(tmp_path, tmp_path / "dns.log", model=Coarse())

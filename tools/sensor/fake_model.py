@@ -57,7 +57,7 @@ class FakeModel:
         self.calls = self.strings = 0
         self.closed = False
 
-    def specialist(self, task: str) -> FakeSpecialist:
+    def facts(self, task: str) -> FakeSpecialist:
         """Facts of a task."""
         normalizer = "hostname" if task in ("dga", "dns-tunnel", "hostname-category", "hostname-threat") else "identity"
         if task in ALARM_TASKS:
@@ -68,7 +68,7 @@ class FakeModel:
         """Answers by hash."""
         self.calls += 1
         self.strings += len(texts)
-        return [self._answer(NORMALIZERS[self.specialist(n).normalizer](t), n) for t, n in zip(texts, task, strict=True)]
+        return [self._answer(NORMALIZERS[self.facts(n).normalizer](t), n) for t, n in zip(texts, task, strict=True)]
 
     def _answer(self, text: str, task: str) -> FakePrediction:
         raw = hashlib.blake2b(f"{task}\0{text}".encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -31,8 +31,9 @@ from numpy.typing import NDArray
 from edge_demist import EdgeDemist
 from edge_demist.engines.batching import normalized_bytes
 from edge_demist.format import safetensors
+from edge_demist.format.facts import calibrated_level
 from edge_demist.format.screen import METADATA, PREFIX, Screen, ScreenLevel
-from edge_demist.format.specialist import Specialist, calibrated_level
+from edge_demist.format.specialist import Specialist
 from edge_demist.format.writer import describe_files, whole_folder, write_json
 from edge_demist.inference import Item
 from edge_demist.judging import fits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -105,6 +104,8 @@ class AllowList:
         known = {"*", *tasks}
         for rule in self.rules:
             if rule.task not in known:
+                import difflib
+
                 near = difflib.get_close_matches(rule.task, known, 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
                 raise InputError(f"allow rule {rule.value!r}: there is no specialist {rule.task!r}; {hint}")

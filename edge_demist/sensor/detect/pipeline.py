@@ -6,7 +6,7 @@ import base64
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,20 @@ from edge_demist.sensor.detect.alarms import AlarmPolicy, Decision
 from edge_demist.sensor.detect.allow import suggest
 from edge_demist.sensor.detect.explain import explain, sentence
 from edge_demist.sensor.detect.mapping import EMBEDDING, MAX_STRINGS_PER_RECORD, FieldMapping, MappedString
+from edge_demist.sensor.detect.score_histogram import DAY_US
 from edge_demist.sensor.detect.scoring import Answer, Scorer
 from edge_demist.sensor.detect.sieve import Sieve
 from edge_demist.sensor.drift import ScoreDrift
 from edge_demist.sensor.events import Event, Hash, Origin, event_id, finish_id, origin_of
-from edge_demist.sensor.memory import DAY_US, STRING, Memory
-from edge_demist.sensor.neighbours import Neighbours, neighbour_fields
 from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.log_file import LogFile
 from edge_demist.sensor.sources.parser import Record
 from edge_demist.sensor.sources.recognition import is_known_log, seen_in
 from edge_demist.sensor.sources.timestamps import format_time, parse_time
+
+if TYPE_CHECKING:
+    from edge_demist.sensor.memory import Memory
+    from edge_demist.sensor.neighbours import Neighbours
 
 MAX_EXPLAINED = 64
 RARE_CLIENTS = 2
@@ -217,6 +220,8 @@ class Pipeline:
                 groups.setdefault((event.text, event.origin.offset), []).append(n)
         if known is None or not groups:
             return events
+        from edge_demist.sensor.neighbours import neighbour_fields
+
         vectors = self.scorer.embed([text for text, _ in groups])
         for ((text, _), places), vector in zip(groups.items(), vectors, strict=True):
             labels = {events[n].task: events[n].label or "" for n in places}
@@ -272,6 +277,8 @@ class Pipeline:
         """What the memory says about a string, as fields of its events; it is noted with that."""
         if self.memory is None or line.time_us is None or self.tracker is not None:
             return {}
+        from edge_demist.sensor.memory import STRING  # brings SQLite along: not for a start without a memory
+
         known = self.memory.touch(item.text, line.client, line.time_us, STRING)
         return {"first_seen": format_time(known.first_us), "seen_before": known.count - 1, "clients": known.clients}
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_demist.errors import BundleError, InputError
-from edge_demist.format.specialist import calibrated_level
+from edge_demist.format.facts import calibrated_level
 from edge_demist.normalizers import NORMALIZERS, from_bytes, to_bytes, truncate_utf8
 from edge_demist.predictions import UNKNOWN
 from edge_demist.sensor.detect.answer_cache import DEFAULT_ENTRIES, AnswerCache
@@ -20,7 +20,7 @@ from edge_demist.text.windows import Window
 
 if TYPE_CHECKING:
     from edge_demist.format.bundle import Bundle
-    from edge_demist.format.specialist import Specialist
+    from edge_demist.format.facts import Facts
     from edge_demist.predictions import Prediction
 
 DEFAULT_FPR = 0.001
@@ -61,8 +61,8 @@ class ModelLike(Protocol):
     def first_scores(self, texts: Sequence[str], tasks: Sequence[str]) -> NDArray[np.float32]:
         """First scores float32 [n, tasks]; a model without them is never screened."""
 
-    def specialist(self, task: str) -> Specialist:
-        """A specialist's facts."""
+    def facts(self, task: str) -> Facts:
+        """A specialist's labels, kind, normalizer, thresholds and screen."""
 
     def close(self) -> None:
         """Free it."""
@@ -94,7 +94,7 @@ class Scorer:
         self.cache_entries = cache_entries
         self.screening: Mapping[str, float] | None = None
         """Alarm scores below which the windows of long strings may be left to stage one; set by whoever screens."""
-        facts = {task: model.specialist(task) for task in model.tasks}
+        facts = {task: model.facts(task) for task in model.tasks}
         self._normalize = {task: NORMALIZERS.get(fact.normalizer, NORMALIZERS["identity"]) for task, fact in facts.items()}
         self.alarm_tasks = frozenset(task for task, fact in facts.items() if fact.kind == "alarm")
         self.category_tasks = frozenset(facts) - self.alarm_tasks
@@ -242,7 +242,7 @@ def self_test(model: ModelLike) -> None:
         BundleError: an answer is missing, unknown or no probability.
     """
     for task in model.tasks:
-        labels = set(model.specialist(task).labels)
+        labels = set(model.facts(task).labels)
         answers = model.classify(list(SELF_TEST_TEXTS), task=[task] * len(SELF_TEST_TEXTS))
         for text, answer in zip(SELF_TEST_TEXTS, answers, strict=True):
             if text and (answer.error or answer.label not in {*labels, UNKNOWN} or not 0.0 <= answer.score <= 1.0):

@@ -17,7 +17,7 @@ from edge_demist.sensor.detect.answer_cache import MAX_KEY_CHARS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_demist.format.specialist import Specialist
+    from edge_demist.format.facts import Facts
 
 MAX_MEMORY_CHARS = 1 << 20
 _Tasks = tuple[str, ...]
@@ -29,7 +29,7 @@ class Screened(Protocol):
     def first_scores(self, texts: Sequence[str], tasks: Sequence[str]) -> NDArray[np.float32]:
         """First scores float32 [n, tasks]; +inf where stage one does not answer."""
 
-    def specialist(self, task: str) -> Specialist:
+    def facts(self, task: str) -> Facts:
         """A specialist's facts."""
 
 
@@ -60,7 +60,7 @@ class Sieve:
         self.thresholds = dict(thresholds)
         self._cuts = {}
         for task, threshold in thresholds.items():
-            screen = getattr(self._model.specialist(task), "screen", None)
+            screen = getattr(self._model.facts(task), "screen", None)
             cut = None if screen is None else screen.cut(threshold)
             if cut is not None:
                 self._cuts[task] = cut

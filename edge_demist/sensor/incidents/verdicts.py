@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from edge_demist.format.specialist import calibrated_level
+from edge_demist.format.facts import calibrated_level
 from edge_demist.sensor.detect.scoring import ModelLike
 from edge_demist.sensor.incidents.observation import Observation
 
@@ -45,7 +45,7 @@ class Verdicts:
     @classmethod
     def of(cls, model: ModelLike) -> Verdicts:
         """Of a model's specialists."""
-        return cls({task: model.specialist(task).thresholds for task in model.tasks if task in LEVELLED})
+        return cls({task: model.facts(task).thresholds for task in model.tasks if task in LEVELLED})
 
     def attach(self, seen: Observation, task: str, answer: AnswerLike) -> None:
         """Note one answer; of several strings of a record the worst counts."""

@@ -7,7 +7,6 @@ or hexadecimal where they hold a blank, a quote or a control character; ``ausear
 from __future__ import annotations
 
 import binascii
-import html
 import re
 
 from edge_demist.normalizers import from_bytes
@@ -90,6 +89,8 @@ def windows_events(text: str, most: int) -> list[dict[str, object]]:
         text: one event, or several behind each other, as ``wevtutil`` writes them; what stands around them is passed over.
         most: events that are read.
     """
+    import html
+
     found: list[dict[str, object]] = []
     end = 0
     while len(found) < most and (begin := text.find("<Event", end)) >= 0 and (end := text.find("</Event>", begin)) >= 0:
