@@ -65,7 +65,6 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
         prog="edge-demist",
         description="Embed and classify security strings on the edge, offline, on a CPU.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"edge-demist {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -30,11 +30,31 @@ class Example:
         return "\n".join(["  $ " + self.command.replace("\n", "\n    "), *(f"  {line}" for line in self.output.splitlines())])
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal, like its parent, but without shutil, whose import every start would pay."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        if options.get("width") is None:
+            options["width"] = _terminal_columns() - 2
+        super().__init__(prog, **options)
+
+
+def _terminal_columns() -> int:
+    """Columns as ``shutil.get_terminal_size`` finds them."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdigit() and int(columns) > 0:
+        return int(columns)
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    except (AttributeError, ValueError, OSError):
+        return 80
+
+
 class Parser(argparse.ArgumentParser):
     """Refuses abbreviated options and an option given twice that takes one value."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, **options)
+        super().__init__(allow_abbrev=False, **{"formatter_class": HelpFormatter, **options})
         self.register("action", None, _StoreOnce)
         self.register("action", "store", _StoreOnce)
 
@@ -59,7 +79,6 @@ def command(subparsers: Any, name: str, text: str, examples: Sequence[Example], 
         help=text,
         description=description or text[0].upper() + text[1:] + ".",
         epilog=shown + (f"\n\n{notes.strip()}\n" if notes else "\n"),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(examples=tuple(examples))
     return parser

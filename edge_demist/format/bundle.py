@@ -109,6 +109,11 @@ class Bundle(NamedTuple):
         """
         return _read(self.folder, self.files, self.marks, name, copy=copy or self.hashed)
 
+    def read_metadata(self, name: str) -> dict[str, str]:
+        """The metadata of one of the bundle's files; errors as for :meth:`read`."""
+        mark = None if self.hashed else self.marks.get(name)
+        return safetensors.read_metadata(os.path.join(self.folder, name), sha256=self.files[name].sha256, mark=mark)
+
     def read_bytes(self, name: str, limit: int) -> bytes:
         """The bytes of one of the bundle's files, hashed.
 

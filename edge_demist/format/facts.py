@@ -114,7 +114,7 @@ def load_facts(bundle: Bundle, task: str) -> Facts:
     if task not in bundle.tasks:
         raise UnknownTaskError(task, bundle.tasks)
     file = f"{task}.safetensors"
-    metadata, _ = bundle.read(f"specialists/{file}", copy=False)
+    metadata = bundle.read_metadata(f"specialists/{file}")
     check_owner(bundle, file, task, metadata)
     return Facts(**read_facts(bundle, file, task, metadata))
 

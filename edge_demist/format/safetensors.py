@@ -131,6 +131,16 @@ def read(
     return parse(path, data)
 
 
+def read_metadata(path: Path | str, *, sha256: str | None = None, mark: str | None = None) -> dict[str, str]:
+    """What :func:`read` says beside the tensors, whose descriptions are not looked at; errors as there."""
+    path = os.fspath(path)
+    try:
+        with open(open_regular(path), "rb") as stream:
+            return _metadata(path, _header(path, _content(path, stream, sha256, mark, copy=False))[0])
+    except OSError as error:
+        raise BundleError(f"{os.path.basename(path)}: cannot be read ({error.strerror})") from None
+
+
 def _content(path: str, stream: BufferedReader, sha256: str | None, mark: str | None, *, copy: bool) -> NDArray[np.uint8]:
     """All bytes of an open file, checked, as a map or a copy."""
     info = os.fstat(stream.fileno())
