@@ -6,6 +6,7 @@ bits      10,000 strings: each board's level gives the bits of this machine's le
 wheel     install a wheel beside numpy alone and let it answer
 count     instructions per string, ours and ONNX Runtime int8, written to --out
 estimate  the same with estimated cycles per string (llvm-mca)
+screen    instructions per host name, screened and in four passes, written to --out
 gate      count ours again and compare with --record: exit 1 beyond 2 %
 """
 
@@ -111,7 +112,7 @@ def write(out: Path, result: dict[str, Any]) -> None:
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.arm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("root", "test", "bits", "wheel", "count", "estimate", "gate"))
+    parser.add_argument("command", choices=("root", "test", "bits", "wheel", "count", "estimate", "screen", "gate"))
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder of the aarch64 root; made where it is missing")
     parser.add_argument(
         "--models", type=Path, default=None, metavar="DIR", help="folder with bundle/ and the peers' graphs (benchmarks.models)"
@@ -139,6 +140,8 @@ def main() -> int:
         complaints = count.compare(count.read(args.record), count.count_all(folder, args.models, {}))
         sys.stderr.write("".join(f"{line}\n" for line in complaints) or "instructions per string are as recorded\n")
         return int(bool(complaints))
+    if args.command == "screen":
+        write(args.out, count.count_screen(folder, args.models / "bundle") | facts(args.models))
     if args.command in ("count", "estimate"):
         costing = estimate.estimate if args.command == "estimate" else None
         result = count.count_all(folder, args.models, {} if args.ours else PEERS, costing) | facts(args.models)

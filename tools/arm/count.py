@@ -17,6 +17,8 @@ from edge_demist.diagnostics import samples
 from tools.arm import boards
 
 STRINGS = 16
+SCREENED = 64
+"""Host names of one batch for the counts of the screen."""
 REPEATS = 2
 """Passes that are counted; counts repeat but for a few instructions in a million."""
 TOLERANCE = 0.02
@@ -121,6 +123,21 @@ def count_all(folder: Path, models: Path, peers: Mapping[str, str], costing: Cos
                 if costing is not None:
                     here.setdefault("estimates", {})[title] = costing(found, board)
             result["boards"][key] = here
+    return result
+
+
+def count_screen(folder: Path, bundle: Path) -> dict[str, Any]:
+    """Every board: instructions a host name in a batch, for stage one of three specialists and for four whole passes."""
+    names = samples.shipped("hostname")[::5][:SCREENED]
+    result: dict[str, Any] = {"strings": len(names), "boards": {}}
+    with tempfile.TemporaryDirectory() as name:
+        texts = Path(name) / "names.json"
+        texts.write_text(json.dumps(names), encoding="utf-8")
+        for key, board in boards.BOARDS.items():
+            rows = {kind: profile(folder, board, kind, bundle, texts, len(names)).per_string() for kind in ("screened", "passes")}
+            share = rows["screened"]["instructions"] / rows["passes"]["instructions"]
+            result["boards"][key] = {"title": board.title, "rows": rows, "screened_share": round(share, 5)}
+            sys.stderr.write(f"{key}: a screened name takes {share:.2%} of the instructions of four passes\n")
     return result
 
 

@@ -2,6 +2,7 @@
 
 guest.py count native BUNDLE IDS.npz REPEATS
 guest.py count ort GRAPH.onnx IDS.npz REPEATS
+guest.py count screened|passes BUNDLE NAMES.json REPEATS
 guest.py digest BUNDLE|tiny STRINGS.json OUT.json [best]
 """
 
@@ -19,6 +20,7 @@ import numpy as np
 
 DIGEST_ROWS = 250
 """Rows of one call, and of one digest."""
+ALARMS = ("dga", "dns-tunnel", "hostname-threat")
 ADAPTED = 10
 """One call in this many also runs the tiny bundle's adapters."""
 
@@ -49,12 +51,24 @@ def ort_calls(graph: str, rows: list[np.ndarray]) -> Callable[[], object]:
     return lambda: [session.run(None, feed) for feed in feeds]
 
 
+def name_calls(kind: str, bundle: str, names: list[str]) -> Callable[[], object]:
+    """One pass over host names: ``screened`` is stage one of the alarm specialists, ``passes`` asks each of the four whole."""
+    from edge_demist import EdgeDemist
+
+    model = EdgeDemist.load(bundle)
+    if kind == "screened":
+        return lambda: model.first_scores(names, ALARMS)
+    return lambda: [model.classify(names, task=task) for task in (*ALARMS, "hostname-category")]
+
+
 def count(kind: str, model: str, ids: str, repeats: int) -> None:
     """Warm up, then ``repeats`` passes between marks 0 and 1; marks 1 and 2 lie next to each other and give a mark's own cost."""
-    data = np.load(ids)
-    offsets = data["offsets"]
-    rows = [data["token_ids"][a:b] for a, b in itertools.pairwise(offsets)]
-    calls = (native_calls if kind == "native" else ort_calls)(model, rows)
+    if kind in ("screened", "passes"):
+        calls = name_calls(kind, model, json.loads(Path(ids).read_text(encoding="utf-8")))
+    else:
+        data = np.load(ids)
+        rows = [data["token_ids"][a:b] for a, b in itertools.pairwise(data["offsets"])]
+        calls = (native_calls if kind == "native" else ort_calls)(model, rows)
     mark = ctypes.CDLL(None).syscall
     for _ in range(2):
         calls()
