@@ -17,8 +17,8 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks import result_file
-from benchmarks.sensor import watch
 from edge_demist import EdgeDemist
+from edge_demist.diagnostics.sensor import watch
 from tools import facts
 
 

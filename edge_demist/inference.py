@@ -28,7 +28,7 @@ from edge_demist.errors import InputError
 from edge_demist.format.bundle import Bundle
 from edge_demist.format.specialist import Specialist
 from edge_demist.native.library import Kernels
-from edge_demist.normalizers import truncate_utf8
+from edge_demist.normalizers import NORMALIZERS, from_bytes, to_bytes, truncate_utf8
 from edge_demist.predictions import Rule
 from edge_demist.text import windows
 from edge_demist.text.ngrams import Ngrams
@@ -144,11 +144,13 @@ class Inference:
         """First scores float32 [n, tasks] of texts as they are given; +inf where stage one must not answer."""
         out = np.full((len(texts), len(tasks)), np.inf, np.float32)
         limit = 16 * self._bundle.limits.max_bytes
+        whole = [from_bytes(text) if isinstance(text, bytes) else text for text in texts]
         by_normalizer: dict[str, list[int]] = {}
         for column, task in enumerate(tasks):
             by_normalizer.setdefault(self._specialist(task).normalizer, []).append(column)
         for normalizer, columns in by_normalizer.items():
-            raws = [normalized_bytes(text, normalizer, limit) for text in texts]
+            normalize = NORMALIZERS[normalizer]
+            raws = [to_bytes(normalize(text[:limit])) for text in whole]
             some = [tasks[column] for column in columns]
             out[:, columns] = self.first_scores(raws, some)
             unread = [n for n, raw in enumerate(raws) if not raw] + self.beyond_stage_one(raws, normalizer, some)

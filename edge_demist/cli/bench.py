@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
 from edge_demist.cli.options import Example, add_bundle, command, number
-from edge_demist.diagnostics import cold_start, machine, report, samples, suite
+from edge_demist.diagnostics import cold_start, machine, report, samples, sensor, suite
 from edge_demist.errors import InputError
+from edge_demist.format.bundle import Bundle
 
 EXAMPLES = (
     Example(
@@ -18,6 +21,7 @@ EXAMPLES = (
         "…engine…\n…",
     ),
 )
+ROUNDS = 3
 NOTES = "exit codes: 0 measured, 1 slower than --fail-above allows, 2 cannot measure"
 
 
@@ -34,6 +38,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="write the result here, with the machine's facts, as JSON")
     parser.add_argument("--json", type=Path, nargs="?", const=Path("-"), metavar="OUT", help="the same on standard output (OUT: as -o)")
     parser.add_argument("--compare", type=Path, metavar="OLD.json", help="print ratios to an earlier result")
+    text = "measure watch on made DNS logs of the strings: new names, repeated ones; with all answers, alarms, alarms without the screen"
+    parser.add_argument("--sensor", action="store_true", help=text)
+    parser.add_argument("--sensor-log", type=Path, metavar="LOG", help="with --sensor: a log of your own, or a folder of such, as well")
     text = "with --compare: exit 1 if a median is more than PCT %% slower"
     parser.add_argument("--fail-above", type=number(0), metavar="PCT", help=text)
 
@@ -100,8 +107,40 @@ def make_plan(args: argparse.Namespace) -> suite.Plan:
     return suite.Plan(texts, source, args.bundle, args.engine.split(","), threads, args.task, args.quick)
 
 
+def run_sensor(args: argparse.Namespace) -> int:
+    """Measure the sensor's way and print it."""
+    if args.compare is not None or args.task or args.threads or args.engine != "auto":
+        raise InputError("--sensor goes with --input, --kind, --bundle, --quick, --sensor-log, --output and --json alone")
+    plan, bar, bundle = make_plan(args), Bar(), Bundle.load(args.bundle)
+    texts = [text for text in plan.texts if not set(text) & set("\t\n\r")]
+    with tempfile.TemporaryDirectory() as place:
+        paths = sensor.logs(Path(place), texts, args.sensor_log)
+        try:
+            rows = sensor.measure(paths, 1 if args.quick else ROUNDS, str(args.bundle or ""), Path(place), bar)
+        finally:
+            bar.close()
+    told = {"id": bundle.id, "name": bundle.name, "version": bundle.version}
+    result = {"kind": "edge-demist bench --sensor", "format": sensor.FORMAT, "machine": machine.facts(), "bundle": told, "rows": rows}
+    write(args, result, lambda: "\n".join(sensor.lines(rows)))
+    return 0
+
+
+def write(args: argparse.Namespace, result: dict[str, Any], text: Callable[[], str]) -> bool:
+    """The result where the options want it, else its text on standard output; whether standard output got the result."""
+    outputs = {path for path in (args.output, args.json) if path is not None}
+    for path in outputs - {Path("-")}:
+        path.write_text(cold_start.dumps(result), encoding="utf-8")
+    to_stdout = Path("-") in outputs
+    sys.stdout.write(cold_start.dumps(result) if to_stdout else text() + "\n")
+    return to_stdout
+
+
 def run(args: argparse.Namespace) -> int:
     """Measure, print, compare."""
+    if args.sensor_log is not None and not args.sensor:
+        raise InputError("--sensor-log needs --sensor")
+    if args.sensor:
+        return run_sensor(args)
     if args.fail_above is not None and args.compare is None:
         raise InputError("--fail-above needs --compare OLD.json")
     old = read_result(args.compare) if args.compare is not None else None
@@ -110,14 +149,7 @@ def run(args: argparse.Namespace) -> int:
         result = suite.run(make_plan(args), bar)
     finally:
         bar.close()
-    outputs = {path for path in (args.output, args.json) if path is not None}
-    to_stdout = Path("-") in outputs
-    if to_stdout:
-        sys.stdout.write(cold_start.dumps(result))
-    for path in outputs - {Path("-")}:
-        path.write_text(cold_start.dumps(result), encoding="utf-8")
-    if not to_stdout:
-        sys.stdout.write(report.table(result) + "\n")
+    to_stdout = write(args, result, lambda: report.table(result))
     if old is None:
         return 0
     lines, worst = report.compare(old, result)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge_demist import cli
-from edge_demist.diagnostics import cold_start, machine, measure, report, samples, statistics, suite
+from edge_demist.diagnostics import cold_start, machine, measure, report, samples, sensor, statistics, suite
 from edge_demist.errors import EngineUnavailableError, InputError
 from tests.support.tiny_bundle import write_tiny_bundle
 
@@ -362,3 +363,35 @@ def test_json_has_no_nan():
 
 def test_numbers_are_readable():
     assert [report.number(v) for v in (None, math.nan, 1.234, 12.34, 1234.5)] == ["-", "-", "1.23", "12.3", "1,234"]
+
+
+# ---- the sensor's way -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Children as calls of this process: each start of Python would take a second."""
+
+    def child(command):
+        if command[:2] == ["-m", "edge_demist"]:
+            assert cli.main(command[2:]) in (0, 1)
+            return "", {"cpu_seconds": 2.0, "max_rss_bytes": 4e7}
+        names = [line for line in Path(command[2]).read_text().splitlines() if not line.startswith("#")]
+        return json.dumps({"records": len(names), "cpu_seconds": 1.0}), {}
+
+    monkeypatch.setattr(sensor, "child", child)
+
+
+def test_bench_runs_the_sensor_on_made_logs(tmp_path, capsys, in_process):
+    (tmp_path / "names.txt").write_text("".join(f"{name}\n" for name in ("kernel.org", "xjqzvwpk8r3t.info", "a\tb")))
+    options = ["--input", str(tmp_path / "names.txt"), "-o", str(tmp_path / "r.json"), "--quick"]
+    real = sensor.dns_log(tmp_path / "dns.log", ["example.org"] * 5)
+    assert cli.main(["bench", "--sensor", "--sensor-log", str(real), *options]) == 0
+    assert "alarms --no-screen" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "r.json").read_text())["rows"]
+    assert {f"{log}, {variant}" for log in ("new", "repeated", "real") for variant in sensor.VARIANTS} <= set(rows)
+    assert [rows[f"{log}, all"]["records"] for log in ("new", "repeated", "real")] == [2, 2, 5]
+    assert rows["new, all"]["predictions"] == 4 * 2
+    assert rows["new, encode"]["records"] == 2
+    assert cli.main(["bench", "--sensor", "--task", "dga"]) == 2
+    assert cli.main(["bench", "--sensor-log", str(real)]) == 2
