@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 ORDINARY = ("picked", "ordinary", "unvetted", "isp", "made")
-MOST = {"table": 30_000, "made": 16_000, "ordinary": 20_000}
+MOST = {"table": 30_000, "made": 16_000, "picked": 16_000, "ordinary": 20_000}
 OF_OTHERS = 12_000
 """Rows of an origin that are read at most."""
 TOP, STEEPNESS, OTHERS, FRESH = 1e-3, 2.0, 0.3, 3.0
@@ -69,14 +69,14 @@ def changed(
         x: float32 [n, features].
         scores: float32 [n], log-odds of an alarm before.
         rows: columns ``alarm`` and ``origin``.
-        args: weights ``table``, ``top``, ``made``, ``made_labels``.
+        args: weights ``table``, ``top``, ``made``, ``picked``, ``made_labels``.
         rounds: how often the cut is taken anew.
         steps: of L-BFGS a round.
     """
     alarm, origin = rows["alarm"].to_numpy(bool), rows["origin"].to_numpy(str)
     fresh = (origin == "threats") if (origin == "threats").any() else alarm
     plain = np.flatnonzero(np.isin(origin, ORDINARY) & ~alarm)
-    heavy = np.where(origin[plain] == "made", args.made, 1.0)
+    heavy = np.select([origin[plain] == "made", origin[plain] == "picked"], [args.made, args.picked], 1.0)
     others = np.where((origin == "made") & ~alarm, args.made_labels, OTHERS)
     weights = np.where(origin == "table", args.table, np.where(fresh & (origin == "threats"), FRESH, others))
     spread = x.std(0) + np.float32(1e-3)
@@ -162,6 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--table", type=float, default=4.0, help="weight of the task's table")
     p.add_argument("--top", type=float, default=0.06, help="weight of the loss at the cut")
     p.add_argument("--made", type=float, default=6.0, help="weight of generated strings at the cut")
+    p.add_argument("--picked", type=float, default=1.0, help="weight of strings that people picked at the cut")
     p.add_argument("--made-labels", type=float, default=OTHERS, help="weight of harmless generated strings in the cross-entropy")
     p.add_argument("--keep-bias", action="store_true", help="do not move the labels' cut to where dev is answered best")
     p.add_argument("--step", type=float, default=0.5, help="share of the change that is taken")
