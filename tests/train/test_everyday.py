@@ -57,3 +57,25 @@ def test_the_table_has_a_row_for_each_kind_and_sums_what_categories_say():
     assert "| a | 250.0 |" in shown
     assert "| all made names" in shown
     assert "1 / 10 |" in shown
+
+
+COMMON = ("antivirus", "cdn", "certificates", "dnsbl", "local-services", "provider-lines", "short-names", "single-labels", "updates")
+"""Kinds of names that every network asks for by the thousand."""
+
+
+@pytest.mark.parametrize("task", ["dga", "hostname-threat", "dns-tunnel"])
+def test_names_that_every_network_sees_seldom_alarm(model, task):
+    names = [name for kind, texts in everyday.made("names", 40, seed=5).items() if kind in COMMON for name in texts]
+    assert everyday.alarms(model, task, names)["0.001"] <= 0.02
+
+
+def test_addresses_that_every_network_sees_seldom_alarm(model):
+    pages = [page for kind, texts in everyday.made("pages", 40, seed=5).items() if kind != "short-links" for page in texts]
+    assert everyday.alarms(model, "url-phishing", pages)["0.001"] <= 0.03
+
+
+def test_categories_seldom_accuse_what_operators_run(model):
+    names = [name for kind, texts in everyday.made("names", 60, seed=5).items() if not kind.endswith("-endings") for name in texts]
+    said = everyday.accused(model, names)
+    assert said["answered"] > 50
+    assert said["said"] <= max(2, said["answered"] / 100)
