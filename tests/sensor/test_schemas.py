@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from edge_demist import EdgeDemist
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.runner import Runner
 from tests.sensor.test_incidents import dns_log, generated, ordinary
 from tests.support.sensor_fakes import read_events, watch_once, zeek_log
 from tools.sensor.fake_model import FakeModel
 
+SAMPLES = Path(__file__).parents[1] / "data" / "logs"
 HTTP = "ts uid id.orig_h id.orig_p id.resp_h id.resp_p method host uri user_agent status_code"
 
 
@@ -57,8 +59,28 @@ def test_a_rule_on_the_dga_field_fires_on_incidents(tmp_path: Path) -> None:
     assert len(last["related"]["hosts"]) == 12
 
 
+def test_an_elastic_rule_fires_on_the_sample_logs(tmp_path: Path) -> None:
+    """The prebuilt rule "Machine Learning Detected a DNS Request Predicted to be a DGA Domain", in EQL, by Elastic's own engine."""
+    from eql import Event, PythonEngine, parse_query
+
+    rule = 'any where ml_is_dga.malicious_prediction == 1 and not wildcard(dns.question.name, "*ubuntu.com")'
+    config = WatchConfig(paths=(SAMPLES,), once=True, emit="all", form="ecs", output=tmp_path / "o.jsonl")
+    runner = Runner(config, EdgeDemist.load)
+    try:
+        runner.run()
+    finally:
+        runner.close()
+    events, hits, engine = read_events(tmp_path / "o.jsonl"), [], PythonEngine()
+    engine.add_query(parse_query(rule, implied_any=True))
+    engine.add_output_hook(lambda output: hits.extend(event.data["event"]["id"] for event in output.events))
+    engine.stream_events([Event("any", number, event) for number, event in enumerate(events)])
+    alarmed = [e["event"]["id"] for e in events if e["edge_demist"]["task"] == "dga" and e["edge_demist"].get("alarm")]
+    assert hits == alarmed and 0 < len(hits) < len(events)
+
+
 def test_ocsf_is_a_detection_finding_by_its_models(tmp_path: Path) -> None:
-    finding = pytest.importorskip("py_ocsf_models.events.findings.detection_finding").DetectionFinding
+    from py_ocsf_models.events.findings.detection_finding import DetectionFinding as finding
+
     lines = incidents(tmp_path, "ocsf")
     assert [line["type_uid"] for line in lines] == [200401, 200402, 200403]
     watch_once(tmp_path, dns_log(tmp_path, *generated(count=1)), emit="alarms", form="ocsf", output=tmp_path / "a.jsonl")
