@@ -11,7 +11,8 @@ A case is taken in its strongest state.
 ``--quiet-days`` adds days of :mod:`tools.days` without an intrusion: what looks like trouble and is none, so that no sign gets a
 weight which the shared days alone would not contradict.
 Incidents open at the lowest log odds at which the days used for the fit give at most ``--false-a-day`` false incidents, and not under
-``MIN_OPEN``; all biases are moved so that this point is nought.
+``MIN_OPEN``; a kind whose ordinary cases all stay farther below than ``MARGIN`` opens that much earlier. All biases are moved so that this
+point is nought.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ PRIOR: dict[str, dict[str, float]] = json.loads(Path(__file__).with_name("incide
 SPREAD = 0.6
 BIAS_SPREAD = 1.5
 MIN_OPEN = -2.9
+MARGIN = 1.0
 JOIN_BELOW = 0.75
 
 
@@ -200,8 +202,9 @@ def fitted(rows: list[Row], version: str, false_a_day: float) -> Weights:
     false = sorted((_strength(row, signs) for row in rows if row.verdict == "false"), reverse=True)
     allowed = int(false_a_day * days)
     opens = max(MIN_OPEN, round(false[allowed] + 0.05, 2) if len(false) > allowed else MIN_OPEN)
-    for table in signs.values():  # so that an incident opens at log odds of nought
-        table["bias"] = round(table["bias"] - opens, 3)
+    for kind, table in signs.items():  # so that an incident opens at log odds of nought
+        worst = max((_strength(row, signs) for row in rows if row.kind == kind and row.verdict == "false"), default=opens)
+        table["bias"] = round(table["bias"] - min(opens, round(worst + MARGIN, 2)), 3)
     return Weights(version, signs, 0.0, -JOIN_BELOW)
 
 
