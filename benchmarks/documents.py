@@ -185,6 +185,18 @@ def custom() -> str:
     return table(["task", "labels", "rows", *names], rows)
 
 
+def incident_load() -> str:
+    """One sentence about what incidents cost."""
+    run = result("incident-load")
+    memory = {int(number): mib for number, mib in run["memory_mib"].items()}
+    least, most = min(memory), max(memory)
+    return (
+        f"On {run['names']:,} distinct names `--emit incidents` reads {run['incidents_to_alarms']:.2f} times as fast as `--emit alarms`. "
+        f"Reading generated records of {run['clients']:,} clients, it held {memory[least]:.1f} MiB after {least:,} records and "
+        f"{memory[most]:.1f} MiB after {most:,}."
+    )
+
+
 def crash() -> str:
     """A row a kind of crash."""
     rows = [[r["kind"], r["crashes"], f"{r['records']:,}", r["lost"], r["repeats"], r["damaged_lines"]] for r in result("crash")["runs"]]
@@ -247,6 +259,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "map": partial(optional, "atlas", "benchmarks.atlas"),
     "embedding-kinds": partial(optional, "embedding-kinds", "benchmarks.embedding_kinds"),
     "sensor-way": partial(optional, "sensor", "benchmarks.sensor"),
+    "incident-days": partial(optional, "incident-days", "benchmarks.incident_days"),
+    "incident-looks": partial(optional, "incident-looks", "benchmarks.incident_looks"),
+    "incident-load": incident_load,
     "crash": crash,
     "soak": soak,
     "serve-load": partial(optional, "serve", "benchmarks.serve"),

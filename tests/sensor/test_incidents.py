@@ -13,8 +13,10 @@ from edge_demist.errors import InputError
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.control import Control
 from edge_demist.sensor.incidents.budget import IncidentBudget
+from edge_demist.sensor.incidents.looks import Looks
 from edge_demist.sensor.incidents.observation import Observation
 from edge_demist.sensor.incidents.tracker import Tracker
+from edge_demist.sensor.incidents.tunnels import Tunnel
 from edge_demist.sensor.incidents.verdicts import Verdicts
 from edge_demist.sensor.incidents.weights import load_weights
 from edge_demist.sensor.runner import Runner
@@ -288,3 +290,35 @@ def test_stopping_early_keeps_what_waits(tmp_path: Path) -> None:
         runner.close()
     lines = read_events(tmp_path / "o.jsonl")
     assert [line["status"] for line in lines] == ["opened", "grown"]  # not closed: the log may go on
+
+
+def scanned(source: str, server: str, begin: int, text: str) -> list[str]:
+    return [
+        f"{T0 + begin + i} A{source}{i} {source} 4000 {server} 80 GET {server} /?id={text}{i} Mozilla/5.0 200 text/html" for i in range(8)
+    ]
+
+
+@pytest.mark.parametrize(("server", "same"), [("10.0.0.80", True), ("10.0.0.81", False)])
+def test_scans_of_one_server_that_look_alike_are_one_incident(tmp_path: Path, server: str, *, same: bool) -> None:
+    fields = "ts uid id.orig_h id.orig_p id.resp_h id.resp_p method host uri user_agent status_code resp_mime_types"
+    rows = scanned("198.51.100.9", "10.0.0.80", 0, "evil") + scanned("198.51.100.10", server, 100, "evil")
+    (tmp_path / "http.log").write_text(zeek_log(fields, *rows, path="http"))
+    lines, _ = watch_once(tmp_path, tmp_path / "http.log", emit="incidents")
+    assert (len({line["incident_id"] for line in lines}) == 1) is same
+    assert (lines[-1]["followers"] == 1) is same
+    assert not same or lines[-1]["clients"] == ["198.51.100.9", "198.51.100.10"]
+
+
+def test_looks_outlive_a_checkpoint_and_are_dropped_with_the_incident() -> None:
+    case = Tunnel(("10.0.0.7", "zone.example"))
+    case.remember("verdict", "aabbccdd.zone.example", "f", 0)
+    looks = Looks(FakeModel().encode)
+    leader, own = looks.leader(case)
+    looks.hold("i", case, own)
+    again = Looks(FakeModel().encode)
+    again.load(json.loads(json.dumps(looks.state())), {"i": 1})
+    assert leader is None and again.leader(case)[0] == "i"
+    other = Tunnel(("10.0.0.8", "zone.example"), examples=case.examples)
+    assert again.leader(other)[0] is None
+    again.drop("i")
+    assert again.leader(case)[0] is None and Looks(None).leader(case) == (None, None)

@@ -102,7 +102,10 @@ def main() -> None:
         from tools.sensor.fit_incidents import day_folders, observations
 
         tracks, grey = borrowed(observations(day_folders(args.background), None, args.cache), args.background)
-    print(f"{make_days(args.out, args.days, args.seed, tracks, sorted(grey), quiet=args.quiet):,} records")
+    records = make_days(args.out, args.days, args.seed, tracks, sorted(grey), quiet=args.quiet)
+    made = {"days": args.days, "seed": args.seed, "records": records}
+    (args.out / "made.json").write_text(json.dumps(made) + "\n", encoding="utf-8")
+    print(f"{records:,} records")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from edge_demist.sensor.detect.allow import AllowList
 from edge_demist.sensor.incidents.budget import IncidentBudget
 from edge_demist.sensor.incidents.case import HOUR_US, Case
 from edge_demist.sensor.incidents.incident import Incident, new_identity
+from edge_demist.sensor.incidents.looks import Embed, Looks
 from edge_demist.sensor.incidents.weights import Weights
 
 MAX_OPEN = 256
@@ -28,8 +29,9 @@ _TASKS = {
 class IncidentBook:
     """Takes cases as they change; gives back the lines to write."""
 
-    def __init__(self, weights: Weights, model: str, budget: IncidentBudget | None = None) -> None:
+    def __init__(self, weights: Weights, model: str, budget: IncidentBudget | None = None, embed: Embed | None = None) -> None:
         """Start without incidents."""
+        self.looks = Looks(embed)
         self._weights, self.model, self.budget = weights, model, budget
         self.allow = AllowList()
         self._open: OrderedDict[str, Incident] = OrderedDict()
@@ -47,7 +49,7 @@ class IncidentBook:
         if found is None:
             if log_odds < self._weights.open:
                 return []
-            incident = self._begin(case, now_us)
+            incident = self._begin_or_follow(case, now_us)
         else:
             incident = self._open[self._by_key[keys[found]]]
             keys = keys[: found + 1]  # what joins by its host does not bring its client's other hosts along
@@ -80,6 +82,16 @@ class IncidentBook:
         entities = case.entities()[:1]
         return any(self.allow.find(entity, task) for entity in entities for task in _TASKS[case.kind])
 
+    def _begin_or_follow(self, case: Case, now_us: int) -> Incident:
+        """The incident that a case looks like, else a new one."""
+        leader, own = self.looks.leader(case)
+        if leader is not None:
+            self._open[leader].followers += 1
+            return self._open[leader]
+        incident = self._begin(case, now_us)
+        self.looks.hold(incident.identity, case, own)
+        return incident
+
     def _begin(self, case: Case, now_us: int) -> Incident:
         identity = new_identity(case.kind, *case.key, str(now_us))
         incident = self._open[identity] = Incident(identity, now_us, case.first_us, case.last_us)
@@ -99,6 +111,7 @@ class IncidentBook:
 
     def _close(self, identity: str) -> list[dict[str, object]]:
         incident = self._open.pop(identity)
+        self.looks.drop(identity)
         self._by_key = {key: held for key, held in self._by_key.items() if held != identity}
         return [incident.tell("closed", self.model)] if incident.told and incident.is_open else []
 
@@ -111,6 +124,7 @@ class IncidentBook:
         return {
             "open": [incident.state() for incident in self._open.values()],
             "keys": list(self._by_key.items()),
+            "looks": self.looks.state(),
             "budget": self.budget.state() if self.budget else {},
             "held_back": self.held_back,
         }
@@ -121,6 +135,7 @@ class IncidentBook:
             incident = Incident.restored(item)
             self._open[incident.identity] = incident
         self._by_key = {str(key): str(held) for key, held in state.get("keys", ()) if held in self._open}  # type: ignore[attr-defined]
+        self.looks.load(state.get("looks", ()), self._open)  # type: ignore[arg-type]
         self.held_back = int(str(state.get("held_back", 0)))
         if self.budget is not None:
             self.budget.restore(state.get("budget", {}))  # type: ignore[arg-type]

@@ -70,6 +70,7 @@ class Incident:
     told_order: int = 0
     told_kinds: list[str] = field(default_factory=list)
     told_last_us: int = -1
+    followers: int = 0
 
     def take(self, case: Case, weights: Mapping[str, float], log_odds: float) -> None:
         """Take a case, or its newer state; the strongest state is kept."""
@@ -167,6 +168,7 @@ class Incident:
             "clients": [printable(client) for client in self.clients],
             "entities": entities,
             "count": self.count,
+            "followers": self.followers,
             "sentence": sentence(main.kind, [printable(c) for c in self.clients], [printable(e) for e in main.entities], main.count, signs),
             "evidence": [entry for part in self.parts.values() for entry in _evidence(part)],
             "next": next_steps(main.kind, [(printable(e.file), e.offset) for e in examples]),
@@ -190,12 +192,12 @@ class Incident:
             for name, p in self.parts.items()
         ]
         times = [self.raised_us, self.first_us, self.last_us]
-        return [self.identity, times, self.clients, parts, self.told, self.told_order, self.told_kinds, self.told_last_us]
+        return [self.identity, times, self.clients, parts, self.told, self.told_order, self.told_kinds, self.told_last_us, self.followers]
 
     @classmethod
     def restored(cls, state: Sequence[object]) -> Incident:
         """From the checkpoint."""
-        identity, times, clients, parts, told, order, kinds, told_last = state
+        identity, times, clients, parts, told, order, kinds, told_last, followers = state
         raised, first, last = (int(t) for t in times)  # type: ignore[attr-defined]
         incident = cls(str(identity), raised, first, last, [str(c) for c in clients])  # type: ignore[attr-defined]
         for name, kind, log_odds, evidence, examples, entities, count in parts:  # type: ignore[attr-defined]
@@ -207,6 +209,7 @@ class Incident:
         if not incident.parts:
             raise ValueError("an incident without parts")
         incident.told, incident.told_order, incident.told_last_us = int(str(told)), int(str(order)), int(str(told_last))
+        incident.followers = int(str(followers))
         incident.told_kinds = [str(k) for k in kinds]  # type: ignore[attr-defined]
         return incident
 

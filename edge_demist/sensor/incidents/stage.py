@@ -42,7 +42,8 @@ class IncidentStage:
         if not TASKS & set(scorer.model.tasks):
             raise BundleError(f"--emit incidents needs one of the specialists {', '.join(sorted(TASKS))}; the bundle has none")
         budget = IncidentBudget(per_day) if per_day else None
-        self.tracker = Tracker(bundle_weights(folder), scorer.bundle_id, memory, verdicts=Verdicts.of(scorer.model), budget=budget)
+        weights, verdicts = bundle_weights(folder), Verdicts.of(scorer.model)
+        self.tracker = Tracker(weights, scorer.bundle_id, memory, verdicts=verdicts, budget=budget, embed=scorer.embed)
         self.told: Counter[str] = Counter()
 
     def allow(self, rules: AllowList) -> None:
@@ -51,8 +52,7 @@ class IncidentStage:
 
     def use(self, scorer: Scorer) -> None:
         """Go on with another model."""
-        self.tracker.verdicts = Verdicts.of(scorer.model)
-        self.tracker.book.model = scorer.bundle_id
+        self.tracker.use(scorer.bundle_id, Verdicts.of(scorer.model), scorer.embed)
 
     def settle(self, watermark_us: int | None) -> list[IncidentLine]:
         """Decide about everything up to a log time (None: all there is)."""

@@ -14,6 +14,7 @@ from edge_demist.sensor.incidents.book import IncidentBook
 from edge_demist.sensor.incidents.budget import IncidentBudget
 from edge_demist.sensor.incidents.case import DAY_US, Case
 from edge_demist.sensor.incidents.gather import Gatherer, Limits
+from edge_demist.sensor.incidents.looks import Embed
 from edge_demist.sensor.incidents.observation import Observation, observe
 from edge_demist.sensor.incidents.verdicts import AnswerLike, Verdicts
 from edge_demist.sensor.incidents.weights import Weights
@@ -36,22 +37,29 @@ class Tracker:
         verdicts: Verdicts | None = None,
         budget: IncidentBudget | None = None,
         limits: Limits | None = None,
+        embed: Embed | None = None,
     ) -> None:
         """Start empty."""
         self.memory = memory if memory is not None else Memory()
         self.verdicts = verdicts
-        self._weights, self._limits, self._budget = weights, limits, budget
+        self._weights, self._limits, self._budget, self._embed = weights, limits, budget, embed
         self.on_case: Callable[[Case], None] | None = None
         self.on_observation: Callable[[Observation], None] | None = None
         self._start(model)
 
     def _start(self, model: str) -> None:
         self.gatherer = Gatherer(self.memory, self._weights.signs, self._limits)
-        self.book = IncidentBook(self._weights, model, self._budget)
+        self.book = IncidentBook(self._weights, model, self._budget, self._embed)
         self._waiting: list[tuple[int, str, int, int, Observation]] = []
         self._serial = 0
         self._clock = _LogClock()
         self._closed_us = 0
+
+    def use(self, model: str, verdicts: Verdicts, embed: Embed | None) -> None:
+        """Go on with another model."""
+        self.verdicts, self._embed = verdicts, embed
+        self.book.model, self.book.looks.embed = model, embed
+        self.book.looks.clear()
 
     def see(self, record: Record, time_us: int | None, path: str, offset: int) -> Observation | None:
         """Queue what a record says; None if that is nothing. Answers may be noted until it is released."""
