@@ -322,3 +322,26 @@ def test_looks_outlive_a_checkpoint_and_are_dropped_with_the_incident() -> None:
     assert again.leader(other)[0] is None
     again.drop("i")
     assert again.leader(case)[0] is None and Looks(None).leader(case) == (None, None)
+
+
+@pytest.mark.parametrize(("clients", "found"), [(3, True), (5, False)])
+def test_names_that_many_clients_miss_speak_against_none(tmp_path: Path, clients: int, *, found: bool) -> None:
+    """A bot's host with two addresses and its resolver ask for the same names; a dead site is missed by everybody."""
+    rows = [dns_row(20 * i + c, f"10.0.0.{7 + c}", f"plain{i}.example", rcode="NXDOMAIN") for i in range(30) for c in range(clients)] + [
+        dns_row(20 * i + 9.5, "10.0.0.99", f"www.site{i % 5}.example", answers="93.184.216.34") for i in range(40) for _ in range(3)
+    ]
+    lines, _ = watch_once(tmp_path, dns_log(tmp_path, *sorted(rows, key=lambda row: float(row.split(" ")[0]))), emit="incidents")
+    assert bool(lines) is found
+
+
+@pytest.mark.parametrize(("kind", "found"), [("A", True), ("MX", False)])
+def test_who_asks_for_mail_is_no_bot(tmp_path: Path, kind: str, *, found: bool) -> None:
+    rows = [dns_row(20 * i + n, "10.0.0.7", f"evil{i}.example", t, rcode="NXDOMAIN") for i in range(30) for n, t in enumerate((kind, "A"))]
+    lines, _ = watch_once(tmp_path, dns_log(tmp_path, *rows), emit="incidents")
+    assert bool(lines) is found
+
+
+def test_an_outage_speaks_against_nobody(tmp_path: Path) -> None:
+    rows = [dns_row(i, f"10.0.0.{i % 9 + 10}", f"plain{i}.example", rcode="NXDOMAIN") for i in range(600)]
+    lines, _ = watch_once(tmp_path, dns_log(tmp_path, *rows), emit="incidents")
+    assert not lines

@@ -23,6 +23,8 @@ MAX_SUB_CHARS = 24
 """A longer part before the registrable domain is judged as a tunnel's, not as a name."""
 MAX_MAIL_HOSTS = 3
 """What sends mail to more hosts than this is a mail server."""
+MAX_MISSING = 4
+"""What so many clients miss speaks against none; a host with two addresses and its resolver are up to three."""
 _LOCAL = (".arpa", ".local", ".lan", ".home", ".internal", ".localdomain")
 V = TypeVar("V")
 
@@ -144,14 +146,17 @@ class Gatherer:
             self._outage.note(seen.client, failed=seen.failed)
         if not seen.failed or self._outage.is_on or self.memory.look_up(domain) is not None:
             return False
-        other = self._missed_by.get(domain)
-        if level or other == seen.client:
+        if level:
             return True
-        self._missed_by.note(domain, seen.client)
-        held = self.names.find((other,)) if other is not None else None
-        if held is not None:
-            held.excuse(domain)
-        return other is None
+        missing = self._missed_by.get(domain, "").split()
+        if seen.client not in missing and len(missing) < MAX_MISSING:
+            missing.append(seen.client)
+            self._missed_by.note(domain, " ".join(missing))
+            if len(missing) == MAX_MISSING:
+                for client in missing:
+                    if (held := self.names.find((client,))) is not None:
+                        held.excuse(domain)
+        return len(missing) < MAX_MISSING
 
     def _add_scan(self, seen: Observation) -> list[Case]:
         key = (seen.client, seen.server)
