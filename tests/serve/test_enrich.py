@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_demist.cli import enrich
-from edge_demist.errors import InputError
+from edge_demist.cli import enrich, main
 
 COMMAND = [sys.executable, "-P", "-m", "edge_demist", "enrich", "--field", "query=dga,hostname-threat", "-"]
 VALUES = st.recursive(
@@ -46,6 +45,16 @@ def test_bad_lines_come_out_with_an_error_and_the_end_is_1() -> None:
     assert out[0]["edge_demist"]["dga"]["alarm"] is True and set(out[-1]["edge_demist"]) == {"dga", "hostname-threat"}
     assert [i for i, one in enumerate(out) if "error" in one["edge_demist"]] == [1, 2, 3, 5, 6]
     assert out[4] == {"query": 3, "edge_demist": {}}
+
+
+@given(
+    st.lists(st.binary(max_size=60) | st.text(max_size=20).map(lambda text: b'{"query": "' + text.encode("utf-8", "surrogatepass") + b'"}'))
+)
+def test_any_line_gives_one_line_of_json(model, raw) -> None:
+    raw = [line.replace(b"\n", b"") for line in raw]
+    lines, _ = enrich.enriched(model, raw, [(["query"], ["dga"])], "edge_demist", None)
+    assert len(lines) == len(raw) and all(line.count(b"\n") == 1 and line.endswith(b"\n") for line in lines)
+    assert all("edge_demist" in json.loads(line) for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -132,16 +141,22 @@ def test_what_is_there_is_written_when_the_input_pauses() -> None:
         assert process.wait(timeout=30) == 0
 
 
-def test_wrong_fields_are_refused() -> None:
-    with pytest.raises(InputError, match="give a path"):
-        enrich._field("query")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--field", "query=nosuch", "-"], "unknown task"),
+        (["--field", "query", "-"], "give a path"),
+        (["--field", "query=dga", "--fpr", "1e-9", "-"], "no threshold"),
+        (["--field", "query=dga", "/nonexistent"], "/nonexistent: No such file"),
+        (["--field", "query=dga", "/"], "is a directory"),
+        (["--field", "query=dga", "-"], "standard input is closed"),
+    ],
+)
+def test_wrong_words_are_told_before_a_line_is_read(words, message, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["enrich", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_fields() -> None:
     assert enrich._field("a=b.c=dga,dga") == (["a=b", "c"], ["dga"])
-    code = subprocess.run([*COMMAND[:-3], "--field", "query=nosuch", "-"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    assert code.returncode == 2 and b"unknown task" in code.stderr
-    for name in ("/nonexistent", "/"):
-        code = subprocess.run([*COMMAND[:-1], name], capture_output=True, check=False)
-        assert code.returncode == 2 and name.encode() in code.stderr
-    code = subprocess.run(["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND], capture_output=True, check=False)
-    assert code.returncode == 2 and b"standard input is closed" in code.stderr
-    code = subprocess.run([*COMMAND, "--fpr", "1e-9"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    assert code.returncode == 2 and b"no threshold" in code.stderr
