@@ -12,7 +12,7 @@ from edge_demist.sensor.detect.mapping import FieldMapping, load_rules
 from edge_demist.sensor.sources.envelopes import RECORD_KEYS
 from edge_demist.sensor.sources.event_times import means_a_time
 from edge_demist.sensor.sources.parser import LineParser
-from edge_demist.sensor.sources.timestamps import format_time, syslog_time
+from edge_demist.sensor.sources.timestamps import format_time, parse_time, syslog_time
 from tests.support.sensor_fakes import balanced, watch_once
 from tools.sensor.fake_model import ALARM_TASKS, CATEGORY_TASKS
 
@@ -64,6 +64,22 @@ COMMANDS: dict[str, object] = {
             "System": {"TimeCreated": {"@SystemTime": "2024-05-01T08:00:00.1230000Z"}},
             "EventData": {"Data": [{"@Name": "User", "#text": "x"}, {"@Name": "CommandLine", "#text": SHELL}]},
         }
+    },
+    **{
+        f"event data, {name}": {
+            "Event": {
+                "System": {"TimeCreated": moment},
+                "EventData": {"Data": [{**attribute("User"), text: "x"}, {**attribute("CommandLine"), text: SHELL}]},
+            }
+        }
+        for name, moment, attribute, text in (
+            ("xmltodict", {"@SystemTime": "2024-05-01T08:00:00.123Z"}, lambda value: {"@Name": value}, "#text"),
+            ("xml2js", {"$": {"SystemTime": "2024-05-01T08:00:00.123Z"}}, lambda value: {"$": {"Name": value}}, "_"),
+            ("go", {"-SystemTime": "2024-05-01T08:00:00.123Z"}, lambda value: {"-Name": value}, "#content"),
+            ("x2js", {"_SystemTime": "2024-05-01T08:00:00.123Z"}, lambda value: {"_Name": value}, "__text"),
+            ("fast", {"@_SystemTime": "2024-05-01T08:00:00.123Z"}, lambda value: {"@_Name": value}, "#text"),
+            ("plain", {"SystemTime": "2024-05-01T08:00:00.123Z"}, lambda value: {"Name": value}, "Value"),
+        )
     },
     "EvtxECmd": {
         "TimeCreated": "2024-05-01T08:00:00.1230000+00:00",
@@ -272,6 +288,43 @@ QUERY_LINES = {
 def test_query_logs_of_resolvers(name: str) -> None:
     strings, time = found(QUERY_LINES[name].replace("NAME", NAME).encode())
     assert strings == {NAME: NAMES} and (time is None if name == "coredns" else time is not None and time[5:13] == "05-01T08")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "May 1, 2024 @ 08:00:00.123",
+            "2024-05-01T08:00:00.123Z[UTC]",
+            "2024-05-01 08:00:00.123 +0000 UTC m=+0.1",
+            "20240501080000.123456-000",
+        ),
+        *("20240501080000Z", "\\/Date(1714550400123)\\/", "01.05.2024 08:00:00", "2024-05-01T08:00:00.123 Z", "1.714550400123E12"),
+        *(["2024-05-01T08:00:00Z"], {"$date": "2024-05-01T08:00:00Z"}, {"$date": {"$numberLong": "1714550400123"}}),
+        *({"seconds": 1714550400, "nanos": 5}, {"seconds": "1714550400"}),
+    ],
+    ids=str,
+)
+def test_times_as_languages_and_stores_write_them(value: object) -> None:
+    us = parse_time(value)
+    assert us is not None and format_time(us)[:19] == MOMENT[:19]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"date": "2024-05-01", "time": "08:00:00"},
+        {"timestamp": 0, "@timestamp": "2024-05-01T08:00:00Z"},
+        {"UtcTime": "-", "ts": None, "event": {"start": "2024-05-01T08:00:00Z"}},
+        {"meta": {"log": {"event_time": 1714550400}}},
+        {"certificate": {"not_after": "2034-05-01T08:00:00Z"}, "query_time": "2024-05-01T08:00:00Z"},
+        {"fields": {"ts": "2024-05-01T08:00:00Z"}},
+    ],
+    ids=str,
+)
+def test_where_the_time_stands(times: dict) -> None:
+    _, time = found(line({"CommandLine": SHELL, **times}))
+    assert time is not None and time[:19] == MOMENT[:19]
 
 
 def test_a_time_without_a_year_is_the_last_one_of_that_day() -> None:

@@ -1,4 +1,4 @@
-"""Linux audit lines and Windows events in XML, as the objects that laurel and JSON exports make of them.
+"""Linux audit lines as the objects that laurel makes of them.
 
 Audit formats: auditd's ``audit.log`` (Linux audit documentation project, "Audit Event Fields"): untrusted values are quoted,
 or hexadecimal where they hold a blank, a quote or a control character; ``ausearch --interpret`` writes them as they are.
@@ -18,8 +18,6 @@ _INTERPRETED = re.compile(rb"(?<!\S)a(\d{1,4})=(.*?)(?= a\d{1,4}=|\s*\Z)")
 _VALUE = re.compile(rb'\b(a\d+(?:\[\d+\])?|proctitle)=(?:"([^"]*)"|([0-9A-Fa-f]+)(?=\s|\Z)|(\S+))')
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2})+\Z")
 _INDEX = re.compile(rb"a(\d+)(?:\[(\d+)\])?\Z")
-_DATA = re.compile(r"<Data Name=(?:\"([^\"<]{0,256})\"|'([^'<]{0,256})')\s{0,8}>([^<]*)</Data>")
-_SYSTEM_TIME = re.compile(r"SystemTime=(?:\"([^\"<]{0,64})\"|'([^'<]{0,64})')")
 MAX_ARGUMENTS = 4096
 MIN_HEX_CHARS = 8
 
@@ -80,22 +78,3 @@ def command_of_title(title: str) -> str:
         if all(char.isprintable() or char in "\0\t\n\r" for char in plain):
             title = plain
     return title.replace("\0", " ").strip(" ")
-
-
-def windows_events(text: str, most: int) -> list[dict[str, object]]:
-    """Windows events in XML (wevtutil, Splunk's XmlWinEventLog) as objects with ``EventData`` and their time.
-
-    Args:
-        text: one event, or several behind each other, as ``wevtutil`` writes them; what stands around them is passed over.
-        most: events that are read.
-    """
-    import html
-
-    found: list[dict[str, object]] = []
-    end = 0
-    while len(found) < most and (begin := text.find("<Event", end)) >= 0 and (end := text.find("</Event>", begin)) >= 0:
-        event = text[begin:end]
-        data = {html.unescape(m[1] or m[2] or ""): html.unescape(m[3]) for m in _DATA.finditer(event)}
-        time = _SYSTEM_TIME.search(event)
-        found.append({"EventData": data, "SystemTime": (time[1] or time[2]) if time else ""})
-    return found

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from edge_demist.sensor.sources.json_logs import JsonRecord, classify_object, named_record
+from edge_demist.sensor.sources.windows import with_names
 
 MAX_DEPTH = 4
 MAX_PARTS = 10_000
@@ -79,7 +80,7 @@ def unwrap(data: _Object, file_log: str, is_zeek_log: Callable[[str], bool], rea
     if (line := _go_audit(data) or _journal_audit(data)) and (audited := read_text(line, depth)) is not None:
         return audited
     if _is_record(data) or _is_wazuh(data):
-        return classify_object(data, file_log)
+        return classify_object(with_names(data) if "EventData" in data or "Event" in data else data, file_log)
 
     def open_object(inner: _Object) -> JsonRecord:
         return _within(unwrap(inner, file_log, is_zeek_log, read_text, depth + 1), data)
@@ -203,14 +204,3 @@ def _from_texts(data: _Object, read_text: _ReadText, depth: int) -> JsonRecord |
         if isinstance(text, str) and len(text) > 1 and (record := read_text(text, depth)) is not None and _is_known(record):
             return record
     return None
-
-
-_MESSAGE_FIELD = re.compile(r"(?:^|[\r\n\t])[ \t]{0,8}(CommandLine|Process Command Line|QueryName|UtcTime):[ \t]{0,8}([^\r\n]+)")
-
-
-def windows_message(text: str) -> _Object | None:
-    """The fields of a Windows event's message text (``CommandLine: …`` on a line of its own), as ``EventData`` has them."""
-    if "CommandLine:" not in text and "Command Line:" not in text and "QueryName:" not in text:
-        return None
-    fields = {match[1].replace("Process Command Line", "CommandLine"): match[2].strip() for match in _MESSAGE_FIELD.finditer(text)}
-    return {"EventData": fields} if fields.keys() - {"UtcTime"} else None

@@ -24,13 +24,12 @@ _NESTED_TIMES = tuple(
     re.findall(
         r"\S+",
         """
-        EventData.UtcTime Event.EventData.UtcTime Event.EventData.Data[@Name=UtcTime].#text Event.EventData.Data[Name=UtcTime].#text
-        Event.System.TimeCreated.#attributes.SystemTime Event.System.TimeCreated.@SystemTime Event.System.TimeCreated.SystemTime
-        Event.System.TimeCreated_attributes.SystemTime
-        Event.System.TimeCreated System.TimeCreated.#attributes.SystemTime System.TimeCreated.@SystemTime System.TimeCreated.SystemTime
+        EventData.UtcTime Event.EventData.UtcTime Event.System.TimeCreated_attributes.SystemTime Event.System.TimeCreated
+        System.TimeCreated
         winlog.event_data.UtcTime winlog.time_created data.win.eventdata.utcTime data.win.system.systemTime info.utc_time
         output_fields.evt.time output_fields.evt.rawtime metadata.eventCreationTime properties.Timestamp TimeCreated.DateTime
-        TimeCreated.value TimeCreated.#attributes.SystemTime TimeCreated.@SystemTime columns.time event.created event.ingested
+        TimeCreated.value TimeCreated.#attributes.SystemTime TimeCreated.@SystemTime columns.time event.start event.created
+        event.ingested process.start
         accept.server_time.seconds accept.submit_time.seconds exec.server_time.seconds
         """,
     )
@@ -51,39 +50,33 @@ _BESIDE = frozenset(
 )
 _EARLIEST_US, _LATEST_US = 946_684_800_000_000, 4_102_444_800_000_000
 """2000 and 2100: a number beyond is no time of a log."""
-MAX_OTHERS = 64
+MAX_OTHERS, MAX_NESTED = 64, 8
 Lookup = Callable[[Mapping[str, object], str], Iterable[object]]
 
 
 def time_in(data: Mapping[str, object], lookup: Lookup) -> int | None:
     """Microseconds since the epoch: the first of the usual fields that holds a time."""
+    if "date" in data and "time" in data and (us := parse_time(f"{data['date']}T{data['time']}"[:48])) is not None:
+        return us
     for name in _TIME_FIELDS:
-        if name in data and (us := parse_time(data[name])) is not None:
+        if name in data and (us := parse_time(data[name])):  # zero is what some write where they have none
             return us
     for path in _NESTED_TIMES:
         for value in lookup(data, path):
-            if (us := parse_time(value)) is not None:
+            if us := parse_time(value):
                 return us
     return None
 
 
-def other_time_in(data: Mapping[str, object]) -> int | None:
-    """The first time in a field whose name can mean nothing else, at the top or one level below."""
-    nested: list[Mapping[str, object]] = []
-    for value in _others(data, nested):
-        return value
-    for inner in nested:
-        for value in _others(inner, []):
-            return value
-    return None
-
-
-def _others(data: Mapping[str, object], nested: list[Mapping[str, object]]) -> Iterable[int]:
+def other_time_in(data: Mapping[str, object], depth: int = 2) -> int | None:
+    """The first time in a field whose name can mean nothing else, at the top or up to ``depth`` levels below."""
+    inner = []
     for name, value in list(data.items())[:MAX_OTHERS]:
-        if isinstance(value, dict):
-            nested.append(value)
-        elif means_a_time(name[:64]) and (us := parse_time(value)) is not None and _EARLIEST_US <= us < _LATEST_US:
-            yield us
+        if isinstance(value, dict) and depth:
+            inner.append(value)
+        if means_a_time(name[:64]) and (us := parse_time(value)) is not None and _EARLIEST_US <= us < _LATEST_US:
+            return us
+    return next((us for one in inner[:MAX_NESTED] if (us := other_time_in(one, depth - 1)) is not None), None)
 
 
 @functools.lru_cache(maxsize=4096)

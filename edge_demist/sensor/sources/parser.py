@@ -8,11 +8,12 @@ from typing import Protocol
 
 from edge_demist.normalizers import from_bytes
 from edge_demist.sensor.sources.access import access_object
-from edge_demist.sensor.sources.audit import audit_object, windows_events
-from edge_demist.sensor.sources.envelopes import MAX_PARTS, together, unwrap, windows_message
+from edge_demist.sensor.sources.audit import audit_object
+from edge_demist.sensor.sources.envelopes import MAX_PARTS, together, unwrap
 from edge_demist.sensor.sources.json_logs import JsonRecord, log_of_fields, named_record, parse_object, parse_several, parse_value
 from edge_demist.sensor.sources.queries import query_object
 from edge_demist.sensor.sources.timestamps import parse_time, syslog_time
+from edge_demist.sensor.sources.windows import windows_events, windows_message
 from edge_demist.sensor.sources.zeek import ZeekParser, ZeekRecord
 
 MAX_PREFIX_BYTES = 1024

@@ -14,6 +14,9 @@ _DECIMAL = re.compile(r"(-?)(\d{1,20})(?:\.(\d{1,18}))?\Z", re.ASCII)
 _EXPONENT = re.compile(r"\d\.\d{1,18}[eE]\+?\d{1,2}\Z", re.ASCII)
 _AUDIT = re.compile(r"(?:audit\()?(\d{9,11}\.\d{3}):\d+\)?\Z", re.ASCII)
 _MICROSOFT = re.compile(r"/Date\((-?\d{1,15})(?:[+-]\d{4})?\)/\Z", re.ASCII)
+_COMPACT = re.compile(r"((?:19|20)\d{6})(\d{6})(?:\.\d{1,6})?(?:Z|[+-]\d{3,4})?\Z", re.ASCII)
+_ADDED = re.compile(r"\[[\w/+\-]{1,32}\]\Z| m=[+-][\d.]{1,24}\Z", re.ASCII)
+"""What Java and Go write behind a time."""
 _MAX_US = 253_402_300_799_000_000
 _MAX_CHARS = 48
 
@@ -35,6 +38,8 @@ _WRITTEN = tuple(
         rf"(?:[A-Z][a-z]{{2}}, )?(?P<day>\d{{1,2}})[ /-]{_NAME}[ /-](?P<year>\d{{4}})[ :]{_CLOCK}{_ZONE}",
         # May 04 2020 16:54:27 (CEF); May 4, 2020 4:54:27 PM
         rf"{_NAME} +(?P<day>\d{{1,2}}),? (?P<year>\d{{4}}),? {_CLOCK}{_ZONE}",
+        # 04.05.2020 16:54:27 (Windows, German)
+        rf"(?P<day>\d\d)\.(?P<month>\d\d)\.(?P<year>\d{{4}}),? {_CLOCK}{_ZONE}",
         # 5/4/2020 4:54:27 PM (Windows, English)
         rf"(?P<month>\d{{1,2}})/(?P<day>\d{{1,2}})/(?P<year>\d{{4}}),? (?=.*[AaPp][Mm]){_CLOCK}{_ZONE}",
     )
@@ -56,7 +61,19 @@ def parse_time(value: object) -> int | None:
         return _real(value)
     if isinstance(value, list) and len(value) == 1:  # as Elasticsearch gives the fields of a hit
         return parse_time(value[0]) if not isinstance(value[0], list) else None
+    if isinstance(value, dict):
+        return _object(value)
     return _parse_text(value) if isinstance(value, str) else None
+
+
+def _object(value: dict[str, object]) -> int | None:
+    """A time of MongoDB (``{"$date": …}``) or of protocol buffers (``{"seconds": …, "nanos": …}``)."""
+    inner = value.get("$date", value.get("$numberLong"))
+    if inner is not None:
+        return parse_time(inner) if not isinstance(inner, dict) or "$numberLong" in inner else None
+    seconds, nanos = value.get("seconds"), value.get("nanos", value.get("nanoseconds", 0))
+    us = parse_time(seconds) if isinstance(seconds, (int, str)) else None
+    return us + nanos // 1000 if us is not None and isinstance(nanos, int) and 0 <= nanos < 10**9 else us
 
 
 _SYSLOG_TIME = re.compile(r"(?P<name>[A-Z][a-z]{2}) (?P<day>[ \d]\d) (?P<clock>\d\d:\d\d:\d\d)\Z", re.ASCII)
@@ -102,6 +119,9 @@ def _real(value: float) -> int | None:
 
 
 def _parse_text(text: str) -> int | None:
+    match = _COMPACT.match(text) if len(text) >= 14 else None  # 20240501080000Z (ASN.1), 20240501080000.123456-000 (WMI)
+    if match:
+        return _parse_text(f"{match[1]}T{match[2]}")
     match = _DECIMAL.match(text)
     if match:
         return _decimal(*match.groups())
@@ -110,7 +130,7 @@ def _parse_text(text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        return _other_text(text.strip())
+        return _other_text(_ADDED.sub("", text.strip()).replace(" @ ", " ").replace(" Z", "Z").replace("\\", ""))
     return _us(moment)
 
 
@@ -136,8 +156,6 @@ def _other_text(text: str) -> int | None:
             return _written(match.groupdict())
     iso = re.sub(r"^(\d{4})/(\d\d)/(\d\d)", r"\1-\2-\3", text)
     iso = re.sub(r" ?(?:([+-]\d\d:?\d\d)(?: \w{3,4})?|UTC|GMT)\Z", r"\1", iso)  # 2020-04-09 19:08:36.785 +0000 UTC
-    if iso == text:
-        return None
     try:
         return _us(datetime.fromisoformat(iso))
     except ValueError:
