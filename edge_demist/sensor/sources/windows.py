@@ -51,8 +51,10 @@ def with_names(data: _Object) -> _Object:
     if isinstance(body, dict) and isinstance(body.get("Data"), list):
         named = {_attribute(item, "Name"): _text(item) for item in body["Data"] if isinstance(item, dict)}
         named.pop("", None)
-        found = {**found, "EventData": {**named, **body}}
-    if isinstance(system, dict) and isinstance(system.get("TimeCreated"), dict) and "SystemTime" not in found:
+        body = {**named, **body}
+        found = {**found, "EventData": body}
+    own = isinstance(body, dict) and "UtcTime" in body  # what Sysmon itself says
+    if isinstance(system, dict) and isinstance(system.get("TimeCreated"), dict) and "SystemTime" not in found and not own:
         found = {**found, "SystemTime": _attribute(system["TimeCreated"], "SystemTime")}
     return found
 
