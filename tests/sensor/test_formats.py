@@ -199,6 +199,7 @@ COMMANDS: dict[str, object] = {
     "sudo": {"accept": {"server_time": {"seconds": 1714550400.123}, "runargv": SHELL.split(" ")}},
     "filebeat, osquery module": {"@timestamp": "2024-05-01T08:00:00.123Z", "osquery": {"result": {"columns": {"cmdline": SHELL}}}},
     "an envelope that nobody foresaw": {"when": "2024-05-01T08:00:00.123Z", "body": {"inner": {"CommandLine": SHELL}}},
+    "the journal, as bytes": {"__REALTIME_TIMESTAMP": "1714550400123000", "MESSAGE": list(json.dumps({"CommandLine": SHELL}).encode())},
     "audit in the journal": {
         "__REALTIME_TIMESTAMP": "1714550400123456",
         "_AUDIT_TYPE_NAME": "EXECVE",
@@ -282,6 +283,13 @@ QUERY_LINES = {
     "coredns": '[INFO] 192.0.2.1:5000 - 1 "A IN NAME udp 41 false 512" NOERROR qr,rd 60 0.001s',
     "windows": "5/1/2024 8:00:00 AM 0E78 PACKET  000002 UDP Rcv 192.0.2.1 0002   Q [0001   D   NOERROR] A      (13)xjw8k2qpz7v1(4)info(0)",
 }
+
+
+def test_escapes_of_text_logs_are_undone() -> None:
+    asked = rb"01-May-2024 08:00:00.123 client 192.0.2.1#5312 (x): query: my\032host\046.example IN A + (192.0.2.53)"
+    assert list(found(asked)[0]) == ["my host..example"]
+    request = rb'192.0.2.9 - - [01/May/2024:08:00:00 +0000] "GET /?q=\x22\x3cb\x3e\ta\\b\" HTTP/1.1" 200 5 "-" "-"'
+    assert next(iter(found(request)[0])) == '/?q="<b>\ta\\b"'
 
 
 @pytest.mark.parametrize("name", QUERY_LINES)

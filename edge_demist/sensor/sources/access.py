@@ -49,7 +49,8 @@ _LINES = tuple(
     )
 )
 _REQUEST = re.compile(rb"([A-Z]{3,16}) (.*?)(?: HTTP/\d(?:\.\d)?)?\Z", re.DOTALL)
-_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([\"\\]))")
+_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([\"\\])|([bnrtv]))")
+_C_STYLE = {b"b": b"\b", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 
 
 def access_object(line: bytes) -> dict[str, object] | None:
@@ -75,4 +76,4 @@ def access_object(line: bytes) -> dict[str, object] | None:
 
 
 def _plain(raw: bytes) -> bytes:
-    return _ESCAPE.sub(lambda m: bytes([int(m[1], 16)]) if m[1] else m[2], raw) if b"\\" in raw else raw
+    return _ESCAPE.sub(lambda m: bytes([int(m[1], 16)]) if m[1] else m[2] or _C_STYLE[m[3]], raw) if b"\\" in raw else raw

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 
+from edge_demist.normalizers import from_bytes
 from edge_demist.sensor.sources.json_logs import JsonRecord, classify_object, named_record
 from edge_demist.sensor.sources.windows import with_names
 
@@ -200,7 +201,15 @@ def _from_objects(data: _Object, names: Iterable[str], open_object: Callable[[_O
 
 def _from_texts(data: _Object, read_text: _ReadText, depth: int) -> JsonRecord | None:
     nested = [outer.get(inner) for name, inner in _NESTED_TEXT_KEYS if isinstance(outer := data.get(name), dict)]
-    for text in (*(data.get(name) for name in _TEXT_KEYS), *nested, data.get("event.original")):
+    for value in (*(data.get(name) for name in _TEXT_KEYS), *nested, data.get("event.original")):
+        text = _of_bytes(value) if isinstance(value, list) else value
         if isinstance(text, str) and len(text) > 1 and (record := read_text(text, depth)) is not None and _is_known(record):
             return record
     return None
+
+
+def _of_bytes(value: list[object]) -> str:
+    """A text that the journal gives as a list of bytes, for it holds some that no terminal shows; empty for other lists."""
+    if all(type(item) is int and 0 <= item < 256 for item in value):
+        return from_bytes(bytes(value))  # type: ignore[arg-type]
+    return ""

@@ -31,6 +31,8 @@ _LINE_TIME = re.compile(
     r"(?:<\d{1,3}>)?(?:(?P<full>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S{0,16}|\d\d-\w{3}-\d{4} \d\d:\d\d:\d\d(?:\.\d{1,6})?|"
     r"\d{1,2}/\d{1,2}/\d{4} \d{1,2}:\d\d:\d\d [AP]M)|\[(?P<epoch>\d{9,10})\]|(?P<short>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d))"
 )
+_DECIMAL = re.compile(rb"\\(\d{3})")
+"""A byte of a name in presentation form (RFC 1035, section 5.1)."""
 _LABEL = re.compile(rb"\(\d+\)")
 
 
@@ -41,6 +43,7 @@ def query_object(line: bytes) -> dict[str, object] | None:
         return None
     parts = match.groupdict()
     name = parts.get("name") or _LABEL.sub(b".", parts.get("labels") or b"").strip(b".")
+    name = _DECIMAL.sub(lambda m: bytes([int(m[1])]) if int(m[1]) < 256 else m[0], name) if b"\\" in name else name
     found: dict[str, object] = {"dns": {"question": {"name": from_bytes(name)}}, "src_ip": from_bytes(parts["client"])}
     begin = _LINE_TIME.match(from_bytes(line[:64]))
     if begin:
