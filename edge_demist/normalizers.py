@@ -277,9 +277,11 @@ def by_name(table: Mapping[str, T]) -> Mapping[str, T]:
     return MappingProxyType({**table, **{old: table[new] for old, new in OLD_NAMES.items() if new in table}})
 
 
-_NO_HOST = re.compile(r"[\x00-\x20\x7f\"'()<>\[\]{}\\|;,=&?%@!$^`]")
-_NO_QUERY = re.compile(r"[ \"'()<>\[\]{}|;,?%@!$^`]")
-_NO_ADDRESS = re.compile(r"^\s*(?:https?://)?[^/?#@\s\"'<>(){},;|^`]{0,300}[\s\"'<>(){},;|^`]+[^\s]", re.IGNORECASE)
+_LONG_LABEL = r"|\A(?:[A-Za-z]{1,8}://)?(?:[^./:?#]*\.)*[^./:?#]{64}"
+"""A label of more than 63 characters (RFC 1035, section 2.3.4)."""
+_NO_HOST = re.compile(r"[\x00-\x20\x7f\"'()<>\[\]{}\\|;,=&?%@!$^`]" + _LONG_LABEL)
+_NO_QUERY = re.compile(r"[ \"'()<>\[\]{}|;,?%@!$^`]" + _LONG_LABEL)
+_NO_ADDRESS = re.compile(r"^\s*(?:https?://)?[^/?#@\s\"'<>(){},;|^`]{0,300}[\s\"'<>(){},;|^`]+[^\s]|\A[^./:@?#%\u3002]*\Z", re.IGNORECASE)
 REFUSED: Mapping[str, re.Pattern[str]] = by_name(
     {
         **dict.fromkeys(("strip_www", "strip_service_labels", "strip_all_service_labels"), _NO_HOST),

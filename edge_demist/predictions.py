@@ -22,6 +22,8 @@ LEAST_ALARM = 0.5
 """Threshold of a specialist that has none for ``DEFAULT_FPR``."""
 LEAST_IN_DISTRIBUTION = 0.1
 """Below this P(in distribution) a label says nothing."""
+LEAST_POSITIVE = 0.2
+"""A label of a threat is not given for less, where there is no alarm."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -112,7 +114,8 @@ class Rule:
             score = min(score / inside, 1.0) if alarm else score
         label = specialist.labels[best]
         says_much = not inside or alarm is None or best in specialist.positive  # ordinary strings of odd spelling stay ordinary
-        if (inside < LEAST_IN_DISTRIBUTION and says_much and not alarm) or (self._floor is not None and score < self._floor):
+        hollow = inside < LEAST_IN_DISTRIBUTION or (alarm is False and best in specialist.positive and score < LEAST_POSITIVE)
+        if (hollow and says_much and not alarm) or (self._floor is not None and score < self._floor):
             label = UNKNOWN
         return Prediction(
             text, specialist.task, label, score, min(alarm_score, 1.0), self._ranked(scores, top_k), truncated,

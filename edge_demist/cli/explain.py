@@ -13,7 +13,6 @@ from edge_demist.cli.options import Example, add_fpr, add_json, add_model, comma
 from edge_demist.errors import InputError
 from edge_demist.io import shown
 from edge_demist.model import EdgeDemist, Prediction
-from edge_demist.normalizers import from_bytes
 from edge_demist.sensor.detect.explain import explain, reading, sentence
 
 EXAMPLES = (
@@ -73,7 +72,7 @@ def _lines(model: EdgeDemist, prediction: Prediction, as_json: bool, *, alarms: 
     def ask(pairs: Sequence[tuple[str, str]]) -> list[float]:
         return [score(one) for one in model.classify([text for text, _ in pairs], task=[task for _, task in pairs], top_k=0)]
 
-    read = prediction.text if prediction.window is None else from_bytes(prediction.window.raw)
+    read = prediction.text if prediction.window is None else prediction.window.text
     (why,) = explain([(read, prediction.task, score(prediction))], ask)
     text = sentence(why, score(prediction))
     if as_json:

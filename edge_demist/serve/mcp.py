@@ -18,7 +18,7 @@ import numpy as np
 from edge_demist import __version__
 from edge_demist.errors import EdgeDemistError, InputError
 from edge_demist.model import EdgeDemist
-from edge_demist.normalizers import from_bytes, to_bytes
+from edge_demist.normalizers import to_bytes
 from edge_demist.sensor import memory
 from edge_demist.sensor.detect.explain import explain, sentence
 
@@ -67,7 +67,7 @@ class Tools:
             found = self._model.classify([one for one, _ in pairs], task=[name for _, name in pairs], top_k=0)
             return [one.alarm_score if alarms else (one.scores or {}).get(answer.label, 0.0) for one in found]
 
-        read = text if answer.window is None else from_bytes(answer.window.raw)
+        read = text if answer.window is None else answer.window.text
         score = answer.alarm_score if alarms else (answer.scores or {}).get(answer.label, 0.0)
         (words,) = explain([(read, task, score)], ask)
         shown = [{"word": word.word, "start": word.start, "end": word.end, "logits": round(word.logits, 2)} for word in words]

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from edge_demist.normalizers import by_name
+from edge_demist.normalizers import by_name, from_bytes, to_bytes
 
 MOST_BYTES = 8192
 """Bytes of a normalized string that windows cover; what stands behind them is not read, and the answer says so."""
@@ -24,7 +24,13 @@ class Window(NamedTuple):
 
     begin: int
     end: int
-    raw: bytes
+    text: str
+    """What is read; bytes that are no UTF-8 as :func:`edge_demist.normalizers.from_bytes` gives them."""
+
+    @property
+    def raw(self) -> bytes:
+        """What is read, as bytes."""
+        return to_bytes(self.text)
 
     def shown(self) -> dict[str, int | str]:
         """As answers and events show it: ``start`` and ``end`` in bytes of the normalized string, and the text read."""
@@ -104,7 +110,7 @@ def expand(raw: bytes, normalizer: str, fits: Callable[[bytes], bool]) -> list[W
             middle = _before(raw, begin + LEAST_ROOM, (begin + end) // 2, shape.places)
             spans[:0] = [(begin, middle), (middle, end)]
         else:
-            found.append(Window(begin, end, text))
+            found.append(Window(begin, end, from_bytes(text)))
     return found
 
 

@@ -6,6 +6,7 @@ process.  Kinds of the sensor are in ``tests/sensor/test_cases.py``.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import pickle
@@ -43,11 +44,21 @@ def test_b3_a_comment_in_any_language_hides_nothing(model: EdgeDemist, comment: 
 
 
 @pytest.mark.parametrize("task", ["dga", "hostname-threat", "hostname-category", "dns-tunnel", "url-phishing", "uri-attack", "cmdline"])
-@pytest.mark.parametrize("text", ["*" + "\0" * 14, "[2001:db8::1]:8080", "CKAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "\0\0\0\0", "����"])
+@pytest.mark.parametrize(
+    "text",
+    ["*" + "\0" * 14, "[2001:db8::1]:8080", "CKAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "\0\0\0\0", "����", "a" * 300, "x" * 64 + ".info", "[]"],
+)
 def test_i1_no_label_of_a_threat_with_a_score_of_nothing(model: EdgeDemist, task: str, text: str) -> None:
     answer = model.classify(text, task=task)[0]
     threats = {*model.specialist(task).positive_labels, "malware", "phishing"}
-    assert answer.label not in threats or answer.score >= 0.01
+    assert answer.label not in threats or answer.score >= 0.2
+
+
+@pytest.mark.parametrize("task", ["dga", "hostname-threat", "dns-tunnel"])
+@pytest.mark.parametrize("text", ["a" * 300, "x" * 64 + ".info", "www." + "ab" * 40 + ".example"])
+def test_what_no_name_can_be_is_no_threat(model: EdgeDemist, task: str, text: str) -> None:
+    answer = model.classify(text, task=task)[0]
+    assert not answer.alarm and answer.label == "unknown"
 
 
 # Of K21, ``passwd`` alone and ``this is a 'test' input`` still alarm: they are not here.
@@ -101,6 +112,9 @@ def test_what_everybody_tries_alarms(model: EdgeDemist, task: str, text: str) ->
 
 
 def test_l1_answers_leave_the_process(model: EdgeDemist) -> None:
-    answer = model.classify(["a.com"], task="dga", top_k=2)[0]
-    assert pickle.loads(pickle.dumps(answer)) == answer
-    assert json.loads(json.dumps(dataclasses.asdict(answer)))["label"] == answer.label
+    for text, task in (("a.com", "dga"), ("/s?" + "a=b&" * 200 + "q=<script>alert(1)</script>\udcff", "uri-attack")):
+        answer = model.classify([text], task=task, top_k=2)[0]
+        assert pickle.loads(pickle.dumps(answer)) == copy.deepcopy(answer) == answer
+        assert (
+            json.loads(json.dumps(dataclasses.asdict(answer)))["label"] == json.loads(json.dumps(answer.to_dict()))["label"] == answer.label
+        )

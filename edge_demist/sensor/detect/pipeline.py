@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_demist.normalizers import from_bytes
 from edge_demist.sensor.counters import Counts
 from edge_demist.sensor.detect.alarms import AlarmPolicy, Decision
 from edge_demist.sensor.detect.allow import suggest
@@ -350,7 +349,7 @@ class Pipeline:
 
 def _read_part(event: Event) -> str:
     """What an alarm is about: the window that decided, or the string."""
-    return event.text if event.window is None else from_bytes(event.window.raw)
+    return event.text if event.window is None else event.window.text
 
 
 def ordinary(alarm_when: str, seen: Mapping[str, object], now_us: int | None) -> str:
