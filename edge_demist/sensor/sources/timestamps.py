@@ -130,7 +130,7 @@ def _parse_text(text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        return _other_text(_ADDED.sub("", text.strip()).replace(" @ ", " ").replace(" Z", "Z").replace("\\", ""))
+        return _other_text(_ADDED.sub("", text.strip(" ")).replace(" @ ", " ").replace(" Z", "Z").replace("\\", ""))
     return _us(moment)
 
 
