@@ -83,6 +83,45 @@ HARMLESS = [
     ("uri-attack", "//cdn.example.com/x.js"),
     ("uri-attack", "a" * 300),
 ]
+QUIET = [  # at one false alarm in a thousand
+    ("url-phishing", "https://urldefense.proofpoint.com/v2/url?u=https-3A__example.com_news&d=DwMFaQ&c=abcdef&r=ghijkl"),
+    (
+        "url-phishing",
+        "http://ocsp.apple.com/ocsp04-aaica02/ME4wTKADAgEAMEUwQzBBMAkGBSsOAwIaBQAEFNqvF+Za6oA4ceFRLsAWwEInjUhJBBQx6napI3Sl39T97qDBpp7GEQ4R7A=",
+    ),
+    ("url-phishing", "http://crt.usertrust.com/USERTrustRSAAddTrustCA.crt"),
+    ("url-phishing", "https://www.smbc.co.jp/kojin/direct/index.html"),
+    ("url-phishing", "https://internetbanking.caixa.gov.br/sinbc/#!nb/login"),
+    ("hostname-threat", "devrubn8mli40.cloudfront.net"),
+    ("hostname-threat", "d31qbv1cthcecs.cloudfront.net"),
+    ("hostname-threat", "dr49lng3n1n2s.cloudfront.net"),
+    ("dga", "ojvsgjidmixmfoc"),
+    ("dga", "shlllgsbiijb"),
+    ("dga", "7q3laqg6wohunnvj4jkor6kawqbqeaqbaeaq.a.e.e5.sk"),
+    ("dns-tunnel", "7q3laqg6wohunnvj4jkor6kawqbqeaqbaeaq.a.e.e5.sk"),
+    ("dga", "cbq.qa"),
+]
+K15 = ["slscr.update.microsoft.com", "iphone-ld.apple.com", "us04web.zoom.us", "ctldl.windowsupdate.com"]
+
+
+@pytest.mark.parametrize(("task", "text"), QUIET, ids=lambda value: value[:40])
+def test_k1_to_k13_are_quiet_at_one_in_a_thousand(model: EdgeDemist, task: str, text: str) -> None:
+    answer = model.classify(text, task=task, fpr=1e-3)[0]
+    assert not answer.alarm and answer.label in ("legit", "unknown")
+
+
+@pytest.mark.parametrize("name", K15)
+def test_k15_a_category_at_an_asked_accuracy_is_no_threat(model: EdgeDemist, name: str) -> None:
+    answer = model.classify(name, task="hostname-category", min_accuracy=0.94)[0]
+    assert answer.label not in ("malware", "phishing")
+
+
+def test_b1_random_segments_on_an_address_are_suspicious(model: EdgeDemist) -> None:
+    one, six = (
+        "203.0.113.45/9E4lXP65j9LF9Y7R/",
+        "http://203.0.113.221:7080/pIXPXFus4dL9VHy/Ae4QuOOcWqMiS6t/PR8Ag6INSGfX0v/P4eGV/jBuvXE/J7W3n4va8quznD/",
+    )
+    assert [answer.label for answer in model.classify([one, six], task="url-phishing")] == ["malicious"] * 2
 
 
 @pytest.mark.parametrize(("task", "text"), HARMLESS, ids=lambda value: value[:40])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_demist.sensor.detect.allow import suggest
 from edge_demist.sensor.public_suffix import LIST, is_shared, public_suffixes, registrable_domain
 from tools.sensor.public_suffix import convert
 
@@ -85,3 +86,20 @@ def test_conversion_keeps_parts_wildcards_exceptions_and_idn() -> None:
     rows = convert(text).splitlines()
     assert rows[0] == "# 2026-01-02_x"
     assert rows[2:] == ["[icann]", "!www.ck", "*.ck", "ck", "xn--55qx5d.cn", "[private]", "github.io"]
+
+
+@pytest.mark.parametrize(
+    ("text", "task", "rule"),
+    [
+        ("contoso-my.sharepoint.com", "hostname-threat", ("suffix", "contoso-my.sharepoint.com")),
+        ("a.b.contoso.sharepoint.com", "dga", ("suffix", "contoso.sharepoint.com")),
+        ("sharepoint.com", "dga", ("exact", "sharepoint.com")),
+        ("x.fastly.net", "dga", ("suffix", "x.fastly.net")),
+        ("https://contoso.sharepoint.com/x", "url-phishing", ("suffix", "contoso.sharepoint.com")),
+        ("https://1drv.ms/w/s!abc", "url-phishing", ("exact", "https://1drv.ms/w/s!abc")),
+        ("sub.kernel.org", "hostname-threat", ("suffix", "kernel.org")),
+    ],
+)
+def test_a_suggested_rule_opens_one_customer_s_name(text: str, task: str, rule: tuple[str, str]) -> None:
+    found = suggest(text, task)
+    assert (found["kind"], found["value"]) == rule

@@ -22,11 +22,25 @@ SHARED_SITES = frozenset(
         google.com sharepoint.com live.com office.com dropbox.com box.com github.com gitlab.com bitbucket.org medium.com notion.so
         wetransfer.com mediafire.com mega.nz archive.org pastebin.com facebook.com linkedin.com youtube.com reddit.com yahoo.com
         icloud.com adobe.com canva.com typeform.com jotform.com discordapp.com discord.com telegram.org t.me bit.ly t.co
-        tinyurl.com slack.com atlassian.net zendesk.com salesforce.com amazon.com microsoft.com
+        tinyurl.com slack.com atlassian.net zendesk.com salesforce.com amazon.com microsoft.com 1drv.ms onedrive.com we.tl goo.gl
+        g.co ow.ly is.gd v.gd cutt.ly rebrand.ly rb.gy shorturl.at s.id buff.ly lnkd.in linktr.ee forms.gle telegra.ph tumblr.com
+        googleapis.com dropboxusercontent.com
         """,
     )
 )
 """Sites where anyone can put a page, a file or a redirection, which are no public suffixes."""
+SHARED_PARENTS = frozenset(
+    re.findall(
+        r"\S+",
+        """
+        sharepoint.com onmicrosoft.com fastly.net akamaihd.net akamaized.net edgekey.net edgesuite.net llnwd.net hwcdn.net cdn77.org
+        googleusercontent.com 000webhostapp.com zendesk.com atlassian.net slack.com salesforce.com force.com typeform.com tumblr.com
+        medium.com substack.com notion.site dropboxusercontent.com service-now.com freshdesk.com okta.com auth0.com zohosites.com
+        backblazeb2.com digitaloceanspaces.com linodeobjects.com wasabisys.com aliyuncs.com myqcloud.com incapdns.net impervadns.net
+        """,
+    )
+)
+"""Domains below which each customer has a name, and which are no public suffixes."""
 _KINDS = ("exact", "suffix", "regex")
 _ADDRESS = re.compile(r"[\d.]+\Z", re.ASCII)
 _SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*://")
@@ -162,6 +176,9 @@ def suggest(text: str, task: str) -> dict[str, str]:
     if task.startswith(host_tasks) and _ADDRESS.match(host):
         return {"task": task, "kind": "suffix", "value": host}
     site = registrable_domain(host) if task.startswith(host_tasks) and all(host.split(".")) else ""
+    if site in SHARED_PARENTS:
+        site = ".".join(host.split(".")[-site.count(".") - 2 :])
+        site = "" if site in SHARED_PARENTS else site
     if site and not is_shared(site) and not (task.startswith("url") and site in SHARED_SITES):
         return {"task": task, "kind": "suffix", "value": site}
     return {"task": task, "kind": "exact", "value": text[:MAX_REGEX_CHARS]}
