@@ -534,6 +534,8 @@ def test_a_command_in_two_records_or_fields_is_one() -> None:
     assert MAPPING.apply(parser.parse(AUDIT.encode())) != "no-string"  # type: ignore[arg-type]
     assert parser.parse(b"type=PROCTITLE msg=audit(1714550400.123:7973): proctitle=6375726C") == "same-command"
     assert parser.parse(b"type=SYSCALL msg=audit(1714550400.123:7974): arch=c000003e") == "no-command"
+    for number in (7975, 7976):
+        assert not isinstance(parser.parse(AUDIT.replace("7973", str(number)).encode()), str)
     again = LineParser("audit.log")
     again.restore(parser.state())
     assert again.parse(b"type=PROCTITLE msg=audit(1714550400.123:7973): proctitle=6375726C") == "same-command"

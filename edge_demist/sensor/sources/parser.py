@@ -17,6 +17,8 @@ from edge_demist.sensor.sources.windows import windows_events, windows_message
 from edge_demist.sensor.sources.zeek import ZeekParser, ZeekRecord
 
 MAX_PREFIX_BYTES = 1024
+LAST_COMMANDS = 16
+"""Audit events whose titles may still come: records of several events stand among each other on a busy host."""
 _BOM = b"\xef\xbb\xbf"
 _BARE_NAMES = re.compile(rb"ts\t[\w.\t]+\Z")
 _PREFIX_TIME = re.compile(
@@ -86,7 +88,7 @@ class LineParser:
         """Take the file's name as a hint for logs that do not name themselves."""
         self._zeek = ZeekParser()
         self.file_log = log_of_name(filename)
-        self._last_command = ""
+        self._last_commands: list[str] = []
 
     def parse(self, line: bytes) -> ZeekRecord | JsonRecord | str | None:
         """A record, or the reason for skipping the line, or None for header and blank lines."""
@@ -168,21 +170,21 @@ class LineParser:
         if record.log != "audit":
             return record
         if "EXECVE" in record.data:
-            self._last_command = str(record.data["ID"])
+            self._last_commands = [*self._last_commands, str(record.data["ID"])][-LAST_COMMANDS:]
         elif "PROCTITLE" not in record.data:
             return "no-command"
-        elif self._last_command == record.data["ID"]:
+        elif record.data["ID"] in self._last_commands:
             return "same-command"
         return record
 
     def state(self) -> dict[str, str]:
         """The header state."""
         state = self._zeek.state()
-        return state | {"last_command": self._last_command} if self._last_command else state
+        return state | {"last_command": "\t".join(self._last_commands)} if self._last_commands else state
 
     def restore(self, state: Mapping[str, str]) -> None:
         """Set the header state."""
-        self._last_command = state.get("last_command", "")
+        self._last_commands = state.get("last_command", "").split("\t")[-LAST_COMMANDS:] if state.get("last_command") else []
         self._zeek.restore({key: value for key, value in state.items() if key != "last_command"})
 
 
