@@ -110,6 +110,12 @@ def test_k1_to_k13_are_quiet_at_one_in_a_thousand(model: EdgeDemist, task: str, 
     assert not answer.alarm and answer.label in ("legit", "unknown")
 
 
+@pytest.mark.parametrize("odd", list("'@!%,;$ +=/:"))
+def test_b_no_character_of_a_query_switches_a_tunnel_off(model: EdgeDemist, odd: str) -> None:
+    name = "mfzwizltmrqxgzdgmfzwizltmrqxgzdgnbuw4zy.orsxg5dtnruxiztmnfzxi43pmrqxgzdg.t.evil.example"
+    assert all(answer.alarm for answer in model.classify([name, name[:9] + odd + name[10:]], task="dns-tunnel"))
+
+
 @pytest.mark.parametrize("name", K15)
 def test_k15_a_category_at_an_asked_accuracy_is_no_threat(model: EdgeDemist, name: str) -> None:
     answer = model.classify(name, task="hostname-category", min_accuracy=0.94)[0]
