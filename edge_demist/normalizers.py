@@ -280,8 +280,11 @@ def by_name(table: Mapping[str, T]) -> Mapping[str, T]:
 _LONG_LABEL = r"|\A(?:[A-Za-z]{1,8}://)?(?:[^./:?#]*\.)*[^./:?#]{64}"
 """A label of more than 63 characters (RFC 1035, section 2.3.4)."""
 _NO_HOST = re.compile(r"[\x00-\x20\x7f\"'()<>\[\]{}\\|;,=&?%@!$^`]" + _LONG_LABEL)
-_NO_QUERY = re.compile(r"[ \"'()<>\[\]{}|;,?%@!$^`](?=[^.]{0,63}(?:\.[^.]{0,63})?\.?\Z)|\A/|\A(?:[^ ]* ){4}" + _LONG_LABEL)
-"""The last two labels are somebody's, as registered; what stands before them the client sends as it likes, but no sentences or paths."""
+_NO_QUERY = re.compile(r"[ \"'()<>\[\]{}|;,?%@!$^`](?=[^.]{0,63}(?:\.[^.]{0,63})?\.?\Z)|\A/[^?]*\?|\A(?:[^ ]* ){4}|\A\W?\x00" + _LONG_LABEL)
+"""The last two labels are somebody's, as registered; what stands before them the client sends as it likes.
+
+Sentences, paths with a query and wildcards of NetBIOS are no names.
+"""
 _NO_ADDRESS = re.compile(r"^\s*(?:https?://)?[^/?#@\s\"'<>(){},;|^`]{0,300}[\s\"'<>(){},;|^`]+[^\s]|\A[^./:@?#%\u3002]*\Z", re.IGNORECASE)
 REFUSED: Mapping[str, re.Pattern[str]] = by_name(
     {

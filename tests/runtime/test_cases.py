@@ -163,3 +163,10 @@ def test_l1_answers_leave_the_process(model: EdgeDemist) -> None:
         assert (
             json.loads(json.dumps(dataclasses.asdict(answer)))["label"] == json.loads(json.dumps(answer.to_dict()))["label"] == answer.label
         )
+
+
+@pytest.mark.parametrize(
+    "name", ["/hrdw3+bclzigr82daz6k2fzjetakq7gqdws0675.ql6mlsuonxvxtxyd", "p0s62oaxebnql190ff7w5r95bv8a0eb8jzmtz1n7", "_dmarc.a"]
+)
+def test_base64_and_single_labels_are_names_that_can_be_asked(model: EdgeDemist, name: str) -> None:
+    assert model.classify(name, task="dns-tunnel")[0].score > 0.0

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from edge_demist.errors import InputError
 from edge_demist.sensor.detect.mapping import DEFAULT_MAPPING, FieldMapping, Rule, load_rules
 from edge_demist.sensor.sources.json_logs import classify_object
+from edge_demist.sensor.sources.parser import LineParser
 from tools.sensor.fake_model import ALARM_TASKS, CATEGORY_TASKS
 
 ALL = ALARM_TASKS + CATEGORY_TASKS
@@ -184,3 +185,15 @@ def test_any_object_is_mapped_or_refused(data: dict) -> None:
 def test_rules_are_checked_when_made() -> None:
     with pytest.raises(InputError, match="must not be empty"):
         Rule(logs=(), field="a", tasks=("dga",))
+
+
+def test_pseudo_headers_of_http2_are_no_header_lines() -> None:
+    headers = [
+        {"name": ":authority", "value": "a.example"},
+        {"name": ":path", "value": "/x"},
+        {"name": "user-agent", "value": "curl/8.5.0"},
+    ]
+    record = {"timestamp": "2024-05-01T08:00:00Z", "event_type": "http", "http": {"version": "2", "url": "/x", "request_headers": headers}}
+    mapping = FieldMapping(load_rules(), ["http-header"])
+    mapped = mapping.apply(LineParser("eve.json").parse(json.dumps(record).encode()))  # type: ignore[arg-type]
+    assert [item.text for item in mapped] == ["user-agent: curl/8.5.0"]  # type: ignore[union-attr]

@@ -25,8 +25,8 @@ MAX_TIME_US = 1 << 60
 MAX_SHAPE = 256
 SITE_TASKS = ("dga", "hostname", "dns-tunnel", "url-phishing")
 """Beginnings of the names of specialists whose strings have a host."""
-WORSE = 1e-6
-"""What is worse by so much (severity, log10 of how rarely a harmless string scores so) is worse; less is rounding."""
+WORSE = 0.3
+"""What is half as likely to be harmless (log10 of 2) is worse; less than that is noise of the model."""
 _VARIABLE = re.compile(r"[0-9a-f]{8,}|[A-Za-z0-9+/_-]{24,}={0,2}|\d+", re.IGNORECASE)
 _VALUE = re.compile(r"=[^&;]*")
 

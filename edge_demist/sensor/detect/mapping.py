@@ -119,7 +119,9 @@ class Rule:
             return [request_target(value, method) for value in values]
         if self.form == "headers":
             bodies = record.values(self.prefix_fields[0]) if self.prefix_fields else []
-            named = [f"{name}: {body}" for name, body in zip(values, bodies, strict=False)]
+            named = [
+                f"{name}: {body}" for name, body in zip(values, bodies, strict=False) if not name.startswith(":")
+            ]  # HTTP/2's are no lines
             return [HEADERS_JOIN.join(named)] if len(bodies) == len(values) else []
         front = next((found[0] for path in self.prefix_fields if (found := record.values(path))), "")
         if self.form == "command":
