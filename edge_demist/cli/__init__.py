@@ -51,7 +51,7 @@ COMMANDS = (
 
 EPILOG = """examples:
   $ printf 'kernel.org\\nxjwqpvkz.info\\n' | edge-demist classify --task dga --fpr 1e-3 --output-format table -
-    0.95  legit                   kernel.org
+    0.96  legit                   kernel.org
     1.00  dga                     xjwqpvkz.info
 
 edge-demist COMMAND --help shows more, each with its output.
