@@ -25,6 +25,7 @@ _ENDPOINTS = (
     ("dest_ip", ("dest_ip", "id.resp_h")),
     ("dest_port", ("dest_port", "id.resp_p")),
 )
+_ORIGIN_FIELDS = (*_JOIN_FIELDS, *(field for _, fields in _ENDPOINTS for field in fields), "proto")
 MAX_PORT = 65_535
 
 
@@ -65,9 +66,12 @@ class Origin:
     arrived: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Event:
-    """A verdict. ``score`` is the probability of ``label``; ``alarm_score`` that of the positive labels together."""
+    """A verdict. ``score`` is the probability of ``label``; ``alarm_score`` that of the positive labels together.
+
+    Nobody changes one; it is not frozen because making a frozen one takes three times as long, and ``--emit all`` makes one a verdict.
+    """
 
     origin: Origin
     event_id: str
@@ -120,14 +124,16 @@ def finish_id(state: Hash, field_name: str, index: int, task: str) -> str:
 
 def origin_of(record: Record, path: str, offset: int, time_us: int | None = None, *, arrived: bool = False) -> Origin:
     """Collect times and join ids; values of the wrong kind are left out, so that a log cannot forge them."""
-    ids = {name: value for name in _JOIN_FIELDS if (value := _identifier(record.scalar(name))) is not None}
+    found = record.row(_ORIGIN_FIELDS)
+    ids = {name: good for name, value in zip(_JOIN_FIELDS, found, strict=False) if (good := _identifier(value)) is not None}
     ends: dict[str, str | int] = {}
-    for name, fields in _ENDPOINTS:
-        value = next((v for f in fields if (v := record.scalar(f)) is not None), None)
+    pairs = found[len(_JOIN_FIELDS) : -1]
+    for (name, _), first, second in zip(_ENDPOINTS, pairs[::2], pairs[1::2], strict=True):
+        value = second if first is None else first
         good = _port(value) if name.endswith("port") else _address(value)
         if good is not None:
             ends[name] = good
-    proto = record.scalar("proto")
+    proto = found[-1]
     if isinstance(proto, str) and proto.isascii() and proto.replace("-", "").isalnum() and len(proto) <= 16:
         ends["proto"] = proto
     return Origin(
@@ -147,10 +153,12 @@ def _port(value: str | int | None) -> int | None:
     return value if value is not None and 0 <= value <= MAX_PORT else None
 
 
-@functools.lru_cache(maxsize=4096)
 def _address(value: str | int | None) -> str | None:
-    if not isinstance(value, str) or len(value) > 64 or "%" in value:
-        return None
+    return _known_address(value) if isinstance(value, str) and len(value) <= 64 and "%" not in value else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _known_address(value: str) -> str | None:
     try:
         return str(ipaddress.ip_address(value))
     except ValueError:
@@ -166,6 +174,8 @@ def printable(text: str) -> str:
 
 def text_fields(text: str) -> dict[str, object]:
     """The string as events carry it: at most 8192 bytes; base64 beside it where it was not valid UTF-8."""
+    if len(text) <= MAX_TEXT_BYTES and text.isascii():
+        return {"text": text}
     raw = to_bytes(text)
     fields: dict[str, object] = {}
     cut = raw[:MAX_TEXT_BYTES]

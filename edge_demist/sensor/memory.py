@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import hashlib
 import math
 import sqlite3
@@ -218,7 +217,6 @@ def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
         raise InputError(f"{path}: is no sensor's memory that can be read ({str(error)[:200]})") from None
 
 
-@functools.lru_cache(maxsize=8192)
 def _bit_of(client: str) -> int:
     return 1 << zlib.crc32(to_bytes(client)) % _BITS
 

@@ -11,6 +11,8 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_demist.sensor.caching import cached
+
 LIST = Path(__file__).with_name("public_suffix.txt")
 MAX_NAME_CHARS = 1024
 MAX_LABEL_CHARS = 63
@@ -70,26 +72,39 @@ def public_suffixes(*, private: bool = True) -> PublicSuffixes:
     return PublicSuffixes(version, found)
 
 
-@functools.lru_cache(maxsize=16_384)
 def registrable_domain(name: str, *, private: bool = True) -> str:
     """The registrable domain of a host name, in lower case; empty where the name is itself a suffix or has one label.
 
     ``www.example.co.uk`` gives ``example.co.uk``; with the private part ``a.b.duckdns.org`` gives ``b.duckdns.org``.
     Labels above the domain may hold any characters (tunnels put bytes there). Addresses are not told apart here.
     """
+    return _domain(name) if private else _icann_domain(name)
+
+
+@cached(16_384)
+def _domain(name: str) -> str:
+    return _below_suffix(name, private=True)
+
+
+@cached(4096)
+def _icann_domain(name: str) -> str:
+    return _below_suffix(name, private=False)
+
+
+def _below_suffix(name: str, *, private: bool) -> str:
     labels = _labels(name)
     count = public_suffixes(private=private).suffix_labels(labels if name.isascii() else _ascii(labels))
     return ".".join(labels[-count - 1 :]) if len(labels) > count else ""
 
 
-@functools.lru_cache(maxsize=16_384)
+@cached(16_384)
 def is_shared(name: str) -> bool:
     """Whether a name is a public suffix of either part: below it live many owners, so a rule about it would open all."""
     labels = _labels(name)
     return not labels or public_suffixes().suffix_labels(_ascii(labels)) >= len(labels)
 
 
-@functools.lru_cache(maxsize=16_384)
+@cached(16_384)
 def is_shared_parent(domain: str) -> bool:
     """Whether a registrable domain stands directly below a suffix of the list's private part (``b.duckdns.org``)."""
     return domain.count(".") > 1 and registrable_domain(domain, private=False) != domain

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from edge_demist.sensor.counters import Counters
-from edge_demist.sensor.sources import scan
+from edge_demist.sensor.sources import scan, tail
 from edge_demist.sensor.sources.checkpoint import Checkpoint, CheckpointStore
 from edge_demist.sensor.sources.discover import Discovery, discover, is_log_name, is_rotation_of
 from edge_demist.sensor.sources.log_file import LogFile
@@ -500,3 +500,37 @@ def test_files_of_the_same_time_are_read_when_fewer_may_be_open(tmp_path: Path, 
         (tmp_path / f"dns-{number}.log").write_text(zeek_log("ts query", *rows))
     events, summary = watch_once(tmp_path, tmp_path, batch_strings=16, emit="alarms")
     assert summary["records"] == 12_000 and summary["errors"] == 0 and not events
+
+
+def test_many_unfinished_lines_are_not_held_and_are_read_once_they_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(tail, "MAX_HELD_BYTES", 200_000)
+    paths = [tmp_path / f"dns.{number}.json" for number in range(12)]
+    for number, path in enumerate(paths):
+        path.write_text(line(number) + '{"ts":1700000500.5,"uid":"' + "u" * 50_000)
+    reader = Reader(tmp_path)
+    assert sorted(reader.read()) == list(range(12))
+    assert reader.tailer._descriptors.held_bytes < 300_000
+    for number, path in enumerate(paths):
+        with path.open("a") as file:
+            file.write(f'","query":"q{100 + number}.example"}}\n')
+    assert sorted(reader.read()) == list(range(100, 112))
+    for source in reader.tailer.sources.values():
+        source.close()
+    assert reader.tailer._descriptors.held_bytes == 0
+
+
+def test_a_large_header_that_was_given_back_is_found_again_in_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(tail, "MAX_HELD_BYTES", 100_000)
+    names = [f"f{number}" for number in range(1_000)]
+    empty = ["-"] * len(names)
+    for number in range(4):
+        rows = [" ".join((f"170000000{number}.0", f"q{number}.example", *empty))]
+        (tmp_path / f"dns.{number}.log").write_text(zeek_log(" ".join(("ts", "query", *names)), *rows))
+    reader = Reader(tmp_path)
+    assert sorted(reader.read()) == [0, 1, 2, 3]
+    closed = [source for source in reader.tailer.sources.values() if not source.is_open]
+    assert closed and all(not source.snapshot().parser for source in closed)
+    for number in range(4):
+        with (tmp_path / f"dns.{number}.log").open("a") as file:
+            file.write("\t".join((f"170000001{number}.0", f"q{10 + number}.example", *empty)) + "\n")
+    assert sorted(reader.read()) == [10, 11, 12, 13]

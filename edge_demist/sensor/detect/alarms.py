@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from edge_demist.normalizers import to_bytes
 from edge_demist.sensor.detect.allow import AllowList
@@ -32,8 +31,7 @@ MUCH_WORSE = 0.5
 _FAR_US = 8 * DAY_US
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The outcome for one verdict; ``suppressed`` says why a score over the threshold gave no alarm."""
 
     alarm: bool

@@ -8,13 +8,13 @@ set back takes nothing away.
 
 from __future__ import annotations
 
-import functools
 import re
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from edge_demist.errors import InputError
+from edge_demist.sensor.caching import cached
 from edge_demist.sensor.detect.allow import host_of
 from edge_demist.sensor.detect.score_histogram import DAY_US
 from edge_demist.sensor.public_suffix import registrable_domain
@@ -172,7 +172,7 @@ def near_copies(task: str, text: str, client: str) -> list[str]:
     return found
 
 
-@functools.lru_cache(maxsize=4096)
+@cached(4096)
 def shape(text: str) -> str:
     """A string without its variable parts: values of parameters, numbers, long words of letters and digits."""
     path, mark, query = text[:MAX_SHAPE].partition("?")

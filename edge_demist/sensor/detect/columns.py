@@ -11,7 +11,9 @@ from edge_demist.sensor.sources.zeek import ZeekHeader, ZeekRecord, unescape
 if TYPE_CHECKING:
     from edge_demist.sensor.detect.mapping import Rule
 
-MAX_HEADERS = 256
+MAX_HEADERS = 64
+MAX_FIELDS = 1024
+"""A header of more fields goes the long way: what is remembered holds on to it."""
 
 
 class Column(NamedTuple):
@@ -32,6 +34,8 @@ class Columns:
     def find(self, record: ZeekRecord, rules: Sequence[tuple[Rule, tuple[str, ...]]]) -> tuple[Column, str] | None:
         """The column and its string; None where the long way must be gone: another shape of rules, or an unset value."""
         header = record.header
+        if len(header.fields) > MAX_FIELDS:
+            return None
         known = self._known.get((id(header), record.log))
         if known is None:
             if len(self._known) >= MAX_HEADERS:

@@ -23,8 +23,8 @@ from edge_demist.sensor.toml_files import read_toml
 DEFAULT_MAPPING = Path(__file__).with_name("mapping.toml")
 EMBEDDING = "embedding"
 MAX_STRINGS_PER_RECORD = 1024
-MAX_SHAPES = 1024
-"""Shapes of objects, by their keys, of which the rules are remembered that can apply."""
+MAX_SHAPES, MAX_LOG_CHARS = 1024, 256
+"""Logs, by name, and shapes of records, by their keys, of which the rules are remembered that can apply; longer names are not."""
 HEADERS_JOIN = " | "
 """Between the lines of a block of headers, as http-header was trained."""
 _FORMS = ("", "url", "target", "command", "argv", "certificate", "headers", "agent", "escaped")
@@ -51,6 +51,8 @@ class Rule:
     format: str = ""
     root: str = ""
     second: str = ""
+    is_plain: bool = False
+    """Whether the rule takes a field as it stands, whatever the others hold."""
 
     def __post_init__(self) -> None:
         """Check that names and paths can be used."""
@@ -58,6 +60,8 @@ class Rule:
             raise InputError(f"mapping rule for field {self.field!r}: log, field and tasks must not be empty")
         if self.form not in _FORMS:
             raise InputError(f"mapping rule for field {self.field!r}: as = {self.form!r} is none of {', '.join(_FORMS[1:])}")
+        special = self.prefix_fields or self.join is not None or self.strip or self.only_field or self.unless or self.form
+        object.__setattr__(self, "is_plain", not (special or self.query_fields))
         for path in (self.field, *self.prefix_fields, self.only_field, *self.unless, self.method_field, *self.query_fields):
             if path:
                 try:
@@ -80,11 +84,6 @@ class Rule:
         return any(log == name or ("*" in name and fnmatch.fnmatchcase(log, name)) for name in self.logs)
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the rule takes a field as it stands, whatever the others hold."""
-        return not (self.prefix_fields or self.join is not None or self.strip or self.only_field or self.unless or self.form)
-
-    @property
     def name(self) -> str:
         """What events call the field."""
         return f"{self.prefix_fields[0]}+{self.field}" if self.prefix_fields else self.field
@@ -92,7 +91,7 @@ class Rule:
     def strings(self, record: Record) -> list[str]:
         """The rule's strings in a record."""
         values = record.values(self.field)
-        if not values:
+        if self.is_plain or not values:
             return values
         if self.only_field and record.scalar(self.only_field) not in self.only_values:
             return []
@@ -171,17 +170,17 @@ class FieldMapping:
         self._usable = usable
         self._columns = Columns()
         self._by_log: dict[str, _Rules] = {}
-        self._by_shape: dict[tuple[str, int], _Rules] = {}
+        self._by_shape: dict[int, _Rules] = {}
 
-    def for_log(self, log: str) -> tuple[tuple[Rule, tuple[str, ...]], ...]:
+    def for_log(self, log: str) -> _Rules:
         """The rules of a log, each with its usable tasks."""
         rules = self._by_log.get(log)
         if rules is None:
-            if len(self._by_log) > 1000:
-                self._by_log.clear()
-                self._by_shape.clear()
             rules = tuple((r, tuple(t for t in r.tasks if t in self._usable)) for r in self.rules if r.matches(log))
-            self._by_log[log] = rules
+            if len(log) <= MAX_LOG_CHARS:
+                if len(self._by_log) >= MAX_SHAPES:
+                    self._by_log.clear()
+                self._by_log[log] = rules
         return rules
 
     def time_us(self, record: Record) -> int | None:
@@ -206,7 +205,7 @@ class FieldMapping:
                 column, text = short
                 return [MappedString(column.name, 0, text, column.tasks)]
         found: list[MappedString] = []
-        asked: set[tuple[str, str]] = set()
+        asked: dict[str, tuple[str, ...]] = {}
         unanswerable = ""
         rules = self._applicable(record, rules)
         for rule, tasks in rules:
@@ -216,9 +215,10 @@ class FieldMapping:
             if len(strings) == 1 and len(rules) == 1 and tasks:  # most records: nothing can stand there twice
                 return [MappedString(rule.name, 0, strings[0], tasks)]
             for i, text in enumerate(strings if tasks else ()):
-                fresh = tasks if not asked else tuple(task for task in tasks if (text, task) not in asked)
+                before = asked.get(text, ())
+                fresh = tuple(task for task in tasks if task not in before) if before else tasks
                 if fresh:
-                    asked.update((text, task) for task in fresh)
+                    asked[text] = (*before, *fresh) if before else fresh
                     found.append(MappedString(rule.name, i, text, fresh))
         if len(found) > MAX_STRINGS_PER_RECORD:
             return "too-many-strings"
@@ -227,17 +227,25 @@ class FieldMapping:
         return found or unanswerable or "no-string"
 
     def _applicable(self, record: Record, rules: _Rules) -> _Rules:
-        """The rules whose field an object can have at all, by its keys and those one level below."""
-        if not isinstance(record, JsonRecord) or len(rules) < 3:
+        """The rules whose field a record can have at all: by the header, or by an object's keys and those one level below."""
+        if len(rules) < 3:
             return rules
-        data = record.data
-        shape = record.log, hash(tuple([(key, *value) if type(value) is dict else key for key, value in data.items()]))
+        if isinstance(record, ZeekRecord):
+            shape = hash((record.log, record.header.fields))
+        elif isinstance(record, JsonRecord):
+            shape = hash((record.log, *[(key, *value) if type(value) is dict else key for key, value in record.data.items()]))
+        else:
+            return rules
         found = self._by_shape.get(shape)
         if found is None:
             if len(self._by_shape) >= MAX_SHAPES:
                 self._by_shape.clear()
-            roots = {key.partition(".")[0] for key in data}
-            found = self._by_shape[shape] = tuple(pair for pair in rules if pair[0].root in roots and pair[0].may_be_in(data))
+            if isinstance(record, ZeekRecord):
+                found = tuple(pair for pair in rules if pair[0].field.removesuffix("[]") in record.header.index)
+            else:
+                roots = {key.partition(".")[0] for key in record.data}
+                found = tuple(pair for pair in rules if pair[0].root in roots and pair[0].may_be_in(record.data))
+            self._by_shape[shape] = found
         return found
 
 

@@ -253,7 +253,7 @@ class Pipeline:
                 if tasks is not item.tasks:
                     screened += sieve.answered(item.tasks, tasks)
                 if tasks or (self.memory is not None and self.tracker is None):  # the memory takes every string
-                    kept.append(item._replace(tasks=tasks))
+                    kept.append(item if tasks is item.tasks else MappedString(item.field, item.number, item.text, tasks))
             line.mapped, line.screened = kept, screened
             line.counts.predictions += len(screened)
             line.counts.screened += len(screened)
@@ -284,7 +284,7 @@ class Pipeline:
     def _decide(self, line: _Line, task: str, answer: Answer, seen: Mapping[str, object]) -> Decision:
         """The policy's decision, unless ``alarm_when`` wants other strings."""
         assert answer.alarm_score is not None
-        known = ordinary(self.options.alarm_when, seen, line.time_us)
+        known = ordinary(self.options.alarm_when, seen, line.time_us) if seen else ""
         if known and answer.alarm_score >= self.policy.thresholds[task]:
             return Decision(alarm=False, threshold=self.policy.thresholds[task], suppressed=known)
         return self.policy.decide(task, answer.text, answer.alarm_score, line.time_us, lambda: line.client)
@@ -354,7 +354,7 @@ def _read_part(event: Event) -> str:
 
 def ordinary(alarm_when: str, seen: Mapping[str, object], now_us: int | None) -> str:
     """Why a string is not what ``alarm_when`` asks for; empty if it is, or if nothing is known about it."""
-    if not seen or now_us is None:
+    if now_us is None:
         return ""
     first_us = parse_time(seen["first_seen"])
     if alarm_when == "new" and first_us is not None and now_us - first_us >= DAY_US:

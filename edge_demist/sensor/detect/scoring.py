@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -68,9 +68,12 @@ class ModelLike(Protocol):
         """Free it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
-    """What the cache holds. ``text`` is the string as the specialist saw it, by which repeats are recognised."""
+    """What the cache holds. ``text`` is the string as the specialist saw it, by which repeats are recognised.
+
+    Nobody changes one; it is not frozen because making a frozen one takes three times as long, and one is made for every string.
+    """
 
     label: str
     score: float
@@ -160,9 +163,10 @@ class Scorer:
             else:
                 answers[key] = held
         for key, fresh in zip(missing, self._ask([(text, task) for (_, task), text in missing.items()], self.screening), strict=True):
-            answers[key] = replace(fresh, text=key[0])
+            fresh.text = key[0]
+            answers[key] = fresh
             if not (fresh.error or fresh.screened):
-                self.cache.put(*key, answers[key])
+                self.cache.put(*key, fresh)
         return [answers[key] for key in keys]
 
     def _ask(self, pairs: Sequence[tuple[str, str]], screening: Mapping[str, float] | None = None) -> list[Answer]:

@@ -7,12 +7,12 @@ costs bounded memory.
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from edge_demist.sensor.caching import cached
 from edge_demist.sensor.sources.parser import Record
 
 MAX_NAME_CHARS = 512
@@ -96,7 +96,7 @@ def is_address(text: str) -> bool:
     return _VERSION_4.fullmatch(text) is not None
 
 
-@functools.lru_cache(maxsize=4096)
+@cached(4096)
 def _is_version_6(text: str) -> bool:
     try:
         ipaddress.IPv6Address(text[:64])
@@ -105,7 +105,7 @@ def _is_version_6(text: str) -> bool:
     return True
 
 
-@functools.lru_cache(maxsize=16_384)
+@cached(16_384)
 def is_internal(address: str) -> bool:
     """Whether an address belongs to no one in particular: private, loopback, link-local, shared, multicast; also what is none."""
     try:
@@ -123,7 +123,7 @@ def observe(record: Record, time_us: int | None) -> Observation | None:
     return reader(record, time_us)
 
 
-@functools.lru_cache(maxsize=256)
+@cached(256)
 def _reader(log: str) -> Callable[[Record, int], Observation | None] | None:
     """The reader of a log; Zeek's may carry more words in their names (``dns_red``, ``open_conn``)."""
     if log.startswith("zeek.") and log not in _READERS:

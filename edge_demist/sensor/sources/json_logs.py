@@ -63,6 +63,8 @@ def _int(text: str) -> int | float:
 
 _BETWEEN = re.compile(r"[\s,\x1e]*")
 _DECODER = json.JSONDecoder(parse_int=_int)
+_SHORT = json.JSONDecoder()
+"""For lines that are too short to hold an integer of too many digits."""
 
 
 def parse_value(line: bytes) -> dict[str, object] | list[object] | str:
@@ -71,7 +73,7 @@ def parse_value(line: bytes) -> dict[str, object] | list[object] | str:
         return "corrupt"
     try:
         # surrogateescape: a log with stray bytes is still a log, and the bytes reach the model unchanged
-        value = _DECODER.decode(line.decode("utf-8", "surrogateescape"))
+        value = (_SHORT if len(line) <= _MAX_INT_DIGITS else _DECODER).decode(line.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):
         return "bad-json"
     return value if isinstance(value, (dict, list)) else "not-an-object"
@@ -198,6 +200,8 @@ class JsonRecord:
         found = self.data.get(name)
         if type(found) is str:
             return found
+        if found is None and "." not in name and "[" not in name:
+            return None
         for value in lookup(self.data, name):
             if isinstance(value, (str, int)) and not isinstance(value, bool):
                 return value

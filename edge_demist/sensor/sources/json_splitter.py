@@ -46,6 +46,11 @@ class JsonSplitter:
         """Whether an unfinished object is held."""
         return self._depth > 0
 
+    @property
+    def held_bytes(self) -> int:
+        """How much of it is in memory."""
+        return 0 if self._over else self._held
+
     def feed(self, chunk: bytes) -> list[RawLine]:
         """Objects finished by this chunk."""
         found: list[RawLine] = []

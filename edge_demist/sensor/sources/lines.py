@@ -153,6 +153,11 @@ class LineSplitter:
         """Whether an unfinished line is held."""
         return self._held > 0 or self._over
 
+    @property
+    def held_bytes(self) -> int:
+        """How much of it is in memory."""
+        return 0 if self._over else self._held
+
     def feed(self, chunk: bytes) -> list[RawLine]:
         """Lines finished by this chunk."""
         lines: list[RawLine | None] = []

@@ -23,6 +23,8 @@ PORTION_BYTES = 1 << 18
 """Bytes of the lines handed out at once; the last one may go beyond."""
 MAX_READ_BYTES = 8 << 20
 """Bytes read for one portion, where a line or a gzip does not end."""
+MAX_KEPT_HEADER = 1 << 16
+"""A larger header of a file that is closed is read again from the file."""
 MAX_HEADER_SEARCH = 8 << 20
 
 
@@ -108,10 +110,12 @@ def _clock(name: str, head: bytes) -> int:
 
 @dataclass(slots=True)
 class Descriptors:
-    """How many log files are held open, and how many may be."""
+    """How many log files are held open, and how many may be; and what they hold in memory."""
 
     most: int = 1 << 16
     count: int = 0
+    held_bytes: int = 0
+    """Unfinished lines and headers that all files hold in memory."""
 
     @property
     def all_taken(self) -> bool:
@@ -154,6 +158,7 @@ class LogFile:
         self._stream: ByteStream | None = None
         self._splitter: LineSplitter | JsonSplitter = LineSplitter()
         self._ready: deque[RawLine] = deque()
+        self._counted = 0
 
     @property
     def path(self) -> Path:
@@ -290,7 +295,17 @@ class LogFile:
         if lines:
             self.state.offset = lines[-1].end
             self.state.unterminated = not lines[-1].terminated
+        self._count(self.held_bytes)
         return lines
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory taken by an unfinished line and the header."""
+        return self._splitter.held_bytes + self.parser.held_bytes
+
+    def _count(self, held: int) -> None:
+        self._descriptors.held_bytes += held - self._counted
+        self._counted = held
 
     def _note_end(self) -> None:
         assert self._stream is not None
@@ -324,7 +339,11 @@ class LogFile:
     def close(self) -> None:
         """Give the descriptor back; the state stays."""
         if self._stream is not None:
+            if self.parser.held_bytes > MAX_KEPT_HEADER:
+                self.parser = LineParser(self.path.name)  # the file has it
             self.state.parser = self.parser.state()
+            self._splitter = LineSplitter()
+            self._count(0)
             self._stream.close()
             self._descriptors.count -= 1
             self._stream = None

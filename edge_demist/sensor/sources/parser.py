@@ -177,6 +177,11 @@ class LineParser:
             return "same-command"
         return record
 
+    @property
+    def held_bytes(self) -> int:
+        """About how much memory the header takes."""
+        return self._zeek.held_bytes
+
     def state(self) -> dict[str, str]:
         """The header state."""
         state = self._zeek.state()

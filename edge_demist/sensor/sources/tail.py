@@ -13,6 +13,8 @@ from edge_demist.sensor.sources.scan import Scanner
 
 MAX_QUIET_FILES = 64
 """Files without a new line that are passed over in one turn."""
+MAX_HELD_BYTES, WORTH_BYTES = 16 << 20, 32 << 10
+"""What files at their ends may hold in memory together, and from what size on one of them gives it back beyond that."""
 POLL_SHARE = 10.0
 """Looking at open files takes at most a tenth of the time."""
 
@@ -42,8 +44,10 @@ class Tailer(Scanner):
         No lines where much was read and none has ended: the caller has other things to do, too. One line at most where
         ``alone`` says so of a file's key and offset.
         """
-        if self._last_read is not None and self.sources.get(self._last_read.file_id) is self._last_read:
-            self._order.wake(self._last_read)
+        last = self._last_read
+        if last is not None and self.sources.get(last.file_id) is last:  # by now its lines have been parsed
+            self._let_go(last.file_id, last)
+            self._order.wake(last)
         for quiet in range(MAX_QUIET_FILES):
             source = self._last_read = self._order.take(self.sources, may_open=not self._descriptors.all_taken)
             if source is None:
@@ -55,15 +59,19 @@ class Tailer(Scanner):
                 source.at_end = source.failed = True
                 continue
             source.failed = False
-            if source.drained:
+            if not lines:
                 self._let_go(source.file_id, source)
             if lines or not source.drained or quiet + 1 == MAX_QUIET_FILES:
                 return source, lines
         return None
 
     def _let_go(self, file_id: FileId, source: LogFile) -> None:
-        """A file read to its end, where there are more than may be open: in one run it ends, else its descriptor is given back."""
-        if not self._descriptors.all_taken or source.transient:
+        """A file read to its end, where there are more than may be open, or where all of them hold much and it does too.
+
+        In one run it ends, else its descriptor is given back, and what it held of a line or of a header is read again when it grows.
+        """
+        heavy = self._descriptors.held_bytes > MAX_HELD_BYTES and source.held_bytes > WORTH_BYTES
+        if source.transient or not source.drained or not (heavy or self._descriptors.all_taken):
             return
         over = self._once or not source.present or (source.compressed and not source.incomplete)
         if over and source.final:
