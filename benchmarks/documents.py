@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import result_file
+from benchmarks import result_file, security
 from benchmarks.markdown import amount, filled, percent, table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -264,6 +264,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "incident-load": incident_load,
     "crash": crash,
     "soak": soak,
+    "findings": security.findings,
+    "siege": lambda: security.siege(result("siege")),
+    "fuzz": lambda: security.fuzz(result("fuzz")),
     "serve-load": partial(optional, "serve", "benchmarks.serve"),
     "distributed": partial(optional, "distributed", "benchmarks.distributed"),
     "billion": partial(optional, "distributed", "benchmarks.distributed", "billion"),

@@ -109,7 +109,7 @@ def line_bomb(folder: Path, scale: float) -> Attack:
         packer = zlib.compressobj(6, zlib.DEFLATED, 31)
         member = b"".join(packer.compress(text) for _ in range(int(1024 * scale) + 1)) + packer.flush()
         with (folder / f"dns.{name}.log.gz").open("wb") as log:
-            for _ in range(4 if name == "letters" else 1):
+            for _ in range(4 if name == "letters" else 2):
                 log.write(member)
             log.write(gzip.compress(("\n" + head("dns", "query") + row(1, name.upper(), HOST)).encode()))
     one = gzip.compress(b"1700000000.0\tM\tkernel.org\n", mtime=0)
