@@ -46,10 +46,9 @@ def siege(found: dict[str, Any]) -> str:
     for entry in found["scenarios"].values():
         both = entry["sessions"]
         silence, ended, peak = (max(one[key] or 0 for one in both) for key in ("longest_silence_s", "ended_after_s", "peak_rss_mb"))
-        rows.append(
-            [entry["what"].rstrip("."), f"{silence:.1f} s", f"{ended:.1f} s", f"{peak} MB", f"{entry['owed']:,} of {entry['owed']:,}"]
-        )
-    return table(["attack", "longest silence", "ended after SIGTERM", "most memory", "judged of what is owed"], rows)
+        judged = f"{entry['owed']:,}" if entry["holds"] else "does not hold"
+        rows.append([entry["what"].rstrip("."), f"{silence:.1f} s", f"{ended:.1f} s", f"{peak} MB", judged])
+    return table(["attack", "longest silence", "ended after SIGTERM", "most memory", "records owed, all judged"], rows)
 
 
 def fuzz(found: dict[str, Any]) -> str:
