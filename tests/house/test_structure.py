@@ -16,7 +16,7 @@ LEVELS = (
     "errors", "decoding", "io", "normalizers", "native", "kernels", "format", "text", "predictions",
     "explore.quantize", "explore.search", "explore.passport", "explore.places", "engines", "inference", "judging",
     "model", "anonymize",
-    "sensor.storage", "sensor.toml_files",
+    "sensor.storage", "sensor.toml_files", "sensor.caching",
     "sensor.understanding", "sensor.counters", "sensor.public_suffix", "sensor.sources", "sensor.events", "sensor.memory",
     "sensor.neighbours",
     "sensor.drift_sample", "sensor.drift", "sensor.detect",
