@@ -263,16 +263,39 @@ def wide_headers(folder: Path, scale: float) -> Attack:
     """1,000 Zeek logs with headers of 60 kB, each with other names, and a record in each."""
     count = int(1_000 * scale)
     for i in range(count):
-        names = [f"{k}n{i}" for k in range(int(6_000 * scale))]
+        names = [f"{k}_of_log_{i}" for k in range(int(3_800 * scale))]
         (folder / f"dns.{i}.log").write_text(head("dns", "query", *names) + row(i, f"W{i}", "kernel.org", *("-" for _ in names)))
     (folder / "zz.log").write_text(head("dns", "query") + row(0, "LAST", HOST))
-    return Attack(frozenset(("LAST",)))
+    return Attack(frozenset(("LAST", *(f"W{i}" for i in range(count)))))
 
 
 @scenario
 def unfinished_lines(folder: Path, scale: float) -> Attack:
-    """500 logs whose only line has 900 kB and does not end, and one that does."""
+    """500 logs whose only line has 900 kB and does not end; after a while fifty of them do, and a log is beside them."""
+    late = 50
+
+    def act(over: threading.Event) -> None:
+        over.wait(15.0)
+        for i in range(late):
+            with (folder / f"dns.{i}.log").open("a") as log:
+                log.write(".example\n")
+
     for i in range(500):
-        (folder / f"dns.{i}.log").write_text(head("dns", "query") + f"1700000000.0\\tU{i}\\t" + "a" * int(900_000 * scale))
+        (folder / f"dns.{i}.log").write_text(head("dns", "query") + f"1700000000.0\tU{i}\t" + "a" * int(900_000 * scale))
     (folder / "zz.log").write_text(head("dns", "query") + row(0, "LAST", HOST))
+    return Attack(frozenset(("LAST", *(f"U{i}" for i in range(late)))), act)
+
+
+@scenario
+def many_records_a_line(folder: Path, scale: float) -> Attack:
+    """Lines of 400 kB of which each holds very many records: lists, envelopes, objects behind each other, events in XML."""
+    many = int(10_000 * scale)
+    small = [f'{{"ts":{1_700_000_000 + i},"query":"h{i}.example"}}' for i in range(many)]
+    event = "<Event><EventData><Data Name='CommandLine'>cmd /c {0}</Data></EventData></Event>"
+    with (folder / "dns.json").open("w") as log:
+        for i in range(3):
+            log.write("[" + ",".join(small) + "]\n" + '{"records":[' + ",".join(small) + "]}\n" + "".join(small) + "\n")
+            log.write("".join(event.format(k) for k in range(many // 3)) + "\n")
+            log.write(json.dumps({"ts": 1.7e9, "uid": f"A{i}", "query": [f"q{k}.example" for k in range(many)]}) + "\n")
+        log.write(json.dumps({"_path": "dns", "ts": 1.7e9 + 900, "uid": "LAST", "query": HOST}) + "\n")
     return Attack(frozenset(("LAST",)))

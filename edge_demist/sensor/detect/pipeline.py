@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from edge_demist.sensor.neighbours import Neighbours
 
 MAX_EXPLAINED = 64
+LARGE_HEADER = 1 << 15
 RARE_CLIENTS = 2
 CLIENTS = ("id.orig_h", "src_ip", "source.ip", "client.ip", "host.name", "agent.name", "agent.id", "hostIdentifier", "Computer", "aid")
 """Fields that name the client of a request, or the host of a command; the first that is there counts."""
@@ -124,6 +125,8 @@ class Pipeline:
         """Parse lines and queue their strings."""
         for line in lines:
             self._add_line(source, line)
+        header = source.parser.held_bytes
+        self.pending_bytes += header if header > LARGE_HEADER else 0  # the records hold on to it until they are scored
 
     def _add_line(self, source: LogFile, line: RawLine) -> None:
         counts = source.counts

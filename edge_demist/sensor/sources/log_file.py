@@ -295,7 +295,6 @@ class LogFile:
         if lines:
             self.state.offset = lines[-1].end
             self.state.unterminated = not lines[-1].terminated
-        self._count(self.held_bytes)
         return lines
 
     @property
@@ -303,9 +302,12 @@ class LogFile:
         """Memory taken by an unfinished line and the header."""
         return self._splitter.held_bytes + self.parser.held_bytes
 
-    def _count(self, held: int) -> None:
+    def count_held(self) -> int:
+        """What it holds once the lines handed out have been parsed, told to those who sum it up."""
+        held = self.held_bytes if self._stream is not None else 0
         self._descriptors.held_bytes += held - self._counted
         self._counted = held
+        return held
 
     def _note_end(self) -> None:
         assert self._stream is not None
@@ -343,8 +345,8 @@ class LogFile:
                 self.parser = LineParser(self.path.name)  # the file has it
             self.state.parser = self.parser.state()
             self._splitter = LineSplitter()
-            self._count(0)
             self._stream.close()
             self._descriptors.count -= 1
             self._stream = None
+            self.count_held()
             self._ready.clear()

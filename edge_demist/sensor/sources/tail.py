@@ -70,7 +70,7 @@ class Tailer(Scanner):
 
         In one run it ends, else its descriptor is given back, and what it held of a line or of a header is read again when it grows.
         """
-        heavy = self._descriptors.held_bytes > MAX_HELD_BYTES and source.held_bytes > WORTH_BYTES
+        heavy = source.count_held() > WORTH_BYTES and self._descriptors.held_bytes > MAX_HELD_BYTES
         if source.transient or not source.drained or not (heavy or self._descriptors.all_taken):
             return
         over = self._once or not source.present or (source.compressed and not source.incomplete)

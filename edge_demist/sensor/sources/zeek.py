@@ -16,7 +16,7 @@ from edge_demist.sensor.sources.timestamps import parse_time
 
 MAX_FIELDS = 4096
 MAX_HEADER_BYTES = 1 << 16
-FIELD_BYTES = 256
+FIELD_BYTES = 192
 """A longer header line is passed over."""
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|\\)")
 _SEPARATOR_LINE = re.compile(rb"(#|[^\w\s\\{]{1,8})separator (\S{1,64})\Z")
@@ -213,7 +213,8 @@ class ZeekParser:
     @property
     def held_bytes(self) -> int:
         """About how much memory the header takes: its lines, and for each field a name, a kind and a place."""
-        return FIELD_BYTES * len(self.header.fields) + sum(map(len, self._meta.values())) if self.header else 0
+        columns = len(self.header.fields) + len(self.header.types) if self.header else 0
+        return FIELD_BYTES * columns + sum(map(len, self._meta.values()))
 
     def state(self) -> dict[str, str]:
         """The header lines, for the checkpoint."""
