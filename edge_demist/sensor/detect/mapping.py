@@ -231,7 +231,7 @@ class FieldMapping:
         if len(rules) < 3:
             return rules
         if isinstance(record, ZeekRecord):
-            shape = hash((record.log, record.header.fields))
+            shape = hash((record.log, None, record.header.fields))  # None: no object has that shape
         elif isinstance(record, JsonRecord):
             shape = hash((record.log, *[(key, *value) if type(value) is dict else key for key, value in record.data.items()]))
         else:
