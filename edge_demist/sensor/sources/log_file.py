@@ -159,6 +159,8 @@ class LogFile:
         self._splitter: LineSplitter | JsonSplitter = LineSplitter()
         self._ready: deque[RawLine] = deque()
         self._counted = 0
+        self._header_due = False
+        """Whether the header must be read again before the next line is handed out."""
 
     @property
     def path(self) -> Path:
@@ -216,8 +218,8 @@ class LogFile:
             spread = is_spread(_first_bytes(self.path, self.file_id))
             if self.state.parser:
                 self.parser.restore(self.state.parser)
-            elif self.state.offset and not spread:
-                self._recover_header()
+            else:
+                self._header_due = self.state.offset > 0 and not spread
         except OSError:
             stream.close()
             raise
@@ -287,6 +289,9 @@ class LogFile:
                 break
             read += len(chunk)
             self._ready.extend(self._splitter.feed(chunk))
+        if self._ready and self._header_due:
+            self._recover_header()
+            self._header_due = False
         lines: list[RawLine] = []
         taken = 0
         while self._ready and len(lines) < limit and taken < most_bytes:
