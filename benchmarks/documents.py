@@ -159,6 +159,15 @@ def arm() -> str:
     return table(["board", "edge-demist, million instructions a host name", "ONNX Runtime int8, the same", "ratio"], rows)
 
 
+def arm_screen() -> str:
+    """Instructions of a host name that the screen answers, and of one that four specialists are asked about whole."""
+    rows = []
+    for board in result("arm-screen")["boards"].values():
+        screened, passes = (board["rows"][kind]["instructions"] for kind in ("screened", "passes"))
+        rows.append([board["title"], f"{screened / 1e6:.2f}", f"{passes / 1e6:.1f}", f"{screened / passes:.2%}"])
+    return table(["board", "screened, million instructions a host name", "four specialists, the same", "share"], rows)
+
+
 def task_times() -> str:
     """Text to label for every task."""
     times = result("task-times")["tasks"]
@@ -249,6 +258,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "engines-edge-demist": partial(engines, "edge-demist"),
     "engines-minilm": partial(engines, "minilm"),
     "arm": arm,
+    "arm-screen": arm_screen,
     "task-times": task_times,
     "custom": custom,
     **{

@@ -29,6 +29,14 @@ HEADER = (
     "#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\ttrans_id\tquery\tqclass\tqtype\tqtype_name\trcode\trcode_name\tanswers\n"
     "#types\ttime\tstring\taddr\tport\taddr\tport\tenum\tcount\tstring\tcount\tcount\tstring\tcount\tstring\tvector[string]\n"
 )
+WATCH = """
+import sys
+from edge_demist.cli import main
+code = main(sys.argv[1:])
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
+sys.exit(code)
+"""
+"""What the kernel reports about a child that has ended counts what its parent held at the fork as well."""
 ENCODE = """
 import json, sys, time
 from edge_demist import EdgeDemist
@@ -51,8 +59,8 @@ def dns_log(path: Path, names: Sequence[str]) -> Path:
     return path
 
 
-def child(command: Sequence[str]) -> tuple[str, dict[str, float]]:
-    """Run Python with arguments on one thread: what it printed; processor seconds and largest memory of it.
+def child(command: Sequence[str]) -> tuple[str, float]:
+    """Run Python with arguments on one thread: what it printed, and its processor seconds.
 
     Raises:
         InputError: it failed.
@@ -67,7 +75,7 @@ def child(command: Sequence[str]) -> tuple[str, dict[str, float]]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 1):
         raise InputError(f"{' '.join(command)}: exit code {process.returncode}")
-    return printed, {"cpu_seconds": usage.ru_utime + usage.ru_stime, "max_rss_bytes": float(usage.ru_maxrss * 1024)}
+    return printed, usage.ru_utime + usage.ru_stime
 
 
 def watch(log: Path, options: Sequence[str], bundle: str, folder: Path) -> dict[str, Any]:
@@ -75,8 +83,9 @@ def watch(log: Path, options: Sequence[str], bundle: str, folder: Path) -> dict[
     summary = folder / "summary.json"
     model = ["--bundle", bundle] if bundle else []
     files = ["-o", str(folder / "events"), "--summary", str(summary), "--log", "off"]
-    _, used = child(["-m", "edge_demist", "watch", str(log), "--once", *files, *model, *options])
+    printed, seconds = child(["-c", WATCH, "watch", str(log), "--once", *files, *model, *options])
     told = json.loads(summary.read_text(encoding="utf-8"))
+    used = {"cpu_seconds": seconds, "max_rss_bytes": 1024 * int(printed)}
     return used | {name: told[name] for name in ("records", "predictions", "screened", "alarms", "errors", "seconds")}
 
 
