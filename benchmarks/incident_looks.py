@@ -46,6 +46,7 @@ def table(found: dict[str, Any]) -> str:
         [kind, least, one["joined"], one["of_one_tool"], one["of_all_of_one_tool"]]
         for kind, known in found.items()
         for least, one in known["by_least_cosine"].items()
+        if least in ("0.5", "0.6", "0.7", "0.8")
     ]
     return markdown.table(["kind", "least cosine", "pairs that would join", "of one tool", "all pairs of one tool"], rows)
 
