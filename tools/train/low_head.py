@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
 from edge_demist.format.screen import METADATA as SCREEN
 from edge_demist.train import calibration
+from tools.synth import evasion
 from tools.train import low_end, mixtures, ordinary, pools
 from tools.train.cautious import in_domain
 from tools.train.data import TASKS, Task, read_table
@@ -39,8 +41,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 ORDINARY = ("picked", "ordinary", "unvetted", "isp", "made")
 MOST = {"table": 30_000, "made": 16_000, "picked": 16_000, "ordinary": 20_000}
-OF_OTHERS = 12_000
-"""Rows of an origin that are read at most."""
+OF_OTHERS, DISGUISED = 12_000, 4500
+"""Rows of an origin that are read at most, and of an origin and label that are read under a change."""
 TOP, STEEPNESS, OTHERS, FRESH = 1e-3, 2.0, 0.3, 3.0
 """Share of ordinary strings above the cut, steepness of the loss there, weights of other rows and of fresh threats beside the table's."""
 EXCESS, DECAY = 300.0, 1e-3
@@ -58,6 +60,14 @@ def rows_of(data: Path, task: Task, labels: list[str], seed: int, hold_out: Sequ
     rows["origin"] = [known.get(text, "made") if text not in origins else "table" for text in rows["text"]]
     parts = [part.sample(min(len(part), MOST.get(str(origin), OF_OTHERS)), random_state=seed) for origin, part in rows.groupby("origin")]
     return pd.concat(parts)
+
+
+def disguised(rows: pd.DataFrame, task: str, seed: int) -> pd.DataFrame:
+    """Fresh threats, ordinary strings and rows of the table under one change each that tells nothing (``tools.synth.evasion``)."""
+    changes, rng = list(evasion.CHANGES.get(task, {}).values()), random.Random(f"{seed} {task} disguised")
+    some = [part.sample(min(len(part), DISGUISED), random_state=seed) for _, part in rows.groupby(["origin", "alarm"])] if changes else []
+    parts = [part.assign(text=[rng.choice(changes)(rng, text) for text in part["text"]]) for part in some]
+    return pd.concat(parts).dropna(subset=["text"]) if parts else rows.iloc[:0]
 
 
 def changed(
@@ -164,6 +174,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--made", type=float, default=6.0, help="weight of generated strings at the cut")
     p.add_argument("--picked", type=float, default=1.0, help="weight of strings that people picked at the cut")
     p.add_argument("--made-labels", type=float, default=OTHERS, help="weight of harmless generated strings in the cross-entropy")
+    p.add_argument(
+        "--disguised", type=int, default=0, help="how often rows under a change that tells nothing count, so that it tells nothing"
+    )
     p.add_argument("--keep-bias", action="store_true", help="do not move the labels' cut to where dev is answered best")
     p.add_argument("--step", type=float, default=0.5, help="share of the change that is taken")
     p.add_argument("--thresholds-of-all", action="store_true", help="thresholds from the part measure too")
@@ -179,7 +192,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         weight, bias = np.concatenate([specialist.weight, specialist.ngram_weight]), specialist.bias.copy()
         alarm = labels.index(TASKS[args.task].positive_labels[0])
         rows = rows_of(args.data, TASKS[args.task], labels, args.seed, args.hold_out)
-        x = joined(served(list(rows["text"])))
+        if args.disguised:
+            rows = pd.concat([rows, *[disguised(rows, args.task, args.seed)] * args.disguised], ignore_index=True)
+        texts, place = np.unique(rows["text"].to_numpy(object), return_inverse=True)
+        x = joined(served(list(texts)))[place]
         logits = x @ weight + bias
         change, shift = changed(x, logits[:, alarm] - logits[:, 1 - alarm], rows, args)
         weight[:, alarm] += np.float32(args.step) * change
