@@ -2,6 +2,7 @@
 
     python -m benchmarks.screening --logs ../shared/data/raw ../shared/data/sensor-days --data ../shared/data
 
+Results of the same bundle that stand in the output and are not measured anew stay.
 An alarm is a record's string under a specialist; explanations are left out.  Lost: only without the screen; added: only with it.
 """
 
@@ -66,7 +67,9 @@ def main() -> int:
     args = parser.parse_args()
     head, model = facts.head("benchmarks.screening"), EdgeDemist.load(args.bundle or None)
     say: Callable[[str, object], int] = lambda name, row: sys.stderr.write(f"{name}: {row}\n")  # noqa: E731
-    logs, splits = {}, {}
+    known = json.loads(args.output.read_text(encoding="utf-8")) if args.output.is_file() else {}
+    known = known if known.get("bundle", {}).get("id") == model.bundle_id else {}
+    logs, splits = known.get("logs", {}), known.get("splits", {})
     for log in args.logs:
         logs[log.name] = of_log(log.resolve(), args.bundle)
         say(log.name, logs[log.name])
