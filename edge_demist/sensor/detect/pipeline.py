@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 MAX_EXPLAINED = 64
 LARGE_HEADER = 1 << 15
+BREATHE_EVERY = 64
+"""Records between two looks at the watchdog: a line may hold thousands."""
 RARE_CLIENTS = 2
 CLIENTS = ("id.orig_h", "src_ip", "source.ip", "client.ip", "host.name", "agent.name", "agent.id", "hostIdentifier", "Computer", "aid")
 """Fields that name the client of a request, or the host of a command; the first that is there counts."""
@@ -145,6 +147,8 @@ class Pipeline:
             return
         parts: Sequence[Record] = getattr(record, "parts", ()) or (record,)
         for number, part in enumerate(parts):
+            if number % BREATHE_EVERY == BREATHE_EVERY - 1:
+                self.scorer.breathe()
             counts.records += 1
             try:
                 self._add_record(source, line, part, number)
@@ -192,7 +196,9 @@ class Pipeline:
         answers = iter(self.scorer.answer([pair for pair in pairs if pair[1] != EMBEDDING]))
         vectors = iter(self._vectors([text for text, task in pairs if task == EMBEDDING]))
         events: list[Event] = []
-        for line in lines:
+        for number, line in enumerate(lines):
+            if number % BREATHE_EVERY == BREATHE_EVERY - 1:
+                self.scorer.breathe()
             before = len(events)
             if line.screened and self.tracker is None:
                 self.policy.pass_by(line.screened, line.time_us)
