@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_demist.errors import SignatureError
 from edge_demist.format.bundle import Bundle, default_path
+from edge_demist.format.specialist import load_specialist
 
 if TYPE_CHECKING:
     from edge_demist.model import EdgeDemist
@@ -15,11 +16,21 @@ if TYPE_CHECKING:
 def load_model(args: argparse.Namespace) -> EdgeDemist:
     """Open the bundle that the options name.
 
+    With ``every_specialist`` each one is read, checked and let go, so that a malformed one is told now and not at its first string.
+
     Raises:
         SignatureError: a signature is required, and missing, wrong, or the bundle changed while it was read.
         BundleError: missing, damaged or hostile bundle.
         EngineUnavailableError: the engine cannot run here.
     """
+    model = _opened(args)
+    if getattr(args, "every_specialist", False):
+        for task in model.bundle.tasks:
+            load_specialist(model.bundle, task)
+    return model
+
+
+def _opened(args: argparse.Namespace) -> EdgeDemist:
     from edge_demist import EdgeDemist
 
     if args.require_signature is None:

@@ -55,6 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_output(parser)
     add_choices(parser)
     add_limits(parser)
+    parser.set_defaults(every_specialist=True)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

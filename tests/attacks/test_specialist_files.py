@@ -346,3 +346,13 @@ def test_a_file_shortened_in_place_is_said_to_be_a_risk_and_survives_where_signa
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0 and "(1, 128)" in done.stdout
+
+
+def test_the_sensor_refuses_a_bundle_with_a_malformed_specialist_before_it_reads(tiny, tmp_path, capsys):
+    """A specialist is kept from its first string on, so a malformed one would otherwise show in the middle of a log."""
+    rewrite(tiny, FILE, lambda tensors: tensors["head.weight"].__setitem__((0, 0), np.nan))
+    (tmp_path / "eve.json").write_text('{"event_type": "alert", "timestamp": "2024-01-01T00:00:00Z", "http": {"hostname": "a.example"}}\n')
+    given = ["watch", str(tmp_path / "eve.json"), "--once", "--bundle", str(tiny), "-o", str(tmp_path / "events"), "--log", "off"]
+    assert main([*given, "--state", str(tmp_path / "state")]) == 2
+    assert f"{TASK}.safetensors: head.weight holds NaN" in capsys.readouterr().err
+    assert not (tmp_path / "events").exists()

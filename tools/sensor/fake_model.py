@@ -46,6 +46,7 @@ class FakeBundle:
 
     name: str = "fake"
     version: int = 1
+    tasks: Sequence[str] = ()
 
 
 class FakeModel:
