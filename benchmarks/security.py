@@ -15,13 +15,14 @@ from benchmarks.markdown import table
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 TARGETS = {
     "bundles": "mutants of a bundle, loaded and used",
-    "strings": "strings, each for a specialist",
+    "strings": "strings, each through one specialist and three in a hundred through all",
     "logs": "folders of hostile logs",
     "states": "state folders",
     "kits": "offline kits",
 }
 VARIANTS = {
     "shipped": "the shipped bundle itself",
+    "all": "each through every specialist",
     "guard-end": "a page behind each buffer that may not be touched",
     "guard-begin": "such a page before it",
 }

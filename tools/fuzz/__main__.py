@@ -3,6 +3,7 @@
     python -m tools.fuzz bundles --count 2000
     python -m tools.fuzz strings --seconds 600 --on --json benchmarks/results/fuzz.json
     FUZZ_BUNDLE=shipped python -m tools.fuzz strings --seconds 600   # instead of its miniature
+    FUZZ_TASKS=all python -m tools.fuzz strings --count 100          # each string through every specialist
     FUZZ_GUARD=end EDGE_DEMIST_KERNEL=x86_64_avx2 python -m tools.fuzz strings --count 50
 
 A case that fails is printed with its number: ``--first NUMBER --count 1`` does it again, ``--here`` without a process of its own.
@@ -121,7 +122,8 @@ def main() -> int:
             sys.stdout.write(f"{make(args.target, Path(folder)).run(args.first)}\n")  # type: ignore[attr-defined]
         return 0
     side, level = os.environ.get("FUZZ_GUARD", ""), os.environ.get("EDGE_DEMIST_KERNEL", "")
-    what = "-".join(filter(None, (args.target, os.environ.get("FUZZ_BUNDLE", ""), side and f"guard-{side}", level)))
+    chosen = (os.environ.get(name, "") for name in ("FUZZ_BUNDLE", "FUZZ_TASKS"))
+    what = "-".join(filter(None, (args.target, *chosen, side and f"guard-{side}", level)))
     first, began = last_case(args.json, what) if args.on else args.first, time.monotonic()
     counts, bad, done = run(args.target, first, args.count, args.seconds)
     weight = importlib.import_module(f"tools.fuzz.{args.target}").Target.weight
