@@ -270,12 +270,14 @@ class Inference:
 
 
 def screened_scores(specialist: Specialist, first: float, most: float) -> list[float]:
-    """What stage one says as P(label): the logistic function of its score, at most ``most``, for the first positive label."""
+    """What stage one says as P(label): the logistic function of its score, at most ``most``, for the first positive label.
+
+    It tells no harmless label from another: they have equal shares of the rest.
+    """
     alarm = min(1.0 / (1.0 + float(np.exp(min(max(-first, -60.0), 60.0)))), most)
-    scores = [0.0] * len(specialist.labels)
-    negative = next((i for i in range(len(scores)) if i not in specialist.positive), specialist.positive[0])
-    scores[negative] = 1.0 - alarm
-    scores[specialist.positive[0]] += alarm
+    harmless = len(specialist.labels) - len(specialist.positive)
+    scores = [0.0 if i in specialist.positive else (1.0 - alarm) / harmless for i in range(len(specialist.labels))]
+    scores[specialist.positive[0]] = alarm
     return scores
 
 

@@ -188,7 +188,8 @@ def test_stage_one_answers_below_the_cut_and_never_alarms(halved):
             assert threshold is not None
             assert two[task].alarm is False
             assert two[task].alarm_score <= threshold / 2
-            assert math.isclose(two[task].score, 1 - two[task].alarm_score, abs_tol=1e-6)
+            if two[task].label != "unknown":  # what is no name is refused by whichever stage
+                assert math.isclose(two[task].score, 1 - two[task].alarm_score, abs_tol=1e-6)
             assert two[task].label not in halved.specialist(task).positive_labels
     assert kinds == {True, False}
     assert not any(answer.screened for answers in plain for answer in answers.values())
@@ -208,3 +209,12 @@ def test_long_strings_are_screened_by_their_windows(halved):
     assert plain.alarm
     assert quick == plain
     assert halved.classify("/index.html", task="uri-attack", screen=True)[0].screened
+
+
+def test_stage_one_tells_no_harmless_label_from_another(model):
+    """The shipped specialist for headers has seven of them."""
+    answer = model.classify("Accept: text/html", task="http-header", screen=True, top_k=0)[0]
+    assert answer.screened and answer.scores is not None
+    harmless = [score for label, score in answer.scores.items() if label != "attack"]
+    assert len(harmless) > 1 and max(harmless) - min(harmless) < 1e-6
+    assert math.isclose(sum(answer.scores.values()), 1.0, abs_tol=1e-6)
