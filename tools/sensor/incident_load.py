@@ -4,8 +4,8 @@
 
 ``names.txt`` holds distinct host names, one a line. Both forms read the same dns.log, in turns, each in a process of its own; processor
 time counts, not the clock, for the machine may be busy. Memory is that of a ``watch`` with a state folder that reads generated
-look-ups, connections and requests from a pipe. That takes an hour for ten million records; ``--rounds 0`` measures it alone and keeps the
-times that the output file holds.
+look-ups, connections and requests from a pipe. That takes an hour for ten million records; ``--rounds 0`` measures it alone, ``--records``
+without a number the times alone; what is not measured stays as the output file holds it.
 """
 
 from __future__ import annotations
@@ -119,15 +119,18 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--records", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000])
+    parser.add_argument("--records", type=int, nargs="*", default=[100_000, 1_000_000, 10_000_000])
     parser.add_argument("--clients", type=int, default=100_000)
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
-    measured = times(args.names, args.count, args.rounds, args.bundle) if args.rounds else None
-    result = json.loads(args.output.read_text(encoding="utf-8")) if measured is None else measured
-    with tempfile.TemporaryDirectory(prefix="load-") as folder:
-        result["memory_mib"] = memory_by_records(args.records, args.clients, args.bundle, Path(folder))
-    result |= {"clients": args.clients, "load_average": os.getloadavg()[0]}
+    result = json.loads(args.output.read_text(encoding="utf-8")) if args.output.exists() else {}
+    if args.rounds:
+        result |= times(args.names, args.count, args.rounds, args.bundle)
+    if args.records:
+        with tempfile.TemporaryDirectory(prefix="load-") as folder:
+            result["memory_mib"] = memory_by_records(args.records, args.clients, args.bundle, Path(folder))
+        result["clients"] = args.clients
+    result["load_average"] = os.getloadavg()[0]
     args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
