@@ -129,7 +129,7 @@ def test_it_installs_with_networking_cut(wheels: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     python = tmp_path / "target" / "bin" / "python"
     code = "import edge_demist, numpy_stand_in; print(edge_demist.__version__)"
-    assert subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path).stdout == "9.9\n"
+    assert subprocess.run([python, "-E", "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path).stdout == "9.9\n"
 
 
 def test_a_bundle_of_one_s_own_goes_into_the_kit_and_the_unit(wheels: Path, tmp_path: Path, bundle_copy: Path) -> None:
