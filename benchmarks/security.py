@@ -15,7 +15,7 @@ from benchmarks.markdown import table
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 TARGETS = {
     "bundles": "mutants of a bundle, loaded and used",
-    "strings": "strings, each through one specialist and three in a hundred through all",
+    "strings": "strings (unless said, each through one specialist and three in a hundred through all)",
     "logs": "folders of hostile logs",
     "states": "state folders",
     "kits": "offline kits",
