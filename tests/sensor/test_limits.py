@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,9 +14,8 @@ import pytest
 
 from edge_demist.sensor.service import UnitOptions, render_unit
 from tests.support.sensor_fakes import DATA, balanced, zeek_log
+from tools.sensor.limits import ControlGroup
 
-ROOT = Path("/sys/fs/cgroup")
-PERIOD_US = 100_000
 SLACK_S = 0.2
 """A group may run past its quota by a slice a processor (kernel documentation, sched-bwc)."""
 
@@ -31,62 +29,23 @@ sys.exit(code)
 """Runs a command and notes what it used. A process starts with the peak memory of the one it was forked from, so not from here."""
 
 
-class Group:
-    """A control group of its own, version 2 or 1, gone at the end."""
-
-    def __init__(self, memory: int, quota: float) -> None:
-        name = f"edge-demist-test-{os.getpid()}"
-        self.unified = (ROOT / "cgroup.controllers").is_file()
-        self.memory = ROOT / name if self.unified else ROOT / "memory" / name
-        self.cpu = ROOT / name if self.unified else ROOT / "cpu" / name
-        self.folders = list(dict.fromkeys((self.memory, self.cpu)))
-        for folder in self.folders:
-            folder.mkdir()
-        try:
-            self._limit(memory, int(quota * PERIOD_US))
-        except OSError:
-            self.close()
-            raise
-
-    def _limit(self, memory: int, quota_us: int) -> None:
-        if self.unified:
-            (self.memory / "memory.max").write_text(str(memory))
-            (self.cpu / "cpu.max").write_text(f"{quota_us} {PERIOD_US}")
-        else:
-            (self.memory / "memory.limit_in_bytes").write_text(str(memory))
-            (self.cpu / "cpu.cfs_period_us").write_text(str(PERIOD_US))
-            (self.cpu / "cpu.cfs_quota_us").write_text(str(quota_us))
+class Group(ControlGroup):
+    """A control group that tells what happened in it."""
 
     @property
     def peak_bytes(self) -> int:
         """Most memory the group ever held, page cache included."""
-        return int((self.memory / ("memory.peak" if self.unified else "memory.max_usage_in_bytes")).read_text())
-
-    @property
-    def kills(self) -> int:
-        """Processes killed for memory."""
-        text = (self.memory / ("memory.events" if self.unified else "memory.oom_control")).read_text()
-        return int(re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)[1])  # type: ignore[index]
+        return int((self.folders[0] / ("memory.peak" if self._unified else "memory.max_usage_in_bytes")).read_text())
 
     @property
     def periods(self) -> int:
         """Periods in which the quota was counted."""
-        return int(re.search(r"^nr_periods (\d+)$", (self.cpu / "cpu.stat").read_text(), re.MULTILINE)[1])  # type: ignore[index]
+        return int(re.search(r"^nr_periods (\d+)$", (self.folders[-1] / "cpu.stat").read_text(), re.MULTILINE)[1])  # type: ignore[index]
 
     def command(self, *arguments: str) -> list[str]:
         """A command line that runs inside."""
         joins = " && ".join(f"echo $$ > {folder}/cgroup.procs" for folder in self.folders)
         return ["sh", "-c", f'{joins} && exec "$@"', "sh", *arguments]
-
-    def close(self) -> None:
-        """Remove it; the kernel may need a moment after the last process."""
-        for folder in self.folders:
-            for _ in range(50):
-                try:
-                    folder.rmdir()
-                    break
-                except OSError:
-                    time.sleep(0.1)
 
 
 @pytest.fixture
@@ -106,7 +65,7 @@ def group(limits: tuple[int, float]) -> Iterator[Group]:
     except OSError as error:
         pytest.skip(f"no control group with memory and cpu can be made here ({error.strerror}); the unit's text is tested elsewhere")
     yield made
-    made.close()
+    made.remove()
 
 
 def test_watch_stays_within_the_limits_of_its_unit(tmp_path: Path, group: Group, limits: tuple[int, float]) -> None:
@@ -122,7 +81,7 @@ def test_watch_stays_within_the_limits_of_its_unit(tmp_path: Path, group: Group,
     measured = (sys.executable, "-c", MEASURE, str(used), *watch, "-o", str(tmp_path / "e.jsonl"), "--summary", str(summary))
     assert subprocess.run(group.command(*measured), check=False, timeout=300).returncode == 1  # long.json gave nothing
     wall = time.monotonic() - began
-    assert group.kills == 0 and 0 < group.peak_bytes <= memory
+    assert group.kills() == 0 and 0 < group.peak_bytes <= memory
     usage = json.loads(used.read_text())
     assert usage["ru_maxrss"] * 1024 <= memory  # without the page cache, which the kernel takes back when needed
     assert group.periods > 0 and usage["ru_utime"] + usage["ru_stime"] <= quota * wall + SLACK_S
@@ -131,8 +90,8 @@ def test_watch_stays_within_the_limits_of_its_unit(tmp_path: Path, group: Group,
 
 
 def test_too_small_a_limit_is_seen_by_the_test(tmp_path: Path, group: Group) -> None:
-    name = "memory.max" if group.unified else "memory.limit_in_bytes"
-    (group.memory / name).write_text(str(8 << 20))
+    name = "memory.max" if group._unified else "memory.limit_in_bytes"
+    (group.folders[0] / name).write_text(str(8 << 20))
     code = "x = bytearray(64 << 20); print(len(x))"
     done = subprocess.run(group.command(sys.executable, "-c", code), capture_output=True, check=False, cwd=tmp_path)
-    assert done.returncode != 0 and group.kills == 1
+    assert done.returncode != 0 and group.kills() == 1
