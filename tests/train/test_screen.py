@@ -14,6 +14,7 @@ from edge_demist.format.bundle import default_path
 from edge_demist.format.screen import Screen, ScreenLevel, ScreenNet
 
 pytest.importorskip("pandas")
+pytest.importorskip("torch")
 from tools.train import screen, screen_net
 
 
