@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-pytest.importorskip("sklearn")
+pytest.importorskip("torch")
 from benchmarks.unseen_sources import FOLDS, fold_of
 from edge_demist.normalizers import NORMALIZERS
 from tools.synth import certificates, everyday_hosts, http_headers, sensitive_files
