@@ -64,7 +64,7 @@ def build(wheels: Path, output: Path, key: Path | None = None, bundle: Path | No
     offline_kit.build(main, output, private_key=key, wheels=wheels, platforms=(), bundle=bundle)
     folder = output.with_suffix(".d")
     with tarfile.open(output) as archive:
-        archive.extractall(folder, filter="data")
+        archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # since 3.11.4
     return folder / offline_kit.FOLDER
 
 
