@@ -286,7 +286,7 @@ class EdgeDemist:
             tasks: ask all of these about each text, in place of ``task``: what their answers have in common is computed once.
             min_accuracy: hold answers back (label ``unknown``) below the score that reaches this accuracy on the dev set.
             fpr: alarms only: answer a positive label only above the score with this false-positive rate; else the best
-                other label.
+                other label, or ``unknown`` where a positive one is more likely.
             screen: let stage one answer what cannot alarm (``Prediction.screened``), where a specialist has a screen; a mapping
                 gives alarm thresholds by task, in place of those of ``fpr``, and screens no other task.
 

@@ -115,7 +115,8 @@ class Rule:
         label = specialist.labels[best]
         says_much = not inside or alarm is None or best in specialist.positive  # ordinary strings of odd spelling stay ordinary
         hollow = inside < LEAST_IN_DISTRIBUTION or (alarm is False and best in specialist.positive and score < LEAST_POSITIVE)
-        if (hollow and says_much and not alarm) or (self._floor is not None and score < self._floor):
+        between = self._strict and not alarm and alarm_score > LEAST_ALARM  # neither an alarm nor likely to be ordinary
+        if (hollow and says_much and not alarm) or between or (self._floor is not None and score < self._floor):
             label = UNKNOWN
         return Prediction(
             text, specialist.task, label, score, min(alarm_score, 1.0), self._ranked(scores, top_k), truncated,

@@ -45,6 +45,7 @@ def test_label_and_score_agree(model, weights, inside, fpr):
     positive = answer.label in specialist.positive_labels
     if answer.alarm or fpr is not None:
         assert positive == answer.alarm or answer.label == UNKNOWN
+        assert positive or answer.label == UNKNOWN or answer.alarm_score <= 0.5  # no "normal" of what is more likely an attack
     if positive and not answer.alarm:
         assert inside >= 0.09
 
