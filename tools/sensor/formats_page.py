@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edge_demist.sensor.detect.anywhere import ANYWHERE
 from edge_demist.sensor.detect.mapping import Rule
 
 _FORMS = {
@@ -10,6 +11,7 @@ _FORMS = {
     "command": "program and arguments",
     "agent": "blanks undone",
     "escaped": "escapes undone",
+    "name": "if it is a host's full name",
 }
 
 
@@ -21,10 +23,23 @@ def tables(rules: tuple[Rule, ...]) -> str:
     parts = []
     for name, own in formats.items():
         logs = sorted({log for rule in own for log in rule.logs if "_" not in log or "*" not in log})
-        rows = [f"| {_field(rule)} | {', '.join(rule.tasks)} |" for rule in own]
+        rows = [f"| {_field(rule)} | {', '.join(rule.tasks)} |" for rule in own if not rule.field.startswith(ANYWHERE)] + _by_names(own)
         head = f"### {name}\n\nIn events, `log` is {', '.join(f'`{log}`' for log in logs)}.\n\n| field | specialists |\n|---|---|\n"
         parts.append(head + "\n".join(rows) + "\n")
     return "\n".join(parts)
+
+
+def _by_names(rules: list[Rule]) -> list[str]:
+    """Rows of the fields that count wherever they stand: one for all names that are read alike."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for rule in rules:
+        if rule.field.startswith(ANYWHERE):
+            names = alike.setdefault((", ".join(rule.tasks), _FORMS.get(rule.form, "")), [])
+            names.append(rule.field.removeprefix(ANYWHERE))
+    return [
+        f"| any field named {', '.join(f'`{n}`' for n in names)}{f' ({form})' * bool(form)} | {tasks} |"
+        for (tasks, form), names in alike.items()
+    ]
 
 
 def _field(rule: Rule) -> str:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from edge_demist import decoding
 from edge_demist.errors import InputError
+from edge_demist.sensor.detect.anywhere import Anywhere
 from edge_demist.sensor.detect.columns import Columns
 from edge_demist.sensor.detect.web import full_url, request_target
 from edge_demist.sensor.sources.audit import command_of_title
@@ -27,7 +28,8 @@ MAX_SHAPES, MAX_LOG_CHARS = 1024, 256
 """Logs, by name, and shapes of records, by their keys, of which the rules are remembered that can apply; longer names are not."""
 HEADERS_JOIN = " | "
 """Between the lines of a block of headers, as http-header was trained."""
-_FORMS = ("", "url", "target", "command", "argv", "certificate", "headers", "agent", "escaped")
+_FORMS = ("", "url", "target", "command", "argv", "certificate", "headers", "agent", "escaped", "name")
+_AGENT = ("user-agent",)
 _Rules = tuple[tuple["Rule", tuple[str, ...]], ...]
 _KEYS = {"log", "field", "tasks", "with", "join", "strip", "only", "unless", "as", "method", "query", "format"}
 
@@ -144,7 +146,20 @@ def _unescaped(value: str) -> str:
     return _PAIR.sub(r"\1", value) if "\\" in value and _DOUBLED.match(value) else value
 
 
-_PLAIN_FORMS: Mapping[str, Callable[[str], str]] = {"argv": command_of_title, "agent": _agent, "escaped": _unescaped}
+_HOST_NAME = re.compile(r"[\w\-*]{1,63}(?:\.[\w\-]{1,63})+\.?\Z")
+
+
+def _host_name(value: str) -> str:
+    """A value that can be a host's full name; empty for others: fields called ``query`` or ``domain`` may hold anything."""
+    return value if _HOST_NAME.match(value) else ""
+
+
+_PLAIN_FORMS: Mapping[str, Callable[[str], str]] = {
+    "argv": command_of_title,
+    "agent": _agent,
+    "escaped": _unescaped,
+    "name": _host_name,
+}
 
 
 class MappedString(NamedTuple):
@@ -171,6 +186,7 @@ class FieldMapping:
         self._columns = Columns()
         self._by_log: dict[str, _Rules] = {}
         self._by_shape: dict[int, _Rules] = {}
+        self._anywhere = {log: Anywhere(self.for_log(log)) for log in ("host", "ecs")}
 
     def for_log(self, log: str) -> _Rules:
         """The rules of a log, each with its usable tasks."""
@@ -212,7 +228,7 @@ class FieldMapping:
             strings = rule.strings(record)
             if strings and not tasks:
                 unanswerable = "embeddings-off" if set(rule.tasks) == {EMBEDDING} else "no-specialist"
-            if len(strings) == 1 and len(rules) == 1 and tasks:  # most records: nothing can stand there twice
+            if len(strings) == 1 and len(rules) == 1 and tasks and tasks != _AGENT:  # most records: nothing can stand there twice
                 return [MappedString(rule.name, 0, strings[0], tasks)]
             for i, text in enumerate(strings if tasks else ()):
                 before = asked.get(text, ())
@@ -222,9 +238,18 @@ class FieldMapping:
                     found.append(MappedString(rule.name, i, text, fresh))
         if len(found) > MAX_STRINGS_PER_RECORD:
             return "too-many-strings"
+        if not unanswerable and all(item.tasks == _AGENT for item in found):  # an agent is seldom all that a request has
+            found += self._elsewhere(record)
         if not found and not unanswerable and isinstance(record, JsonRecord) and record.outer:  # a rule may name a field of the envelope
             return self.apply(JsonRecord(dict(record.outer), "host"))
         return found or unanswerable or "no-string"
+
+    def _elsewhere(self, record: Record) -> list[MappedString]:
+        """Strings under names that say what they are, where no rule names their place."""
+        if not isinstance(record, JsonRecord) or record.log not in self._anywhere:
+            return []
+        found = [MappedString(path, 0, text, tasks) for path, text, tasks in self._anywhere[record.log].strings(record.data)]
+        return list({(item.text, item.tasks): item for item in reversed(found)}.values())[::-1][:MAX_STRINGS_PER_RECORD]
 
     def _applicable(self, record: Record, rules: _Rules) -> _Rules:
         """The rules whose field a record can have at all: by the header, or by an object's keys and those one level below."""

@@ -12,10 +12,10 @@ import re
 from edge_demist.normalizers import from_bytes
 
 _ID = rb"audit\((\d{9,11}\.\d{3}|\d\d/\d\d/\d{4} \d\d:\d\d:\d\d\.\d{3}):(\d{1,20})\) ?:"
-_LINE = re.compile(rb"\btype=(EXECVE|1309|PROCTITLE|1327)(?: audit)?\s*:?\s*(?:msg=)?" + _ID + rb"\s*")
+_LINE = re.compile(rb"\btype=(EXECVE|1309|PROCTITLE|1327|USER_CMD|1123)(?: audit)?\s*:?\s*(?:msg=)?" + _ID + rb"\s*")
 _ANY_LINE = re.compile(rb"\btype=[A-Z_0-9]+ (?:msg=)?" + _ID)
 _INTERPRETED = re.compile(rb"(?<!\S)a(\d{1,4})=(.*?)(?= a\d{1,4}=|\s*\Z)")
-_VALUE = re.compile(rb'\b(a\d+(?:\[\d+\])?|proctitle)=(?:"([^"]*)"|([0-9A-Fa-f]+)(?=\s|\Z)|(\S+))')
+_VALUE = re.compile(rb'\b(a\d+(?:\[\d+\])?|proctitle|cmd)=(?:"([^"]*)"|([0-9A-Fa-f]+)(?=\s|\Z)|(\S+))')
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2})+\Z")
 _INDEX = re.compile(rb"a(\d+)(?:\[(\d+)\])?\Z")
 MAX_ARGUMENTS = 4096
@@ -29,12 +29,14 @@ def audit_object(line: bytes) -> dict[str, object] | None:
         other = _ANY_LINE.search(line)
         return {"ID": (other[1] + b":" + other[2]).decode("ascii")} if other else None
     found: dict[str, object] = {"ID": (match[2] + b":" + match[3]).decode("ascii")}
-    if b"/" in match[2]:
+    if b"/" in match[2] and match[1] not in (b"USER_CMD", b"1123"):
         return found | _interpreted(match[1], match[2].decode("ascii"), line[match.end() :])
     values = {m[1]: _plain(m) for m in _VALUE.finditer(line, match.end())}
     if match[1] in (b"PROCTITLE", b"1327"):
         raw = values.get(b"proctitle", b"")
         found["PROCTITLE"] = {"ARGV": [from_bytes(part) for part in raw.split(b"\0")]}
+    elif match[1] in (b"USER_CMD", b"1123"):
+        found["USER_CMD"] = {"ARGV": [from_bytes(values.get(b"cmd", b""))]}
     else:
         found["EXECVE"] = {"ARGV": _arguments(values)}
     return found

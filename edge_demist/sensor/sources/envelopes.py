@@ -7,6 +7,7 @@ itself the record. What the record's fields mean is the mapping's business.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 
@@ -23,11 +24,11 @@ _ReadText = Callable[[str, int], JsonRecord | None]
 
 _OBJECT_KEYS = ("_source", "result", "event", "data", "properties", "payload", "json", "record", "value", "eve")
 _LIST_KEYS = ("records", "Records", "results", "logEvents", "value", "events", "resources", "hits", "items", "logs", "Results", "data")
-_TEXT_KEYS = (
+TEXT_KEYS = (
     *("message", "log", "_raw", "raw", "event", "line", "MESSAGE", "Message", "short_message", "full_log", "Payload", "payload"),
-    *("data", "msg", "rawEvent"),
+    *("data", "msg", "rawEvent", "output", "@message", "full_message", "body", "text", "content", "log_message", "Details", "Detail"),
 )
-_NESTED_TEXT_KEYS = (("event", "original"), ("log", "original"), ("result", "_raw"))
+_NESTEDTEXT_KEYS = (("event", "original"), ("log", "original"), ("result", "_raw"), ("body", "stringValue"))
 RECORD_KEYS = frozenset(
     re.findall(
         r"\S+",
@@ -35,7 +36,7 @@ RECORD_KEYS = frozenset(
         CommandLine command_line cmdline commandline commandLine process_cmdline ProcessCommandLine
         processCommandLine TargetProcessCommandLine target_cmdline childproc_cmdline tgtProcCmdLine
         action_process_image_command_line EventData Event winlog columns snapshot diffResults output_fields EXECVE
-        PROCTITLE proctitle auditd process_exec args evidence behaviors tgt.process.cmdline proc.cmdline dns url tls
+        USER_CMD PROCTITLE proctitle auditd process_exec args evidence behaviors tgt.process.cmdline proc.cmdline dns url tls
         user_agent http ssl query_name QueryName DomainName DnsQuery DnsQueryString dns_query_name QH RemoteUrl
         netconn_domain netconn_remote_domain request request_uri RequestPath ClientRequestURI httpRequest
         http_user_agent request_User-Agent ClientRequestUserAgent destination process.command_line process.args
@@ -86,7 +87,11 @@ def unwrap(data: _Object, file_log: str, is_zeek_log: Callable[[str], bool], rea
     def open_object(inner: _Object) -> JsonRecord:
         return _within(unwrap(inner, file_log, is_zeek_log, read_text, depth + 1), data)
 
-    found = _from_lists(data, _LIST_KEYS, open_object) or _from_objects(data, _OBJECT_KEYS, open_object)
+    found = (
+        _from_pairs(data, read_text, depth + 1)
+        or _from_lists(data, _LIST_KEYS, open_object)
+        or _from_objects(data, _OBJECT_KEYS, open_object)
+    )
     if found is None:
         text_record = _from_texts(data, read_text, depth + 1)
         found = None if text_record is None else _within(text_record, data)
@@ -131,7 +136,12 @@ def _is_record(data: Mapping[str, object]) -> bool:
     process = data.get("process")
     acts = isinstance(process, dict) and not _PROCESS_KEYS.isdisjoint(process)
     known = RECORD_KEYS.intersection(data)
-    return acts or any(name not in _OBJECTS_ONLY or isinstance(data[name], dict) for name in known) or _is_kunai(data)
+    return (
+        acts
+        or isinstance(data.get("win"), dict)
+        or any(name not in _OBJECTS_ONLY or isinstance(data[name], dict) for name in known)
+        or _is_kunai(data)
+    )
 
 
 def _is_known(record: JsonRecord) -> bool:
@@ -168,6 +178,18 @@ def _from_lists(data: _Object, names: Iterable[str], open_object: Callable[[_Obj
     return None
 
 
+def _from_pairs(data: _Object, read_text: _ReadText, depth: int) -> JsonRecord | None:
+    """The lines of a Loki stream: ``{"stream": {…}, "values": [["1714550400123000000", "line"], …]}``."""
+    pairs = data.get("values")
+    if not isinstance(pairs, list) or "stream" not in data or len(pairs) > MAX_PARTS:
+        return None
+    found = []
+    for pair in pairs:
+        if isinstance(pair, list) and len(pair) > 1 and isinstance(pair[1], str) and (record := read_text(pair[1], depth)) is not None:
+            found.append(_within(record, {"timestamp": pair[0]}))
+    return together(found, data) if found else None
+
+
 def together(records: list[JsonRecord], data: _Object) -> JsonRecord:
     """One record whose ``parts`` these are."""
     parts = [part for record in records for part in (record.parts or (record,))]
@@ -200,8 +222,9 @@ def _from_objects(data: _Object, names: Iterable[str], open_object: Callable[[_O
 
 
 def _from_texts(data: _Object, read_text: _ReadText, depth: int) -> JsonRecord | None:
-    nested = [outer.get(inner) for name, inner in _NESTED_TEXT_KEYS if isinstance(outer := data.get(name), dict)]
-    for value in (*(data.get(name) for name in _TEXT_KEYS), *nested, data.get("event.original")):
+    nested = [outer.get(inner) for name, inner in _NESTEDTEXT_KEYS if isinstance(outer := data.get(name), dict)]
+    others = [v for v in itertools.islice(data.values(), MAX_OTHERS) if isinstance(v, str) and v[:1] == "{" and v.rstrip()[-1:] == "}"]
+    for value in (*(data.get(name) for name in TEXT_KEYS), *nested, data.get("event.original"), *others):
         text = _of_bytes(value) if isinstance(value, list) else value
         if isinstance(text, str) and len(text) > 1 and (record := read_text(text, depth)) is not None and _is_known(record):
             return record

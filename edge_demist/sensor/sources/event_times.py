@@ -16,7 +16,7 @@ _TIME_FIELDS = tuple(
         ts timestamp @timestamp UtcTime EventTime time unixTime TimeCreated SystemTime ID _time eventTime event_time eventtime
         EventTimestamp event_timestamp TimeGenerated Timestamp TimeStamp Time device_timestamp ContextTimeStamp UTCTimestamp
         ProcessStartTime create_time createdDateTime creationTime created_at createdAt start_time startTime datetime date @t
-        calendarTime __REALTIME_TIMESTAMP EventReceivedTime receiveTimestamp backend_timestamp T
+        calendarTime __REALTIME_TIMESTAMP EventReceivedTime receiveTimestamp backend_timestamp T StartUTC published event_at
         """,
     )
 )
@@ -30,6 +30,7 @@ _NESTED_TIMES = tuple(
         output_fields.evt.time output_fields.evt.rawtime metadata.eventCreationTime properties.Timestamp TimeCreated.DateTime
         TimeCreated.value TimeCreated.#attributes.SystemTime TimeCreated.@SystemTime columns.time event.start event.created
         event.ingested process.start
+        win.eventdata.utcTime win.system.systemTime
         accept.server_time.seconds accept.submit_time.seconds exec.server_time.seconds
         """,
     )
@@ -45,6 +46,7 @@ _BESIDE = frozenset(
         received receive generated generation observed occurred detected detection reported report created creation create published
         ingest ingested ingestion collected first server client edge local device sensor utc gmt iso iso8601 8601 3339 rfc rfc3339 unix
         ns us ms s sec seconds nanos string str stamp of the at output source original rt cef
+        and nano system initiated
         """,
     )
 )

@@ -12,6 +12,8 @@ from edge_demist.sensor.sources.audit import audit_object
 from edge_demist.sensor.sources.envelopes import MAX_PARTS, together, unwrap
 from edge_demist.sensor.sources.json_logs import JsonRecord, log_of_fields, named_record, parse_object, parse_several, parse_value
 from edge_demist.sensor.sources.queries import query_object
+from edge_demist.sensor.sources.tables import TableParser
+from edge_demist.sensor.sources.texts import text_object
 from edge_demist.sensor.sources.timestamps import parse_time, syslog_time
 from edge_demist.sensor.sources.windows import windows_events, windows_message
 from edge_demist.sensor.sources.zeek import ZeekParser, ZeekRecord
@@ -22,7 +24,9 @@ LAST_COMMANDS = 16
 _BOM = b"\xef\xbb\xbf"
 _BARE_NAMES = re.compile(rb"ts\t[\w.\t]+\Z")
 _PREFIX_TIME = re.compile(
-    r"(?:<\d{1,3}>\d? ?)?(?:(\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d\S{0,16})(?=[ \t])|([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) )"
+    r"(?:<\d{1,3}>\d? ?)?(?:"
+    r"(\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d\S{0,16}|\d\d/\d\d/\d{4} \d\d:\d\d:\d\d [AP]M)(?=\s)|"
+    r"([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) )"
 )
 _LIST = re.compile(rb"\[\s*(?:[{\[\"\]]|true|false|null|\Z|-?\d[-+\d.eE,\s]*\]\s*\Z)")
 _OBJECT_END = re.compile(rb"\}(?:\s|#01[25])*\Z")
@@ -89,6 +93,8 @@ class LineParser:
         self._zeek = ZeekParser()
         self.file_log = log_of_name(filename)
         self._last_commands: list[str] = []
+        self._table = TableParser()
+        self._is_first = True
 
     def parse(self, line: bytes) -> ZeekRecord | JsonRecord | str | None:
         """A record, or the reason for skipping the line, or None for header and blank lines."""
@@ -97,7 +103,10 @@ class LineParser:
             return self._columns(line)
         line = line.removeprefix(_BOM)
         if line.startswith(b"{"):
+            self._is_first = False
             return self._parse_json(line)
+        if self._table.has_names:
+            return self._row(line)
         if not line.strip():
             return None
         if self._zeek.is_meta(line):
@@ -110,10 +119,20 @@ class LineParser:
             if _BARE_NAMES.match(line):
                 self._zeek.feed_bare_names(line)
                 return None
+            is_first, self._is_first = self._is_first, False
             found = self._read_line(line, 0)
             if found is not None:
                 return self._checked(found)
+            if is_first and self._table.feed_names(line):
+                return None
         return self._columns(line)
+
+    def _row(self, line: bytes) -> JsonRecord | str | None:
+        """A row of a table, or a line of another kind among them."""
+        row = self._table.parse(line)
+        if row == "field-count" and (found := self._read_line(line, 0)) is not None:
+            return self._checked(found)
+        return self._opened(row) if isinstance(row, dict) else row
 
     def _columns(self, line: bytes) -> ZeekRecord | str:
         """A data line of a Zeek log."""
@@ -141,6 +160,10 @@ class LineParser:
             return data
         if _is_bulk_action(data):
             return None
+        return self._opened(data)
+
+    def _opened(self, data: dict[str, object]) -> JsonRecord | str:
+        """The record that an object is, or holds."""
         return named_record(data, self.file_log) or self._checked(unwrap(data, self.file_log, is_zeek_log, self._read_text))
 
     def _read_text(self, text: str, depth: int) -> JsonRecord | None:
@@ -161,8 +184,12 @@ class LineParser:
             return JsonRecord(request, "access")
         if (question := query_object(line)) is not None:
             return JsonRecord(question, "queries")
-        if b"<Event" in line[:MAX_PREFIX_BYTES] or b"ommand" in line or b"QueryName" in line:
-            return _windows_record(from_bytes(line))
+        if (b"<Event" in line[:MAX_PREFIX_BYTES] or b"ommand" in line or b"QueryName" in line) and (
+            windows := _windows_record(from_bytes(line))
+        ) is not None:
+            return _dated(windows, from_bytes(line[:MAX_PREFIX_BYTES]))
+        if (named := text_object(line)) is not None:
+            return _dated(JsonRecord(named, "host"), from_bytes(line[:MAX_PREFIX_BYTES]))
         return None
 
     def _checked(self, record: JsonRecord) -> JsonRecord | str:
@@ -171,7 +198,7 @@ class LineParser:
             return record
         if "EXECVE" in record.data:
             self._last_commands = [*self._last_commands, str(record.data["ID"])][-LAST_COMMANDS:]
-        elif "PROCTITLE" not in record.data:
+        elif "PROCTITLE" not in record.data and "USER_CMD" not in record.data:
             return "no-command"
         elif record.data["ID"] in self._last_commands:
             return "same-command"
@@ -180,17 +207,18 @@ class LineParser:
     @property
     def held_bytes(self) -> int:
         """About how much memory the header takes."""
-        return self._zeek.held_bytes
+        return self._zeek.held_bytes + self._table.held_bytes
 
     def state(self) -> dict[str, str]:
         """The header state."""
-        state = self._zeek.state()
+        state = self._zeek.state() | self._table.state()
         return state | {"last_command": "\t".join(self._last_commands)} if self._last_commands else state
 
     def restore(self, state: Mapping[str, str]) -> None:
         """Set the header state."""
         self._last_commands = state.get("last_command", "").split("\t")[-LAST_COMMANDS:] if state.get("last_command") else []
-        self._zeek.restore({key: value for key, value in state.items() if key != "last_command"})
+        self._table.restore(state)
+        self._zeek.restore({key: value for key, value in state.items() if key not in ("last_command", "names", "row")})
 
 
 def _windows_record(text: str) -> JsonRecord | None:

@@ -20,7 +20,10 @@ _QUERIES = tuple(
         (b"unbound", rb"unbound\[\d+:\d+\] (?:info|query): " + _CLIENT + rb" " + _NAME + rb" [A-Z0-9]+ [A-Z]+(?: [A-Z]+ .{1,64})?\s*\Z"),
         (b"question for '", rb"question for '(?P<name>[^'|]{1,1024})\|\w+' from " + _CLIENT),  # PowerDNS Recursor
         (b" wants '", rb"Remote " + _CLIENT + rb" wants '(?P<name>[^'|]{1,1024})\|"),  # PowerDNS
-        (b" IN ", rb"(?<!\S)" + _CLIENT + rb":\d+ - \d+ \"[A-Z0-9]+ [A-Z]+ " + _NAME + rb" (?:udp|tcp|https|tls) "),  # CoreDNS
+        (
+            b" IN ",
+            rb"(?<!\S)" + _CLIENT + rb":\d+ - \d+ \"?[A-Z0-9]+ [A-Z]+ " + _NAME + rb" (?:udp|tcp|https|tls) ",
+        ),  # CoreDNS, Azure Firewall
         (
             b" PACKET ",
             rb" PACKET  ?[0-9A-F]+ (?:UDP|TCP) Rcv " + _CLIENT + rb" +[0-9a-f]{4}   Q \[.{4,40}?\] \w+ +(?P<labels>(?:\(\d+\)[^(\s]*)+)",

@@ -130,7 +130,7 @@ def _parse_text(text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        return _other_text(_ADDED.sub("", text.strip(" ")).replace(" @ ", " ").replace(" Z", "Z").replace("\\", ""))
+        return _other_text(_ADDED.sub("", _bare(text)).replace(" @ ", " ").replace(" Z", "Z").replace("\\", ""))
     return _us(moment)
 
 
@@ -141,6 +141,12 @@ def _decimal(sign: str, whole: str, fraction: str | None) -> int | None:
         us = _whole(int(whole))
         return us if us is None or len(whole) != 13 else us + int(((fraction or "") + "000")[:3])
     return int(whole) * 1_000_000 + int(((fraction or "") + "000000")[:6])
+
+
+def _bare(text: str) -> str:
+    """A text without blanks and the brackets of a web server's log around it."""
+    text = text.strip(" ")
+    return text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
 
 
 def _other_text(text: str) -> int | None:

@@ -8,7 +8,18 @@ from collections.abc import Mapping
 _DATA = re.compile(r"<Data Name=(?:\"([^\"<]{0,256})\"|'([^'<]{0,256})')\s{0,8}>([^<]*)</Data>")
 _SYSTEM_TIME = re.compile(r"SystemTime=(?:\"([^\"<]{0,64})\"|'([^'<]{0,64})')")
 _MESSAGE_FIELD = re.compile(r"(?:^|[\r\n\t])[ \t]{0,8}(CommandLine|Process Command Line|QueryName|UtcTime):[ \t]{0,8}([^\r\n]+)")
+_NEXT_FIELD = (
+    r"CurrentDirectory|Current directory|User|Token Elevation Type|Creator Process Name|QueryStatus|QueryResults|ProcessGuid|ProcessId|"
+    r"RuleName|OriginalFileName|Environment|CommandLine|Image"
+)
+_FLAT_FIELD = re.compile(
+    r"(?:^|[\s,])(Command ?Line|Process Command Line|QueryName|UtcTime):[ \t]{0,8}(.+?)"
+    rf"(?=,? {{1,8}}(?:{_NEXT_FIELD}):|\t|\Z)",
+    re.IGNORECASE,
+)
+"""A field of a message whose lines a shipper joined."""
 _ATTRIBUTES = ("$", "#attributes", "@", "attributes", "_attributes")
+_MESSAGE_NAMES = dict.fromkeys(("Process Command Line", "Command Line", "Command line"), "CommandLine")
 _MARKS = "@-_$#"
 """Keys under which, and marks with which, converters from XML to JSON write attributes."""
 _Object = dict[str, object]
@@ -35,9 +46,10 @@ def windows_events(text: str, most: int) -> list[_Object]:
 
 def windows_message(text: str) -> _Object | None:
     """The fields of a Windows event's message text (``CommandLine: …`` on a line of its own), as ``EventData`` has them."""
-    if "CommandLine:" not in text and "Command Line:" not in text and "QueryName:" not in text:
+    if not any(name in text for name in ("CommandLine:", "Command Line:", "Command line:", "QueryName:")):
         return None
-    fields = {match[1].replace("Process Command Line", "CommandLine"): match[2].strip() for match in _MESSAGE_FIELD.finditer(text)}
+    matches = list(_MESSAGE_FIELD.finditer(text)) or list(_FLAT_FIELD.finditer(text))
+    fields = {_MESSAGE_NAMES.get(match[1], match[1]): match[2].strip() for match in matches}
     return {"EventData": fields} if fields.keys() - {"UtcTime"} else None
 
 
