@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from edge_demist.format.bundle import Bundle
 from edge_demist.format.specialist import Specialist
 from edge_demist.native.library import Kernels
 from edge_demist.normalizers import NORMALIZERS, from_bytes, to_bytes, truncate_utf8
-from edge_demist.predictions import Rule
+from edge_demist.predictions import Prediction, Rule
 from edge_demist.text import windows
 from edge_demist.text.ngrams import Ngrams
 from edge_demist.text.screens import Screens
@@ -55,12 +55,27 @@ class Item(NamedTuple):
     task: str | None
 
 
-class Row(NamedTuple):
-    """P(label) of an item, whether it was truncated, and whether stage one alone answered."""
+class Judged(NamedTuple):
+    """P(label) of an item, whether it was truncated, the window that they are of (None: the whole), whether stage one alone answered."""
 
-    scores: list[float]
+    scores: Sequence[float]
     truncated: bool
+    window: windows.Window | None = None
     screened: bool = False
+
+    def prediction(self, rule: Rule, shown: str, top_k: int) -> Prediction:
+        """The answer under a rule about a text, which it repeats as ``shown``."""
+        cut = self.truncated or len(shown) > 16 * windows.MOST_BYTES  # what normalizers are given of a text, at most
+        return rule.answer(shown, self.scores, truncated=cut, top_k=top_k, window=self.window, screened=self.screened)
+
+
+class _Batch(NamedTuple):
+    """Items apart: distinct strings and specialists (None: the base), and int32 [n] of each, which of them an item is."""
+
+    raws: list[bytes]
+    where: NDArray[np.int32]
+    specialists: list[Specialist | None]
+    slots: NDArray[np.int32]
 
 
 class Cut(NamedTuple):
@@ -173,7 +188,7 @@ class Inference:
         shortest = min(cap, SURELY_SHORT)
         return [n for n, raw in enumerate(raws) if len(raw) >= shortest and is_beyond(raw)]
 
-    def _screened(self, items: Sequence[Item], cuts: Cuts) -> tuple[list[int], dict[int, Row]]:
+    def _screened(self, items: Sequence[Item], cuts: Cuts) -> tuple[list[int], dict[int, Judged]]:
         """The items that reach the encoder, and the rows of those that stage one answers."""
         asked = [task for task in dict.fromkeys(str(item.task) for item in items) if task in cuts]
         if not asked:
@@ -191,55 +206,64 @@ class Inference:
                 left.append(k)
             else:
                 scores = screened_scores(self._specialist(str(item.task)), score, cuts[str(item.task)].most)
-                done[k] = Row(scores, truncated=False, screened=True)
+                done[k] = Judged(scores, truncated=False, screened=True)
         return left, done
 
     # ---- all of it --------------------------------------------------------------------------------------------
 
-    def rows(self, engine: Engine, items: Sequence[Item], cuts: Cuts | None = None) -> list[Row]:
+    def rows(self, engine: Engine, items: Sequence[Item], cuts: Cuts | None = None) -> list[Judged]:
         """P(label) of every item, in order; with ``cuts`` stage one answers what lies below them."""
-        left, found = self._screened(items, cuts) if cuts else (list(range(len(items))), {})
-        asked = [items[k] for k in left]
-        pooled, truncated = self.pooled(engine, asked, normalize=False)
-        ngrams: Floats | None = None
-        place: dict[bytes, int] = {}
-        if self._ngrams is not None and any(self._specialist(str(item.task)).ngrams is None for item in asked):
-            for item in asked:
-                place.setdefault(item.raw, len(place))
-            ngrams = self._ngrams.encode_batch(list(place))
-        groups: dict[str, list[int]] = {}
-        for n, item in enumerate(asked):
-            groups.setdefault(str(item.task), []).append(n)
-        over = truncated.tolist()
-        for task, numbers in groups.items():
-            specialist = self._specialist(task)
-            raws = [asked[n].raw for n in numbers]
-            if specialist.ngrams is not None:
-                own = self.ngrams_of(specialist)
-                vectors = None if own is None else own.encode_batch(raws)
-            else:
-                vectors = None if ngrams is None else ngrams[[place[raw] for raw in raws]]
-            for n, scores in zip(numbers, self.heads.probabilities(specialist, pooled[numbers], vectors), strict=True):
-                found[left[n]] = Row(scores, over[n])
+        if not cuts:
+            return self._encoded(engine, items)
+        left, found = self._screened(items, cuts)
+        found.update(zip(left, self._encoded(engine, [items[k] for k in left]), strict=True))
         return [found[k] for k in range(len(items))]
+
+    def _encoded(self, engine: Engine, items: Sequence[Item]) -> list[Judged]:
+        """P(label) of items that go through the encoder."""
+        if not items:
+            return []
+        batch = self._batch(items)
+        pooled, truncated = self._pooled(engine, batch, normalize=False)
+        over = truncated.tolist()
+        answers: list[Judged | None] = [None] * len(items)
+        ngrams: Floats | None = None
+        for slot, specialist in enumerate(batch.specialists):
+            assert specialist is not None
+            places = np.flatnonzero(batch.slots == slot)
+            own, where = self.ngrams_of(specialist), batch.where[places]
+            if own is None or own is not self._ngrams:
+                vectors = None if own is None else own.encode_batch([batch.raws[n] for n in where.tolist()])
+            else:
+                ngrams = own.encode_batch(batch.raws) if ngrams is None else ngrams
+                vectors = ngrams[where]
+            for n, scores in zip(places.tolist(), self.heads.probabilities(specialist, pooled[places], vectors), strict=True):
+                answers[n] = Judged(scores, over[n])
+        return cast("list[Judged]", answers)
+
+    def _batch(self, items: Sequence[Item]) -> _Batch:
+        """Each string and each specialist once."""
+        place: dict[bytes, int] = {}
+        slot: dict[str | None, int] = {}
+        where = np.array([place.setdefault(raw, len(place)) for raw, _ in items], np.int32)
+        slots = np.array([slot.setdefault(task, len(slot)) for _, task in items], np.int32)
+        return _Batch(list(place), where, [self._specialist(task) if task is not None else None for task in slot], slots)
 
     def pooled(self, engine: Engine, items: Sequence[Item], *, normalize: bool) -> tuple[Floats, NDArray[np.bool_]]:
         """Pooled vectors [n, H] of items under their adapters, and which were truncated."""
-        limits = self._bundle.limits
         if not items:
             return np.empty((0, self._bundle.architecture.hidden_size), np.float32), np.zeros(0, np.bool_)
-        slot: dict[str | None, int] = {}
-        for item in items:
-            slot.setdefault(item.task, len(slot))
-        specialists = [self._specialist(task) if task is not None else None for task in slot]
+        return self._pooled(engine, self._batch(items), normalize=normalize)
+
+    def _pooled(self, engine: Engine, batch: _Batch, *, normalize: bool) -> tuple[Floats, NDArray[np.bool_]]:
+        """Pooled vectors of a batch's items."""
+        limits = self._bundle.limits
+        whole, where, specialists, slots = batch
         caps = np.array([limits.max_tokens if one is None else one.max_tokens for one in specialists], np.int64)
-        slots = np.fromiter((slot[item.task] for item in items), np.int32, len(items))
-        place: dict[bytes, int] = {}
-        where = np.fromiter((place.setdefault(item.raw, len(place)) for item in items), np.int32, len(items))
-        raws = [truncate_utf8(raw, limits.max_bytes) for raw in place]
+        raws = [raw if len(raw) <= limits.max_bytes else truncate_utf8(raw, limits.max_bytes) for raw in whole]
         ids, offsets = self.tokenizer.encode_batch(raws, max_tokens=limits.max_tokens + 1, add_special_tokens=True)
         lengths = offsets[1:] - offsets[:-1]
-        shortened = np.fromiter((len(a) < len(b) for a, b in zip(raws, place, strict=True)), np.bool_, len(raws))
+        shortened = np.array([len(raw) > limits.max_bytes for raw in whole], np.bool_)
         kept = np.minimum(lengths[where], caps[slots])
         truncated = shortened[where] | (lengths[where] > kept)
         # A row is a string cut to a length: one row for all specialists that read as much of it.
@@ -247,14 +271,14 @@ class Inference:
         rows: NDArray[np.int32] = row_of.astype(np.int32)
         ids, offsets = self._rows_of_ids(ids, offsets, keys // len(raws), keys % len(raws))
         adapters = [None if one is None else one.adapter for one in specialists]
-        if isinstance(engine, NativeEngine) and len(items) >= WORTH_SHARING * len(keys) and not normalize:
+        if isinstance(engine, NativeEngine) and len(where) >= WORTH_SHARING * len(keys) and not normalize:
             layers = self._bundle.architecture.num_layers
             numbers = np.cumsum([0, *(a is not None and bool(a.layers) for a in adapters)])[:-1].tolist()
             forks = [shared.fork(a, layers) for a in adapters]
             return engine.encode_shared(ids, offsets, adapters, shared.branches(rows, slots, forks, numbers, layers)), truncated
         order = np.lexsort((rows, slots))
         ids, offsets = reorder(ids, offsets, rows[order].astype(np.int64))
-        vectors = np.empty((len(items), self._bundle.architecture.hidden_size), np.float32)
+        vectors = np.empty((len(where), self._bundle.architecture.hidden_size), np.float32)
         vectors[order] = engine.encode(ids, offsets, adapters, slots[order], normalize)
         return vectors, truncated
 

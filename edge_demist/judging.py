@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from edge_demist.engines.base import Engine
 from edge_demist.format.specialist import Specialist
-from edge_demist.inference import Cuts, Inference, Item, Row
-from edge_demist.predictions import Prediction, Rule
+from edge_demist.inference import SURELY_SHORT, Cuts, Inference, Item, Judged
+from edge_demist.predictions import Rule
 from edge_demist.text import windows
 
 MOST_WINDOWS = 2048
@@ -18,29 +17,18 @@ LEAST_ALARM = 0.5
 """No threshold of an alarm lies below."""
 
 
-class Judged(NamedTuple):
-    """P(label) of a piece of work, whether it was truncated, the window that they are of (None: the whole), whether it is stage one's."""
-
-    scores: Sequence[float]
-    truncated: bool
-    window: windows.Window | None = None
-    screened: bool = False
-
-    def prediction(self, rule: Rule, shown: str, top_k: int) -> Prediction:
-        """The answer under a rule about a text, which it repeats as ``shown``."""
-        cut = self.truncated or len(shown) > 16 * windows.MOST_BYTES  # what normalizers are given of a text, at most
-        return rule.answer(shown, self.scores, truncated=cut, top_k=top_k, window=self.window, screened=self.screened)
-
-
 def judge(inference: Inference, engine: Engine, items: Sequence[Item], rules: Mapping[str, Rule], cuts: Cuts | None = None) -> list[Judged]:
     """Scores of every item; of alarm specialists, of long items through windows."""
-    found = [Judged(row.scores, row.truncated, screened=row.screened) for row in inference.rows(engine, items, cuts)]
+    found = inference.rows(engine, items, cuts)
     specialists = {name: rule.specialist for name, rule in rules.items() if rule.specialist.kind == "alarm"}
+    shortest = min([SURELY_SHORT, *(one.max_tokens for one in specialists.values())])
     long = [
         k
-        for k, item in enumerate(items)
-        if (one := specialists.get(str(item.task))) and _is_long(inference, item.raw, one, found[k])
-    ]  # fmt: skip
+        for k, (item, row) in enumerate(zip(items, found, strict=True))
+        if (row.truncated or len(item.raw) >= shortest)
+        and (one := specialists.get(str(item.task)))
+        and _is_long(inference, item.raw, one, row)
+    ]
     if not long:
         return found
     worst = through_windows(inference, engine, [items[k] for k in long], [found[k] for k in long], rules, cuts)
@@ -87,7 +75,7 @@ def through_windows(
     return result
 
 
-def _worst(item: Item, first: Judged, cut_up: list[windows.Window], found: Sequence[Row], rules: Mapping[str, Rule]) -> Judged:
+def _worst(item: Item, first: Judged, cut_up: list[windows.Window], found: Sequence[Judged], rules: Mapping[str, Rule]) -> Judged:
     """The whole, or the window with the highest alarm score; of several labels the whole's, where that score is no alarm."""
     specialist = rules[str(item.task)].specialist
     rows = [first.scores, *(row.scores for row in found)]

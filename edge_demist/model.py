@@ -23,8 +23,8 @@ from edge_demist.errors import InputError, UnknownTaskError
 from edge_demist.format.bundle import Bundle
 from edge_demist.format.facts import Facts, load_facts
 from edge_demist.format.specialist import Specialist, load_specialist
-from edge_demist.inference import Cuts, Inference, Item, cuts_of
-from edge_demist.judging import Judged, judge, through_windows
+from edge_demist.inference import Cuts, Inference, Item, Judged, cuts_of
+from edge_demist.judging import judge, through_windows
 from edge_demist.normalizers import NORMALIZERS
 from edge_demist.predictions import UNKNOWN, Prediction, Rule
 from edge_demist.text import windows

@@ -163,6 +163,7 @@ def config_of(args: argparse.Namespace) -> WatchConfig:
         alarm_when=args.alarm_when,
         nearest=args.nearest,
         public_key=args.require_signature,
+        threads=args.threads,
     )
 
 
@@ -173,7 +174,8 @@ def run(args: argparse.Namespace) -> int:
     control.install()  # before the model is loaded: a stop that comes early is an orderly one
     try:
         config = config_of(args)
-        runner = Runner(config, lambda: load_model(args), control=control, log=log)
+        one = argparse.Namespace(**{**vars(args), "threads": 1})  # each thread of the sensor asks about strings of its own
+        runner = Runner(config, lambda: load_model(one), control=control, log=log)
     except (EdgeDemistError, OSError) as error:
         control.close()
         sys.stderr.write(f"edge-demist watch: {printable(error)}\n")

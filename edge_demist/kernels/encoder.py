@@ -141,12 +141,24 @@ def _norm(address, work, eps):
 
 
 @njit(**OPTIONS)
+def _heads_spec(model, number, hidden):
+    """The linear layer that makes q, k and v."""
+    return _linear(model + HEADER_BYTES + LAYER_BYTES * number, 0, hidden, 3 * hidden, hidden, number)
+
+
+@njit(**OPTIONS)
 def _layer(model, number, offsets, row, end, work):
     """One transformer layer over the rows row .. end of the block."""
+    linear_heads(_heads_spec(model, number, work.hidden), work.x, work)
+    _after_heads(model, number, offsets, row, end, work)
+
+
+@njit(**OPTIONS)
+def _after_heads(model, number, offsets, row, end, work):
+    """What follows q, k and v in a layer."""
     layer = model + HEADER_BYTES + LAYER_BYTES * number
     hidden, wide = work.hidden, load_i64(model + WIDE_AT)
     eps = bits_to_f32(load_i64(model + EPS_AT))
-    linear_heads(_linear(layer, 0, hidden, 3 * hidden, hidden, number), work.x, work)
     start = load_i32(offsets + 4 * row)
     for r in range(row, end):
         first = load_i32(offsets + 4 * r)

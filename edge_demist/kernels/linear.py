@@ -46,6 +46,8 @@ Work = namedtuple(
     "rank_stride row_adapter probabilities",
 )
 """Scratch of one block of rows; see ``encoder.workspace`` for shapes."""
+DELTA_ROWS = 32
+"""Rows of LoRA deltas that the scratch has room for."""
 
 
 @njit(**OPTIONS)
@@ -166,6 +168,28 @@ def _make(epilogue):
         tile_end()
 
     return linear
+
+
+@njit(**OPTIONS)
+def add_to_heads(spec, source, work):
+    """``linear_heads`` of rows whose product with the base lies in ``work.heads_out`` already: the LoRA deltas are added."""
+    if not lora.project(spec, source, work):
+        return
+    for column in range(0, spec.n, 64):
+        first = 0
+        while first < work.tokens:
+            rows = min(work.tokens - first, DELTA_ROWS)
+            lora.expand(rows, first, column, spec, work)
+            p0, p1 = _place(work, first, column), _place(work, first, column + 16)
+            p2, p3 = _place(work, first, column + 32), _place(work, first, column + 48)
+            for m in range(rows):
+                if load_i64(work.has_delta + 8 * m) != 0:
+                    d, step = work.delta + 256 * m, 4 * m * work.head_size
+                    store(p0 + step, load(p0 + step) + load(d))
+                    store(p1 + step, load(p1 + step) + load(d + 64))
+                    store(p2 + step, load(p2 + step) + load(d + 128))
+                    store(p3 + step, load(p3 + step) + load(d + 192))
+            first += rows
 
 
 linear_heads = _make(_heads)

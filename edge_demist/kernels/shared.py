@@ -6,12 +6,12 @@
     layer     0         1         2         pool
     base   x ----+--> x ----+--> x ----+--> base vector          the trunk: every row once
                  |          |          |
-                 |          |          +--> x, adapter C --->    a branch leaves the trunk before the first layer that its
-                 |          +--> x, adapter B ---------->        adapter changes, with a copy of x, its int8 and its scales
-                 +--> x, adapter A --------------------->
+                 |          |          +--> x, adapter C --->    a branch leaves the trunk within the first layer that its
+                 |          +--> x, adapter B ---------->        adapter changes, with a copy of x and of the base's q, k
+                 +--> x, adapter A --------------------->        and v, to which the deltas of its adapter are added
 
-Branches that leave at one layer are packed together, whatever their adapter, in blocks as ``encode`` makes them.  Every row is worked
-on alone, so a vector has the bits of a call for its adapter alone.
+Branches that leave at one layer are packed together, one adapter after the other, in blocks as ``encode`` makes them.  Every row is
+worked on alone, so a vector has the bits of a call for its adapter alone.
 """
 
 from numba import njit
@@ -25,25 +25,17 @@ from edge_demist.kernels.encoder import (
     EPS_AT,
     LAYERS_AT,
     NORM_WEIGHT_AT,
+    _after_heads,
     _embed,
+    _heads_spec,
     _layer,
     _norm,
     _pool,
     check,
     workspace,
 )
-from edge_demist.kernels.simd import (
-    activation_bytes,
-    bits_to_f32,
-    load,
-    load_f32,
-    load_i32,
-    load_i64,
-    store,
-    store_f32,
-    store_i32,
-    store_i64,
-)
+from edge_demist.kernels.linear import add_to_heads, linear_heads
+from edge_demist.kernels.simd import bits_to_f32, load, load_i32, load_i64, store, store_i32, store_i64
 from edge_demist.kernels.vectors import OPTIONS
 from edge_demist.native import abi
 
@@ -53,7 +45,7 @@ def shared_scratch_bytes(model, tokens, longest, rank):
     """Bytes of scratch for blocks of ``tokens`` tokens: cursors, offsets of a branch block, trunk, branches."""
     _, trunk_end = workspace(model, tokens, longest, 0, 0)
     _, branch_end = workspace(model, tokens, longest, rank, 0)
-    return 8 * load_i64(model + LAYERS_AT) + 4 * tokens + trunk_end + branch_end + 2048
+    return 8 * load_i64(model + LAYERS_AT) + 8 * tokens + trunk_end + branch_end + 2048
 
 
 @njit(**OPTIONS)
@@ -81,62 +73,74 @@ def _check_branches(rows, branches, starts, layers, adapters, outputs):
 
 @njit(**OPTIONS)
 def _copy_row(trunk, first, work, at, count):
-    """Tokens of one row from the trunk to a branch: x, its int8 and its scales."""
+    """Tokens of one row from the trunk to a branch: x, and the base's q, k and v by head."""
     line = 4 * trunk.hidden
-    packed = trunk.hidden * activation_bytes()
     for k in range(0, count * line, 64):
         store(work.x + at * line + k, load(trunk.x + first * line + k))
-    for k in range(0, count * packed, 64):
-        store(work.int8 + at * packed + k, load(trunk.int8 + first * packed + k))
-    for t in range(count):
-        store_f32(work.scales + 4 * (at + t), load_f32(trunk.scales + 4 * (first + t)))
+    size = 4 * trunk.head_size
+    for head in range(3 * trunk.heads):
+        source = trunk.heads_out + (head * trunk.tokens + first) * size
+        target = work.heads_out + (head * work.tokens + at) * size
+        for k in range(0, count * size, 64):
+            store(target + k, load(source + k))
 
 
 @njit(**OPTIONS)
-def _branch_block(model, number, offsets, start, branches, first, last, adapters, normalize, trunk, work, local, out):
-    """Branches first .. last, which leave before layer ``number``, to their vectors; ``local`` int32: their offsets."""
+def _branch_block(model, number, offsets, start, branches, chosen, count, adapters, normalize, trunk, work, local, out):
+    """``count`` branches that leave within layer ``number``, to their vectors; ``local`` int32: their offsets."""
     layers = load_i64(model + LAYERS_AT)
     at = 0
-    for b in range(first, last):
-        row = load_i32(branches + 12 * b)
+    for n in range(count):
+        branch = branches + 12 * load_i32(chosen + 4 * n)
+        row = load_i32(branch)
         begin = load_i32(offsets + 4 * row)
-        count = load_i32(offsets + 4 * row + 4) - begin
-        _copy_row(trunk, begin - start, work, at, count)
-        address = adapters + ADAPTER_HEADER_BYTES + load_i32(branches + 12 * b + 4) * layers * 4 * ADAPTER_BYTES
-        for t in range(at, at + count):
+        tokens = load_i32(offsets + 4 * row + 4) - begin
+        _copy_row(trunk, begin - start, work, at, tokens)
+        address = adapters + ADAPTER_HEADER_BYTES + load_i32(branch + 4) * layers * 4 * ADAPTER_BYTES
+        for t in range(at, at + tokens):
             store_i64(work.row_adapter + 8 * t, address)
-        store_i32(local + 4 * (b - first), at)
-        at += count
-    store_i32(local + 4 * (last - first), at)
-    for layer in range(number, layers):
-        _layer(model, layer, local, 0, last - first, work)
-    for b in range(first, last):
-        begin = load_i32(local + 4 * (b - first))
-        count = load_i32(local + 4 * (b - first) + 4) - begin
-        _pool(work, begin, count, normalize, out + 4 * load_i32(branches + 12 * b + 8) * work.hidden)
+        store_i32(local + 4 * n, at)
+        at += tokens
+    store_i32(local + 4 * count, at)
+    add_to_heads(_heads_spec(model, number, work.hidden), work.x, work)
+    _after_heads(model, number, local, 0, count, work)
+    for layer in range(number + 1, layers):
+        _layer(model, layer, local, 0, count, work)
+    for n in range(count):
+        begin = load_i32(local + 4 * n)
+        target = out + 4 * load_i32(branches + 12 * load_i32(chosen + 4 * n) + 8) * work.hidden
+        _pool(work, begin, load_i32(local + 4 * n + 4) - begin, normalize, target)
 
 
 @njit(**OPTIONS)
-def _branches(model, number, offsets, start, branches, first, last, adapters, normalize, trunk, room, branch_scratch, local, out):
-    """All branches of a block that leave before layer ``number``, in blocks of at most ``room`` tokens or one longer row."""
-    rank = load_i64(adapters + ADAPTER_RANK_AT)
-    while first < last:
-        end, tokens, longest = first, 0, 0
-        while end < last:
-            row = load_i32(branches + 12 * end)
-            count = load_i32(offsets + 4 * row + 4) - load_i32(offsets + 4 * row)
-            if end > first and tokens + count > room:
-                break
-            tokens += count
-            longest = max(longest, count)
-            end += 1
-        work, _ = workspace(model, tokens, longest, rank, branch_scratch)
-        _branch_block(model, number, offsets, start, branches, first, end, adapters, normalize, trunk, work, local, out)
-        first = end
+def _branches(model, number, offsets, start, branches, first, last, adapters, normalize, trunk, room, branch_scratch, local, chosen, out):
+    """The branches first .. last of a block, which leave within layer ``number``, in blocks of at most ``room`` tokens or one longer row.
+
+    One adapter after the other, so that rows of one adapter lie together.
+    """
+    rank, count = load_i64(adapters + ADAPTER_RANK_AT), load_i64(adapters + ADAPTER_COUNT_AT)
+    adapter, b = 0, first
+    while adapter < count:
+        picked, tokens, longest = 0, 0, 0
+        while adapter < count:
+            if b == last:
+                adapter, b = adapter + 1, first
+                continue
+            if load_i32(branches + 12 * b + 4) == adapter:
+                row = load_i32(branches + 12 * b)
+                own = load_i32(offsets + 4 * row + 4) - load_i32(offsets + 4 * row)
+                if picked > 0 and tokens + own > room:
+                    break
+                store_i32(chosen + 4 * picked, b)
+                picked, tokens, longest = picked + 1, tokens + own, max(longest, own)
+            b += 1
+        if picked > 0:
+            work, _ = workspace(model, tokens, longest, rank, branch_scratch)
+            _branch_block(model, number, offsets, start, branches, chosen, picked, adapters, normalize, trunk, work, local, out)
 
 
 @njit(**OPTIONS)
-def _trunk(model, token_ids, offsets, row, end, branches, starts, cursors, adapters, normalize, trunk, branch_scratch, local, out):
+def _trunk(model, token_ids, offsets, row, end, branches, starts, cursors, adapters, normalize, trunk, branch_scratch, local, chosen, out):
     """The rows row .. end: the trunk as far as a branch needs it, and all branches."""
     start = load_i32(offsets + 4 * row)
     layers, room = load_i64(model + LAYERS_AT), load_i64(model + BLOCK_AT)
@@ -158,13 +162,14 @@ def _trunk(model, token_ids, offsets, row, end, branches, starts, cursors, adapt
             last += 1
         store_i64(cursors + 8 * layer, last)
         if layer < layers:
+            linear_heads(_heads_spec(model, layer, trunk.hidden), trunk.x, trunk)
             if first < last:
                 _branches(
                     model, layer, offsets, start, branches, first, last, adapters, normalize, trunk, room, branch_scratch,
-                    local, out,
+                    local, chosen, out,
                 )  # fmt: skip
             if layer < deepest:
-                _layer(model, layer, offsets, row, end, trunk)
+                _after_heads(model, layer, offsets, row, end, trunk)
         else:
             for b in range(first, last):
                 at = load_i32(branches + 12 * b)
@@ -189,7 +194,8 @@ def encode_shared(model, token_ids, offsets, rows, branches, starts, outputs, ad
         return status
     cursors = (scratch + 63) & ~63
     local = cursors + 8 * (layers + 1)
-    own = local + 4 * (tokens + 2)
+    chosen = local + 4 * (tokens + 2)
+    own = chosen + 4 * (tokens + 2)
     _, branch_scratch = workspace(model, tokens, longest, 0, own)
     for layer in range(layers + 1):
         store_i64(cursors + 8 * layer, load_i32(starts + 4 * layer))
@@ -205,7 +211,7 @@ def encode_shared(model, token_ids, offsets, rows, branches, starts, outputs, ad
         trunk, _ = workspace(model, load_i32(offsets + 4 * end) - start, most, 0, own)
         _trunk(
             model, token_ids, offsets, row, end, branches, starts, cursors, adapters, normalize, trunk, branch_scratch,
-            local, out,
+            local, chosen, out,
         )  # fmt: skip
         row = end
     return 0

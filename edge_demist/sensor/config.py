@@ -50,6 +50,7 @@ class WatchConfig:
     alarm_when: str = "always"
     nearest: bool = False
     public_key: Path | None = None
+    threads: int = 1
 
     @property
     def strings_at_once(self) -> int:

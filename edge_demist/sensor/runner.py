@@ -104,7 +104,7 @@ class Runner(Reports):
 
     def _make_pipeline(self, checkpoint: Checkpoint) -> Pipeline:
         config = self.config
-        scorer, allow = Scorer(self.model, config.cache_entries), load_allow_lists(config.allow)
+        scorer, allow = Scorer(self.model, config.cache_entries, config.threads), load_allow_lists(config.allow)
         folder = getattr(self.model.bundle, "folder", None)
         self.stages = Stages(config, scorer, allow, Path(folder) if folder else None)
         mapping = self._make_mapping()
@@ -360,7 +360,7 @@ class Runner(Reports):
                 return
             self._guard.check(fresh)
             self_test(fresh)
-            scorer = Scorer(fresh, self.config.cache_entries)
+            scorer = Scorer(fresh, self.config.cache_entries, self.config.threads)
             scorer.levels(self.config.fpr)
             self._guard.accept(fresh)
         except (EdgeDemistError, OSError):

@@ -193,7 +193,7 @@ class Pipeline:
             self.drift.sample.take(self.scorer, ((m.text, m.tasks, line.time_us) for line in lines for m in line.mapped))
         self._sift(lines)
         pairs = [(m.text, task) for line in lines for m in line.mapped for task in m.tasks]
-        answers = iter(self.scorer.answer([pair for pair in pairs if pair[1] != EMBEDDING]))
+        answers = self.scorer.answers([pair for pair in pairs if pair[1] != EMBEDDING])
         vectors = iter(self._vectors([text for text, task in pairs if task == EMBEDDING]))
         events: list[Event] = []
         for number, line in enumerate(lines):

@@ -19,6 +19,8 @@ from edge_demist.sensor.detect.sieve import Sieve
 from edge_demist.text.windows import Window
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from edge_demist.format.bundle import Bundle
     from edge_demist.format.facts import Facts
     from edge_demist.predictions import Prediction
@@ -34,6 +36,8 @@ MAX_NORMALIZED_CHARS = 16 * MAX_MODEL_BYTES
 PART_BYTES = 1 << 15
 PART_ROWS = 512
 """The model is asked about so much at once: about a third of a second where all of it is hostile."""
+LEAST_ROWS = 64
+"""So many pairs are worth a turn of a thread."""
 SELF_TEST_TEXTS = ("example.com", "xjw8k2qpz7v1.info", "/index.php?id=1'+OR+1=1--", "Mozilla/5.0", "", "\u00fc\ud800")
 
 
@@ -88,13 +92,14 @@ class Answer:
 class Scorer:
     """Asks the model what the cache does not know."""
 
-    def __init__(self, model: ModelLike, cache_entries: int = DEFAULT_ENTRIES) -> None:
-        """Read the specialists' facts once."""
+    def __init__(self, model: ModelLike, cache_entries: int = DEFAULT_ENTRIES, threads: int = 1) -> None:
+        """Read the specialists' facts once; with more than one thread the model works while answers are being used."""
         self.breathe: Callable[[], None] = lambda: None
         self.model = model
         self.bundle_id = model.bundle_id
         self.cache: AnswerCache[Answer] = AnswerCache(cache_entries)
         self.cache_entries = cache_entries
+        self._threads, self._pool = threads, None if threads == 1 else _thread_pool(threads)
         self.screening: Mapping[str, float] | None = None
         """Alarm scores below which the windows of long strings may be left to stage one; set by whoever screens."""
         facts = {task: model.facts(task) for task in model.tasks}
@@ -150,6 +155,10 @@ class Scorer:
 
     def answer(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
         """Answers to (string, specialist) pairs, in order; equal pairs are asked once."""
+        return list(self.answers(pairs))
+
+    def answers(self, pairs: Sequence[tuple[str, str]]) -> Iterator[Answer]:
+        """As :meth:`answer`, each as soon as it is there: threads ask about what lies behind it meanwhile."""
         keys = [(self._normalize[task](text[:MAX_NORMALIZED_CHARS]), task) for text, task in pairs]
         answers: dict[tuple[str, str], Answer] = {}
         missing: dict[tuple[str, str], str] = {}
@@ -162,23 +171,38 @@ class Scorer:
                 missing[key] = text
             else:
                 answers[key] = held
-        for key, fresh in zip(missing, self._ask([(text, task) for (_, task), text in missing.items()], self.screening), strict=True):
-            fresh.text = key[0]
-            answers[key] = fresh
-            if not (fresh.error or fresh.screened):
-                self.cache.put(*key, fresh)
-        return [answers[key] for key in keys]
+        asked = zip(missing, self._ask([(text, task) for (_, task), text in missing.items()], self.screening), strict=True)
+        for key in keys:
+            while key not in answers:  # in the order in which they are missing
+                answered, fresh = next(asked)
+                fresh.text = answered[0]
+                answers[answered] = fresh
+                if not (fresh.error or fresh.screened):
+                    self.cache.put(*answered, fresh)
+            yield answers[key]
 
-    def _ask(self, pairs: Sequence[tuple[str, str]], screening: Mapping[str, float] | None = None) -> list[Answer]:
+    def _ask(self, pairs: Sequence[tuple[str, str]], screening: Mapping[str, float] | None = None) -> Iterator[Answer]:
         """Ask the model, in parts: between them others have their turn."""
-        answers: list[Answer] = []
-        for part in parts(pairs):
-            self.breathe()
-            try:
-                answers += self._ask_at_once(part, screening)
-            except Exception:  # one string must not cost the answers about the others
-                answers += [self._ask_alone(pair) for pair in part]
-        return answers
+        if self._pool is None:
+            for part in parts(pairs):
+                self.breathe()
+                yield from self._ask_part(part, screening)
+            return
+        rows = max(PART_ROWS // (2 * self._threads), LEAST_ROWS)
+        waiting = [self._pool.submit(self._ask_part, part, screening) for part in parts(pairs, rows)]
+        try:
+            for one in waiting:
+                self.breathe()
+                yield from one.result()
+        finally:
+            for one in waiting:
+                one.cancel()
+
+    def _ask_part(self, part: Sequence[tuple[str, str]], screening: Mapping[str, float] | None) -> list[Answer]:
+        try:
+            return self._ask_at_once(part, screening)
+        except Exception:  # one string must not cost the answers about the others
+            return [self._ask_alone(pair) for pair in part]
 
     def _ask_at_once(self, pairs: Sequence[tuple[str, str]], screening: Mapping[str, float] | None = None) -> list[Answer]:
         texts, tasks = [text for text, _ in pairs], [task for _, task in pairs]
@@ -208,7 +232,7 @@ class Scorer:
 
     def uncached(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
         """Answers without touching the cache (strings that occur in no log)."""
-        return self._ask(pairs)
+        return list(self._ask(pairs))
 
     def first_scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """First scores of (string, specialist) pairs, in order; +inf where stage one has none."""
@@ -227,16 +251,22 @@ class Scorer:
         return self.model.encode(cut)
 
 
-def parts(pairs: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, str]]]:
-    """Cut (string, specialist) pairs into parts of at most ``PART_ROWS`` pairs and, but for a single one, ``PART_BYTES``."""
+def parts(pairs: Sequence[tuple[str, str]], rows: int = PART_ROWS) -> Iterator[Sequence[tuple[str, str]]]:
+    """Cut (string, specialist) pairs into parts of at most ``rows`` pairs and, but for a single one, ``PART_BYTES``."""
     begin = size = 0
     for i, (text, _) in enumerate(pairs):
         size += min(len(text), MAX_MODEL_BYTES)
-        if i > begin and (size > PART_BYTES or i - begin >= PART_ROWS):
+        if i > begin and (size > PART_BYTES or i - begin >= rows):
             yield pairs[begin:i]
             begin, size = i, min(len(text), MAX_MODEL_BYTES)
     if begin < len(pairs):
         yield pairs[begin:]
+
+
+def _thread_pool(threads: int) -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor  # brings logging along: not for a start on one thread
+
+    return ThreadPoolExecutor(threads, thread_name_prefix="edge-demist")
 
 
 def self_test(model: ModelLike) -> None:
