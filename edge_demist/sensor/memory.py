@@ -39,13 +39,17 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER) WITHOUT R
 
 @dataclass(slots=True)
 class Seen:
-    """An entry. ``bits`` is a linear-counting sketch of its clients; ``others`` is how many there are beside the one that asked last."""
+    """An entry. ``bits`` is a linear-counting sketch of its clients."""
 
     first_us: int
     last_us: int
     count: int = 0
     bits: int = 0
-    others: int = 0
+
+    @property
+    def others(self) -> int:
+        """How many clients there are beside the one that asked last."""
+        return self.bits.bit_count() - 1
 
     @property
     def clients(self) -> int:
@@ -72,15 +76,16 @@ class Memory:
 
     def touch(self, host: str, client: str, time_us: int, kind: str = HOST) -> Seen:
         """Note a contact of a client; the entry with it. ``last_us`` and ``count`` include it."""
-        key = _key(kind, host)
-        seen = self._find(key)
-        if seen is None:
-            seen = Seen(time_us, time_us)
-        seen.bits |= _bit_of(client)
+        key, held = _key(kind, host), self._held
+        seen = held.get(key)
+        if seen is not None:
+            held.move_to_end(key)
+        else:
+            seen = (self._find(key) if self._store is not None else None) or Seen(time_us, time_us)
+            self._hold(key, seen)
+        seen.bits |= 1 << zlib.crc32(to_bytes(client)) % _BITS
         seen.count += 1
         seen.last_us = max(seen.last_us, time_us)
-        seen.others = seen.bits.bit_count() - 1
-        self._hold(key, seen)
         if self._store is not None:
             self._changed[key] = seen
         return seen
@@ -98,7 +103,6 @@ class Memory:
 
     def _hold(self, key: bytes, seen: Seen) -> None:
         self._held[key] = seen
-        self._held.move_to_end(key)
         if len(self._held) > self._max_held:
             self._held.popitem(last=False)
 
@@ -217,13 +221,9 @@ def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
         raise InputError(f"{path}: is no sensor's memory that can be read ({str(error)[:200]})") from None
 
 
-def _bit_of(client: str) -> int:
-    return 1 << zlib.crc32(to_bytes(client)) % _BITS
-
-
 def _key(kind: str, text: str) -> bytes:
-    raw = to_bytes(text)
-    return kind.encode() + (raw if len(raw) <= MAX_KEY_BYTES else b"\0" + hashlib.blake2b(raw, digest_size=16).digest())
+    key = to_bytes(kind + text)
+    return key if len(key) <= MAX_KEY_BYTES + 1 else kind.encode() + b"\0" + hashlib.blake2b(key[1:], digest_size=16).digest()
 
 
 def open_database(path: Path, schema: str, probe: str) -> sqlite3.Connection:

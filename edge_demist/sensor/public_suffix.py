@@ -8,6 +8,7 @@ The list stands in ``public_suffix.txt`` beside this file, one rule a line in it
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,23 +79,33 @@ def registrable_domain(name: str, *, private: bool = True) -> str:
     ``www.example.co.uk`` gives ``example.co.uk``; with the private part ``a.b.duckdns.org`` gives ``b.duckdns.org``.
     Labels above the domain may hold any characters (tunnels put bytes there). Addresses are not told apart here.
     """
-    return _domain(name) if private else _icann_domain(name)
-
-
-@cached(16_384)
-def _domain(name: str) -> str:
-    return _below_suffix(name, private=True)
-
-
-@cached(4096)
-def _icann_domain(name: str) -> str:
-    return _below_suffix(name, private=False)
-
-
-def _below_suffix(name: str, *, private: bool) -> str:
+    if name.isascii() and len(name) <= MAX_NAME_CHARS and ".." not in name and name[:1] != "." and name[-1:] != ".":
+        return _below_suffix(name.lower(), _rules(private))
     labels = _labels(name)
-    count = public_suffixes(private=private).suffix_labels(labels if name.isascii() else _ascii(labels))
+    count = public_suffixes(private=private).suffix_labels(_ascii(labels))
     return ".".join(labels[-count - 1 :]) if len(labels) > count else ""
+
+
+@functools.cache
+def _rules(private: bool) -> Mapping[str, int]:
+    return public_suffixes(private=private).rules
+
+
+def _below_suffix(name: str, rules: Mapping[str, int]) -> str:
+    """As :meth:`PublicSuffixes.suffix_labels` finds it, without taking the name apart: a dozen names are new for one that is not."""
+    begin = suffix = name.rfind(".") + 1
+    while (found := rules.get(name[begin:])) is not None:
+        if found & _EXCEPTION:
+            suffix = name.find(".", begin) + 1
+            break
+        if found & _PLAIN:
+            suffix = begin
+        if not begin:
+            break
+        begin = name.rfind(".", 0, begin - 1) + 1
+        if found & _WILDCARD:
+            suffix = begin
+    return name[name.rfind(".", 0, suffix - 1) + 1 :] if suffix else ""
 
 
 @cached(16_384)

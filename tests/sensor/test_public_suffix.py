@@ -66,6 +66,16 @@ def test_any_name_gives_its_own_end_and_the_domain_of_a_domain_is_itself(name: s
     assert registrable_domain(domain) == domain
 
 
+@given(
+    labels=st.lists(st.sampled_from(["", "a", "www", "com", "co", "uk", "ck", "github", "io", "kawasaki", "jp", "city", "fr"]), max_size=6),
+    private=st.booleans(),
+)
+def test_the_short_way_finds_what_the_rules_say(labels: list[str], private: bool) -> None:
+    whole = [label for label in labels if label]
+    count = public_suffixes(private=private).suffix_labels(whole)
+    assert registrable_domain(".".join(labels), private=private) == (".".join(whole[-count - 1 :]) if len(whole) > count else "")
+
+
 def test_a_very_long_name_costs_nothing() -> None:
     assert registrable_domain("é" * 100_000 + ".example.com") == "example.com"
     assert registrable_domain("a." * 100_000 + "example.com") == "example.com"

@@ -65,6 +65,16 @@ def test_any_bytes_survive_a_round_trip_under_any_separator(values: list[bytes],
     (record,) = records(header + line)
     assert isinstance(record, ZeekRecord)
     assert [to_bytes(record.values(c)[0]) for c in columns] == values
+    assert record.row(tuple(columns)) == [record.scalar(c) for c in columns]
+
+
+@given(st.lists(st.sampled_from([b"-", b"(empty)", b"", b"x", b"\xff\xc3", b"\\x41", b"a\\\\b"]), min_size=3, max_size=3))
+def test_fields_read_together_are_what_each_is_alone(values: list[bytes]) -> None:
+    log = b"#fields\ta\tb\tlist\n#types\tstring\tstring\tset[string]\n" + b"\t".join(values)
+    for record in records(log):
+        assert isinstance(record, ZeekRecord)
+        for names in (("a", "b"), ("b", "a"), ("a", "list"), ("b", "none"), ("a",)):
+            assert record.row(names) == [record.scalar(name) for name in names] == record.row(names)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=12), min_size=1, max_size=6))

@@ -60,7 +60,8 @@ class _LogClock:
         ahead = time_us - self.now_us
         if not self.now_us or -DAY_US < ahead < _FAR_US:
             self._strays = self._stray_us = 0
-            self.now_us = max(self.now_us, time_us)
+            if ahead > 0:
+                self.now_us = time_us
             return False
         if ahead > 0:
             agrees = abs(time_us - self._stray_us) < _FAR_US

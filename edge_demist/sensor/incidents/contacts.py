@@ -27,8 +27,6 @@ OWN_ADDRESS = re.compile(
     r"(?:ify|info|-?api|echo|who[a-z]*|lookup|check|-?addr[a-z]*|-?score|stack|geo[a-z]*|location|v4|data)?(?:\.|\Z)|ifconfig|geoplugin"
 )
 """A service that tells callers their own address, by the words of its name."""
-OWN_ADDRESS_WORDS = ("ip", "ifconfig", "geoplugin")
-"""One of these is in every such name."""
 MAIL_PORTS = frozenset({25, 465, 587, 2525})
 MAILBOX_PORTS = frozenset({110, 143, 993, 995})
 TRANSFER_PORTS = frozenset({20, 21, 69, 989, 990})
@@ -133,7 +131,7 @@ class Contact(Case):
     @staticmethod
     def tells_own_address(name: str) -> bool:
         """Whether a name is that of a service which tells callers their own address."""
-        return any(word in name for word in OWN_ADDRESS_WORDS) and OWN_ADDRESS.search(name) is not None
+        return ("ip" in name or "ifconfig" in name or "geoplugin" in name) and OWN_ADDRESS.search(name) is not None
 
     def note(self, sign: str, seen: Observation) -> bool:
         """A sign from the context."""

@@ -29,7 +29,10 @@ class Distinct:
 
     def add(self, text: str) -> bool:
         """Add a string; False if it is surely not new (a sketch answers True whenever it changes)."""
-        value = _mixed(zlib.crc32(text.encode("utf-8", "surrogatepass")))
+        value = zlib.crc32(text.encode("utf-8", "surrogatepass"))  # its bits spread evenly: the finalizer of MurmurHash3, Appleby
+        value = ((value ^ value >> 16) * 0x85EBCA6B) & 0xFFFFFFFF
+        value = ((value ^ value >> 13) * 0xC2B2AE35) & 0xFFFFFFFF
+        value ^= value >> 16
         if self._registers is None:
             if value in self._exact:
                 return False
@@ -60,6 +63,11 @@ class Distinct:
         empty = self._registers.count(0)
         return round(REGISTERS * math.log(REGISTERS / empty)) if raw <= 2.5 * REGISTERS and empty else round(raw)
 
+    @property
+    def is_lone(self) -> bool:
+        """Whether at most one string was added."""
+        return self._registers is None and len(self._exact) < 2
+
     def state(self) -> list[int] | str:
         """For the checkpoint."""
         return sorted(self._exact) if self._registers is None else self._registers.hex()
@@ -75,13 +83,6 @@ class Distinct:
         elif isinstance(state, list):
             counter._exact = {int(v) for v in state[: EXACT + 1]}
         return counter
-
-
-def _mixed(value: int) -> int:
-    """A checksum's bits spread evenly (the finalizer of MurmurHash3, Appleby, public domain)."""
-    value = ((value ^ value >> 16) * 0x85EBCA6B) & 0xFFFFFFFF
-    value = ((value ^ value >> 13) * 0xC2B2AE35) & 0xFFFFFFFF
-    return value ^ value >> 16
 
 
 class Beat:
@@ -147,18 +148,19 @@ class Cases(Generic[V]):
 
     def get(self, key: tuple[str, ...]) -> V:
         """The entry of a key, made if absent."""
+        ordinary = self._ordinary
+        value = ordinary.get(key)
+        if value is not None:
+            ordinary.move_to_end(key)
+            return value
         value = self._remarkable.get(key)
         if value is not None:
             self._remarkable.move_to_end(key)
             return value
-        value = self._ordinary.get(key)
-        if value is None:
-            value = self._ordinary[key] = self._make(key)
-            if len(self._ordinary) > self._limit:
-                self._ordinary.popitem(last=False)
-                self.evicted += 1
-            return value
-        self._ordinary.move_to_end(key)
+        value = ordinary[key] = self._make(key)
+        if len(ordinary) > self._limit:
+            ordinary.popitem(last=False)
+            self.evicted += 1
         return value
 
     def find(self, key: tuple[str, ...]) -> V | None:

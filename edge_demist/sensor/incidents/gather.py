@@ -12,7 +12,7 @@ from edge_demist.sensor.detect.allow import AllowList
 from edge_demist.sensor.incidents.case import DAY_US, Case
 from edge_demist.sensor.incidents.contacts import MAIL_PORTS, Contact
 from edge_demist.sensor.incidents.counters import Cases
-from edge_demist.sensor.incidents.generated import GeneratedNames, Outage
+from edge_demist.sensor.incidents.generated import MAIL_TYPES, GeneratedNames, Outage
 from edge_demist.sensor.incidents.observation import DNS, FLOW, HTTP, TLS, Observation, is_address, is_internal
 from edge_demist.sensor.incidents.scans import Scan
 from edge_demist.sensor.incidents.tunnels import Tunnel
@@ -25,6 +25,8 @@ MAX_MAIL_HOSTS = 3
 """What sends mail to more hosts than this is a mail server."""
 MAX_MISSING = 4
 """What so many clients miss speaks against none; a host with two addresses and its resolver are up to three."""
+_QUESTIONS = ("query", "request")
+"""What Suricata calls a record of a question without its answer."""
 _LOCAL = (".arpa", ".local", ".lan", ".home", ".internal", ".localdomain")
 V = TypeVar("V")
 
@@ -33,7 +35,10 @@ class Known(Protocol):
     """What a memory says about a domain or address."""
 
     first_us: int
-    others: int
+
+    @property
+    def others(self) -> int:
+        """How many clients beside the one that asked last."""
 
 
 class Remembers(Protocol):
@@ -65,8 +70,9 @@ class _Recent(OrderedDict[str, V]):
         self.limit = limit
 
     def note(self, key: str, value: V) -> None:
+        if key in self:
+            self.move_to_end(key)
         self[key] = value
-        self.move_to_end(key)
         if len(self) > self.limit:
             self.popitem(last=False)
 
@@ -92,7 +98,7 @@ class Gatherer:
         weights = self._weights[case.kind]
         return any(value > 0 and weights.get(sign, 0.0) > 0 for sign, value in case.features().items())
 
-    def add(self, seen: Observation) -> list[Case]:
+    def add(self, seen: Observation) -> Sequence[Case]:
         """Take an observation; the cases it changed."""
         if seen.kind == DNS:
             return self._add_lookup(seen)
@@ -108,42 +114,50 @@ class Gatherer:
 
     # --- by kind of observation --------------------------------------------------------------------------------
 
-    def _add_lookup(self, seen: Observation) -> list[Case]:
+    def _add_lookup(self, seen: Observation) -> Sequence[Case]:
+        name, client = seen.name, seen.client
         for answer in seen.answers:
             if ":" in answer or answer[-1:].isdigit():  # an address; no top level ends so
-                self._name_of.note(answer, seen.name)
-        domain = "" if seen.name.endswith(_LOCAL) else registrable_domain(seen.name)
+                self._name_of.note(answer, name)
+        domain = "" if name.endswith(_LOCAL) else registrable_domain(name)
         if not domain:
-            return []
+            return ()
         changed: list[Case] = []
-        sub = seen.name[: -len(domain) - 1]
-        key = (seen.client,)
-        names = self.names.get(key)
-        allowed = bool(self.allow.rules) and self.allow.find(domain, "dga") is not None
-        level = seen.levels.get("dga", 0) if len(sub) <= MAX_SUB_CHARS else 0
-        if not allowed and names.add(seen, domain, level, missing=self._is_telling(seen, domain, level)):
-            self.names.promote(key, names)
-            changed.append(names)
+        sub, key = name[: -len(domain) - 1], (client, domain)
+        levels = seen.levels if len(sub) <= MAX_SUB_CHARS else {}
+        names = self.names.get((client,))
+        answered = seen.service not in _QUESTIONS
+        if not (self.allow.rules and self.allow.find(domain, "dga") is not None):
+            if levels or seen.failed or domain in names.domains or seen.query_type in MAIL_TYPES:
+                changed += self._add_name(seen, domain, levels.get("dga", 0), names, answered=answered)
+            else:  # most look-ups: the name exists, and looks like others
+                names.forget(seen.time_us)
+                if answered:
+                    self._outage.answers.append((client, False))
         if sub:
-            zone = (seen.client, domain)
-            tunnel_case = self.tunnels.get(zone)
-            if tunnel_case.add(seen, sub, seen.tunnel):
-                self.tunnels.promote(zone, tunnel_case)
-                changed.append(tunnel_case)
-        if not seen.failed and seen.service not in ("query", "request"):  # the answer tells whether there is such a host
-            short = seen.levels if len(sub) <= MAX_SUB_CHARS and domain not in names.mail else {}
-            if short or self.contacts.find((seen.client, domain)) is not None or Contact.tells_own_address(seen.name):
-                changed += self._add_contact(seen, domain, short, named=True)
+            tunnel = self.tunnels.get(key)
+            if tunnel.add(seen, sub, seen.tunnel):
+                self.tunnels.promote(key, tunnel)
+                changed.append(tunnel)
+        if answered and not seen.failed:  # the answer tells whether there is such a host
+            if levels and domain in names.mail:
+                levels = {}
+            if levels or self.contacts.find(key) is not None or Contact.tells_own_address(name):
+                changed += self._add_contact(seen, domain, levels, named=True)
             else:  # nothing is held against it yet: a case begins with a sign or with the first connection
-                self.memory.touch(domain, seen.client, seen.time_us)
+                self.memory.touch(domain, client, seen.time_us)
         return changed
+
+    def _add_name(self, seen: Observation, domain: str, level: int, names: GeneratedNames, *, answered: bool) -> list[Case]:
+        if not names.add(seen, domain, level, missing=answered and self._is_telling(seen, domain, level)):
+            return []
+        self.names.promote((seen.client,), names)
+        return [names]
 
     def _is_telling(self, seen: Observation, domain: str, level: int) -> bool:
         """Whether it says something about a client that a domain does not exist for it."""
-        if seen.service in ("query", "request"):
-            return False
         if not level:
-            self._outage.note(seen.client, failed=seen.failed)
+            self._outage.answers.append((seen.client, seen.failed))
         if not seen.failed or self._outage.is_on or self.memory.look_up(domain) is not None:
             return False
         if level:

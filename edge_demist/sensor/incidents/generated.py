@@ -23,25 +23,22 @@ class Outage:
 
     def __init__(self) -> None:
         """Start with a resolver that works."""
-        self._last: deque[tuple[str, bool]] = deque(maxlen=self.LOOKUPS)
-
-    def note(self, client: str, *, failed: bool) -> None:
-        """An answer to a look-up of an ordinary name."""
-        self._last.append((client, failed))
+        self.answers: deque[tuple[str, bool]] = deque(maxlen=self.LOOKUPS)
+        """The last ones to look-ups of ordinary names: who asked, and whether there was no such name."""
 
     @property
     def is_on(self) -> bool:
         """By the last 48 answers."""
-        failing = [client for client, failed in self._last if failed]
+        failing = [client for client, failed in self.answers if failed]
         return len(failing) >= self.FAILED and len(set(failing)) >= self.CLIENTS
 
     def state(self) -> list[list[object]]:
         """For the checkpoint."""
-        return [[client, failed] for client, failed in self._last]
+        return [[client, failed] for client, failed in self.answers]
 
     def load(self, state: Iterable[Sequence[object]]) -> None:
         """From the checkpoint."""
-        self._last.extend((str(client), bool(failed)) for client, failed in state)
+        self.answers.extend((str(client), bool(failed)) for client, failed in state)
 
 
 @dataclass(slots=True)
@@ -57,7 +54,7 @@ class GeneratedNames(Case):
 
         ``level``: 0 to 3, how strict a false-positive rate the dga score passes; ``missing``: that it does not exist says something.
         """
-        self._forget(seen.time_us)
+        self.forget(seen.time_us)
         if seen.query_type in MAIL_TYPES:
             self.mail[domain] = seen.time_us
             self.mail.move_to_end(domain)
@@ -83,7 +80,8 @@ class GeneratedNames(Case):
         self.remember(sign, seen.name, seen.file, seen.offset)
         return True
 
-    def _forget(self, now_us: int) -> None:
+    def forget(self, now_us: int) -> None:
+        """What was looked up over an hour ago counts no more."""
         while self.domains:
             domain, (time_us, _, _) = next(iter(self.domains.items()))
             if now_us - time_us < HOUR_US:

@@ -117,7 +117,7 @@ def is_internal(address: str) -> bool:
 
 def observe(record: Record, time_us: int | None) -> Observation | None:
     """The observation of a record; None where it says nothing about a contact, or has no time."""
-    reader = _reader(record.log)
+    reader = _READERS.get(record.log) or _reader(record.log)
     if reader is None or time_us is None:
         return None
     return reader(record, time_us)
@@ -156,11 +156,13 @@ def _zeek(record: Record, kind: str, time_us: int) -> Observation:
 
 def _zeek_dns(record: Record, time_us: int) -> Observation | None:
     client, server, port, query, kind, code = record.row(_LOOKUP)
-    seen = Observation(DNS, time_us, _cut(client), _cut(server), _whole(port), _host(_cut(query)))
-    seen.query_type, seen.failed = _cut(kind, 16), code == "NXDOMAIN"
+    name, source = _host(_cut(query)), _cut(client)
+    if not name or not source:
+        return None
     answers = record.values("answers")
-    seen.answers = (answers[0][:MAX_NAME_CHARS],) if len(answers) == 1 else tuple(a[:MAX_NAME_CHARS] for a in answers[:16])
-    return seen if seen.name and seen.client else None
+    known = (answers[0][:MAX_NAME_CHARS],) if len(answers) == 1 else tuple(a[:MAX_NAME_CHARS] for a in answers[:16])
+    number = 53 if port == "53" else _whole(port)
+    return Observation(DNS, time_us, source, _cut(server), number, name, code == "NXDOMAIN", _cut(kind, 16), known)
 
 
 def _zeek_http(record: Record, time_us: int) -> Observation | None:

@@ -86,23 +86,22 @@ class Tracker:
         count = len(waiting) if until_us is None else bisect_right(waiting, until_us, key=lambda item: item[0])
         count = max(count, len(waiting) - MAX_WAITING)
         due, self._waiting = waiting[:count], waiting[count:]
-        return [line for item in due for line in self._decide(item[-1])]
-
-    def _decide(self, seen: Observation) -> list[dict[str, object]]:
-        self._clock.tell(seen.time_us)
-        now_us = self._clock.now_us
-        if abs(seen.time_us - now_us) >= DAY_US:  # a stray time
-            return []
-        if self.on_observation is not None:
-            self.on_observation(seen)
         lines: list[dict[str, object]] = []
-        if abs(now_us - self._closed_us) >= CLOSE_EVERY_US:
-            self._closed_us = now_us
-            lines += self.book.close_idle(now_us)
-        for case in self.gatherer.add(seen):
-            if self.on_case is not None:
-                self.on_case(case)
-            lines += self.book.take(case, seen.time_us)
+        clock, add = self._clock, self.gatherer.add
+        for time_us, _, _, _, seen in due:
+            clock.tell(time_us)
+            now_us = clock.now_us
+            if not -DAY_US < time_us - now_us < DAY_US:  # a stray time
+                continue
+            if self.on_observation is not None:
+                self.on_observation(seen)
+            if not -CLOSE_EVERY_US < now_us - self._closed_us < CLOSE_EVERY_US:
+                self._closed_us = now_us
+                lines += self.book.close_idle(now_us)
+            for case in add(seen):
+                if self.on_case is not None:
+                    self.on_case(case)
+                lines += self.book.take(case, time_us)
         return lines
 
     def finish(self) -> list[dict[str, object]]:

@@ -61,27 +61,31 @@ class Tunnel(Case):
     others: int = 0
 
     def add(self, seen: Observation, sub: str, probability: float) -> bool:
-        """A look-up of a name ``sub`` + zone; True if the name is new in this hour."""
-        self.touch(seen.time_us)
-        if seen.time_us - self.start_us >= HOUR_US:
+        """A look-up of a name ``sub`` + zone; True if the name is new in this hour and not the only one."""
+        time_us, hour = seen.time_us, self.now
+        self.touch(time_us)
+        if time_us - self.start_us >= HOUR_US:
             if self.start_us:
-                self.before = self.now if seen.time_us - self.start_us < 2 * HOUR_US else None
-                self.now = _Hour()
-            self.start_us = seen.time_us
-        hour = self.now
+                self.before = hour if time_us - self.start_us < 2 * HOUR_US else None
+                self.now = hour = _Hour()
+            self.start_us = time_us
         hour.lookups += 1
-        hour.rare_types += seen.query_type not in ORDINARY_TYPES
+        if seen.query_type not in ORDINARY_TYPES:
+            hour.rare_types += 1
         if not hour.names.add(sub):
             return False
-        hour.chars += len(sub)
-        self.bytes_in_names += len(sub)
+        length = len(sub)
+        hour.chars += length
+        self.bytes_in_names += length
         # A short label says little whatever the specialist answers; a long one can be judged.
-        p = min(max(probability, 1e-4), 1 - 1e-4)
-        logit = max(MIN_LOGIT, min(MAX_LOGIT, math.log(p / (1 - p)))) if probability else MIN_LOGIT
-        hour.verdicts += min(1.0, len(sub) / FULL_LENGTH) * logit
-        if p > 0.5 or hour.lookups > USUAL_NAMES:
-            self.remember("verdict" if p > 0.5 else "distinct_names", seen.name, seen.file, seen.offset)
-        return True
+        logit = MIN_LOGIT
+        if probability:
+            p = min(max(probability, 1e-4), 1 - 1e-4)
+            logit = max(MIN_LOGIT, min(MAX_LOGIT, math.log(p / (1 - p))))
+        hour.verdicts += min(1.0, length / FULL_LENGTH) * logit
+        if probability > 0.5 or hour.lookups > USUAL_NAMES:
+            self.remember("verdict" if probability > 0.5 else "distinct_names", seen.name, seen.file, seen.offset)
+        return not hour.names.is_lone or self.before is not None
 
     @property
     def distinct(self) -> int:

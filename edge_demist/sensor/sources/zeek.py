@@ -8,8 +8,9 @@ be misread are written ``\xHH``, a backslash is doubled. Which string goes where
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from edge_demist.normalizers import from_bytes
 from edge_demist.sensor.sources.timestamps import parse_time
@@ -24,6 +25,7 @@ _CONTAINERS = (b"set[", b"vector[", b"table[")
 _W3C_FIELDS = b"#Fields:"
 W3C = "w3c"
 """The log name of W3C's extended format (IIS, CloudFront): names on a line ``#Fields:``, columns with blanks or tabs between."""
+_Take = Callable[[list[bytes]], tuple[bytes, ...]]
 _STATE_KEYS = (b"separator", b"set_separator", b"empty_field", b"unset_field", b"path", b"fields", b"types")
 
 
@@ -48,14 +50,23 @@ class ZeekHeader:
     types: tuple[bytes, ...] = ()
     index: Mapping[str, int] = field(default_factory=dict)
     log: str = ""
-    layouts: dict[tuple[str, ...], tuple[int, ...]] = field(default_factory=dict, compare=False, repr=False)
-    """Plain columns of fields that are read together (-1 for none), by their names."""
+    layouts: dict[tuple[str, ...], _Take | None] = field(default_factory=dict, compare=False, repr=False)
+    """What takes fields that are read together out of a line, by their names; None where that is not just columns."""
     containers: frozenset[int] = field(init=False)
     """Columns that hold a set, a vector or a table."""
+    no_text: frozenset[str] = field(init=False)
+    """What stands for no value."""
 
     def __post_init__(self) -> None:
         """Find the containers."""
         object.__setattr__(self, "containers", frozenset(n for n, kind in enumerate(self.types) if kind.startswith(_CONTAINERS)))
+        object.__setattr__(self, "no_text", frozenset(("", from_bytes(self.unset_field), from_bytes(self.empty_field))))
+
+    def layout(self, names: tuple[str, ...]) -> _Take | None:
+        """What takes these fields out of a line, where all are plain columns between tabs."""
+        columns = [self.index.get(name, -1) for name in names]
+        plain = self.separator == b"\t" and len(columns) > 1 and -1 not in columns and self.containers.isdisjoint(columns)
+        return itemgetter(*columns) if plain else None
 
 
 class ZeekRecord:
@@ -76,7 +87,7 @@ class ZeekRecord:
         raw, header = self.columns[column], self.header
         if not raw or raw in (header.unset_field, header.empty_field):
             return []
-        if column not in header.containers:
+        if column not in header.containers or (header.set_separator not in raw and b"\\" not in raw):
             return [from_bytes(unescape(raw))]
         parts = raw.split(header.set_separator)
         return [from_bytes(unescape(part)) for part in parts if part not in (header.unset_field, header.empty_field, b"")]
@@ -95,18 +106,14 @@ class ZeekRecord:
 
     def row(self, names: tuple[str, ...]) -> list[str | int | None]:
         """The first string of each field, or None; for few sets of names, which are looked up once a header."""
-        header, columns = self.header, self.columns
-        layout = header.layouts.get(names)
-        if layout is None:
-            found = [header.index.get(name, -1) for name in names]
-            layout = header.layouts[names] = tuple(-2 if number in header.containers else number for number in found)
-        empty = (b"", header.unset_field, header.empty_field)
-        return [
-            (None if (raw := columns[number]) in empty else from_bytes(unescape(raw) if b"\\" in raw else raw))
-            if number >= 0
-            else (None if number == -1 else self.scalar(name))
-            for number, name in zip(layout, names, strict=True)
-        ]
+        header = self.header
+        if names not in header.layouts:
+            header.layouts[names] = header.layout(names)
+        take = header.layouts[names]
+        if take is not None and b"\\" not in (line := b"\t".join(take(self.columns))):
+            none = header.no_text
+            return [None if text in none else text for text in from_bytes(line).split("\t")]
+        return [self.scalar(name) for name in names]
 
     def has(self, name: str) -> bool:
         """Whether the log has such a field at all."""
