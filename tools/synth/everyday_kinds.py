@@ -47,6 +47,23 @@ def _host(rng: random.Random) -> str:
     return rng.choice(("", "", "www.", "mail.")) + words.domain(rng)
 
 
+_SCRIPTS = (
+    "абвгдежзиклмнопрстуфхцчшыюя", "あいうえおかきくけこさしすせそたなはまやらん", "アイウエオカキクケコサシスセソタナハマヤラン",
+    "".join(map(chr, range(0x4E00, 0x5200))), "".join(map(chr, range(0xAC00, 0xB000, 7))), "ابتثجحخدذرزسشصضطظعغفقكلمنهوي", "αβγδεζηθικλμνξοπρστυφχψω",
+    "กขคงจชซดตถทนบปผพฟมยรลวสหอ",
+)  # fmt: skip
+_ACCENTS = str.maketrans({"a": "äáàåã", "o": "öóøô", "u": "üúů", "e": "éèêě", "i": "íï", "c": "çč", "s": "šśß", "n": "ñń"})
+
+
+def _idn(rng: random.Random) -> str:
+    """A-label of a word with accents, or of letters of another script (RFC 5891)."""
+    name = "".join(rng.choices(rng.choice(_SCRIPTS), k=rng.randint(2, 9)))
+    if rng.random() < 0.5:
+        plain = rng.choice((words.word(rng), words.brand(rng)))
+        name = "".join(rng.choice(c.translate(_ACCENTS)) if rng.random() < 0.5 else c for c in plain)
+    return name.encode("idna").decode() if len(name) < 20 else words.word(rng)
+
+
 def _directory(rng: random.Random) -> str:
     return f"{rng.choice(('ad.', 'corp.', ''))}{words.brand(rng)}.{rng.choice(('local', 'com', 'lan', 'intern'))}"
 
@@ -61,6 +78,7 @@ SLOTS: dict[str, Callable[[random.Random], str]] = {
     "brand": words.brand,
     "guid": lambda rng: str(uuid.UUID(int=rng.getrandbits(128), version=4)),
     "host": _host,
+    "idn": _idn,
     "ipd": _address("-"),
     "ipd2": _address("-", 2),
     "ipd3": _address("-", 3),

@@ -68,7 +68,7 @@ def fill(rng: random.Random, template: str, slots: Slots) -> str:
             kept[key] = drawn
         return drawn
 
-    for _ in range(4):
+    for _ in range(6):
         filled = _SLOT.sub(value, template)
         if filled == template:
             break

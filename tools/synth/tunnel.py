@@ -13,7 +13,7 @@ import re
 import string
 from collections.abc import Callable, Sequence
 
-from tools.synth import codecs
+from tools.synth import codecs, tunnel_alphabets
 from tools.synth.payloads import ip_packet, payload
 from tools.synth.words import domain, person, syllables, word
 
@@ -278,7 +278,7 @@ def numbered(rng: random.Random, room: int) -> str:
 
 
 TOOLS: dict[str, tuple[Builder, int]] = {
-    "iodine": (iodine, 12),
+    "iodine": (iodine, 16),
     "dnscat2": (dnscat2, 10),
     "dns2tcp": (dns2tcp, 8),
     "dnscapy": (dnscapy, 5),
@@ -293,6 +293,12 @@ TOOLS: dict[str, tuple[Builder, int]] = {
     "integer-alphabet": (integer_alphabet, 6),
     "short-label": (short_label, 8),
     "numbered": (numbered, 13),
+    "any-alphabet": (tunnel_alphabets.any_alphabet, 16),
+    "sliver": (tunnel_alphabets.sliver, 6),
+    "weasel": (tunnel_alphabets.weasel, 5),
+    "pisloader": (tunnel_alphabets.pisloader, 5),
+    "beacon": (tunnel_alphabets.beacon, 9),
+    "script": (tunnel_alphabets.script, 8),
 }
 
 

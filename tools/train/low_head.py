@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 ORDINARY = ("picked", "ordinary", "unvetted", "isp", "made")
-MOST = {"table": 30_000, "made": 16_000, "picked": 16_000, "ordinary": 20_000}
+MOST = {"table": 30_000, "made": 30_000, "picked": 16_000, "ordinary": 20_000}
 OF_OTHERS, DISGUISED = 12_000, 4500
 """Rows of an origin that are read at most, and of an origin and label that are read under a change."""
 TOP, STEEPNESS, OTHERS, FRESH = 1e-3, 2.0, 0.3, 3.0

@@ -43,7 +43,6 @@ from tools.synth import (
 )
 from tools.train import ood, pools
 from tools.train.data import TASKS, Rows, normalized, pack, read_table, sha256_file
-from tools.train.ood import UNSEEN_TOOLS
 
 GENERATED = {"dga": 6000, "dns-tunnel": 18_000, "uri-attack": 9600, "cmdline": 12_000, "url-phishing": 4000, "hostname-threat": 5000,
              "hostname-category": 6288, "filename": 6000, "user-agent": 8000}  # fmt: skip
@@ -61,7 +60,7 @@ POPULAR = 4000
 
 EVERYDAY = {"hostname-threat": 5000, "dga": 12_000, "dns-tunnel": 3000}
 """Names a round that every network's resolver sees."""
-KINDS = {"hostname-threat": 5000, "dga": 13000, "dns-tunnel": 5000, "url-phishing": 8000}
+KINDS = {"hostname-threat": 8000, "dga": 20_000, "dns-tunnel": 8000, "url-phishing": 16_000}
 """Names or addresses a round of the kinds of ``everyday_kinds``."""
 
 ZONES = 3000
@@ -235,7 +234,7 @@ def host_of(address: str) -> str:
 def _tunnel_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
     """Tunnels and ordinary hosts below the same zones: the table has no zones, and a model must not go by them."""
     texts, names = m.real()
-    exclude = (*UNSEEN_TOOLS, *sorted(set(m._held["family"]))) if len(m._held) else UNSEEN_TOOLS
+    exclude = sorted(set(m._held["family"])) if len(m._held) else ()
     table = read_table(m.data, "dga", "train", m.exclude_sources)
     real = sorted(table.loc[(table["label"] == "legit") & (table["text"].str.count(r"\.") == 1), "text"])
     zones = rng.sample(real, min(ZONES, len(real))) + [words.domain(rng) for _ in range(ZONES // 3)]
