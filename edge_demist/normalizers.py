@@ -318,7 +318,10 @@ def by_name(table: Mapping[str, T]) -> Mapping[str, T]:
 _LONG_LABEL = r"|\A(?:[A-Za-z]{1,8}://)?(?:[^./:?#]*\.)*[^./:?#]{64}"
 """A label of more than 63 characters (RFC 1035, section 2.3.4)."""
 _NO_HOST = re.compile(r"[\x00-\x20\x7f\"'()<>\[\]{}\\|;,=&?%@!$^`]" + _LONG_LABEL)
-_NO_QUERY = re.compile(r"[ \"'()<>\[\]{}|;,?%@!$^`](?=[^.]{0,63}(?:\.[^.]{0,63})?\.?\Z)|\A/[^?]*\?|\A(?:[^ ]* ){4}|\A\W?\x00" + _LONG_LABEL)
+_ESCAPE = r"\\(?:x[0-9A-Fa-f]{2}|[0-9]{3})"
+"""A byte as logs write it (Zeek; RFC 1035, section 5.1): one character of a label."""
+_LONG_ASKED = rf"|\A(?:[A-Za-z]{{1,8}}://)?(?:[^./:?#]*\.)*(?:{_ESCAPE}|(?!{_ESCAPE})[^./:?#]){{64}}"
+_NO_QUERY = re.compile(r"[ \"'()<>\[\]{}|;,?%@!$^`](?=[^.]{0,63}(?:\.[^.]{0,63})?\.?\Z)|\A/[^?]*\?|\A(?:[^ ]* ){4}|\A\W?\x00" + _LONG_ASKED)
 """The last two labels are somebody's, as registered; what stands before them the client sends as it likes.
 
 Sentences, paths with a query and wildcards of NetBIOS are no names.
@@ -335,6 +338,9 @@ REFUSED: Mapping[str, re.Pattern[str]] = by_name(
 
 Names that are asked for may hold bytes and escapes, as tunnels send them.
 """
+
+UNREGISTERED: Mapping[str, re.Pattern[str]] = by_name({"strip_all_service_labels": re.compile(r"\A[^.\u3002\uff0e\uff61]*\.?\Z")})
+"""By normalizer that keeps what a registrant chose, what nobody registered: single labels, as computers and resolvers ask for them."""
 
 NORMALIZERS: Mapping[str, Callable[[str], str]] = by_name(
     {

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from edge_demist.errors import BundleError, InputError
 from edge_demist.format.specialist import Specialist
-from edge_demist.normalizers import REFUSED
+from edge_demist.normalizers import REFUSED, UNREGISTERED
 from edge_demist.text.windows import Window
 
 UNKNOWN = "unknown"
@@ -88,6 +88,7 @@ class Rule:
         self._strict = fpr is not None
         self._threshold = _alarm_threshold(specialist, fpr) if specialist.kind == "alarm" else None
         self._refused = REFUSED.get(specialist.normalizer)
+        self._unregistered = UNREGISTERED.get(specialist.normalizer)
 
     @property
     def threshold(self) -> float | None:
@@ -101,6 +102,8 @@ class Rule:
         specialist, threshold = self.specialist, self._threshold
         if self._refused is not None and self._refused.search(text.strip()):
             scores = [0.0] * len(scores)
+        elif self._unregistered is not None and self._unregistered.search(text.strip()):
+            scores = [0.0 if i in specialist.positive else score for i, score in enumerate(scores)]
         inside, alarm, alarm_score = sum(scores), None, 0.0
         best = scores.index(max(scores))
         score = scores[best]

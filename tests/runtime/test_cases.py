@@ -101,6 +101,28 @@ QUIET = [  # at one false alarm in a thousand
     ("dns-tunnel", "7q3laqg6wohunnvj4jkor6kawqbqeaqbaeaq.a.e.e5.sk"),
     ("dga", "cbq.qa"),
 ]
+COMPUTERS = ["DESKTOP-7Q2LK9V", "NPI8D2F61", "KMBT4F1C2A", "xkvbqtrwzjm", "qzwkjxvhpl", "srv-exch-01", "lhgfdsaqwe.", "fritz"]
+
+
+@pytest.mark.parametrize("task", ["dga", "hostname-threat"])
+@pytest.mark.parametrize("name", COMPUTERS)
+def test_k9_a_single_label_is_nobodys_registered_name(model: EdgeDemist, name: str, task: str) -> None:
+    answer = model.classify(name, task=task, fpr=1e-2)[0]
+    assert not answer.alarm and answer.alarm_score == 0.0 and answer.label in ("legit", "unknown")
+
+
+def test_k9_a_name_below_a_domain_is_one(model: EdgeDemist) -> None:
+    answer = model.classify("xkvbqtrwzjmqpdhw.com", task="dga")[0]
+    assert answer.alarm and answer.label == "dga"
+
+
+@pytest.mark.parametrize("byte", [r"\xbe", r"\190"])
+def test_an_escaped_byte_of_a_query_is_one_character(model: EdgeDemist, byte: str) -> None:
+    inside, beyond = (f"{byte * count}.t.example.org" for count in (60, 64))
+    assert model.classify(inside, task="dns-tunnel")[0].score > 0.0
+    assert model.classify(beyond, task="dns-tunnel")[0].label == "unknown"
+
+
 K15 = ["slscr.update.microsoft.com", "iphone-ld.apple.com", "us04web.zoom.us", "ctldl.windowsupdate.com"]
 
 

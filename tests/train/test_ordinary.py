@@ -192,7 +192,7 @@ def test_a_changed_head_finds_more_threats_at_the_cut_of_ordinary_strings():
     x[origins == "threats", 1] += 4  # what fresh threats have
     before = x[:, 0].copy()
     rows = pd.DataFrame({"alarm": alarm, "origin": origins})
-    change, shift = low_head.changed(x, before, rows, Namespace(table=4.0, top=0.06, made=6.0, picked=1.0, made_labels=0.3))
+    change, shift = low_head.changed(x, before, rows, Namespace(table=4.0, top=0.06, made=6.0, picked=1.0, made_labels=0.3, decay=1e-3))
     after = before + x @ change + shift
     plain, fresh = np.isin(origins, ("ordinary", "made")), origins == "threats"
     assert low_end.found_at(after[plain], after[fresh], (1e-2,)) > low_end.found_at(before[plain], before[fresh], (1e-2,)) + 0.3

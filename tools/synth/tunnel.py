@@ -68,7 +68,7 @@ _CODEC_TESTS = (
 
 def _high_bytes(rng: random.Random, text: str) -> str:
     r"""Write bytes above 127 as one kind of sensor does: Latin-1, ``\xbc`` or ``\188``."""
-    style = rng.randrange(3)
+    style = rng.choice((0, 0, 1, 2))
     if style == 0:
         return text
     return "".join(c if ord(c) < 128 else (f"\\x{ord(c):02x}" if style == 1 else f"\\{ord(c):03d}") for c in text)
@@ -83,7 +83,7 @@ def iodine_data_header(user: int, packet: int, fragment: int, down_packet: int, 
 def iodine_data(rng: random.Random, room: int) -> str:
     """Upstream data in base32, base64, base64u or base128, labels of 57 characters."""
     alphabets = (codecs.IODINE_BASE32, codecs.IODINE_BASE64, codecs.IODINE_BASE64U, codecs.IODINE_BASE128)
-    alphabet = rng.choices(alphabets, (3, 2, 1, 4))[0]
+    alphabet = rng.choices(alphabets, (3, 2, 1, 6))[0]
     user, last, cmc = rng.choice((0, 0, 1, 2)), rng.random() < 0.6, rng.choice(codecs.BASE36)
     packet, fragment = rng.randrange(8), rng.choice((0, 0, 1, rng.randrange(16)))
     head = iodine_data_header(user, packet, fragment, rng.randrange(8), rng.randrange(16), last, cmc)
@@ -278,7 +278,7 @@ def numbered(rng: random.Random, room: int) -> str:
 
 
 TOOLS: dict[str, tuple[Builder, int]] = {
-    "iodine": (iodine, 16),
+    "iodine": (iodine, 24),
     "dnscat2": (dnscat2, 10),
     "dns2tcp": (dns2tcp, 8),
     "dnscapy": (dnscapy, 5),

@@ -15,8 +15,10 @@ from tools.synth.words import person, word
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford, "Base 32"
 _NIBBLES = "abcdefghijklmnop"  # NetBIOS names, RFC 1001, section 14.1
-_BASE85 = string.digits + string.ascii_letters + "!#$%&()*+-;<=>?@^_`{|}~"  # RFC 1924
-_BASE91 = string.ascii_letters + string.digits + '!#$%&()*+,/:;<=>?@[]^_`{|}~"'  # Henke, basE91; no dot inside a label
+_BASE85 = (
+    string.digits + string.ascii_letters + "!#$%&()*+-;<=>@^_`{|}~"
+)  # RFC 1924, without the question mark, which stands for a byte here
+_BASE91 = string.ascii_letters + string.digits + '!#$%&()*+,/;<=>@[]^_`{|}~"'  # Henke, basE91; no dot inside a label
 _HEX = "0123456789abcdef"
 
 
@@ -79,10 +81,13 @@ def beacon(rng: random.Random, room: int) -> str:
 
 def script(rng: random.Random, room: int) -> str:
     """One chunk a query with its number and the computer's name, joined by hyphens or dots, as home-made scripts write them."""
-    computer = rng.choice((f"{person(rng)}-pc", f"srv{rng.randint(1, 99):02d}", f"{word(rng)}-{rng.randint(1, 99)}", f"host{rng.randint(1, 9)}"))
+    computer = rng.choice(
+        (f"{person(rng)}-pc", f"srv{rng.randint(1, 99):02d}", f"{word(rng)}-{rng.randint(1, 99)}", f"host{rng.randint(1, 9)}")
+    )
     data = rng.randbytes(rng.randint(12, 26))
     chunk = rng.choice((data.hex(), codecs.encode_bits(data, codecs.RFC_BASE32), codecs.base64_text(data, url=True).strip("-_")))
     parts = [f"{rng.randrange(rng.choice((10, 400, 9000)))}", chunk, computer]
     if rng.random() < 0.4:
         parts.insert(rng.randrange(3), _hex(rng, rng.choice((4, 8))))
-    return rng.choice(("-", ".", ".")).join(parts if rng.random() < 0.7 else parts[::-1])[:room].strip("-.")
+    between = rng.choice("-..") if sum(map(len, parts)) < 60 else "."
+    return between.join(parts if rng.random() < 0.7 else parts[::-1])[:room].strip("-.")

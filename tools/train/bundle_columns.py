@@ -5,7 +5,10 @@
 All rows of the pools (``tools.train.pools``) are used at once, fresh threats and ordinary strings ``--repeat`` times. The other columns,
 the encoder and the specialists' tensors stay byte for byte; specialists are bound to the new file (``base_sha256``). ``--into`` puts
 them beside a task's columns, into unused ones (``tools.train.specialist --columns`` reads them); without it they replace the task's, and
-its specialist has to be trained again on the bundle written.
+its specialist has to be trained again on the bundle written. A head that is fitted on columns (``tools.train.low_head``) trusts them too
+much on rows that they learnt by heart: with ``--half 0`` columns see every other row, by hash, and with ``--half 1`` a head sees the rest.
+
+    python -m tools.train.bundle_columns --from OTHER --into 60 61 --bundle BUNDLE --out NEW     # the columns of another bundle
 """
 
 from __future__ import annotations
@@ -45,13 +48,19 @@ def rows_of(args: argparse.Namespace, task: str, labels: list[str], bundle: Bund
     )  # fmt: skip
     mixture = mixtures.Mixture(args.data, task, labels, BundleTokenizer(bundle), given)
     texts, names = mixture.texts(0)
+    real = set(mixture.real()[0])
+    for number in range(1, getattr(args, "rounds", 1)):
+        drawn = [row for row in zip(*mixture.texts(number), strict=True) if row[0] not in real]
+        texts, names = texts + [text for text, _ in drawn], names + [name for _, name in drawn]
     more = pools.of_task(args.data, TASKS[task], labels, given)
     if more is not None:
         kept = [more[more["origin"] == origin].head(count) for origin, count in OF_LISTS.items()]  # in random order
         some = [more[~more["origin"].isin(OF_LISTS)], *kept, *[more[more["origin"].isin(REPEATED)]] * (args.repeat - 1)]
         texts += [text for part in some for text in part["text"]]
         names += [name for part in some for name in part["label"]]
-    return mixture.pack(texts, names), mixture
+    half = getattr(args, "half", None)
+    kept_rows = [(text, name) for text, name in zip(texts, names, strict=True) if half is None or pools.half_of(text) == half]
+    return mixture.pack([text for text, _ in kept_rows], [name for _, name in kept_rows]), mixture
 
 
 def places(bundle: Bundle, task: str) -> NDArray[np.int64]:
@@ -68,12 +77,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train the columns and write the bundle."""
     raw = argparse.RawDescriptionHelpFormatter
     p = argparse.ArgumentParser(prog="python -m tools.train.bundle_columns", description=__doc__, formatter_class=raw)
-    p.add_argument("--data", type=Path, required=True)
+    p.add_argument("--data", type=Path)
     p.add_argument("--bundle", type=Path, metavar="DIR", help="bundle to start from (default: the packaged one)")
-    p.add_argument("--task", nargs="+", required=True, choices=sorted(TASKS))
+    p.add_argument("--task", nargs="+", default=[], choices=sorted(TASKS))
+    p.add_argument("--from", dest="other", type=Path, metavar="DIR", help="a bundle whose columns --into are taken, in place of training")
+    p.add_argument("--half", type=int, choices=(0, 1), help="every other row, by hash")
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--into", type=int, nargs="*", help="unused columns that take them, one a task of two labels; the task's own stay")
     p.add_argument("--repeat", type=int, default=3)
+    p.add_argument("--rounds", type=int, default=1, help="rounds of generated rows")
     p.add_argument("--epochs", type=int, default=3)
     p.add_argument("--rate", type=float, default=1.0)
     p.add_argument("--seed", type=int, default=1)
@@ -87,6 +99,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = table_of(bundle.ngrams, bundle.tensors).config
     config = NgramConfig(found.buckets, found.dim, found.min_n, found.max_n, found.max_bytes)
     new: dict[int, NDArray[np.float32]] = {}
+    if args.other:
+        other = Bundle.load(args.other)
+        assert other.ngrams is not None
+        table = table_of(other.ngrams, other.tensors)
+        replace_columns(bundle, {i: table.weight[:, i].astype(np.float32) * table.scale[i] for i in args.into}, args.out)
+        return 0
+    if args.data is None or not args.task:
+        p.error("--data and --task are needed")
     if args.into and len(args.into) != len(args.task):
         p.error("--into names one column a task")
     for number, task in enumerate(args.task):

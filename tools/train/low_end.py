@@ -161,11 +161,11 @@ def _frontier(tried: list[dict[str, float]]) -> list[dict[str, float]]:
     return kept
 
 
-def best_cut(scores: Scores, positive: NDArray[np.bool_]) -> tuple[float, float]:
-    """The cut of a score above which positives lie best, and the accuracy there."""
+def best_cut(scores: Scores, positive: NDArray[np.bool_], loss: float = 0.0) -> tuple[float, float]:
+    """The cut of a score above which positives lie best, or the lowest that costs no more than ``loss`` of it; the accuracy there."""
     order = np.argsort(scores, kind="stable")
     right = positive.sum() + np.concatenate([[0], np.cumsum(np.where(positive[order], -1, 1))])
-    place = int(right.argmax())
+    place = int((right >= right.max() - loss * len(positive)).argmax())
     around = np.concatenate([[scores.min() - 1], scores[order], [scores.max() + 1]])[place : place + 2]
     return float(around.mean()), float(right[place] / len(positive))
 

@@ -33,7 +33,7 @@ from tools.synth import evasion
 from tools.train import low_end, mixtures, ordinary, pools
 from tools.train.cautious import in_domain
 from tools.train.data import TASKS, Task, read_table
-from tools.train.ood import Served
+from tools.train.kept import Kept
 
 if TYPE_CHECKING:
     from edge_demist.format.specialist import Specialist
@@ -49,16 +49,24 @@ EXCESS, DECAY = 300.0, 1e-3
 """Weight of ordinary strings above the cut against threats below it, and of the change's square on standardized features."""
 
 
-def rows_of(data: Path, task: Task, labels: list[str], seed: int, hold_out: Sequence[str] = ()) -> pd.DataFrame:
-    """Rows of one round: text, alarm, and their origin: ``table``, one of ``pools``, or ``made``."""
-    given = argparse.Namespace(exclude_source=[], limit=0, hold_out=hold_out, seed=seed, generated=-1, more=None, more_rows=0, pools=1.0)
+def rows_of(data: Path, task: Task, labels: list[str], args: argparse.Namespace) -> pd.DataFrame:
+    """Rows of one round: text, alarm, and their origin: ``table``, one of ``pools``, or ``made``.
+
+    ``args`` has ``seed``, families to ``hold_out``, the ``share`` of those that ``MOST`` allows, and which ``half`` of them is read.
+    """
+    seed = args.seed
+    given = argparse.Namespace(
+        exclude_source=[], limit=0, hold_out=args.hold_out, seed=seed, generated=-1, more=None, more_rows=0, pools=1.0
+    )
     texts, names = mixtures.Mixture(data, task.name, labels, None, given).texts(0)
     rows = pd.DataFrame({"text": texts, "alarm": [name in task.positive_labels for name in names]}).drop_duplicates("text")
+    rows = rows if args.half is None else rows[rows["text"].map(pools.half_of) == args.half]
     origins = dict.fromkeys(read_table(data, task.name, "train")["text"], "table")
     pool = pools.of_task(data, task, labels, given)
     known = origins | (dict(zip(pool["text"], pool["origin"], strict=True)) if pool is not None else {})
     rows["origin"] = [known.get(text, "made") if text not in origins else "table" for text in rows["text"]]
-    parts = [part.sample(min(len(part), MOST.get(str(origin), OF_OTHERS)), random_state=seed) for origin, part in rows.groupby("origin")]
+    most = {str(origin): int(args.share * MOST.get(str(origin), OF_OTHERS)) for origin in rows["origin"].unique()}
+    parts = [part.sample(min(len(part), most[str(origin)]), random_state=seed) for origin, part in rows.groupby("origin")]
     return pd.concat(parts)
 
 
@@ -79,7 +87,7 @@ def changed(
         x: float32 [n, features].
         scores: float32 [n], log-odds of an alarm before.
         rows: columns ``alarm`` and ``origin``.
-        args: weights ``table``, ``top``, ``made``, ``picked``, ``made_labels``.
+        args: weights ``table``, ``top``, ``made``, ``picked``, ``made_labels``, ``decay``.
         rounds: how often the cut is taken anew.
         steps: of L-BFGS a round.
     """
@@ -105,7 +113,7 @@ def changed(
             now = base + inputs @ change + shift
             above = (functional.softplus(STEEPNESS * (now[at] - cut)) * heavy_plain).mean()
             top = functional.softplus(cut - now[found]).mean() + EXCESS * above
-            loss = (functional.softplus(sign * now) * by_row).mean() + args.top * top + DECAY * change.square().sum()
+            loss = (functional.softplus(sign * now) * by_row).mean() + args.top * top + args.decay * change.square().sum()
             loss.backward()
             return loss
 
@@ -113,22 +121,17 @@ def changed(
     return change.detach().numpy() / spread, float(shift.detach())
 
 
-def joined(parts: tuple[Floats, Floats]) -> Floats:
-    """Vectors and n-grams side by side."""
-    return np.concatenate(parts, axis=1)
-
-
 def calibrated(
-    args: argparse.Namespace, specialist: Specialist, served: Served, weight: Floats, bias: Floats
+    args: argparse.Namespace, specialist: Specialist, served: Kept, weight: Floats, bias: Floats
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Temperature, accuracies and thresholds of a changed head; and what the parts ``calibrate`` and ``measure`` say of it."""
     task, labels = TASKS[args.task], list(specialist.labels)
     dev = read_table(args.data, args.task, "dev")
     pooled, grams = served(list(dev["text"]))
     truth = np.array([labels.index(name) if name in labels else -1 for name in dev["label"]], np.int64)
-    logits = joined((pooled, grams)) @ weight + bias
+    logits = np.concatenate([pooled, grams], axis=1) @ weight + bias
     alarm = labels.index(task.positive_labels[0])
-    cut, _ = low_end.best_cut((logits[:, alarm] - logits[:, 1 - alarm]).astype(np.float64), truth == alarm)
+    cut, _ = low_end.best_cut((logits[:, alarm] - logits[:, 1 - alarm]).astype(np.float64), truth == alarm, args.lower)
     cut = 0.0 if args.keep_bias else cut
     bias[alarm] -= np.float32(cut)
     logits[:, alarm] -= np.float32(cut)
@@ -136,7 +139,7 @@ def calibrated(
     mask = np.array([label in task.positive_labels for label in labels])
 
     def scores(texts: Sequence[str]) -> NDArray[np.float64]:
-        return low_end.alarm_logits((joined(served(list(texts))) @ weight + bias) / result["temperature"], mask)
+        return low_end.alarm_logits((served.joined(list(texts)) @ weight + bias) / result["temperature"], mask)
 
     table = ordinary.read_ordinary(args.data, args.task)
     plain = {part: table[(table["part"] == part) & table["curated"]] for part in ("calibrate", "measure")}
@@ -162,6 +165,12 @@ def calibrated(
     return result, said
 
 
+def column_weight(text: str) -> tuple[int, float]:
+    """``60=0.4``: a column's number and a weight."""
+    column, _, weight = text.partition("=")
+    return int(column), float(weight)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Fit, calibrate and write the specialist's file."""
     raw = argparse.RawDescriptionHelpFormatter
@@ -180,6 +189,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--keep-bias", action="store_true", help="do not move the labels' cut to where dev is answered best")
     p.add_argument("--step", type=float, default=0.5, help="share of the change that is taken")
     p.add_argument("--thresholds-of-all", action="store_true", help="thresholds from the part measure too")
+    p.add_argument(
+        "--columns", nargs="*", type=column_weight, default=[], metavar="N=W", help="weights added to n-gram columns before the fit"
+    )
+    p.add_argument("--lower", type=float, default=0.0, help="accuracy on dev that a lower cut of the labels may cost")
+    p.add_argument("--half", type=int, choices=(0, 1), help="every other row, by hash: those that no n-gram column has seen")
+    p.add_argument("--decay", type=float, default=DECAY, help="weight of the change's square")
+    p.add_argument("--share", type=float, default=1.0, help="of the rows of an origin that are read at most")
+    p.add_argument("--features", type=Path, metavar="DIR", help="folder where vectors are kept for another fit")
     p.add_argument("--hold-out", nargs="*", default=[], help="families left out")
     p.add_argument("--seed", type=int, default=11)
     p.add_argument("--out", type=Path, required=True)
@@ -187,15 +204,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     with EdgeDemist.load(args.bundle) as model:
         specialist = model.specialist(args.task)
-        served, labels = Served(model, specialist), list(specialist.labels)
+        served, labels = Kept(model, specialist, args.task, args.features), list(specialist.labels)
         assert specialist.ngram_weight is not None
         weight, bias = np.concatenate([specialist.weight, specialist.ngram_weight]), specialist.bias.copy()
         alarm = labels.index(TASKS[args.task].positive_labels[0])
-        rows = rows_of(args.data, TASKS[args.task], labels, args.seed, args.hold_out)
+        for column, share in args.columns:
+            weight[len(specialist.weight) + column, alarm] += np.float32(share)
+        rows = rows_of(args.data, TASKS[args.task], labels, args)
         if args.disguised:
             rows = pd.concat([rows, *[disguised(rows, args.task, args.seed)] * args.disguised], ignore_index=True)
-        texts, place = np.unique(rows["text"].to_numpy(object), return_inverse=True)
-        x = joined(served(list(texts)))[place]
+        x = served.joined(list(rows["text"]))
         logits = x @ weight + bias
         change, shift = changed(x, logits[:, alarm] - logits[:, 1 - alarm], rows, args)
         weight[:, alarm] += np.float32(args.step) * change
@@ -209,7 +227,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     tensors = {name: np.ascontiguousarray(new.get(name, tensor)) for name, tensor in tensors.items()}
     safetensors.write(args.out / f"{args.task}.safetensors", tensors, metadata)
-    record = {"command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "bundle", "out")}, "dev": result, "found": said}
+    record = {
+        "command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "bundle", "out", "features")},
+        "dev": result,
+        "found": said,
+    }
     (args.out / f"{args.task}.json").write_text(json.dumps(record, indent=1, default=str) + "\n")
     sys.stdout.write(json.dumps({"task": args.task, "accuracy": result["accuracy"], **said}) + "\n")
     return 0

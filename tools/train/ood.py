@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
-from edge_demist.normalizers import NORMALIZERS
+from edge_demist.normalizers import NORMALIZERS, to_bytes
 from edge_demist.text.ngrams import Ngrams
 from edge_demist.train import calibration, ood_texts
 from tools.synth import GENERATORS
@@ -115,8 +115,19 @@ class Served:
 
     def __call__(self, given: Sequence[str]) -> tuple[Floats, Floats]:
         """Pooled [n, H] and n-gram [n, dim] vectors."""
-        rows = pack(normalized(given, self.specialist.normalizer), self._tokenizer, self.specialist.max_tokens)
+        rows = self._packed(given)
         return self.pooled(rows), self._ngrams.encode_packed(rows.data[: rows.off[-1]].tobytes(), rows.off)
+
+    def _packed(self, given: Sequence[str]) -> Rows:
+        return pack(normalized(given, self.specialist.normalizer), self._tokenizer, self.specialist.max_tokens)
+
+    def vectors(self, given: Sequence[str]) -> Floats:
+        """Pooled vectors alone, float32 [n, H]."""
+        return self.pooled(self._packed(given))
+
+    def ngrams(self, given: Sequence[str]) -> Floats:
+        """N-gram vectors alone, float32 [n, dim]."""
+        return self._ngrams.encode_batch([to_bytes(text) for text in normalized(given, self.specialist.normalizer)])
 
     def pooled(self, rows: Rows) -> Floats:
         """Vectors under the specialist's adapter, float32 [n, H]."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import hashlib
 from pathlib import Path
 
 import pandas as pd
@@ -42,6 +43,11 @@ SHARES = {
         Share("bare-ordinary", 15_000),
     ),
 }  # fmt: skip
+
+
+def half_of(text: str) -> int:
+    """0 or 1, by hash: which half of all rows a text is in."""
+    return hashlib.sha256(f"half {text}".encode("utf-8", "surrogatepass")).digest()[0] & 1
 
 
 @functools.lru_cache(maxsize=4)
