@@ -14,6 +14,7 @@ much on rows that they learnt by heart: with ``--half 0`` columns see every othe
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import time
@@ -47,6 +48,7 @@ def rows_of(args: argparse.Namespace, task: str, labels: list[str], bundle: Bund
         more_rows=0, pools=0,
     )  # fmt: skip
     mixture = mixtures.Mixture(args.data, task, labels, BundleTokenizer(bundle), given)
+    mixture.task = dataclasses.replace(mixture.task, normalizer=load_specialist(bundle, task).normalizer)
     texts, names = mixture.texts(0)
     real = set(mixture.real()[0])
     for number in range(1, getattr(args, "rounds", 1)):

@@ -63,6 +63,8 @@ EVERYDAY = {"hostname-threat": 5000, "dga": 12_000, "dns-tunnel": 3000}
 KINDS = {"hostname-threat": 8000, "dga": 20_000, "dns-tunnel": 8000, "url-phishing": 16_000}
 """Names or addresses a round of the kinds of ``everyday_kinds``."""
 
+NO_QUERY = 5000
+"""Addresses a round of url-phishing whose long query is cut off."""
 ZONES = 3000
 """Real domains a round below which dns-tunnel sees tunnels and ordinary hosts."""
 SERVER_SIDE = 5000
@@ -203,8 +205,18 @@ def _phishing_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str
     some = rng.sample(list(zip(texts, names, strict=True)), min(m._generated, len(texts)))
     parts = [(host_of(t) + well_known.part(rng), n, "part") for t, n in some]
     everyday = everyday_kinds.generate(rng, KINDS["url-phishing"], "pages")
+    everyday += [(bare, n, "no-query") for bare, n in _without_query(rng, m, [row[0] for row in everyday])]
     made = well_known.generate(rng, 2 * m._generated) + pages.generate(rng, 2 * m._generated)
     return m.add(texts, names, rows + parts + made + everyday)
+
+
+def _without_query(rng: random.Random, m: Mixture, made: list[str]) -> list[tuple[str, str]]:
+    """Ordinary addresses of which a sensor reads a window without the long query (``edge_demist.text.windows``)."""
+    given = list(made)
+    if (m.data / "ordinary").is_dir():
+        given += list(pools.ordinary_rows(m.data, m.task.name, "legit")["text"])
+    bare = sorted({re.split(r"[?#]", text)[0] for text in given if re.search(r"[?#].{40}", text)})
+    return [(text, "legit") for text in rng.sample(bare, min(NO_QUERY, len(bare)))]
 
 
 def _category_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]:
