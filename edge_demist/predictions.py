@@ -51,7 +51,7 @@ class Prediction:
     label: str
     score: float
     alarm_score: float = 0.0
-    scores: Mapping[str, float] | None = None
+    scores: Mapping[str, float] | None = dataclasses.field(default=None, hash=False)
     truncated: bool = False
     error: str | None = None
     alarm: bool | None = None

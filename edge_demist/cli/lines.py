@@ -17,6 +17,8 @@ from edge_demist.errors import InputError
 from edge_demist.io import bounded_lines
 from edge_demist.normalizers import from_bytes
 
+ZEEK_BEGIN = b"#separator \\x09"
+"""How Zeek's own logs begin; no list of strings does."""
 ZEEK_REASONS = {
     "no-header": "no #fields header before this line; is it a Zeek log?",
     "corrupt": "the line holds a NUL byte",
@@ -59,9 +61,12 @@ def read_batches(args: argparse.Namespace, blanks: Blanks | None = None) -> Iter
     Every input line gives exactly one ``Line``, but for headers and, where ``blanks`` counts them, blank lines.
     """
     number = 0
-    parse = _parser(input_format(args), args.field)
+    form = input_format(args)
+    parse = _parser(form, args.field)
     with opened(args.input) as stream:
         for batch in bounded_lines(stream, MAX_LINE_BYTES):
+            if not number and form == "lines" and not args.input_format and batch and batch[0][0].startswith(ZEEK_BEGIN):
+                parse = _parser("zeek", args.field)
             lines = []
             for raw, cut in batch:
                 number += 1

@@ -182,6 +182,7 @@ def test_l1_answers_leave_the_process(model: EdgeDemist) -> None:
     for text, task in (("a.com", "dga"), ("/s?" + "a=b&" * 200 + "q=<script>alert(1)</script>\udcff", "uri-attack")):
         answer = model.classify([text], task=task, top_k=2)[0]
         assert pickle.loads(pickle.dumps(answer)) == copy.deepcopy(answer) == answer
+        assert len({answer, copy.copy(answer)}) == 1
         assert (
             json.loads(json.dumps(dataclasses.asdict(answer)))["label"] == json.loads(json.dumps(answer.to_dict()))["label"] == answer.label
         )

@@ -56,10 +56,11 @@ def test_zstd(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert [a["text"] for a in classify(capsys, "--task", "dga", tmp_path / "names.zst")[1]] == NAMES
 
 
-def test_a_compressed_zeek_log(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", [[], ["--input-format", "zeek"]])
+def test_a_compressed_zeek_log(capsys: pytest.CaptureFixture[str], tmp_path: Path, form: list[str]) -> None:
     log = "#separator \\x09\n#path\tdns\n#fields\tts\tuid\tquery\n" + "".join(f"1.0\tC{i}\t{n}\n" for i, n in enumerate(NAMES))
     (tmp_path / "dns.log.gz").write_bytes(gzip.compress(log.encode()))
-    code, answers, _ = classify(capsys, "--task", "dga", "--input-format", "zeek", tmp_path / "dns.log.gz")
+    code, answers, _ = classify(capsys, "--task", "dga", *form, tmp_path / "dns.log.gz")
     assert code == 0 and [(a["text"], a["uid"]) for a in answers] == [(n, f"C{i}") for i, n in enumerate(NAMES)]
 
 

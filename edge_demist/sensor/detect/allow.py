@@ -33,10 +33,28 @@ SHARED_PARENTS = frozenset(
     re.findall(
         r"\S+",
         """
-        sharepoint.com onmicrosoft.com fastly.net akamaihd.net akamaized.net edgekey.net edgesuite.net llnwd.net hwcdn.net cdn77.org
-        googleusercontent.com 000webhostapp.com zendesk.com atlassian.net slack.com salesforce.com force.com typeform.com tumblr.com
-        medium.com substack.com notion.site dropboxusercontent.com service-now.com freshdesk.com okta.com auth0.com zohosites.com
-        backblazeb2.com digitaloceanspaces.com linodeobjects.com wasabisys.com aliyuncs.com myqcloud.com incapdns.net impervadns.net
+        sharepoint.com onmicrosoft.com fastly.net akamaihd.net akamaized.net edgekey.net edgesuite.net llnwd.net hwcdn.net
+        cdn77.org googleusercontent.com 000webhostapp.com zendesk.com atlassian.net slack.com salesforce.com force.com
+        typeform.com tumblr.com medium.com substack.com notion.site dropboxusercontent.com service-now.com freshdesk.com
+        okta.com auth0.com zohosites.com backblazeb2.com digitaloceanspaces.com linodeobjects.com wasabisys.com aliyuncs.com
+        myqcloud.com incapdns.net impervadns.net weebly.com glitch.me jimdo.com jimdofree.com jimdosite.com strikingly.com
+        wordpress.com livejournal.com hatenablog.com over-blog.com webnode.com webnode.page ucoz.com ucoz.net ucoz.ru narod.ru
+        altervista.org rf.gd epizy.com infinityfreeapp.com unaux.com byethost.com byethost7.com awardspace.com atwebpages.com
+        tripod.com angelfire.com freehostia.com hostfree.pw profreehost.com serveo.net loca.lt localtunnel.me pagekite.me
+        portmap.io freemyip.com mooo.com chickenkiller.com us.to azureedge.net azurefd.net trafficmanager.net cloudapp.net
+        windows.net akamai.net akadns.net cloudflare.net b-cdn.net kxcdn.com stackpathcdn.com bcebos.com volces.com
+        hwclouds.com oraclecloud.com oraclevcn.com appdomain.cloud contaboserver.net your-server.de vultrusercontent.com
+        linodeusercontent.com ovh.net secureserver.net myftpupload.com kinsta.cloud wpengine.com pantheonsite.io
+        wpenginepowered.com gitbook.io readme.io carrd.co framer.app framer.website framer.ai webflow.io bubbleapps.io
+        squarespace.com bigcartel.com myshopify.com kajabi.com mykajabi.com teachable.com thinkific.com hs-sites.com
+        hubspotpagebuilder.com hubspotpagebuilder.eu mailchimpsites.com list-manage.com sendgrid.net mktoweb.com
+        exacttarget.com constantcontact.com formstack.com myworkdayjobs.com myworkday.com onelogin.com oktapreview.com
+        webex.com zoom.us egnyte.com supabase.co replit.app replit.dev csb.app stackblitz.io codesandbox.io github.dev
+        codeberg.page sourceforge.net sourceforge.io appspot.com firebaseio.com web.core.windows.net duckdns.org no-ip.com
+        canva.site my.canva.site godaddysites.com wixstudio.com yolasite.com site123.me ukit.me tilda.ws tildacdn.com
+        nethouse.ru blogspot.com ghost.io bravesites.com moonfruit.com simdif.com zyrosite.com gofile.io googleapis.com
+        amazonaws.com cloudfront.net myfritz.net synology.me quickconnect.to freshservice.com helpscoutdocs.com uservoice.com
+        statuspage.io
         """,
     )
 )

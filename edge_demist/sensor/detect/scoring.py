@@ -166,7 +166,7 @@ class Scorer:
             if key in answers or key in missing:
                 self.cache.duplicates += 1
                 continue
-            held = self.cache.get(*key)
+            held = self.cache.get(*key) or (None if key[0] else self._nothing(key[1]))
             if held is None:
                 missing[key] = text
             else:
@@ -180,6 +180,10 @@ class Scorer:
                 if not (fresh.error or fresh.screened):
                     self.cache.put(*answered, fresh)
             yield answers[key]
+
+    def _nothing(self, task: str) -> Answer:
+        """The answer about a string of which nothing is left, as of the root's name: it is nothing that the specialist knows."""
+        return Answer(UNKNOWN, 0.0, 0.0 if task in self.alarm_tasks else None, truncated=False)
 
     def _ask(self, pairs: Sequence[tuple[str, str]], screening: Mapping[str, float] | None = None) -> Iterator[Answer]:
         """Ask the model, in parts: between them others have their turn."""

@@ -6,6 +6,7 @@ import re
 
 _ABSOLUTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]{0,20}://")
 _AUTHORITY = re.compile(r"(?:[\w.\-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}\Z")
+_BARE_IPV6 = re.compile(r"[0-9a-fA-F:.]+\Z")
 _REQUEST_LINE = re.compile(r"([A-Z]{3,16}) (.*?) HTTP/\d(?:\.\d)?\Z", re.DOTALL)
 _AUTHORITY_END = re.compile(r"[/?#\\]")
 
@@ -20,6 +21,8 @@ def full_url(host: str, target: str, method: str = "") -> str:
     """
     if line := _request_line(target):
         return full_url(host, line[2], line[1])
+    if host.count(":") > 1 and host[0] != "[" and _BARE_IPV6.match(host):
+        host = f"[{host}]"
     if "/" in host:
         host = "" if host.startswith("/") else _ABSOLUTE.sub("", host, count=1).rstrip("/")
     if target.startswith("/"):

@@ -61,6 +61,8 @@ def _int(text: str) -> int | float:
     return int(text) if len(text) <= _MAX_INT_DIGITS else float("inf")
 
 
+_NO_JSON_ESCAPE = re.compile(rb"((?<!\\)(?:\\\\)*)\\x([0-9a-fA-F]{2})")
+"""``\\xHH``, as nginx writes it into JSON unless told otherwise (``escape=json``)."""
 _BETWEEN = re.compile(r"[\s,\x1e]*")
 _DECODER = json.JSONDecoder(parse_int=_int)
 _SHORT = json.JSONDecoder()
@@ -75,7 +77,8 @@ def parse_value(line: bytes) -> dict[str, object] | list[object] | str:
         # surrogateescape: a log with stray bytes is still a log, and the bytes reach the model unchanged
         value = (_SHORT if len(line) <= _MAX_INT_DIGITS else _DECODER).decode(line.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):
-        return "bad-json"
+        mended = _NO_JSON_ESCAPE.sub(rb"\1\\u00\2", line) if b"\\x" in line else line
+        return parse_value(mended) if mended != line else "bad-json"
     return value if isinstance(value, (dict, list)) else "not-an-object"
 
 

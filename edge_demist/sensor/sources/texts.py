@@ -25,7 +25,7 @@ _LOGGED_COMMANDS = (
     (" UID=", re.compile(r"\bHISTORY: PID=\d{1,10}\Z")),
 )
 """What stands directly before a command that is told to syslog, and what must stand before that."""
-_USER_ID = re.compile(r"\d{1,10} ")
+_USER_ID = re.compile(r"\A\d{1,10} ")
 _PAN = re.compile(r",THREAT,url,")
 _PAN_TIME, _PAN_URL = 6, 31
 """Columns of a PAN-OS threat log: generated time, URL or file name (PAN-OS 9.1 to 11, Syslog Field Descriptions)."""
@@ -82,7 +82,9 @@ def _logged_command(text: str) -> _Object | None:
         at = text.rfind(mark, 0, MAX_PREFIX) if mark == "]: " else text.find(mark)
         if at >= 0 and before.search(text, max(0, at - MAX_PREFIX), at):
             command = text[at + len(mark) :].strip()
-            return {"cmdline": command.removesuffix(")").strip() if mark == " CMD (" else _USER_ID.sub("", command, count=1)}
+            if mark == " UID=":
+                command = _USER_ID.sub("", command, count=1)
+            return {"cmdline": command.removesuffix(")").strip() if mark == " CMD (" else command}
     return None
 
 

@@ -59,11 +59,24 @@ def parse_time(value: object) -> int | None:
         return _whole(value)
     if isinstance(value, float):
         return _real(value)
+    if isinstance(value, list) and 5 <= len(value) <= 7 and all(type(part) is int for part in value):  # as Java's Jackson writes it
+        return _calendar(value)
     if isinstance(value, list) and len(value) == 1:  # as Elasticsearch gives the fields of a hit
         return parse_time(value[0]) if not isinstance(value[0], list) else None
     if isinstance(value, dict):
         return _object(value)
     return _parse_text(value) if isinstance(value, str) else None
+
+
+def _calendar(parts: list[int]) -> int | None:
+    """Year, month, day, hour, minute, and perhaps second and nanosecond."""
+    try:
+        year, month, day, hour, minute, second = (*parts, 0)[:6]
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+    us = _us(moment)
+    return us if us is None or len(parts) < 7 or not 0 <= parts[6] < 10**9 else us + parts[6] // 1000
 
 
 def _object(value: dict[str, object]) -> int | None:
