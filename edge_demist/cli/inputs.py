@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from edge_demist.errors import InputError
 from edge_demist.io import printable
-from edge_demist.sensor.sources.decoding import MAGIC_BYTES, reader_for, refusal
+from edge_demist.sensor.sources.decoding import MAGIC_BYTES, MAX_ZSTD_WINDOW_ALONE, reader_for, refusal
 
 _BOM = b"\xef\xbb\xbf"
 _LOOKED_AT = 4096
@@ -37,7 +37,7 @@ class Decoded:
         why = refusal(start)
         if why:
             raise InputError(f"{printable(name)}: {why}")
-        self._reader = reader_for(start, self._pull)
+        self._reader = reader_for(start, self._pull, MAX_ZSTD_WINDOW_ALONE)
         if self._reader is None and _is_binary(start):
             raise InputError(f"{printable(name)}: binary: it holds bytes that no text has; give text, one string a line")
 

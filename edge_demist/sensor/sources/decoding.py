@@ -14,7 +14,10 @@ from typing import Any, Protocol
 
 PULL_BYTES = 1 << 18
 MAGIC_BYTES = 8
-MAX_ZSTD_WINDOW = 1 << 27
+MAX_ZSTD_WINDOW = 1 << 23
+"""Memory that a zstd frame may ask for: what RFC 8878, section 3.1.1.1.2, recommends, and all levels up to 19 need."""
+MAX_ZSTD_WINDOW_ALONE = 1 << 27
+"""The same where a command reads one file."""
 MAX_EMPTY_STEPS = 20_000
 """Empty gzip members that one call passes over."""
 GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -79,12 +82,12 @@ def utf16_of(start: bytes) -> str:
     return "utf-16-be" if even == b"\0\0" and odd.isascii() and odd.decode("ascii").isprintable() else ""
 
 
-def reader_for(start: bytes, pull: Pull) -> Reader | None:
+def reader_for(start: bytes, pull: Pull, most_window: int = MAX_ZSTD_WINDOW) -> Reader | None:
     """What undoes the form of a file that begins with these bytes; None for bytes that are read as they stand."""
     if start.startswith(GZIP_MAGIC):
         return Text(Gzip(pull))
     if start.startswith(ZSTD_MAGIC):
-        return Text(Zstd(pull))
+        return Text(Zstd(pull, most_window))
     return Text(Plain(pull)) if utf16_of(start) else None
 
 
@@ -164,21 +167,22 @@ class Zstd:
 
     incomplete = paused = False
 
-    def __init__(self, pull: Pull) -> None:
-        """Take the source; without a decompressor ``problem`` says what to install."""
-        self.problem = ""
+    def __init__(self, pull: Pull, most_window: int) -> None:
+        """Take the source; without a decompressor ``problem`` says what to install. A frame may want ``most_window`` bytes."""
+        self.problem, self._most_window = "", most_window
         self._file: Any = None
         try:
             import zstandard
 
-            decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW)
+            decompressor = zstandard.ZstdDecompressor(max_window_size=most_window)
             source: Any = _Pulled(pull)
             self._file = decompressor.stream_reader(source, read_size=PULL_BYTES, read_across_frames=True)
         except ImportError:
             try:
                 from compression import zstd  # type: ignore[import-not-found,unused-ignore]
 
-                self._file = zstd.ZstdFile(io.BufferedReader(_Pulled(pull)))
+                options = {zstd.DecompressionParameter.window_log_max: most_window.bit_length() - 1}
+                self._file = zstd.ZstdFile(io.BufferedReader(_Pulled(pull)), options=options)
             except ImportError:
                 self.problem = "unsupported-compression: zstd (pip install 'edge-demist[zstd]')"
 
@@ -193,7 +197,8 @@ class Zstd:
         except Exception as error:
             if type(error).__name__ != "ZstdError":
                 raise
-            self.problem = f"corrupt-zstd: {error}"
+            wide = f"unsupported-compression: zstd with a window over {self._most_window >> 20} MiB (--long or --ultra)"
+            self.problem = wide if "too much memory" in str(error) else f"corrupt-zstd: {error}"
         return b""
 
 

@@ -62,6 +62,8 @@ class ByteStream:
         start = os.pread(self.fd, MAGIC_BYTES, 0)
         self._refusal = refusal(start)
         self.compressed = start.startswith((GZIP_MAGIC, ZSTD_MAGIC))
+        self.is_wide = start.startswith(ZSTD_MAGIC)
+        """Whether it may need megabytes of memory while it is open."""
         self.raw_offset = 0
         self._reader = reader_for(start, self._pull)
         self.offset = 0
@@ -119,8 +121,9 @@ class ByteStream:
         return self._reader is not None and self._reader.incomplete
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; the reader, which pulls from this, is let go of, for it may hold megabytes."""
         os.close(self.fd)
+        self._reader = None
 
 
 def _open(path: Path, file_id: FileId | None) -> int:

@@ -26,6 +26,8 @@ MAX_READ_BYTES = 8 << 20
 MAX_KEPT_HEADER = 1 << 16
 """A larger header of a file that is closed is read again from the file."""
 MAX_HEADER_SEARCH = 8 << 20
+MAX_WIDE = 6
+"""zstd files that are open at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +116,15 @@ class Descriptors:
 
     most: int = 1 << 16
     count: int = 0
+    wide: int = 0
+    """How many of the open files are zstd, which may take ``MAX_ZSTD_WINDOW`` of memory each."""
     held_bytes: int = 0
     """Unfinished lines and headers that all files hold in memory."""
 
     @property
     def all_taken(self) -> bool:
         """Whether none more may be opened."""
-        return self.count >= self.most
+        return self.count >= self.most or self.wide >= MAX_WIDE
 
 
 def free_descriptors() -> int:
@@ -225,6 +229,7 @@ class LogFile:
             raise
         self._stream = stream
         self._descriptors.count += 1
+        self._descriptors.wide += stream.is_wide
         if spread:
             self._splitter = JsonSplitter(self.state.offset, self._max_line_bytes)
         else:
@@ -352,6 +357,7 @@ class LogFile:
             self._splitter = LineSplitter()
             self._stream.close()
             self._descriptors.count -= 1
+            self._descriptors.wide -= self._stream.is_wide
             self._stream = None
             self.count_held()
             self._ready.clear()

@@ -91,8 +91,9 @@ class PipeStream:
         return data
 
     def close(self) -> None:
-        """Close the descriptor."""
+        """Close the descriptor, and let go of the reader that pulls from it."""
         os.close(self.fd)
+        self._reader = None
 
 
 class _AnySplitter:
