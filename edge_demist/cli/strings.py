@@ -137,19 +137,11 @@ def _from_record(record: Any, fields: tuple[str, ...], column: str | None) -> Ro
 
 def _memory_rows(path: Path, column: str | None) -> Iterator[Row]:
     """Strings that a sensor has seen; ``count`` and ``clients`` are its columns. A string too long for a key is not there."""
-    import sqlite3
+    from edge_demist.sensor.memory import strings
 
-    try:
-        store = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        try:
-            for key, first, last, count, clients in store.execute("SELECT key, first, last, count, clients FROM seen ORDER BY key"):
-                if isinstance(key, bytes) and key[:1] == b"s" and key[1:2] != b"\0":
-                    value = {"count": count, "clients": clients}.get(column or "")
-                    yield Row(from_bytes(key[1:]), time=first / 1e6, last=last / 1e6, column=value)
-        finally:
-            store.close()
-    except (sqlite3.DatabaseError, TypeError) as error:
-        raise InputError(f"{path}: is no sensor's memory that can be read ({str(error)[:200]})") from None
+    for text, seen in strings(path.parent):
+        value = {"count": seen.count, "clients": seen.clients}.get(column or "")
+        yield Row(text, time=seen.first_us / 1e6, last=seen.last_us / 1e6, column=value)
 
 
 def _parquet_rows(name: str, field: str | None, column: str | None) -> Iterator[Row]:

@@ -7,19 +7,16 @@ database is brought to exactly the checkpoint's state: a replay decides the same
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import math
-import sqlite3
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_demist.errors import InputError
 from edge_demist.normalizers import from_bytes, to_bytes
+from edge_demist.sensor.database import Cells, Database, reading
 
 FILE = "memory.sqlite"
 DAY_US = 86_400_000_000
@@ -30,11 +27,16 @@ MAX_AGE_US = 90 * DAY_US
 PRUNE_EVERY = 64
 _BITS = 63
 HOST, STRING = "h", "s"
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS seen (key BLOB PRIMARY KEY, first INTEGER, last INTEGER, count INTEGER, clients INTEGER) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS seen_last ON seen (last);
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
+MAX_COUNT = 1 << 62
+SCHEMA = """
+CREATE TABLE seen (key BLOB PRIMARY KEY, first INTEGER, last INTEGER, count INTEGER, clients INTEGER) WITHOUT ROWID;
+CREATE INDEX seen_last ON seen (last);
+CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
 """
+_FIND = "SELECT first, last, count, clients FROM seen WHERE key = ?"
+_DROP_OLD = "DELETE FROM seen WHERE last < (SELECT max(last) FROM seen) - ?"
+_DROP_SURPLUS = "DELETE FROM seen WHERE key IN (SELECT key FROM seen ORDER BY last LIMIT max(0, (SELECT count(*) FROM seen) - ?))"
+_PUT = "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)"
 
 
 @dataclass(slots=True)
@@ -71,8 +73,7 @@ class Memory:
         self._held: OrderedDict[bytes, Seen] = OrderedDict()
         self._changed: dict[bytes, Seen] = {}
         self._written = 0
-        probe = "SELECT key, first, last, count, clients FROM seen LIMIT 1"
-        self._store = open_database(folder / FILE, _SCHEMA, probe) if folder is not None else None
+        self._store = Database(folder / FILE, SCHEMA) if folder is not None else None
 
     def touch(self, host: str, client: str, time_us: int, kind: str = HOST) -> Seen:
         """Note a contact of a client; the entry with it. ``last_us`` and ``count`` include it."""
@@ -97,8 +98,7 @@ class Memory:
     def _find(self, key: bytes) -> Seen | None:
         seen = self._held.get(key) or self._changed.get(key)
         if seen is None and self._store is not None:
-            row = self._store.execute("SELECT first, last, count, clients FROM seen WHERE key = ?", (key,)).fetchone()
-            seen = Seen(*row) if row else None
+            seen = _seen(self._store.row(_FIND, (key,)))
         return seen
 
     def _hold(self, key: bytes, seen: Seen) -> None:
@@ -115,7 +115,14 @@ class Memory:
         """Entries known."""
         if self._store is None:
             return len(self._held)
-        return int(self._store.execute("SELECT count(*) FROM seen").fetchone()[0])
+        return self._store.number("SELECT count(*) FROM seen")
+
+    def problems(self) -> list[str]:
+        """What was wrong with the database since the last call; empty for nothing."""
+        found = self._store.problems[:] if self._store is not None else []
+        if self._store is not None:
+            self._store.problems.clear()
+        return found
 
     # --- with the checkpoint -----------------------------------------------------------------------------------
 
@@ -134,31 +141,14 @@ class Memory:
         """
         if self._store is None:
             return
-        number, rows = int(str(state.get("number", 0))), state.get("rows", ())
-        try:
-            self._write(number, [(bytes.fromhex(str(r[0])), *map(int, r[1:])) for r in rows])  # type: ignore[attr-defined]
-        except sqlite3.OperationalError as error:
-            self._store.rollback()
-            raise OSError(errno.ENOSPC, f"memory: {error}") from error
+        rows = [(key, s.first_us, s.last_us, s.count, s.bits) for key, s in _entries(state.get("rows", ()))]
+        number = int(str(state.get("number", 0)))
+        self._store.write([(_PUT, rows), ("INSERT OR REPLACE INTO meta VALUES ('number', ?)", [(number,)]), *self._pruning(number)])
+        self._written = number
         self._changed.clear()
 
-    def _write(self, number: int, rows: Iterable[tuple[object, ...]]) -> None:
-        assert self._store is not None
-        self._store.execute("BEGIN IMMEDIATE")
-        self._store.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)", rows)
-        self._store.execute("INSERT OR REPLACE INTO meta VALUES ('number', ?)", (number,))
-        if number % PRUNE_EVERY == 0:
-            self._prune()
-        self._store.commit()
-        self._written = number
-
-    def _prune(self) -> None:
-        assert self._store is not None
-        latest = self._store.execute("SELECT max(last) FROM seen").fetchone()[0] or 0
-        self._store.execute("DELETE FROM seen WHERE last < ?", (latest - MAX_AGE_US,))
-        surplus = self._store.execute("SELECT count(*) FROM seen").fetchone()[0] - self._max_entries
-        if surplus > 0:
-            self._store.execute("DELETE FROM seen WHERE key IN (SELECT key FROM seen ORDER BY last LIMIT ?)", (surplus,))
+    def _pruning(self, number: int) -> list[tuple[str, Sequence[Cells]]]:
+        return [] if number % PRUNE_EVERY else [(_DROP_OLD, [(MAX_AGE_US,)]), (_DROP_SURPLUS, [(self._max_entries,)])]
 
     def restore(self, state: Mapping[str, object]) -> None:
         """Go on from a checkpoint; rows that a crash kept from the database are written now.
@@ -169,12 +159,13 @@ class Memory:
         """
         try:
             if self._store is None:
-                for key, first, last, count, bits in state.get("held", ()):  # type: ignore[attr-defined]
-                    self._hold(bytes.fromhex(key), Seen(int(first), int(last), int(count), int(bits)))
+                for key, seen in _entries(state.get("held", ())):
+                    self._hold(key, seen)
                 return
-            row = self._store.execute("SELECT value FROM meta WHERE name = 'number'").fetchone()
-            self._written = int(row[0]) if row else 0
+            self._written = self._store.number("SELECT value FROM meta WHERE name = 'number'")
             number = int(str(state.get("number", 0)))
+            if not 0 <= number < MAX_COUNT:
+                raise ValueError(f"number {number}")
             if number == self._written + 1:
                 self.committed(state)
             self._written = max(self._written, number)
@@ -193,11 +184,8 @@ def looked_up(folder: Path, texts: Iterable[str], kind: str = STRING) -> list[Se
     Raises:
         InputError: the folder holds no memory that can be read.
     """
-    with _reading(folder) as store:
-        rows = (
-            store.execute("SELECT first, last, count, clients FROM seen WHERE key = ?", (_key(kind, text),)).fetchone() for text in texts
-        )
-        return [Seen(*row) if row else None for row in rows]
+    with reading(folder / FILE, SCHEMA) as store:
+        return [_seen(store.execute(_FIND, (_key(kind, text),)).fetchone()) for text in texts]
 
 
 def latest(folder: Path, count: int) -> list[str]:
@@ -206,50 +194,54 @@ def latest(folder: Path, count: int) -> list[str]:
     Raises:
         InputError: the folder holds no memory that can be read.
     """
-    with _reading(folder) as store:
+    with reading(folder / FILE, SCHEMA) as store:
         keys = store.execute("SELECT key FROM seen WHERE substr(key, 1, 1) = x'73' ORDER BY last DESC LIMIT ?", (count,)).fetchall()
-    return [from_bytes(key[1:]) for (key,) in keys if key[1:2] != b"\0"]
+    return [text for (key,) in keys if (text := _text_of(key)) is not None]
 
 
-@contextlib.contextmanager
-def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
-    path = folder / FILE
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)) as store:
-            yield store
-    except (sqlite3.DatabaseError, TypeError) as error:
-        raise InputError(f"{path}: is no sensor's memory that can be read ({str(error)[:200]})") from None
+def strings(folder: Path) -> Iterator[tuple[str, Seen]]:
+    """All strings of a state folder, by name.
+
+    Raises:
+        InputError: the folder holds no memory that can be read.
+    """
+    with reading(folder / FILE, SCHEMA) as store:
+        for key, *cells in store.execute("SELECT key, first, last, count, clients FROM seen ORDER BY key"):
+            text, seen = _text_of(key), _seen(cells)
+            if text is not None and seen is not None:
+                yield text, seen
+
+
+def _text_of(key: object) -> str | None:
+    """The string of a key; None for a host's, and for a string too long to be one."""
+    return from_bytes(key[1:]) if isinstance(key, bytes) and key[:1] == STRING.encode() and key[1:2] != b"\0" else None
+
+
+def _seen(cells: Sequence[object] | None) -> Seen | None:
+    """An entry of a row; None where a cell is no number that we would have written."""
+    if cells is None or not all(type(cell) is int and abs(cell) < 1 << 63 for cell in cells):
+        return None
+    first, last, count, bits = (int(str(cell)) for cell in cells)
+    sound = abs(first) < MAX_COUNT and abs(last) < MAX_COUNT and 0 <= count <= MAX_COUNT and bits >= 0
+    return Seen(first, last, count, bits) if sound else None
+
+
+def _entries(rows: object) -> list[tuple[bytes, Seen]]:
+    """Keys and entries of a checkpoint.
+
+    Raises:
+        ValueError: one of them is none.
+        TypeError: the same.
+    """
+    found = []
+    for key, *cells in rows:  # type: ignore[attr-defined]
+        seen = _seen(cells)
+        if seen is None:
+            raise ValueError("an entry holds what is no number")
+        found.append((bytes.fromhex(key), seen))
+    return found
 
 
 def _key(kind: str, text: str) -> bytes:
     key = to_bytes(kind + text)
     return key if len(key) <= MAX_KEY_BYTES + 1 else kind.encode() + b"\0" + hashlib.blake2b(key[1:], digest_size=16).digest()
-
-
-def open_database(path: Path, schema: str, probe: str) -> sqlite3.Connection:
-    """Open, or make, a database; a damaged one is set aside as ``….bad``.
-
-    Raises:
-        OSError: the disk would not let it be opened.
-    """
-    try:
-        return _connect(path, schema, probe)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise OSError(errno.EIO, f"{path}: {error}") from error
-        path.rename(path.with_name(f"{path.name}.bad"))
-        return _connect(path, schema, probe)
-
-
-def _connect(path: Path, schema: str, probe: str) -> sqlite3.Connection:
-    store = sqlite3.connect(path, isolation_level=None, timeout=5.0)
-    try:
-        store.execute("PRAGMA synchronous = FULL")
-        store.execute("PRAGMA cache_size = -2048")
-        store.execute("PRAGMA trusted_schema = OFF")
-        store.executescript(schema)
-        store.execute(probe).fetchone()
-    except BaseException:
-        store.close()
-        raise
-    return store

@@ -8,9 +8,8 @@ replay finds the same neighbours: the ring is larger than what is searched by al
 from __future__ import annotations
 
 import base64
-import errno
 import json
-import sqlite3
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ from numpy.typing import NDArray
 
 from edge_demist.explore.quantize import to_int8
 from edge_demist.explore.search import Best, cosines
-from edge_demist.sensor.memory import MAX_AGE_US, open_database
+from edge_demist.sensor.database import Database
+from edge_demist.sensor.memory import MAX_AGE_US
 from edge_demist.sensor.sources.timestamps import format_time
 
 FILE, DATABASE = "vectors.int8", "vectors.sqlite"
@@ -29,8 +29,8 @@ MAX_WAITING = 4096
 SHOWN = 3
 MAX_TEXT_CHARS = 512
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS strings (serial INTEGER PRIMARY KEY, time INTEGER, text TEXT, labels TEXT);
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE strings (serial INTEGER PRIMARY KEY, time INTEGER, text TEXT, labels TEXT);
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
 
 
@@ -58,9 +58,7 @@ class Neighbours:
         self._waiting: dict[int, Entry] = {}
         self._fresh = np.zeros((MAX_WAITING, dim), np.int8)
         self._written = 0
-        self._store = (
-            open_database(folder / DATABASE, _SCHEMA, "SELECT serial, time, text, labels FROM strings LIMIT 1") if folder else None
-        )
+        self._store = Database(folder / DATABASE, _SCHEMA) if folder else None
         self._rows: NDArray[np.int8] = _map(folder / FILE, self._ring, dim) if folder else np.zeros((self._ring, dim), np.int8)
         self._known: dict[int, Entry] = {}
 
@@ -109,8 +107,7 @@ class Neighbours:
         held = self._waiting.get(serial) or self._known.get(serial)
         if held is not None or self._store is None:
             return held
-        row = self._store.execute("SELECT time, text, labels FROM strings WHERE serial = ?", (serial,)).fetchone()
-        return Entry(int(row[0]), str(row[1]), json.loads(row[2])) if row else None
+        return _entry_of(self._store.row("SELECT time, text, labels FROM strings WHERE serial = ?", (serial,)))
 
     def _add(self, entry: Entry, vector: NDArray[np.int8]) -> None:
         if len(self._waiting) == MAX_WAITING:  # only where nothing is ever committed: the disk is in trouble, or there is no folder
@@ -165,15 +162,18 @@ class Neighbours:
     def _write(self, entries: Mapping[int, Entry], number: int) -> None:
         assert self._store is not None
         rows = [(serial, e.time_us, _plain(e.text), json.dumps(dict(e.labels))) for serial, e in entries.items()]
-        try:
-            self._store.execute("BEGIN IMMEDIATE")
-            self._store.executemany("INSERT OR REPLACE INTO strings VALUES (?, ?, ?, ?)", rows)
-            self._store.execute("DELETE FROM strings WHERE serial < ?", (self._next - self._ring,))
-            self._store.execute("INSERT OR REPLACE INTO meta VALUES ('number', ?)", (str(number),))
-            self._store.commit()
-        except sqlite3.OperationalError as error:
-            self._store.rollback()
-            raise OSError(errno.ENOSPC, f"vectors: {error}") from error
+        self._store.write([
+            ("INSERT OR REPLACE INTO strings VALUES (?, ?, ?, ?)", rows),
+            ("DELETE FROM strings WHERE serial < ?", [(self._next - self._ring,)]),
+            ("INSERT OR REPLACE INTO meta VALUES ('number', ?)", [(str(number),)]),
+        ])  # fmt: skip
+
+    def problems(self) -> list[str]:
+        """What was wrong with the database since the last call; empty for nothing."""
+        found = self._store.problems[:] if self._store is not None else []
+        if self._store is not None:
+            self._store.problems.clear()
+        return found
 
     def restore(self, state: Mapping[str, object]) -> None:
         """Go on from a checkpoint; rows that a crash kept from the files are written now.
@@ -194,8 +194,7 @@ class Neighbours:
         self._first, self._next = first, following
         if str(state.get("space")) != self.space:
             self._first = following
-        row = self._store.execute("SELECT value FROM meta WHERE name = 'number'").fetchone() if self._store else None
-        self._written = int(row[0]) if row else 0
+        self._written = self._store.number("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'number'") if self._store else 0
         if number == self._written + 1:
             self._apply(entries, vectors, number)
         self._written = max(self._written, number)
@@ -221,12 +220,35 @@ def neighbour_fields(found: Sequence[tuple[Entry, float]], task: str) -> dict[st
 
 
 def _map(path: Path, rows: int, dim: int) -> NDArray[np.int8]:
-    """The ring on disk; one of another size is made anew."""
+    """The ring on disk; one of another size, and what is no regular file, is made anew.
+
+    Raises:
+        OSError: the disk would not take it.
+    """
     size = rows * dim
-    if not path.exists() or path.stat().st_size != size:
-        with path.open("wb") as stream:
-            stream.truncate(size)
-    return np.memmap(path, np.int8, "r+", shape=(rows, dim))
+    try:
+        sound = path.is_symlink() is False and path.is_file() and path.stat().st_size == size
+    except OSError:
+        sound = False
+    if not sound:
+        path.unlink(missing_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+    else:
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "r+b") as stream:
+        stream.truncate(size)
+        return np.memmap(stream, np.int8, "r+", shape=(rows, dim))
+
+
+def _entry_of(cells: Sequence[object] | None) -> Entry | None:
+    """An entry of a row; None where a cell is not what we would have written."""
+    if cells is None or type(cells[0]) is not int or abs(cells[0]) >= 1 << 62 or not isinstance(cells[1], str):
+        return None
+    try:
+        labels = json.loads(str(cells[2]))
+    except (ValueError, RecursionError):
+        return None
+    return Entry(cells[0], cells[1], {str(k): str(v) for k, v in labels.items()}) if isinstance(labels, dict) else None
 
 
 def _plain(text: str) -> str:

@@ -39,6 +39,7 @@ class Stages:
             BundleError: the bundle cannot serve incidents.
             OSError: the memory cannot be opened.
         """
+        self._log: Callable[[str, dict[str, object]], None] = lambda _event, _facts: None
         self.memory: Memory | None = None
         self.incidents: IncidentStage | None = None
         self._watches_drift = config.state is not None or config.metrics is not None
@@ -68,6 +69,7 @@ class Stages:
         Raises:
             OSError: the memory's disk is in trouble.
         """
+        self._log = log
         for part, state in (
             (self.memory, checkpoint.memory),
             (self.incidents, checkpoint.incidents),
@@ -79,6 +81,13 @@ class Stages:
                     part.restore(state)
             except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
                 log("state-damaged", {"error": f"{type(error).__name__}: {str(error)[:200]}"})
+        self._tell_problems()
+
+    def _tell_problems(self) -> None:
+        """Say what databases were set aside."""
+        for part in (self.memory, self.neighbours):
+            for problem in part.problems() if part is not None else ():
+                self._log("state-damaged", {"error": problem})
 
     def fill(self, checkpoint: Checkpoint) -> None:
         """Put the state into a checkpoint."""
@@ -97,6 +106,7 @@ class Stages:
             self.memory.committed(checkpoint.memory)
         if self.neighbours is not None:
             self.neighbours.committed(checkpoint.neighbours)
+        self._tell_problems()
 
     @property
     def parts(self) -> dict[str, object]:

@@ -16,6 +16,7 @@ from support.tiny_bundle import write_tiny_bundle
 
 from edge_demist.cli import main
 from edge_demist.explore.vector_files import VectorFile
+from edge_demist.sensor.memory import SCHEMA
 
 NAMES = [f"{word}{i}.example" for i, word in enumerate(["shop", "bank", "mail", "news"] * 25)]
 
@@ -131,7 +132,7 @@ def test_a_sensor_memory_is_read(run, tmp_path):
     state = tmp_path / "state"
     state.mkdir()
     store = sqlite3.connect(state / "memory.sqlite")
-    store.execute("CREATE TABLE seen (key BLOB PRIMARY KEY, first INTEGER, last INTEGER, count INTEGER, clients INTEGER) WITHOUT ROWID")
+    store.executescript(SCHEMA)
     now = int(time.time() * 1e6)
     rows = [(b"sa.example", 5_000_000, 6_000_000, 3, 1), (b"hexample", 1, 2, 3, 4), (b"s\0hash", 1, 2, 3, 4), (b"sb.example", 1, now, 1, 1)]
     store.executemany("INSERT INTO seen VALUES (?, ?, ?, ?, ?)", rows)

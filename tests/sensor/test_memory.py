@@ -87,7 +87,7 @@ def test_a_full_disk_is_told_as_one_and_tried_again(tmp_path: Path) -> None:
     memory.touch("x.example", "a", 1)
     blocker = sqlite3.connect(tmp_path / "memory.sqlite", isolation_level=None)
     assert memory._store is not None
-    memory._store.execute("PRAGMA busy_timeout = 10")
+    memory._store._store.execute("PRAGMA busy_timeout = 10")
     blocker.execute("BEGIN EXCLUSIVE")
     state = memory.state()
     with pytest.raises(OSError, match="memory"):

@@ -88,7 +88,7 @@ def test_misuse_is_told(model, tmp_path: Path, state: Path) -> None:
     with pytest.raises(InputError, match="holds no"):
         Tools(model, tmp_path / "none")
     (state / "memory.sqlite").write_bytes(b"no database at all" * 100)
-    with pytest.raises(InputError, match="can be read"):
+    with pytest.raises(InputError, match="cannot be read"):
         Tools(model, state).first_seen(["a"])
 
 

@@ -26,7 +26,7 @@ def run(*arguments: str, **environment: str) -> dict:
     return facts
 
 
-@pytest.mark.parametrize(("target", "count"), [("bundles", 40), ("logs", 40), ("states", 15), ("kits", 40), ("strings", 3)])
+@pytest.mark.parametrize(("target", "count"), [("bundles", 40), ("logs", 40), ("states", 8), ("kits", 40), ("strings", 3)])
 def test_a_few_cases_find_nothing(target, count):
     if target == "kits":
         pytest.importorskip("cryptography")

@@ -13,6 +13,8 @@ from edge_demist.sensor.incidents.looks import Embed, Looks
 from edge_demist.sensor.incidents.weights import Weights
 
 MAX_OPEN = 256
+MAX_KEYS = 8192
+"""Hosts, zones, clients and sources by which cases join open incidents; beyond that the oldest joins none."""
 IDLE_US = 8 * HOUR_US
 """Silence after which an incident closes; what comes later opens another."""
 
@@ -35,7 +37,7 @@ class IncidentBook:
         self._weights, self.model, self.budget = weights, model, budget
         self.allow = AllowList()
         self._open: OrderedDict[str, Incident] = OrderedDict()
-        self._by_key: dict[str, str] = {}
+        self._by_key: OrderedDict[str, str] = OrderedDict()
         self.held_back = 0
 
     def take(self, case: Case, now_us: int) -> list[dict[str, object]]:
@@ -57,6 +59,9 @@ class IncidentBook:
         incident.take(case, table, log_odds)
         for key in keys:
             self._by_key.setdefault(key, incident.identity)
+            self._by_key.move_to_end(key)
+        while len(self._by_key) > MAX_KEYS:
+            self._by_key.popitem(last=False)
         self._open.move_to_end(incident.identity)
         if incident.told:
             if self.budget is not None:
@@ -112,7 +117,8 @@ class IncidentBook:
     def _close(self, identity: str) -> list[dict[str, object]]:
         incident = self._open.pop(identity)
         self.looks.drop(identity)
-        self._by_key = {key: held for key, held in self._by_key.items() if held != identity}
+        for key in [key for key, held in self._by_key.items() if held == identity]:
+            del self._by_key[key]
         return [incident.tell("closed", self.model)] if incident.told and incident.is_open else []
 
     def __len__(self) -> int:
@@ -134,7 +140,8 @@ class IncidentBook:
         for item in state.get("open", ()):  # type: ignore[attr-defined]
             incident = Incident.restored(item)
             self._open[incident.identity] = incident
-        self._by_key = {str(key): str(held) for key, held in state.get("keys", ()) if held in self._open}  # type: ignore[attr-defined]
+        keys = list(state.get("keys", ()))[-MAX_KEYS:]  # type: ignore[call-overload]
+        self._by_key = OrderedDict((str(key), str(held)) for key, held in keys if held in self._open)
         self.looks.load(state.get("looks", ()), self._open)  # type: ignore[arg-type]
         self.held_back = int(str(state.get("held_back", 0)))
         if self.budget is not None:

@@ -17,6 +17,7 @@ from edge_demist.sensor.sources.parser import Record
 
 MAX_NAME_CHARS = 512
 MAX_URI_CHARS = 2048
+MAX_SECONDS = 1e12
 _SERVER_PORTS = frozenset({53, 80, 443, 853, 5353, 8080, 8443})
 _VERSION_4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.|\Z)){4}", re.ASCII)
 _PRIVATE = tuple(
@@ -192,9 +193,10 @@ def _zeek_conn(record: Record, time_us: int) -> Observation | None:
 
 def _seconds(value: str | int | None) -> float:
     try:
-        return max(0.0, float(value or 0.0))
-    except ValueError:
+        found = float(value or 0.0)
+    except (ValueError, OverflowError):
         return 0.0
+    return found if 0.0 <= found < MAX_SECONDS else 0.0
 
 
 def _eve(record: Record, kind: str, time_us: int) -> Observation:
