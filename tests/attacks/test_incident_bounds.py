@@ -39,5 +39,5 @@ def test_one_client_of_very_many_hosts_takes_bounded_memory(monkeypatch):
         tracker.add(seen)
     lines = tracker.release(None)
     state = json.dumps(tracker.state()["book"])
-    assert [line["status"] for line in lines][0] == "opened"
+    assert next(line["status"] for line in lines) == "opened"
     assert len(tracker.book) == 1 and 0 < state.count(r"host\u0000") <= 64
