@@ -1,0 +1,137 @@
+"""``watch --once`` of an earlier revision and of this one, in turns: processor time a record, memory, start.
+
+    python -m benchmarks.before --revision 8177e0f --log ../shared/data/raw --names names.txt [--rounds 3] [--emit all,alarms]
+
+The earlier revision runs from its own files with its own bundle, so what is compared is what a user of either has. Every log of a
+folder is repeated to ``RECORDS`` records, so that the two ways of a record are seen beside the model's answers, most of which both
+remember; the made log of new names is what the encoder costs. ``ratio`` is the median over the rounds of how many times as fast this
+revision is; processor time is that of the whole process less that of a run over an empty log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import markdown, result_file
+from edge_demist.diagnostics.sensor import WATCH, dns_log
+from tools import facts
+
+RECORDS = 20_000
+NEW_NAMES = 12_000
+SIDES = ("before", "now")
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The cases as Markdown, for documents."""
+    rows = []
+    for name, case in found["cases"].items():
+        cells = (f"{case[side]['cpu_us_per_record']:.1f}" for side in SIDES)
+        memory = f"{case['now']['max_rss_bytes'] / 1e6:.0f} ({(case['now']['max_rss_bytes'] - case['before']['max_rss_bytes']) / 1e6:+.0f})"
+        rows.append((name, *cells, f"{case['ratio']:.2f}", memory))
+    start = found["start"]
+    said = f"\n\nA start takes {start['before']['cpu_seconds']:.2f} s of processor time before and {start['now']['cpu_seconds']:.2f} s now."
+    return markdown.table(("log", "before, µs a record", "now", "times as fast", "MB now"), rows) + said
+
+
+def unpack(revision: str, folder: Path) -> str:
+    """The package of a revision into a folder; its commit."""
+    commit = subprocess.run(["git", "rev-parse", revision], cwd=facts.ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    packed = subprocess.run(["git", "archive", commit, "edge_demist"], cwd=facts.ROOT, capture_output=True, check=True).stdout
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=packed, check=True)
+    return commit
+
+
+def repeated(path: Path, folder: Path) -> tuple[Path, int]:
+    """A log with its lines over and over, header lines once; how many records."""
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    lines = data.splitlines(keepends=True)
+    head = [line for line in lines if line.startswith(b"#") and not line.startswith(b"#close")]
+    body = [line for line in lines if not line.startswith(b"#")]
+    times = -(-RECORDS // max(len(body), 1))
+    target = folder / path.name.removesuffix(".gz")
+    target.write_bytes(b"".join(head + body * times))
+    return target, times * len(body)
+
+
+def watch(package: Path, log: Path, emit: str, folder: Path) -> tuple[float, int]:
+    """Processor seconds and largest memory of one run."""
+    command = [sys.executable, "-c", WATCH, "watch", str(log), "--once", "-o", str(folder / "events"), "--log", "off", "--emit", emit]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(package)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=package, text=True)
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1):
+        raise SystemExit(f"{package}: watch {log} ended with {process.returncode}")
+    return usage.ru_utime + usage.ru_stime, 1024 * int(printed.split()[-1])
+
+
+def measure(packages: Mapping[str, Path], logs: Mapping[str, tuple[Path, int, str]], rounds: int, folder: Path) -> dict[str, Any]:
+    """All cases on both sides in turns; ``logs``: file, records and what to emit, by the case's name."""
+    runs: dict[str, dict[str, list[tuple[float, int]]]] = {name: {side: [] for side in SIDES} for name in logs}
+    for number in range(rounds):
+        for name, (log, _, emit) in logs.items():
+            sys.stderr.write(f"round {number + 1} of {rounds}: {name}\n")
+            for side in SIDES if number % 2 == 0 else SIDES[::-1]:
+                runs[name][side].append(watch(packages[side], log, emit, folder))
+    empty = {side: statistics.median(seconds for seconds, _ in runs["start"][side]) for side in SIDES}
+    cases = {}
+    for name, (_, records, _) in logs.items():
+        if name != "start":
+            net = {side: [seconds - empty[side] for seconds, _ in runs[name][side]] for side in SIDES}
+            ratio = statistics.median([a / b for a, b in zip(net["before"], net["now"], strict=True)])
+            sides = {side: _row(runs[name][side], net[side], records) for side in SIDES}
+            cases[name] = {**sides, "records": records, "ratio": round(ratio, 3)}
+    return {"start": {side: _row(runs["start"][side], [0.0], 1) for side in SIDES}, "cases": cases}
+
+
+def _row(runs: Sequence[tuple[float, int]], net: Sequence[float], records: int) -> dict[str, Any]:
+    return {
+        "cpu_seconds": round(statistics.median(seconds for seconds, _ in runs), 3),
+        "cpu_us_per_record": round(statistics.median(net) * 1e6 / records, 2),
+        "max_rss_bytes": max(memory for _, memory in runs),
+    }
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--revision", required=True, help="the earlier commit")
+    parser.add_argument("--log", type=Path, required=True, help="a folder of logs, each measured by itself")
+    parser.add_argument("--names", type=Path, help="distinct host names, one a line: a made dns.log")
+    parser.add_argument("--emit", default="all", help="what is written, with commas between")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=result_file.RESULTS / "before.json")
+    args = parser.parse_args()
+    head = facts.head("benchmarks.before")
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "before").mkdir()
+        commit = unpack(args.revision, folder / "before")
+        logs: dict[str, tuple[Path, int, str]] = {"start": (dns_log(folder / "empty.log", []), 0, "all")}
+        made = {path.name.removesuffix(".gz"): repeated(path, folder) for path in sorted(args.log.iterdir()) if path.is_file()}
+        if args.names is not None:
+            names = list(dict.fromkeys(args.names.read_text(encoding="utf-8").split()))
+            random.Random(0).shuffle(names)
+            made["new names"] = dns_log(folder / "new.log", names[:NEW_NAMES]), min(NEW_NAMES, len(names))
+        for emit in args.emit.split(","):
+            logs |= {f"{name}, {emit}": (*found, emit) for name, found in made.items()}
+        result = measure({"before": folder / "before", "now": facts.ROOT}, logs, args.rounds, folder)
+    told = {"revision": commit, "rounds": args.rounds, "load_after": os.getloadavg()[0]}
+    result_file.write(args.output, {**head, **told, **result})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
