@@ -13,6 +13,7 @@ Leaves texts, normalizers and windows to :mod:`edge_demist.model`.
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
@@ -28,7 +29,7 @@ from edge_demist.errors import InputError
 from edge_demist.format.bundle import Bundle
 from edge_demist.format.specialist import Specialist
 from edge_demist.native.library import Kernels
-from edge_demist.normalizers import NORMALIZERS, from_bytes, to_bytes, truncate_utf8
+from edge_demist.normalizers import from_bytes, normalized, truncate_utf8
 from edge_demist.predictions import Prediction, Rule
 from edge_demist.text import windows
 from edge_demist.text.ngrams import Ngrams
@@ -163,12 +164,20 @@ class Inference:
         by_normalizer: dict[str, list[int]] = {}
         for column, task in enumerate(tasks):
             by_normalizer.setdefault(self._specialist(task).normalizer, []).append(column)
+        if not by_normalizer:
+            return out
+        raws = {normalizer: normalized([text[:limit] for text in whole], normalizer) for normalizer in by_normalizer}
+        first, *others = raws.values()
+        alike = np.ones(len(texts), np.bool_)  # what all normalizers make the same of is looked at once
+        for other in others:
+            alike &= np.fromiter(map(operator.eq, first, other), np.bool_, len(texts))
+        together, apart = np.flatnonzero(alike), np.flatnonzero(~alike)
+        out[together] = self.first_scores([first[n] for n in together], tasks)
         for normalizer, columns in by_normalizer.items():
-            normalize = NORMALIZERS[normalizer]
-            raws = [to_bytes(normalize(text[:limit])) for text in whole]
-            some = [tasks[column] for column in columns]
-            out[:, columns] = self.first_scores(raws, some)
-            unread = [n for n, raw in enumerate(raws) if not raw] + self.beyond_stage_one(raws, normalizer, some)
+            own, some = raws[normalizer], [tasks[column] for column in columns]
+            if len(apart):
+                out[apart[:, None], columns] = self.first_scores([own[n] for n in apart], some)
+            unread = [n for n, raw in enumerate(own) if not raw] + self.beyond_stage_one(own, normalizer, some)
             out[np.ix_(unread, columns)] = np.inf
         return out
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -362,6 +362,39 @@ NORMALIZERS: Mapping[str, Callable[[str], str]] = by_name(
         "certificate": certificate,
     }
 )
+
+
+def hostnames(texts: Sequence[str]) -> list[str]:
+    """:func:`hostname` of each; where lower case and dots at the end are all that there is to do, of all at once."""
+    joined = ":".join(texts)
+    if not (joined.isascii() and joined.isprintable()) or " " in joined or joined.count(":") != len(texts) - 1:
+        return [hostname(text) for text in texts]
+    names = joined.lower().split(":")
+    return [name.removesuffix(".") for name in names] if ".:" in joined or joined.endswith(".") else names
+
+
+def _without_labels(labels: str, texts: Sequence[str]) -> list[str]:
+    begins = _leading(labels).match
+    return [name if begins(name) is None else _without(labels, name) for name in hostnames(texts)]
+
+
+_OF_MANY: Mapping[str, Callable[[Sequence[str]], list[str]]] = by_name(
+    {
+        "hostname": hostnames,
+        "strip_service_labels": functools.partial(_without_labels, _MACHINES),
+        "strip_all_service_labels": functools.partial(_without_labels, _ANY),
+    }
+)
+
+
+def normalized(texts: Sequence[str], normalizer: str) -> list[bytes]:
+    """The bytes of each text under a normalizer."""
+    of_many, normalize = _OF_MANY.get(normalizer), NORMALIZERS[normalizer]
+    plain = [normalize(text) for text in texts] if of_many is None else of_many(texts)
+    try:
+        return [text.encode("utf-8") for text in plain]
+    except UnicodeEncodeError:
+        return [to_bytes(text) for text in plain]
 
 
 def to_bytes(text: str) -> bytes:

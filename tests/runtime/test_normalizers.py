@@ -11,6 +11,7 @@ from edge_demist.normalizers import (
     from_bytes,
     hostname,
     identity,
+    normalized,
     strip_all_service_labels,
     strip_service_labels,
     strip_www,
@@ -200,3 +201,19 @@ def test_old_names_go_on_being_read():
         args = build_parser("embed").parse_args(["embed", "--normalizer", old, "-"])
         assert args.normalizer == new
     assert not set(OLD_NAMES) & set(build_parser("embed").format_help().split())
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(["WWW.mail.Example.org.", "api.co.uk", "b\u00fccher.de", "a:80", " x ", ""]),
+            st.text("aw.:\n \u00fc\udc80W", max_size=9),
+        ),
+        max_size=6,
+    ),
+    st.sampled_from(["hostname", "strip_www", "strip_service_labels", "strip_all_service_labels", "url", "identity"]),
+)
+def test_many_are_normalized_as_each_alone(texts: list[str], normalizer: str) -> None:
+    assert normalized(texts, normalizer) == [to_bytes(NORMALIZERS[normalizer](text)) for text in texts]
+    dotted = [f"{label}.Example.COM." for label in ("www", "cdn7", "login", "x")]
+    assert normalized(dotted, normalizer) == [to_bytes(NORMALIZERS[normalizer](text)) for text in dotted]

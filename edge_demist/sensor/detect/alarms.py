@@ -79,6 +79,15 @@ class _LogClock:
         """Whether telling this time again would change nothing."""
         return time_us is None or abs(time_us - self.now_us) < DAY_US
 
+    def tell_all(self, times: Sequence[int]) -> bool:
+        """Tell many times at once; False, and none is told, where one of them is not near."""
+        low, high = min(times), max(times)
+        if not self.now_us or max(high - low, high - self.now_us, self.now_us - low) >= DAY_US:
+            return False
+        self._strays = self._stray_us = 0
+        self.now_us = max(self.now_us, high)
+        return True
+
     def state(self) -> list[int]:
         return [self.now_us, self._strays, self._stray_us]
 
@@ -164,6 +173,13 @@ class AlarmPolicy:
                     return
                 continue
             self._adapt()
+
+    def pass_all(self, tasks: Sequence[str], times: Sequence[int]) -> None:
+        """:meth:`pass_by` at each of these times."""
+        if not tasks or (not self._slots and self._clock.tell_all(times)):
+            return
+        for time_us in times:
+            self.pass_by(tasks, time_us)
 
     def _judge(
         self, task: str, score: float, threshold: float, slots: list[Slots], groups: list[str], now_us: int, *, alarmed: bool

@@ -1,19 +1,34 @@
-"""The short way over a Zeek line: where one plain column is all that the mapping asks of a log, it is looked up once a header."""
+"""The short way over Zeek lines: where one plain column is all that the mapping asks of a log, it is looked up once a header.
+
+Lines of one portion are read together, in columns: no record is made of what nobody will ask about.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from edge_demist.normalizers import from_bytes
-from edge_demist.sensor.sources.zeek import ZeekHeader, ZeekRecord, unescape
+from edge_demist.sensor.sources.zeek import W3C, ZeekHeader, ZeekRecord, unescape
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edge_demist.sensor.detect.mapping import Rule
+    from edge_demist.sensor.sources.lines import RawLine
 
 MAX_HEADERS = 64
 MAX_FIELDS = 1024
 """A header of more fields goes the long way: what is remembered holds on to it."""
+MAX_PLAIN_BYTES = 8192
+"""A longer line goes the long way: the places of its columns take eight times its memory."""
+_TIME_CHARS = 17
+_DOT = 10
+"""``1700000000.123456``: Zeek's times as it writes them."""
+_DIGITS = np.array([n for n in range(_TIME_CHARS) if n != _DOT])
+_WEIGHTS = 10 ** np.arange(len(_DIGITS) - 1, -1, -1, dtype=np.int64)
 
 
 class Column(NamedTuple):
@@ -31,17 +46,21 @@ class Columns:
         """Start empty."""
         self._known: dict[tuple[int, str], tuple[ZeekHeader, Column | None]] = {}
 
-    def find(self, record: ZeekRecord, rules: Sequence[tuple[Rule, tuple[str, ...]]]) -> tuple[Column, str] | None:
-        """The column and its string; None where the long way must be gone: another shape of rules, or an unset value."""
-        header = record.header
+    def column(self, header: ZeekHeader, log: str, rules: Sequence[tuple[Rule, tuple[str, ...]]]) -> Column | None:
+        """The column that matters under a header; None where the long way must be gone."""
         if len(header.fields) > MAX_FIELDS:
             return None
-        known = self._known.get((id(header), record.log))
+        known = self._known.get((id(header), log))
         if known is None:
             if len(self._known) >= MAX_HEADERS:
                 self._known.clear()
-            known = self._known[id(header), record.log] = header, _only_column(header, rules)
-        column = known[1]
+            known = self._known[id(header), log] = header, _only_column(header, rules)
+        return known[1]
+
+    def find(self, record: ZeekRecord, rules: Sequence[tuple[Rule, tuple[str, ...]]]) -> tuple[Column, str] | None:
+        """The column and its string; None where the long way must be gone: another shape of rules, or an unset value."""
+        header = record.header
+        column = self.column(header, record.log, rules)
         if column is None:
             return None
         raw = record.columns[column.number]
@@ -58,3 +77,47 @@ def _only_column(header: ZeekHeader, rules: Sequence[tuple[Rule, tuple[str, ...]
     rule, tasks = able[0]
     number = header.index[rule.field.removesuffix("[]")]
     return None if number in header.containers else Column(number, rule.name, tasks)
+
+
+def read_columns(lines: Sequence[RawLine], header: ZeekHeader, number: int) -> list[tuple[int, str] | None]:
+    """Time in microseconds and string of each line; None for lines that are anything but plain.
+
+    Plain is a line with as many columns as the header has, a time as Zeek writes it in the first one, and in column ``number`` a
+    string without escapes that is set.
+    """
+    last = len(header.fields) - 1
+    datas = [line.data if line.data is not None and len(line.data) <= MAX_PLAIN_BYTES else b"" for line in lines]
+    joined = b"\n".join(datas)
+    if header.separator != b"\t" or header.log == W3C or header.index.get("ts") != 0 or not 0 < number < last or b"\0" in joined:
+        return [None] * len(lines)
+    sizes = np.array([len(data) for data in datas], np.int64)
+    starts = np.cumsum(sizes + 1) - sizes - 1
+    raw = np.frombuffer(joined, np.uint8)
+    tabs = np.flatnonzero(raw == ord("\t"))
+    first = np.searchsorted(tabs, starts)
+    usable = np.flatnonzero(np.diff(first, append=len(tabs)) == last)
+    tab = first[usable]
+    usable, times = _times(raw, starts[usable], tabs[tab], usable)
+    tab = first[usable]
+    begins, stops = tabs[tab + number - 1] + 1, tabs[tab + number]
+    refused = ("", from_bytes(header.unset_field), from_bytes(header.empty_field))
+    plain = joined.decode("ascii") if joined.isascii() else joined
+    found: list[tuple[int, str] | None] = [None] * len(lines)
+    for n, time_us, begin, stop in zip(usable.tolist(), times, begins.tolist(), stops.tolist(), strict=True):
+        piece = plain[begin:stop]
+        text = piece if isinstance(piece, str) else from_bytes(piece)
+        if time_us and text not in refused and "\\" not in text:
+            found[n] = time_us, text
+    return found
+
+
+def _times(
+    raw: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64], lines: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], list[int]]:
+    """Those of ``lines`` whose first column, from ``starts`` to ``ends``, is a time as Zeek writes it, and their times."""
+    whole = ends - starts == _TIME_CHARS
+    lines, starts = lines[whole], starts[whole]
+    chars = raw[starts[:, None] + np.arange(_TIME_CHARS)]
+    digits = chars[:, _DIGITS] - np.uint8(ord("0"))
+    good = (digits <= 9).all(axis=1) & (chars[:, _DOT] == ord("."))
+    return lines[good], (digits[good].astype(np.int64) @ _WEIGHTS).tolist()

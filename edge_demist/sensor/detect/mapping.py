@@ -12,13 +12,13 @@ from typing import NamedTuple
 from edge_demist import decoding
 from edge_demist.errors import InputError
 from edge_demist.sensor.detect.anywhere import Anywhere
-from edge_demist.sensor.detect.columns import Columns
+from edge_demist.sensor.detect.columns import Column, Columns
 from edge_demist.sensor.detect.web import full_url, request_target
 from edge_demist.sensor.sources.audit import command_of_title
 from edge_demist.sensor.sources.json_logs import JsonRecord, compile_path, lookup
 from edge_demist.sensor.sources.parser import Record
 from edge_demist.sensor.sources.timestamps import parse_time
-from edge_demist.sensor.sources.zeek import ZeekRecord
+from edge_demist.sensor.sources.zeek import ZeekHeader, ZeekRecord
 from edge_demist.sensor.toml_files import read_toml
 
 DEFAULT_MAPPING = Path(__file__).with_name("mapping.toml")
@@ -198,6 +198,10 @@ class FieldMapping:
                     self._by_log.clear()
                 self._by_log[log] = rules
         return rules
+
+    def only_column(self, header: ZeekHeader, log: str) -> Column | None:
+        """The one column of a Zeek log that the rules read, as it stands; None where there is more to it."""
+        return self._columns.column(header, log, self.for_log(log))
 
     def time_us(self, record: Record) -> int | None:
         """The record's own time, or what the mapping's ``times`` find."""

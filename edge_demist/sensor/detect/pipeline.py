@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from edge_demist.sensor.counters import Counts
 from edge_demist.sensor.detect.alarms import AlarmPolicy, Decision
 from edge_demist.sensor.detect.allow import suggest
+from edge_demist.sensor.detect.columns import read_columns
 from edge_demist.sensor.detect.explain import explain, sentence
 from edge_demist.sensor.detect.mapping import EMBEDDING, MAX_STRINGS_PER_RECORD, FieldMapping, MappedString
 from edge_demist.sensor.detect.score_histogram import DAY_US
 from edge_demist.sensor.detect.scoring import Answer, Scorer
 from edge_demist.sensor.detect.sieve import Sieve
+from edge_demist.sensor.detect.waiting import Line, Passed, Run
 from edge_demist.sensor.drift import ScoreDrift
-from edge_demist.sensor.events import Event, Hash, Origin, event_id, finish_id, origin_of
+from edge_demist.sensor.events import Event
 from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.log_file import LogFile
 from edge_demist.sensor.sources.parser import Record
@@ -36,8 +38,6 @@ LARGE_HEADER = 1 << 15
 BREATHE_EVERY = 64
 """Records between two looks at the watchdog: a line may hold thousands."""
 RARE_CLIENTS = 2
-CLIENTS = ("id.orig_h", "src_ip", "source.ip", "client.ip", "host.name", "agent.name", "agent.id", "hostIdentifier", "Computer", "aid")
-"""Fields that name the client of a request, or the host of a command; the first that is there counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,39 +65,6 @@ class Observer(Protocol):
         """A specialist's answer to a string of what was seen."""
 
 
-@dataclass(slots=True)
-class _Line:
-    """A record with its strings, waiting for the batch. What only events need is made when the first one is."""
-
-    counts: Counts
-    record: Record
-    time_us: int | None
-    path: str
-    key: str
-    start: int
-    data: bytes
-    mapped: list[MappedString]
-    shift: int = 0
-    arrived: bool = False
-    observation: object = None
-    screened: Sequence[str] = ()
-    _origin: Origin | None = None
-    _identity: Hash | None = None
-
-    def event(self, item: MappedString, task: str, model: str, **verdict: object) -> Event:
-        """An event of this record."""
-        if self._origin is None or self._identity is None:
-            self._origin = origin_of(self.record, self.path, self.start, self.time_us, arrived=self.arrived)
-            self._identity = event_id(self.key, self.start, self.data)
-        identity = finish_id(self._identity, item.field, self.shift + item.number, task)
-        return Event(self._origin, identity, item.field, item.text, task, model, **verdict)  # type: ignore[arg-type]
-
-    @property
-    def client(self) -> str:
-        """Who the record says sent it: an address, or a host; empty if it does not say."""
-        return next((str(value) for name in CLIENTS if (value := self.record.scalar(name)) is not None), "")
-
-
 class Pipeline:
     """Turns batches of lines into events. All state that a restart needs is in ``policy``, ``memory`` and ``tracker``."""
 
@@ -118,17 +85,57 @@ class Pipeline:
         self.memory, self.tracker, self.drift, self.neighbours = memory, tracker, drift, neighbours
         self._sieve: tuple[Scorer, tuple[Sieve | None, Sieve | None]] | None = None
         self.options = options or Options()
-        self._lines: list[_Line] = []
+        self._by_column = self.options.emit == "alarms" and self.options.screen and tracker is None and memory is None
+        """Whether of a record without an alarm nothing but its string and its time matters."""
+        self._lines: list[Line | Run] = []
         self.pending_strings = self.pending_bytes = 0
         self.budget_spent = False
         """Whether an alarm was held back because the budget is spent, since this was last set to False."""
 
     def add(self, source: LogFile, lines: Sequence[RawLine]) -> None:
         """Parse lines and queue their strings."""
-        for line in lines:
+        header, found = source.parser.header, self._plain(source, lines)
+        begin = 0
+        for n, line in enumerate(lines):
+            if found and found[n] is not None:
+                continue
+            self._add_run(source, lines[begin:n], found[begin:n])
             self._add_line(source, line)
-        header = source.parser.held_bytes
-        self.pending_bytes += header if header > LARGE_HEADER else 0  # the records hold on to it until they are scored
+            begin = n + 1
+            if source.parser.header is not header:  # the columns are others from here on
+                found = []
+        self._add_run(source, lines[begin:], found[begin:])
+        held = source.parser.held_bytes
+        self.pending_bytes += held if held > LARGE_HEADER else 0  # the records hold on to it until they are scored
+
+    def _plain(self, source: LogFile, lines: Sequence[RawLine]) -> list[tuple[int, str] | None]:
+        """Time and string of the lines that need not be looked at one by one; empty where all must."""
+        header, log = source.parser.header, source.parser.log
+        if header is None or not self._by_column or (self.drift is not None and self.drift.sample is not None):
+            return []
+        column = self.mapping.only_column(header, log)
+        return [] if column is None else read_columns(lines, header, column.number)
+
+    def _add_run(self, source: LogFile, lines: Sequence[RawLine], found: Sequence[tuple[int, str] | None]) -> None:
+        """Queue lines of which time and string are all that matters."""
+        header, log, path, key = source.parser.header, source.parser.log, source.state.path, source.key
+        rows = [(line, *one) for line, one in zip(lines, found, strict=True) if one is not None and line.data is not None]
+        column = self.mapping.only_column(header, log) if rows and header is not None else None
+        if header is None or column is None:
+            return
+        counts, size = source.counts, sum([line.end - line.start for line in lines])
+        counts.lines += sum([line.lines for line in lines])
+        counts.records += len(rows)
+        counts.strings += len(rows)
+        counts.understanding.used += len(rows)
+        source.dated, source.state.clock_us = True, rows[-1][1]
+        self.pending_bytes += size
+        self.pending_strings += len(rows)
+        last = self._lines[-1] if self._lines else None
+        if not isinstance(last, Run) or last.header is not header or last.key != key or last.column != column:
+            last = Run(counts, header, log, path, key, column)
+            self._lines.append(last)
+        last.rows += rows
 
     def _add_line(self, source: LogFile, line: RawLine) -> None:
         counts = source.counts
@@ -184,14 +191,15 @@ class Pipeline:
         shift = number * MAX_STRINGS_PER_RECORD
         assert line.data is not None
         path, key = source.state.path, source.key
-        self._lines.append(_Line(counts, record, time_us, path, key, line.start, line.data, mapped, shift, arrived, observation))
+        self._lines.append(Line(counts, record, time_us, path, key, line.start, line.data, mapped, shift, arrived, observation))
 
     def flush(self) -> list[Event]:
         """Score everything queued; events in the order of the lines."""
-        lines, self._lines, self.pending_strings, self.pending_bytes = self._lines, [], 0, 0
+        waiting, self._lines, self.pending_strings, self.pending_bytes = self._lines, [], 0, 0
         if self.drift is not None and self.drift.sample is not None:
-            self.drift.sample.take(self.scorer, ((m.text, m.tasks, line.time_us) for line in lines for m in line.mapped))
-        self._sift(lines)
+            one_by_one = [line for line in waiting if isinstance(line, Line)]
+            self.drift.sample.take(self.scorer, ((m.text, m.tasks, line.time_us) for line in one_by_one for m in line.mapped))
+        lines = self._sift(waiting)
         pairs = [(m.text, task) for line in lines for m in line.mapped for task in m.tasks]
         answers = self.scorer.answers([pair for pair in pairs if pair[1] != EMBEDDING])
         vectors = iter(self._vectors([text for text, task in pairs if task == EMBEDDING]))
@@ -199,6 +207,9 @@ class Pipeline:
         for number, line in enumerate(lines):
             if number % BREATHE_EVERY == BREATHE_EVERY - 1:
                 self.scorer.breathe()
+            if isinstance(line, Passed):
+                self.policy.pass_all(line.screened, line.times)
+                continue
             before = len(events)
             if line.screened and self.tracker is None:
                 self.policy.pass_by(line.screened, line.time_us)
@@ -238,13 +249,14 @@ class Pipeline:
                 events[n] = replace(events[n], seen={**events[n].seen, **neighbour_fields(found, events[n].task)})
         return events
 
-    def _sift(self, lines: list[_Line]) -> None:
+    def _sift(self, waiting: Sequence[Line | Run]) -> list[Line | Passed]:
         """Leave of each record what must be asked whole; stage one answers the rest."""
         if self._sieve is None or self._sieve[0] is not self.scorer:
             self._sieve = self.scorer, self._make_sieves()
         weak, strict = self._sieve[1]
+        lines = [line for line in waiting if isinstance(line, Line)]
         if weak is None:
-            return
+            return [*lines]
         if strict is None:
             self._sift_with(weak, lines)
         else:  # a generated name that exists counts for little beside one that does not
@@ -252,9 +264,10 @@ class Pipeline:
             self._sift_with(weak, [line for line, failed in zip(lines, missing, strict=True) if failed])
             self._sift_with(strict, [line for line, failed in zip(lines, missing, strict=True) if not failed])
         self.scorer.screening = weak.thresholds
+        return [found for line in waiting for found in (line.sifted(weak) if isinstance(line, Run) else [line])]
 
-    def _sift_with(self, sieve: Sieve, lines: list[_Line]) -> None:
-        left = iter(sieve.left((item.text, item.tasks) for line in lines for item in line.mapped))
+    def _sift_with(self, sieve: Sieve, lines: list[Line]) -> None:
+        left = iter(sieve.left([(item.text, item.tasks) for line in lines for item in line.mapped]))
         for line in lines:
             kept, screened = [], []
             for item in line.mapped:
@@ -276,12 +289,12 @@ class Pipeline:
             return make(self.scorer.weakest, {EMBEDDING}, screen=screen), make(self.scorer.weakest_of_known, {EMBEDDING}, screen=screen)
         return make(self.policy.least, {EMBEDDING, *self.scorer.category_tasks}, screen=screen), None
 
-    def _embedded(self, line: _Line, item: MappedString, vector: Mapping[str, object]) -> Event | None:
+    def _embedded(self, line: Line, item: MappedString, vector: Mapping[str, object]) -> Event | None:
         if self.options.emit != "all":
             return None
         return line.event(item, EMBEDDING, self.scorer.bundle_id, embedding=vector)
 
-    def _seen(self, line: _Line, item: MappedString) -> Mapping[str, object]:
+    def _seen(self, line: Line, item: MappedString) -> Mapping[str, object]:
         """What the memory says about a string, as fields of its events; it is noted with that."""
         if self.memory is None or line.time_us is None or self.tracker is not None:
             return {}
@@ -290,7 +303,7 @@ class Pipeline:
         known = self.memory.touch(item.text, line.client, line.time_us, STRING)
         return {"first_seen": format_time(known.first_us), "seen_before": known.count - 1, "clients": known.clients}
 
-    def _decide(self, line: _Line, task: str, answer: Answer, seen: Mapping[str, object]) -> Decision:
+    def _decide(self, line: Line, task: str, answer: Answer, seen: Mapping[str, object]) -> Decision:
         """The policy's decision, unless ``alarm_when`` wants other strings."""
         assert answer.alarm_score is not None
         known = ordinary(self.options.alarm_when, seen, line.time_us) if seen else ""
@@ -298,7 +311,7 @@ class Pipeline:
             return Decision(alarm=False, threshold=self.policy.thresholds[task], suppressed=known)
         return self.policy.decide(task, answer.text, answer.alarm_score, line.time_us, lambda: line.client)
 
-    def _judged(self, line: _Line, item: MappedString, task: str, answer: Answer, seen: Mapping[str, object]) -> Event | None:
+    def _judged(self, line: Line, item: MappedString, task: str, answer: Answer, seen: Mapping[str, object]) -> Event | None:
         """The event of an answer; None where only alarms are wanted and this is none."""
         model, everything = self.scorer.bundle_id, self.options.emit == "all"
         if answer.error:

@@ -6,7 +6,7 @@ when they change.  Leaves thresholds to :mod:`edge_demist.sensor.detect.alarms`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -66,47 +66,41 @@ class Sieve:
                 self._cuts[task] = cut
         self._young, self._old, self._held, self._chars = {}, {}, 0, 0
 
-    def left(self, strings: Iterable[tuple[str, _Tasks]]) -> list[_Tasks]:
+    def left(self, strings: Sequence[tuple[str, _Tasks]]) -> list[_Tasks]:
         """For each (string, specialists) the specialists that must be asked whole; in order."""
+        places: dict[_Tasks, list[int]] = {}
+        for n, (_, tasks) in enumerate(strings):
+            places.setdefault(tasks, []).append(n)
+        found: list[_Tasks] = [()] * len(strings)
+        for tasks, numbers in places.items():
+            for n, left in zip(numbers, self.left_of([strings[n][0] for n in numbers], tasks), strict=True):
+                found[n] = left
+        return found
+
+    def left_of(self, texts: Sequence[str], tasks: _Tasks) -> list[_Tasks]:
+        """As :meth:`left`, for strings that all go to the same specialists."""
         self._prepare()
-        found: list[_Tasks | None] = []
-        asked: list[tuple[str, _Tasks]] = []
-        missing: dict[_Tasks, dict[str, _Tasks]] = {}
-        for text, tasks in strings:
-            asked.append((text, tasks))
-            table = self._young.get(tasks)
-            known = None if table is None else table.get(text)
-            if known is None:
-                known = self._recalled(text, tasks)
-                if known is None:
-                    missing.setdefault(tasks, {})[text] = tasks
-            found.append(known)
+        young: dict[str, _Tasks] = self._young.setdefault(tasks, {})
+        found = list(map(young.get, texts))
+        missing: dict[str, _Tasks] = dict.fromkeys([text for text, known in zip(texts, found, strict=True) if known is None], ())
         if not missing:
-            return [known for known in found if known is not None]
-        for tasks, texts in missing.items():
-            for text, left in zip(texts, self._sifted(list(texts), tasks), strict=True):
-                texts[text] = left
-                self._remember(text, tasks, left)
-        return [missing[tasks][text] if known is None else known for (text, tasks), known in zip(asked, found, strict=True)]
+            return found  # type: ignore[return-value]  # none is missing
+        old = self._old.get(tasks, {})
+        new = [text for text in missing if text not in old]
+        missing.update({text: old[text] for text in missing if text in old} if old else {})
+        missing.update(zip(new, self._sifted(new, tasks) if new else (), strict=True))
+        self._remember(missing, tasks)
+        return [missing[text] if known is None else known for text, known in zip(texts, found, strict=True)]
 
     def answered(self, tasks: _Tasks, left: _Tasks) -> list[str]:
         """The specialists that stage one has answered for."""
         return [task for task in tasks if task in self._cuts and task not in left and task not in self._dropped]
 
-    def _recalled(self, text: str, tasks: _Tasks) -> _Tasks | None:
-        """What the older half of the memory knows; it is young again."""
-        table = self._old.get(tasks)
-        known = None if table is None else table.get(text)
-        if known is not None:
-            self._remember(text, tasks, known)
-        return known
-
-    def _remember(self, text: str, tasks: _Tasks, left: _Tasks) -> None:
-        if len(text) > MAX_KEY_CHARS:
-            return
-        self._young.setdefault(tasks, {})[text] = left
-        self._held += 1
-        self._chars += len(text)
+    def _remember(self, answers: Mapping[str, _Tasks], tasks: _Tasks) -> None:
+        short = {text: left for text, left in answers.items() if len(text) <= MAX_KEY_CHARS}
+        self._young[tasks].update(short)
+        self._held += len(short)
+        self._chars += sum(map(len, short))
         if self._held >= self._limit or self._chars >= MAX_MEMORY_CHARS:
             self._old, self._young, self._held, self._chars = self._young, {}, 0, 0
 

@@ -16,7 +16,7 @@ from edge_demist.sensor.sources.tables import TableParser
 from edge_demist.sensor.sources.texts import text_object
 from edge_demist.sensor.sources.timestamps import parse_time, syslog_time
 from edge_demist.sensor.sources.windows import windows_events, windows_message
-from edge_demist.sensor.sources.zeek import ZeekParser, ZeekRecord
+from edge_demist.sensor.sources.zeek import ZeekHeader, ZeekParser, ZeekRecord
 
 MAX_PREFIX_BYTES = 1024
 LAST_COMMANDS = 16
@@ -134,11 +134,24 @@ class LineParser:
             return self._checked(found)
         return self._opened(row) if isinstance(row, dict) else row
 
+    @property
+    def header(self) -> ZeekHeader | None:
+        """The Zeek header in force."""
+        return self._zeek.header
+
+    @property
+    def log(self) -> str:
+        """What lines of columns are logged as: by their header, the file's name, or their fields."""
+        header = self._zeek.header
+        if header is None:
+            return self.file_log
+        return header.log or self.file_log or log_of_fields(header.index) or "zeek.unknown"
+
     def _columns(self, line: bytes) -> ZeekRecord | str:
         """A data line of a Zeek log."""
         record = self._zeek.parse(line, self.file_log)
         if isinstance(record, ZeekRecord) and not record.log:
-            record.log = log_of_fields(record.header.index) or "zeek.unknown"
+            record.log = self.log
         return record
 
     @staticmethod

@@ -1,0 +1,104 @@
+"""The short way over a portion of Zeek lines gives what the long way gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_demist.sensor.detect.budget import Budget
+from edge_demist.sensor.detect.columns import read_columns
+from edge_demist.sensor.detect.mapping import FieldMapping, load_rules
+from edge_demist.sensor.sources.lines import RawLine
+from edge_demist.sensor.sources.parser import LineParser
+from edge_demist.sensor.sources.zeek import ZeekRecord
+from tests.sensor.test_screening import watch
+
+HEADER = "#separator \\x09\n#path\tdns\n#fields\tts\tuid\tquery\tanswers\n#types\ttime\tstring\tstring\tvector[string]\n"
+TIMES = st.one_of(
+    st.sampled_from(
+        ["1700000000.123456", "0000000000.000000", "1700000000.12345", "17000000001.12345", "1700000000,123456", "-", "", "1.5e9"]
+    ),
+    st.integers(0, 10**10 - 1).map(lambda n: f"{n:010}.{n % 10**6:06}"),
+)
+NAMES = st.one_of(
+    st.sampled_from(["example.com", "-", "(empty)", "", "a\\x09b", "a\\\\b", "b\u00fccher.example", "nul\0", "x" * 9000]),
+    st.text("ab.-\\\u00fc\udc80 ", max_size=12),
+)
+LINES = st.one_of(
+    st.builds("{}\tC1\t{}\t{}".format, TIMES, NAMES, st.sampled_from(["-", "192.0.2.1", "a\r", ""])),
+    st.builds("{}\t{}".format, TIMES, NAMES),
+    st.builds("{}\tC1\t{}\t-\t-".format, TIMES, NAMES),
+    st.text(" \t\r#1a{}", max_size=6),
+)
+
+
+def raw_lines(texts: list[str]) -> list[RawLine]:
+    """Lines as a file would hand them out."""
+    found, start = [], 0
+    for text in texts:
+        data = text.encode("utf-8", "surrogateescape")
+        found.append(RawLine(start, start + len(data) + 1, data))
+        start += len(data) + 1
+    return found
+
+
+@settings(max_examples=200, deadline=None)
+@given(texts=st.lists(LINES, max_size=8))
+def test_what_is_read_in_columns_is_what_the_parser_reads(texts: list[str]) -> None:
+    parser, mapping = LineParser("dns.log"), FieldMapping(load_rules(), ["dga"])
+    for line in HEADER.splitlines():
+        parser.parse(line.encode())
+    assert parser.header is not None
+    column = mapping.only_column(parser.header, parser.log)
+    assert column is not None and column.name == "query"
+    lines = raw_lines(texts)
+    found = read_columns(lines, parser.header, column.number)
+    assert len(found) == len(lines)
+    for line, one in zip(lines, found, strict=True):
+        if one is not None:
+            record = parser.parse(line.data or b"")
+            assert isinstance(record, ZeekRecord) and record.log == parser.log
+            strings = mapping.apply(record)
+            assert not isinstance(strings, str)
+            assert (mapping.time_us(record), [string.text for string in strings]) == (one[0], [one[1]])
+
+
+def test_an_ordinary_line_is_read_in_columns() -> None:
+    parser = LineParser("dns.log")
+    for line in HEADER.splitlines():
+        parser.parse(line.encode())
+    assert parser.header is not None
+    lines = raw_lines(
+        ["1700000000.123456\tC1\texample.com\t-", "1700000000.123456\tC1\t-\t-", "1700000001.000001\tC2\tb\u00fc.example\ta\r"]
+    )
+    assert read_columns(lines, parser.header, 2) == [
+        (1_700_000_000_123_456, "example.com"),
+        None,
+        (1_700_000_001_000_001, "b\u00fc.example"),
+    ]
+
+
+@pytest.mark.parametrize("budget", [(), ("3",)])
+def test_a_log_gives_the_same_events_and_counts_either_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: tuple[str, ...]
+) -> None:
+    names = [f"{word}{n}.example.org" for n in range(60) for word in ("mail", "WWW.shop.", "b\u00fccher")]
+    names[40::20] = ["-", "(empty)", "a\\x09b.example", "xjwqpvkzhq.info", "qzvkxwjhtp.biz", "kqxzvwpjtr.info", "www.wvjxqkzpht.info"]
+    lines = [f"{1700000000 + 700 * n}.{n:06}\tC{n}\t{name}\t-" for n, name in enumerate(names)]
+    lines[90:90] = ["#fields\tts\tuid\tanswers\tquery", "1700063000.000001\tC9\t-\tzkqvxjwpth.info", "broken", *HEADER.splitlines()]
+    lines[30:30] = ["1600000000.000000\tCold\told.example\t-", "1900000000.000000\tCfar\tfar.example\t-", "#close\tnever"]
+    log = tmp_path / "dns.log"
+    log.write_text(HEADER + "\n".join(lines), encoding="utf-8")
+    options = {"budget": Budget.parse(budget), "batch_strings": 32}
+    quick = watch(tmp_path / "a", log, cut=-2.0, **options)
+    monkeypatch.setattr(FieldMapping, "only_column", lambda *_: None)
+    slow = watch(tmp_path / "a", log, cut=-2.0, **options)
+    for _, summary in (quick, slow):
+        for changing in ("seconds", "cache", "started", "duration_s", "latency"):
+            summary.pop(changing, None)
+    assert quick[0] and quick[0] == slow[0]
+    assert json.dumps(quick[1], sort_keys=True) == json.dumps(slow[1], sort_keys=True)
