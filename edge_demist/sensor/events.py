@@ -233,15 +233,19 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(float(value), 6)
 
 
-def to_json(event: Entry) -> dict[str, object]:
-    """The event, or the line about an incident, as a JSON object."""
-    if isinstance(event, IncidentLine):
-        return dict(event.body)
-    origin = event.origin
-    head: dict[str, object] = {
+def head(origin: Origin) -> dict[str, object]:
+    """How the object of an event begins: when, and where it was read."""
+    return {
         "time": None if origin.time_us is None else format_time(origin.time_us),
         **({"time_source": "arrival"} if origin.arrived else {}),
         "file": origin.path,
         "offset": origin.offset,
     }
-    return head | verdict(event) | dict(origin.ids) | dict(origin.endpoints)
+
+
+def to_json(event: Entry) -> dict[str, object]:
+    """The event, or the line about an incident, as a JSON object."""
+    if isinstance(event, IncidentLine):
+        return dict(event.body)
+    origin = event.origin
+    return head(origin) | verdict(event) | dict(origin.ids) | dict(origin.endpoints)

@@ -14,6 +14,7 @@ from edge_demist.errors import BundleError, InputError
 from edge_demist.format.facts import calibrated_level
 from edge_demist.normalizers import NORMALIZERS, from_bytes, to_bytes, truncate_utf8
 from edge_demist.predictions import UNKNOWN
+from edge_demist.sensor.caching import cached
 from edge_demist.sensor.detect.answer_cache import DEFAULT_ENTRIES, AnswerCache
 from edge_demist.sensor.detect.sieve import Sieve
 from edge_demist.text.windows import Window
@@ -38,6 +39,9 @@ PART_ROWS = 512
 """The model is asked about so much at once: about a third of a second where all of it is hostile."""
 LEAST_ROWS = 64
 """So many pairs are worth a turn of a thread."""
+REMEMBERED = 1024
+UNDOING = ("request", "cased_request", "command", "cased_command", "undisguised", "page", "header", "certificate", "file_words")
+"""Normalizers whose results are remembered: those that take longer than a look into a table."""
 SELF_TEST_TEXTS = ("example.com", "xjw8k2qpz7v1.info", "/index.php?id=1'+OR+1=1--", "Mozilla/5.0", "", "\u00fc\ud800")
 
 
@@ -103,7 +107,8 @@ class Scorer:
         self.screening: Mapping[str, float] | None = None
         """Alarm scores below which the windows of long strings may be left to stage one; set by whoever screens."""
         facts = {task: model.facts(task) for task in model.tasks}
-        self._normalize = {task: NORMALIZERS.get(fact.normalizer, NORMALIZERS["identity"]) for task, fact in facts.items()}
+        normalize = {name: _remembering(name) for name in {fact.normalizer for fact in facts.values()}}
+        self._normalize = {task: normalize[fact.normalizer] for task, fact in facts.items()}
         self.alarm_tasks = frozenset(task for task, fact in facts.items() if fact.kind == "alarm")
         self.category_tasks = frozenset(facts) - self.alarm_tasks
         self._thresholds = {task: facts[task].thresholds for task in self.alarm_tasks}
@@ -253,6 +258,12 @@ class Scorer:
         """Unit vectors [n, dim] of strings as they stand, cut to 8192 bytes."""
         cut = [from_bytes(truncate_utf8(to_bytes(text[:MAX_MODEL_BYTES]), MAX_MODEL_BYTES)) for text in texts]
         return self.model.encode(cut)
+
+
+def _remembering(name: str) -> Callable[[str], str]:
+    """A normalizer; one that undoes encodings costs as much as all else of a record, so it remembers short strings."""
+    normalize = NORMALIZERS.get(name, NORMALIZERS["identity"])
+    return cached(REMEMBERED)(normalize) if name in UNDOING else normalize
 
 
 def parts(pairs: Sequence[tuple[str, str]], rows: int = PART_ROWS) -> Iterator[Sequence[tuple[str, str]]]:

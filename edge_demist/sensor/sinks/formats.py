@@ -12,10 +12,11 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from edge_demist.sensor.events import Entry, IncidentLine, text_fields, to_json, verdict
+from edge_demist.sensor.events import MAX_TEXT_BYTES, Entry, Event, IncidentLine, Origin, head, text_fields, to_json, verdict
 from edge_demist.sensor.sources.timestamps import format_time
 
 _JSON = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+_quoted = json.encoder.encode_basestring_ascii
 _HEX = [f"\\x{i:02x}" if i < 0x20 or i == 0x7F else chr(i) for i in range(128)]
 _HEX[ord("\\")] = "\\\\"
 _ESCAPES = {i: text for i, text in enumerate(_HEX) if text != chr(i)}
@@ -55,6 +56,42 @@ def encode(value: object) -> str:
 def jsonl(event: Entry) -> str:
     """One object."""
     return encode(to_json(event))
+
+
+def json_lines(events: Sequence[Entry]) -> list[str]:
+    """:func:`jsonl` of each; what all events of a record share is written once."""
+    found: list[str] = []
+    origin: Origin | None = None
+    begin = end = ""
+    for event in events:
+        if isinstance(event, IncidentLine) or not _is_plain(event):
+            found.append(jsonl(event))
+            continue
+        if event.origin is not origin:
+            origin = event.origin
+            begin, end = encode(head(origin))[:-1], encode({**origin.ids, **origin.endpoints})[1:]
+            end = end if end == "}" else f",{end}"
+        found.append(f"{begin},{_verdict(event)}{end}")
+    return found
+
+
+def _is_plain(event: Event) -> bool:
+    """Whether an event is a verdict and nothing more, as most are."""
+    more = event.alarm or event.suppressed or event.error or event.embedding or event.truncated or event.screened or event.seen
+    return not (more or event.window is not None or len(event.text) > MAX_TEXT_BYTES) and event.text.isascii()
+
+
+def _verdict(event: Event) -> str:
+    """What :func:`encode` makes of a plain event's verdict."""
+    names = f'"field":{_quoted(event.field)},"text":{_quoted(event.text)},"task":{_quoted(event.task)},"label":{encode(event.label)}'
+    scores = f'"score":{_number(event.score)}'
+    if event.alarm_score is not None:
+        scores += f',"alarm_score":{_number(event.alarm_score)},"threshold":{_number(event.threshold)},"alarm":false'
+    return f'"event_id":"{event.event_id}","log":{_quoted(event.origin.log)},{names},{scores},"model":{_quoted(event.model)}'
+
+
+def _number(value: float | None) -> str:
+    return "null" if value is None else repr(round(float(value), 6))
 
 
 def _ecs(entry: Entry) -> str:
@@ -210,6 +247,8 @@ FORMATS: dict[str, Callable[[Entry], str]] = {
 
 def lines(events: Sequence[Entry], name: str) -> list[tuple[str, bytes]]:
     """Events as (id, line with newline)."""
+    if name == "jsonl":
+        return [(event.event_id, line.encode("ascii") + b"\n") for event, line in zip(events, json_lines(events), strict=True)]
     form = FORMATS[name]
     return [(event.event_id, form(event).encode("ascii") + b"\n") for event in events]
 
