@@ -82,8 +82,9 @@ class Memory:
         if seen is not None:
             held.move_to_end(key)
         else:
-            seen = (self._find(key) if self._store is not None else None) or Seen(time_us, time_us)
-            self._hold(key, seen)
+            seen = held[key] = (self._find(key) if self._store is not None else None) or Seen(time_us, time_us)
+            if len(held) > self._max_held:
+                held.popitem(last=False)
         seen.bits |= 1 << zlib.crc32(to_bytes(client)) % _BITS
         seen.count += 1
         seen.last_us = max(seen.last_us, time_us)
@@ -100,11 +101,6 @@ class Memory:
         if seen is None and self._store is not None:
             seen = _seen(self._store.row(_FIND, (key,)))
         return seen
-
-    def _hold(self, key: bytes, seen: Seen) -> None:
-        self._held[key] = seen
-        if len(self._held) > self._max_held:
-            self._held.popitem(last=False)
 
     @property
     def unwritten(self) -> int:
@@ -159,8 +155,7 @@ class Memory:
         """
         try:
             if self._store is None:
-                for key, seen in _entries(state.get("held", ())):
-                    self._hold(key, seen)
+                self._held.update(_entries(state.get("held", ()))[-self._max_held :])
                 return
             self._written = self._store.number("SELECT value FROM meta WHERE name = 'number'")
             number = int(str(state.get("number", 0)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from edge_demist.sensor.events import printable
 
@@ -14,8 +14,7 @@ HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
+class Example(NamedTuple):
     """A log line that shows a sign: which sign, the string, where the line is."""
 
     sign: str
@@ -24,8 +23,7 @@ class Example:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """One sign of a case: its name, how much, what it adds to the log odds."""
 
     sign: str
@@ -66,12 +64,12 @@ class Case:
 
     def evidence(self, weights: Mapping[str, float]) -> list[Evidence]:
         """Each sign with what it adds, the heaviest first."""
-        found = [Evidence(name, value, value * weights.get(name, 0.0)) for name, value in self.features().items()]
-        return sorted((e for e in found if e.adds), key=lambda e: -abs(e.adds))
+        found = [Evidence(name, value, adds) for name, value in self.features().items() if (adds := value * weights.get(name, 0.0))]
+        return sorted(found, key=lambda e: -abs(e.adds))
 
     def log_odds(self, weights: Mapping[str, float]) -> float:
         """The sum over all signs, from the kind's ``bias`` on."""
-        return weights["bias"] + sum(value * weights.get(name, 0.0) for name, value in self.features().items())
+        return weights["bias"] + sum([value * weights.get(name, 0.0) for name, value in self.features().items()])
 
     def _shared_state(self) -> list[object]:
         return [list(self.key), self.first_us, self.last_us, [[e.sign, e.text, e.file, e.offset] for e in self.examples]]

@@ -101,6 +101,9 @@ class Gatherer:
     def add(self, seen: Observation) -> Sequence[Case]:
         """Take an observation; the cases it changed."""
         if seen.kind == DNS:
+            for answer in seen.answers:
+                if ":" in answer or answer[-1:].isdigit():  # an address; no top level ends so
+                    self._name_of.note(answer, seen.name)
             return self._add_lookup(seen)
         changed: list[Case] = []
         if seen.kind == HTTP:
@@ -116,9 +119,6 @@ class Gatherer:
 
     def _add_lookup(self, seen: Observation) -> Sequence[Case]:
         name, client = seen.name, seen.client
-        for answer in seen.answers:
-            if ":" in answer or answer[-1:].isdigit():  # an address; no top level ends so
-                self._name_of.note(answer, name)
         domain = "" if name.endswith(_LOCAL) else registrable_domain(name)
         if not domain:
             return ()
@@ -131,7 +131,8 @@ class Gatherer:
             if levels or seen.failed or domain in names.domains or seen.query_type in MAIL_TYPES:
                 changed += self._add_name(seen, domain, levels.get("dga", 0), names, answered=answered)
             else:  # most look-ups: the name exists, and looks like others
-                names.forget(seen.time_us)
+                if names.domains:
+                    names.forget(seen.time_us)
                 if answered:
                     self._outage.answers.append((client, False))
         if sub:

@@ -82,11 +82,9 @@ class GeneratedNames(Case):
 
     def forget(self, now_us: int) -> None:
         """What was looked up over an hour ago counts no more."""
-        while self.domains:
-            domain, (time_us, _, _) = next(iter(self.domains.items()))
-            if now_us - time_us < HOUR_US:
-                return
-            del self.domains[domain]
+        domains = self.domains
+        while domains and now_us - domains[domain := next(iter(domains))][0] >= HOUR_US:
+            del domains[domain]
 
     def excuse(self, domain: str) -> None:
         """Others miss this domain too: that it does not exist speaks against nobody."""

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from edge_demist.sensor.detect.allow import suggest
 from edge_demist.sensor.events import printable
@@ -93,9 +94,9 @@ class Incident:
     @property
     def log_odds(self) -> float:
         """That at least one part is what it looks like: the logarithm of the summed odds, capped."""
-        top = max(part.log_odds for part in self.parts.values())
-        total = top + math.log(sum(math.exp(max(part.log_odds - top, -50.0)) for part in self.parts.values()))
-        return min(total, MAX_LOG_ODDS)
+        odds = [part.log_odds for part in self.parts.values()]
+        top = max(odds)
+        return min(top + math.log(sum([math.exp(max(one - top, -50.0)) for one in odds])), MAX_LOG_ODDS)
 
     @property
     def score(self) -> float:
@@ -110,12 +111,12 @@ class Incident:
     @property
     def strongest(self) -> Part:
         """The part that says most."""
-        return max(self.parts.values(), key=lambda part: part.log_odds)
+        return max(self.parts.values(), key=attrgetter("log_odds"))
 
     @property
     def count(self) -> int:
         """Names, requests and contacts of all parts."""
-        return sum(part.count for part in self.parts.values())
+        return sum([part.count for part in self.parts.values()])
 
     @property
     def order(self) -> int:
@@ -216,6 +217,9 @@ class Incident:
 
 def _evidence(part: Part) -> list[dict[str, object]]:
     subject = printable(part.entities[0]) if part.entities else ""
+    shown: dict[str, list[dict[str, object]]] = {}
+    for x in part.examples:
+        shown.setdefault(x.sign, []).append({"text": printable(x.text), "file": printable(x.file), "offset": x.offset})
     return [
         {
             "kind": part.kind,
@@ -224,9 +228,7 @@ def _evidence(part: Part) -> list[dict[str, object]]:
             "says": SIGNS.get(e.sign, e.sign),
             "value": round(e.value, 3),
             "adds": round(e.adds, 3),
-            "examples": [
-                {"text": printable(x.text), "file": printable(x.file), "offset": x.offset} for x in part.examples if x.sign == e.sign
-            ],
+            "examples": shown.get(e.sign, []),
         }
         for e in part.evidence
     ]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from edge_demist.sensor.caching import cached
 from edge_demist.sensor.sources.parser import Record
+from edge_demist.sensor.sources.zeek import ZeekRecord
 
 MAX_NAME_CHARS = 512
 MAX_URI_CHARS = 2048
@@ -30,7 +31,7 @@ _PRIVATE = tuple(
 
 DNS, HTTP, TLS, FLOW = "dns", "http", "tls", "flow"
 _ENDS = ("id.orig_h", "id.resp_h", "id.resp_p")
-_LOOKUP = (*_ENDS, "query", "qtype_name", "rcode_name")
+_LOOKUP = (*_ENDS, "query", "qtype_name", "rcode_name", "answers")
 
 
 @dataclass(slots=True)
@@ -156,14 +157,14 @@ def _zeek(record: Record, kind: str, time_us: int) -> Observation:
 
 
 def _zeek_dns(record: Record, time_us: int) -> Observation | None:
-    client, server, port, query, kind, code = record.row(_LOOKUP)
+    found = record.plain(_LOOKUP) if isinstance(record, ZeekRecord) else None
+    client, server, port, query, kind, code, answer = found or record.row(_LOOKUP)
     name, source = _host(_cut(query)), _cut(client)
     if not name or not source:
         return None
-    answers = record.values("answers")
-    known = (answers[0][:MAX_NAME_CHARS],) if len(answers) == 1 else tuple(a[:MAX_NAME_CHARS] for a in answers[:16])
+    answers = tuple(a[:MAX_NAME_CHARS] for a in record.values("answers")[:16]) if found is None else (_cut(answer),) if answer else ()
     number = 53 if port == "53" else _whole(port)
-    return Observation(DNS, time_us, source, _cut(server), number, name, code == "NXDOMAIN", _cut(kind, 16), known)
+    return Observation(DNS, time_us, source, _cut(server), number, name, code == "NXDOMAIN", _cut(kind, 16), answers)
 
 
 def _zeek_http(record: Record, time_us: int) -> Observation | None:

@@ -63,10 +63,9 @@ class ZeekHeader:
         object.__setattr__(self, "no_text", frozenset(("", from_bytes(self.unset_field), from_bytes(self.empty_field))))
 
     def layout(self, names: tuple[str, ...]) -> _Take | None:
-        """What takes these fields out of a line, where all are plain columns between tabs."""
+        """What takes these fields out of a line, where all are columns between tabs."""
         columns = [self.index.get(name, -1) for name in names]
-        plain = self.separator == b"\t" and len(columns) > 1 and -1 not in columns and self.containers.isdisjoint(columns)
-        return itemgetter(*columns) if plain else None
+        return itemgetter(*columns) if self.separator == b"\t" and len(columns) > 1 and -1 not in columns else None
 
 
 class ZeekRecord:
@@ -106,14 +105,17 @@ class ZeekRecord:
 
     def row(self, names: tuple[str, ...]) -> list[str | int | None]:
         """The first string of each field, or None; for few sets of names, which are looked up once a header."""
+        return self.plain(names) or [self.scalar(name) for name in names]
+
+    def plain(self, names: tuple[str, ...]) -> list[str | int | None] | None:
+        """As :meth:`row`, where that is all there is: None if a field may have several strings, or is written in another way."""
         header = self.header
         if names not in header.layouts:
             header.layouts[names] = header.layout(names)
-        take = header.layouts[names]
-        if take is not None and b"\\" not in (line := b"\t".join(take(self.columns))):
-            none = header.no_text
-            return [None if text in none else text for text in from_bytes(line).split("\t")]
-        return [self.scalar(name) for name in names]
+        take, none = header.layouts[names], header.no_text
+        if take is None or b"\\" in (line := b"\t".join(take(self.columns))) or (header.containers and header.set_separator in line):
+            return None
+        return [None if text in none else text for text in from_bytes(line).split("\t")]
 
     def has(self, name: str) -> bool:
         """Whether the log has such a field at all."""
