@@ -61,9 +61,23 @@ def _told(identity: str, line: Mapping[str, Any]) -> Told:
     if "incident_id" in line:
         kind = str(line.get("kind", ""))
         task = _TASKS.get(kind, "hostname-threat")
-        texts = [(str(entity), task) for entity in line.get("entities", ()) if isinstance(entity, str)]
+        texts = [(text, task) for text in (_attacks(line) if kind == "scan" else line.get("entities", ())) if isinstance(text, str)]
         return Told(identity, f"incident: {kind}", tuple(texts[:MAX_TEXTS]), kind, line)
     return Told(identity, "alarm", ((str(line.get("text", "")), str(line.get("task", ""))),), str(line.get("label", "")), line)
+
+
+def _attacks(line: Mapping[str, Any]) -> Iterator[object]:
+    """The request values that a scan is told for, of which the specialist was asked; its server and source are no such strings."""
+    for sign in line.get("evidence", ()):
+        if isinstance(sign, dict) and sign.get("sign") in ("attacks", "strong_attacks") and isinstance(sign.get("examples"), list):
+            yield from (example.get("text") for example in sign["examples"] if isinstance(example, dict))
+
+
+def _subject(told: Told) -> tuple[tuple[str, str], ...]:
+    """What rules are asked about: all strings of alarms, what an incident is about, or a scan's source."""
+    if told.kind == "incident: scan":
+        return tuple((str(client), _TASKS["scan"]) for client in told.raw.get("clients", ())[:1])
+    return told.texts[:1] if told.kind.startswith("incident") else told.texts
 
 
 def entry(told: Told, verdict: str, reason: str, owner: str = "", expires: str = "") -> dict[str, object]:
@@ -103,9 +117,8 @@ def append(state: Path, line: Mapping[str, object]) -> None:
 
 def proposed_rules(told: Told, reason: str, expires: str = "") -> list[AllowRule]:
     """The narrowest rules that would have silenced it; none opens a domain that many share."""
-    rules = [suggest(text, task) for text, task in told.texts if text]
-    if told.kind.startswith("incident") and told.label != "dga":
-        rules = rules[:1]
+    about = told.texts if told.label == "dga" else _subject(told)  # of generated names each has a rule of its own
+    rules = [suggest(text, task) for text, task in about if text]
     distinct = {(rule["kind"], rule["value"], rule["task"]): None for rule in rules}
     return [AllowRule(kind, value, reason, task, expires) for kind, value, task in distinct]
 
@@ -138,7 +151,7 @@ def silenced(rules: Iterable[AllowRule], told: Told, files: Iterable[Path], days
         told_once = line.get("alarm") or line.get("status") == "opened"
         if time_us < since or own.identity == told.identity or not told_once:
             continue
-        texts = own.texts if not own.kind.startswith("incident") else own.texts[:1]
+        texts = _subject(own)
         if any(rule.matches(text, task) for rule in rules for text, task in texts):
             hits.append((time_us, {"id": own.identity, "kind": own.kind, "text": texts[0][0]}))
     return [hit for _, hit in sorted(hits, key=lambda pair: -pair[0])[:MAX_SILENCED]]

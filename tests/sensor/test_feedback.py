@@ -86,6 +86,20 @@ def test_a_rule_for_a_tunnel_incident_silences_it(tmp_path: Path, capsys: pytest
     assert not lines
 
 
+def test_a_scan_gives_a_rule_for_its_source_and_its_values_as_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fields = "ts uid id.orig_h id.orig_p id.resp_h id.resp_p method host uri user_agent status_code"
+    rows = [f"{1_700_000_000 + i} A{i} 10.0.0.9 4000 10.0.0.80 80 GET 10.0.0.80 /?id=evil{i} Mozilla/5.0 200" for i in range(8)]
+    (tmp_path / "http.log").write_text(zeek_log(fields, *rows, path="http"))
+    watch_once(tmp_path, tmp_path / "http.log", emit="incidents", output=tmp_path / "i.jsonl")
+    identity = read_events(tmp_path / "i.jsonl")[0]["incident_id"]
+    assert said(tmp_path, tmp_path / "i.jsonl", identity, "--verdict", "benign-tp", "--reason", "our own test") == 0
+    assert said(tmp_path, tmp_path / "i.jsonl", identity, "--verdict", "fp", "--reason", "our own test") == 0
+    assert tomllib.loads(capsys.readouterr().out)["allow"][0]["value"] == "10.0.0.9"
+    assert main(["feedback", "--state", str(tmp_path / "state"), "--labels", "uri-attack", "--positive", "attack"]) == 0
+    rows = [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()]
+    assert rows and all(text.startswith("/?id=evil") for text in rows)
+
+
 @pytest.mark.parametrize("more", [["--verdict", "fp", "--reason", " "], ["--verdict", "fp", "--reason", "r", "--expires", "soon"], []])
 def test_wrong_usage_writes_nothing(tmp_path: Path, more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     source, ids = alarms(tmp_path)

@@ -90,6 +90,14 @@ def test_two_clients_with_generated_names_are_two_incidents(tmp_path: Path) -> N
     assert len({line["incident_id"] for line in lines}) == 2
 
 
+def test_clients_with_the_same_generated_names_are_one_incident(tmp_path: Path) -> None:
+    names = [f"evilsame{i}.example" for i in range(12)]
+    rows = [dns_row(7 * i + j, f"10.0.0.{7 + j}", name, rcode="NXDOMAIN") for i, name in enumerate(names) for j in range(2)]
+    lines, _ = watch_once(tmp_path, dns_log(tmp_path, *rows), emit="incidents")
+    assert len({line["incident_id"] for line in lines}) == 1 and lines[-1]["clients"] == ["10.0.0.7", "10.0.0.8"]
+    assert "10.0.0.7, 10.0.0.8 looked up 12 generated names such as evilsame" in lines[-1]["sentence"]
+
+
 def test_a_scan_from_outside_and_a_download_from_a_bare_address(tmp_path: Path) -> None:
     fields = "ts uid id.orig_h id.orig_p id.resp_h id.resp_p method host uri user_agent status_code resp_mime_types"
     scan = [f"{T0 + i} A{i} 198.51.100.9 4000 10.0.0.80 80 GET 10.0.0.80 /?id=evil{i} Mozilla/5.0 200 text/html" for i in range(8)]
@@ -102,6 +110,13 @@ def test_a_scan_from_outside_and_a_download_from_a_bare_address(tmp_path: Path) 
     assert last["scan"]["clients"] == ["198.51.100.9"] and last["scan"]["entities"] == ["10.0.0.80"]
     assert last["download"]["entities"] == ["203.0.113.5"] and last["download"]["clients"] == ["10.0.0.7"]
     assert {"program_from_address", "post_script", "no_agent"} <= {e["sign"] for e in last["download"]["evidence"]}
+    shown = {e["sign"]: [x["text"] for x in e["examples"]] for e in last["scan"]["evidence"]}
+    assert shown["strong_attacks"][0] == "/?id=evil0"
+    rule = last["scan"]["allow_rule"]
+    assert rule["value"] == "198.51.100.9"  # who tries, not who is tried: others may not
+    (tmp_path / "allow.toml").write_text("[[allow]]\n" + "".join(f'{k} = "{v}"\n' for k, v in {**rule, "reason": "our own"}.items()))
+    quiet, _ = watch_once(tmp_path, tmp_path / "http.log", emit="incidents", allow=(tmp_path / "allow.toml",))
+    assert quiet and all(line["clients"] == ["10.0.0.7"] for line in quiet)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 
 from edge_demist.sensor.detect.allow import AllowList
 from edge_demist.sensor.incidents.budget import IncidentBudget
 from edge_demist.sensor.incidents.case import HOUR_US, Case
+from edge_demist.sensor.incidents.generated import GeneratedNames
 from edge_demist.sensor.incidents.incident import Incident, new_identity
 from edge_demist.sensor.incidents.looks import Embed, Looks
 from edge_demist.sensor.incidents.weights import Weights
@@ -15,6 +17,8 @@ from edge_demist.sensor.incidents.weights import Weights
 MAX_OPEN = 256
 MAX_KEYS = 8192
 """Hosts, zones, clients and sources by which cases join open incidents; beyond that the oldest joins none."""
+MAX_NAMES = 16
+"""Generated names of a case by which another joins it."""
 IDLE_US = 8 * HOUR_US
 """Silence after which an incident closes; what comes later opens another."""
 
@@ -84,7 +88,7 @@ class IncidentBook:
         """Whether an allow rule silences what the case is about."""
         if not self.allow.rules:
             return False
-        entities = case.entities()[:1]
+        entities = case.key if case.kind == "scan" else case.entities()[:1]  # a scan: its source, or its server
         return any(self.allow.find(entity, task) for entity in entities for task in _TASKS[case.kind])
 
     def _begin_or_follow(self, case: Case, now_us: int) -> Incident:
@@ -154,3 +158,6 @@ def _keys(case: Case) -> Iterator[str]:
         yield f"host\0{case.key[1]}"
     if case.kind != "tunnel":  # two tunnels of one resolver are two incidents
         yield f"{'source' if case.kind == 'scan' else 'client'}\0{case.key[0]}"
+    if isinstance(case, GeneratedNames):  # clients with the same generated names have the same program, or are one host
+        missing = (f"name\0{domain}" for domain, (_, level, failed) in case.domains.items() if level and failed)
+        yield from itertools.islice(missing, MAX_NAMES)

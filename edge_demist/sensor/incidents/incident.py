@@ -173,7 +173,7 @@ class Incident:
             "sentence": sentence(main.kind, [printable(c) for c in self.clients], [printable(e) for e in main.entities], main.count, signs),
             "evidence": [entry for part in self.parts.values() for entry in _evidence(part)],
             "next": next_steps(main.kind, [(printable(e.file), e.offset) for e in examples]),
-            "allow_rule": _allow_rule(main),
+            "allow_rule": _allow_rule(next(name.split("\0")[1] for name, part in self.parts.items() if part is main), main),
             "technique": {"id": technique, "name": technique_name, "tactic": tactic},
             "model": model,
         }
@@ -234,8 +234,10 @@ def _evidence(part: Part) -> list[dict[str, object]]:
     ]
 
 
-def _allow_rule(part: Part) -> dict[str, str]:
-    """The rule that would silence the incident; addresses and domains only."""
+def _allow_rule(source: str, part: Part) -> dict[str, str]:
+    """The rule that would silence the incident: the source of a scan, else the address or domain it is about."""
+    if part.kind == "scan":
+        return suggest(source, "uri-attack")
     if not part.entities:
         return {}
     return suggest(part.entities[0], {"tunnel": "dns-tunnel", "dga": "dga"}.get(part.kind, "hostname-threat"))

@@ -26,7 +26,7 @@ def look(case: Case, embed: Embed) -> NDArray[np.int8] | None:
     if case.kind == "tunnel":
         texts = [example.text[: -len(case.key[1]) - 1] for example in case.examples]
     else:
-        texts = [example.text for example in case.examples if example.sign in ("attack", "tool")]
+        texts = [example.text for example in case.examples if example.sign in ("attacks", "strong_attacks", "tool")]
     texts = [text for text in texts if text]
     if case.kind not in LEAST or not texts:
         return None

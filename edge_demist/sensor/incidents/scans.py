@@ -37,7 +37,7 @@ class Scan(Case):
         changed = False
         if level >= 1 and self.attacks.add(seen.uri):
             changed = True
-            self.remember("attack", seen.uri, seen.file, seen.offset)
+            self.remember("strong_attacks" if level >= 2 else "attacks", seen.uri, seen.file, seen.offset)
         if level >= 2:
             changed |= self.strong.add(seen.uri)
             if label and label not in self.labels and len(self.labels) < 8:
@@ -46,8 +46,9 @@ class Scan(Case):
             self.tool, changed = tool, True
             if tool > 0.9:
                 self.remember("tool", seen.agent, seen.file, seen.offset)
-        if seen.status in (403, 404) and self.missing.add(seen.uri):
-            changed |= self.missing.count > USUAL_MISSING
+        if seen.status in (403, 404) and self.missing.add(seen.uri) and self.missing.count > USUAL_MISSING:
+            changed = True
+            self.remember("missing_pages", seen.uri, seen.file, seen.offset)
         return changed
 
     def add_closed_port(self, seen: Observation) -> bool:
@@ -55,7 +56,7 @@ class Scan(Case):
         self.touch(seen.time_us)
         if not self.ports.add(str(seen.port)):
             return False
-        self.remember("ports", f"{seen.server}:{seen.port}", seen.file, seen.offset)
+        self.remember("closed_ports", f"{seen.server}:{seen.port}", seen.file, seen.offset)
         return self.ports.count > USUAL_PORTS
 
     def features(self) -> dict[str, float]:

@@ -84,7 +84,8 @@ _NEXT = {
 
 def sentence(kind: str, clients: Sequence[str], entities: Sequence[str], count: int, signs: Sequence[str]) -> str:
     """One sentence: who, what, and the three heaviest signs."""
-    what = _WHAT[kind].format(clients=_some(clients, 3), entities=_some(entities, 3), count=count)
+    shown = ", ".join(entities[:3]) if kind == "dga" else _some(entities, 3)  # its count says how many
+    what = _WHAT[kind].format(clients=_some(clients, 3), entities=shown, count=count)
     why = "; ".join(SIGNS.get(sign, sign) for sign in signs[:3])
     return f"{what}: {why}." if why else f"{what}."
 
