@@ -87,6 +87,19 @@ def cases(folder: Path, cache: Path | None, rules: Path, model: EdgeDemist) -> I
             yield row.kind, re.split(r" \d+ bytes", tools[0])[0], own
 
 
+def pairs(mine: list[tuple[str, np.ndarray]]) -> dict[str, Any]:
+    """At each least cosine: pairs of cases that would join, and how many of them are of one tool."""
+    looks = np.stack([own for _, own in mine]).astype(np.float64)
+    near = looks @ looks.T / np.linalg.norm(looks, axis=1)[:, None] / np.linalg.norm(looks, axis=1)
+    same, each = np.array([[a == b for b, _ in mine] for a, _ in mine]), np.triu_indices(len(mine), 1)
+    rows = {}
+    for least in COSINES:
+        joined = near[each] >= least
+        of_one = int((same[each] & joined).sum())
+        rows[str(least)] = {"joined": int(joined.sum()), "of_one_tool": of_one, "of_all_of_one_tool": int(same[each].sum())}
+    return {"cases": len(mine), "pairs": len(each[0]), "by_least_cosine": rows}
+
+
 def table(found: dict[str, Any]) -> str:
     """The purity of single strings as a table, at the cosines that incidents join by."""
     rows = []
@@ -100,29 +113,20 @@ def table(found: dict[str, Any]) -> str:
 def main() -> None:
     """Compare, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("days", type=Path, help="the shared days")
+    parser.add_argument("days", type=Path, nargs="?", help="the shared days; without them only strings are measured")
     parser.add_argument("--tables", type=Path, required=True, help="folder of the tables of strings")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--made-up", type=Path, help="folder that tools.days made")
     parser.add_argument("--made-up-cache", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
-    result: dict[str, dict[str, Any]] = {}
+    result = json.loads(args.output.read_text(encoding="utf-8")) if args.output.exists() else {}
     with EdgeDemist.load() as model:
         result["strings"] = {name: purity(strings(args.tables, name), model) for name in STRINGS}
-        found = list(cases(args.days, args.cache, args.days, model))
-        found += list(cases(args.made_up, args.made_up_cache, args.days, model)) if args.made_up else []
-    for kind in LEAST:
-        mine = [(tool, own) for name, tool, own in found if name == kind]
-        looks = np.stack([own for _, own in mine]).astype(np.float64)
-        near = looks @ looks.T / np.linalg.norm(looks, axis=1)[:, None] / np.linalg.norm(looks, axis=1)
-        same, pairs = np.array([[a == b for b, _ in mine] for a, _ in mine]), np.triu_indices(len(mine), 1)
-        rows = {}
-        for least in COSINES:
-            joined = near[pairs] >= least
-            of_one = int((same[pairs] & joined).sum())
-            rows[str(least)] = {"joined": int(joined.sum()), "of_one_tool": of_one, "of_all_of_one_tool": int(same[pairs].sum())}
-        result[kind] = {"cases": len(mine), "pairs": len(pairs[0]), "by_least_cosine": rows}
+        if args.days:
+            found = list(cases(args.days, args.cache, args.days, model))
+            found += list(cases(args.made_up, args.made_up_cache, args.days, model)) if args.made_up else []
+            result |= {kind: pairs([(tool, own) for name, tool, own in found if name == kind]) for kind in LEAST}
     print(json.dumps(result, indent=1))
     args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
