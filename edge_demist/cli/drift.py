@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     reference = read_reference(args.reference) if args.reference else {}
     rows: list[dict[str, object]] = []
     for task, weeks in sorted(counts.items()):
-        first = min(weeks)
+        first = min(weeks, default=0)
         for week, bins in sorted(weeks.items()):
             base = reference.get(task) or (weeks[first] if week != first else None)
             distance = round(psi(base, bins), 4) if base else None

@@ -61,5 +61,5 @@ def run(args: argparse.Namespace) -> int:
     hits = silenced(rules, told, args.files, args.days)
     sys.stderr.write(f"edge-demist feedback: in the last {args.days:g} days of these files this would also have silenced {len(hits)}\n")
     for hit in hits:
-        sys.stderr.write(f"  {hit['id']} {hit['kind']} {printable(hit['text'])}\n")
+        sys.stderr.write(f"  {printable(hit['id'])} {printable(hit['kind'])} {printable(hit['text'])}\n")
     return 0

@@ -20,6 +20,7 @@ import numpy as np
 from edge_demist.errors import InputError
 from edge_demist.explore.passport import KEY, MAX_BYTES, Passport, parse_passport
 from edge_demist.explore.quantize import from_bits, scale_of, to_bits, to_int8
+from edge_demist.io import create_beside, is_special, read_bounded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,19 +31,22 @@ SUFFIXES = (".npy", ".jsonl", ".parquet")
 
 
 class Replacement:
-    """A temporary file beside the target that replaces it on ``commit`` and vanishes otherwise."""
+    """A new file beside the target that replaces it on ``commit`` and vanishes otherwise; of a link what it leads to is replaced."""
 
     def __init__(self, target: Path) -> None:
-        """Open the temporary file.
+        """Open the temporary file, by a name that nobody can foresee.
 
         Raises:
-            InputError: the folder cannot be written.
+            InputError: the folder cannot be written, or the target is a pipe or a device.
         """
-        self.target, self.path = target, target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        if is_special(target):
+            raise InputError(f"{target}: is no regular file")
+        self.target = Path(os.path.realpath(target))
         try:
-            self.stream = self.path.open("wb")
+            name, handle = create_beside(self.target, 0o666 & ~_umask())
         except OSError as error:
             raise InputError(f"{target}: cannot be written ({error.strerror})") from None
+        self.path, self.stream = Path(name), os.fdopen(handle, "wb")
 
     def __enter__(self) -> Replacement:
         """Use in a ``with`` block."""
@@ -58,6 +62,12 @@ class Replacement:
         self.stream.flush()
         os.fsync(self.stream.fileno())
         self.path.replace(self.target)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def stored(vectors: NDArray[np.float32], dtype: str) -> NDArray[Any]:
@@ -233,9 +243,12 @@ def _no_passport(path: Path) -> NoPassportError:
 
 def _npy_passport(path: Path) -> Passport:
     beside = sidecar(path)
-    if not beside.is_file() or beside.stat().st_size > MAX_BYTES:
+    try:
+        raw = read_bounded(beside, MAX_BYTES)
+    except OSError:
+        raw = None
+    if raw is None:
         raise _no_passport(path)
-    raw = beside.read_bytes()
     try:
         rows = json.loads(raw).pop("rows")
         shape = np.load(path, mmap_mode="r", allow_pickle=False).shape

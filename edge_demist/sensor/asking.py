@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edge_demist.sensor.detect.allow import host_of
+from edge_demist.sensor.incidents.told import is_number
 from edge_demist.sensor.public_suffix import registrable_domain
 
 MAX_ALIKE = 3
@@ -26,7 +27,7 @@ def choose(events: Iterable[Mapping[str, Any]], count: int, task: str = "") -> l
     for event in events:
         text, own = event.get("text"), event.get("task")
         score, threshold = event.get("alarm_score"), event.get("threshold")
-        usable = isinstance(text, str) and isinstance(score, (int, float)) and isinstance(threshold, (int, float))
+        usable = isinstance(text, str) and is_number(score) and is_number(threshold)
         if not usable or not isinstance(own, str) or (task and own != task):
             continue
         key = (own, str(text))

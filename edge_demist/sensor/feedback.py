@@ -6,8 +6,8 @@ A verdict is one line of ``feedback.jsonl`` in the state folder, appended and sy
 
 from __future__ import annotations
 
+import errno
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from edge_demist.errors import InputError
+from edge_demist.io import is_special
 from edge_demist.sensor.detect.allow import AllowRule, suggest
 from edge_demist.sensor.incidents.told import read_objects
 from edge_demist.sensor.sources.timestamps import parse_time
+from edge_demist.sensor.storage import Disk
 
 FILE = "feedback.jsonl"
 VERDICTS = ("fp", "tp", "benign-tp")
@@ -105,14 +107,17 @@ def append(state: Path, line: Mapping[str, object]) -> None:
     """Write a line at the end of the log, durably.
 
     Raises:
-        OSError: the disk would not take it.
+        OSError: the disk would not take it, or the name stands for a link or for no regular file.
     """
-    fd = os.open(state / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    disk, path = Disk(), state / FILE
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "is a link", str(path))
+    fd = disk.open_append(path)
     try:
-        os.write(fd, json.dumps(line).encode("ascii") + b"\n")
-        os.fsync(fd)
+        disk.write_all(fd, json.dumps(line).encode("ascii") + b"\n")
+        disk.fsync(fd)
     finally:
-        os.close(fd)
+        disk.close(fd)
 
 
 def proposed_rules(told: Told, reason: str, expires: str = "") -> list[AllowRule]:
@@ -164,6 +169,8 @@ def labels(state: Path, task: str, positive: str, negative: str) -> Iterator[dic
         InputError: there is no log.
     """
     rows: dict[str, str] = {}
+    if is_special(state / FILE):
+        raise InputError(f"{state / FILE}: is no regular file")
     for line in read_objects(state / FILE):
         label = {"tp": positive, "fp": negative, "benign-tp": negative}.get(str(line.get("verdict")))
         for item in line.get("texts", ()):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_demist.io import printable
+from edge_demist.io import open_regular, printable
 from edge_demist.sensor.sources.checkpoint import CheckpointStore, FileState
 from edge_demist.sensor.sources.timestamps import format_time
 
@@ -58,7 +58,7 @@ def _file(state: FileState) -> dict[str, object]:
 
 def _is_gzip(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             return file.read(2) == b"\x1f\x8b"
     except OSError:
         return path.suffix == ".gz"

@@ -59,8 +59,9 @@ def _endpoint(asking: Asking, handler: Handler, *, reads: bool) -> Callable[[Req
         start = time.perf_counter()
         try:
             _check_key(request, asking.settings)
-            body = await read_object(request, asking.settings, asking.arriving) if reads else {}
-            found = await handler(asking, request, body)
+            body, weight = await read_object(request, asking.settings, asking.arriving) if reads else ({}, 0)
+            with asking.bodies.holding(weight):
+                found = await handler(asking, request, body)
         except Problem as problem:
             return response(request, problem)
         except ClientDisconnect:

@@ -10,9 +10,9 @@ from edge_demist.model import EdgeDemist
 from edge_demist.normalizers import NORMALIZERS
 from edge_demist.predictions import Prediction
 from edge_demist.serve.batcher import Batcher, count_tokens
-from edge_demist.serve.body import Arriving, flag
+from edge_demist.serve.body import Arriving, Bodies, flag
 from edge_demist.serve.problems import Problem
-from edge_demist.serve.settings import MAX_ARRIVING_BYTES, MODEL_NAME, Settings
+from edge_demist.serve.settings import MAX_ARRIVING_BYTES, MAX_HELD_BYTES, MODEL_NAME, Settings
 
 
 class Asking:
@@ -20,7 +20,8 @@ class Asking:
 
     def __init__(self, batcher: Batcher, settings: Settings) -> None:
         """Remember both."""
-        self.batcher, self.settings, self.arriving = batcher, settings, Arriving(MAX_ARRIVING_BYTES)
+        self.batcher, self.settings = batcher, settings
+        self.arriving, self.bodies = Arriving(MAX_ARRIVING_BYTES), Bodies(MAX_HELD_BYTES)
 
     @property
     def model(self) -> EdgeDemist:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from edge_demist.serve.problems import Problem
@@ -12,6 +14,33 @@ from edge_demist.serve.settings import Settings
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+MAX_VALUES = 65_536
+"""Values of a body: an empty list takes two bytes there and sixty in memory."""
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+
+
+class Bodies:
+    """What is held of bodies that are being answered, in bytes; what is beyond is refused."""
+
+    def __init__(self, most: int) -> None:
+        """At most so many, or one body."""
+        self._most, self._held = most, 0
+
+    @contextlib.contextmanager
+    def holding(self, weight: int) -> Iterator[None]:
+        """Count a body while it is there.
+
+        Raises:
+            Problem: there is no room beside the others (429).
+        """
+        if self._held and self._held + weight > self._most:
+            raise Problem(429, "too much is being answered; try again in a second")
+        self._held += weight
+        try:
+            yield
+        finally:
+            self._held -= weight
 
 
 class Arriving:
@@ -35,8 +64,8 @@ class Arriving:
         self._bytes -= self._held.pop(clock, 0)
 
 
-async def read_object(request: Request, settings: Settings, arriving: Arriving) -> dict[str, Any]:
-    """The JSON object in the body.
+async def read_object(request: Request, settings: Settings, arriving: Arriving) -> tuple[dict[str, Any], int]:
+    """The JSON object in the body, and about how many bytes of memory its strings may take.
 
     Raises:
         Problem: too large (413), too slow (408), compressed (415), no JSON object (400, 422).
@@ -59,7 +88,7 @@ async def read_object(request: Request, settings: Settings, arriving: Arriving) 
         raise Problem(408, f"the body came too slowly; it has {settings.body_seconds:g} seconds, and less beside many large ones") from None
     finally:
         arriving.forget(clock)
-    return parsed(raw)
+    return parsed(raw), len(raw) * (1 if raw.isascii() and b"\\u" not in raw else 4)
 
 
 def parsed(raw: bytes | bytearray) -> dict[str, Any]:
@@ -68,6 +97,8 @@ def parsed(raw: bytes | bytearray) -> dict[str, Any]:
     Raises:
         Problem: it is none.
     """
+    if _values(raw) > MAX_VALUES and _values(_STRING.sub(b"", raw)) > MAX_VALUES:
+        raise Problem(413, f"the body holds more than {MAX_VALUES} values")
     try:
         value = json.loads(raw, parse_constant=_no_number)
     except (ValueError, RecursionError):
@@ -75,6 +106,11 @@ def parsed(raw: bytes | bytearray) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Problem(422, "the body must be a JSON object")
     return value
+
+
+def _values(raw: bytes | bytearray) -> int:
+    """At least as many as there are values, of JSON that is whole."""
+    return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
 
 
 def _no_number(name: str) -> None:

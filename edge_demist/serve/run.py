@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import signal
 import socket
 import sys
@@ -33,6 +34,7 @@ def serve(settings: Settings, load: Callable[[], EdgeDemist], say: Callable[[str
     try:
         import orjson  # noqa: F401 - the application writes with it
         import uvicorn
+        from h11 import ProtocolError
 
         from edge_demist.serve.app import create
         from edge_demist.serve.connections import MAX_CONNECTIONS, SPARE_DESCRIPTORS, Connection
@@ -41,6 +43,8 @@ def serve(settings: Settings, load: Callable[[], EdgeDemist], say: Callable[[str
     tell = say or (lambda text: print(f"edge-demist serve: {text}", file=sys.stderr, flush=True))  # noqa: T201
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what comes before there is a bundle to replace
     sys.setswitchinterval(SWITCH_SECONDS)
+    for name in ("uvicorn.error", "asyncio"):  # what clients do wrong is answered, and fills no log
+        logging.getLogger(name).addFilter(lambda told: not (told.exc_info and isinstance(told.exc_info[1], ProtocolError)))
     files = MAX_CONNECTIONS + SPARE_DESCRIPTORS
     Connection.most = max(1, descriptors(files) - SPARE_DESCRIPTORS)
     if Connection.most < MAX_CONNECTIONS:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_demist.errors import InputError
+from edge_demist.io import open_regular
 
 MODEL_NAME = "edge-demist"
 MAX_BODY_BYTES = 4 << 20
@@ -15,6 +17,7 @@ MAX_QUEUE_REQUESTS = 256
 MAX_QUEUE_BYTES = 24 << 20
 BODY_SECONDS = 20.0
 MAX_ARRIVING_BYTES = 24 << 20
+MAX_HELD_BYTES = 48 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,11 @@ def read_key(path: Path) -> str:
     Raises:
         InputError: it is none.
     """
-    with path.open("rb") as stream:
-        raw = stream.read(1024).splitlines()
+    try:
+        with os.fdopen(open_regular(path), "rb") as stream:
+            raw = stream.read(1024).splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
     key = raw[0].strip().decode("ascii", "replace") if raw else ""
     if not 16 <= len(key) <= 512 or not key.isprintable() or not key.isascii():
         raise InputError(f"{path}: the first line must be a key of 16 to 512 printable ASCII characters")

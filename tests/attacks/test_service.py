@@ -20,7 +20,9 @@ import pytest
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
+from edge_demist.serve.body import MAX_VALUES, parsed
 from edge_demist.serve.connections import MAX_CONNECTIONS, SPARE_DESCRIPTORS
+from edge_demist.serve.problems import Problem
 from edge_demist.serve.settings import MAX_BATCH, MAX_BODY_BYTES
 
 MAX_RSS_MB = 300
@@ -128,6 +130,21 @@ def test_answers_that_nobody_reads(server) -> None:
     assert rss_mb(process) < MAX_RSS_MB
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"X" * 20 + b" / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}",
+        b"POST /embed HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_requests_that_break_the_protocol_fill_no_log(server, request_) -> None:
+    process, port = server
+    for _ in range(5):
+        with connections(port, 1, request_ * 3) as (one,), contextlib.suppress(OSError):
+            one.recv(1000)
+    assert ask(port) == 384 and process.poll() is None  # that no traceback was written is seen at the end
+
+
 def test_clients_that_leave_in_the_middle(server) -> None:
     _, port = server
     body = json.dumps({"inputs": ["kernel.org"] * 300}).encode()
@@ -136,3 +153,40 @@ def test_clients_that_leave_in_the_middle(server) -> None:
         with connections(port, 5, sent):
             pass
     assert ask(port) == 384
+
+
+BOMBS = {
+    "lists": b'"x": [' + b"[]," * 1_300_000 + b"[]]",
+    "keys": b",".join(b'"%x": 0' % number for number in range(400_000)),
+    "numbers": b'"x": [' + b"1.5," * 1_000_000 + b"1]",
+    "wide text": b'"x": "' + b"a" * 4_000_000 + "\U0001f600".encode() + b'"',
+    "a string without end": b'"x": "' + b'\\"' * 1_900_000,
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_bodies_that_are_larger_in_memory(server, kind) -> None:
+    process, port = server
+    work = json.dumps({"inputs": [f"{i}" + "ab/" * 300 for i in range(20)]}).encode()
+    body = b'{"inputs": ["a"], ' + BOMBS[kind] + b"}"
+    requests = [f"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: {len(one)}\r\n\r\n".encode() + one for one in (work, *[body] * 8)]
+    with contextlib.ExitStack() as stack:
+        for request in requests:
+            stack.enter_context(connections(port, 1, request))
+        assert ask(port) == 384
+        assert peak_mb(process) < MAX_RSS_MB
+
+
+def peak_mb(process: subprocess.Popen[bytes]) -> int:
+    """The most memory that the service has held."""
+    text = Path(f"/proc/{process.pid}/status").read_text()
+    return int(text.partition("VmHWM:")[2].split()[0]) >> 10
+
+
+@pytest.mark.parametrize("quote", ["", '"', '\\"', '"\\\\"', '","', '"[{,'])
+def test_values_are_counted_outside_of_texts(quote) -> None:
+    texts = [quote + "," * 100_000 + quote, quote * 5]
+    assert parsed(json.dumps({"inputs": texts}).encode()) == {"inputs": texts}
+    with pytest.raises(Problem) as caught:
+        parsed(json.dumps({"inputs": texts, "x": [0] * (MAX_VALUES + 1)}).encode())
+    assert caught.value.status == 413

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_demist.sensor.sources.timestamps import parse_time
+from edge_demist.sensor.incidents.told import is_number
+from edge_demist.sensor.sources.timestamps import format_time, parse_time
 
 WEB = Path(__file__).parent / "web"
 MAX_SHOWN = 2000
@@ -50,6 +51,8 @@ def _kept(incident: dict[str, Any]) -> dict[str, Any]:
     kept = {name: incident[name] for name in _KEPT if name in incident}
     for name in ("clients", "entities", "evidence", "next"):
         kept[name] = kept[name][:MAX_LIST]
+    for name in ("first", "last", "raised"):
+        kept[name] = format_time(parse_time(kept[name]) or 0)
     return kept | {"events": []}
 
 
@@ -62,9 +65,17 @@ def _attach(incidents: list[dict[str, Any]], events: Iterable[dict[str, Any]]) -
             by_client.setdefault(str(client), []).append((first, last, incident))
     for event in events:
         time_us = parse_time(event.get("time"))
-        if time_us is None or not event.get("alarm"):
+        if time_us is None or not event.get("alarm") or not _is_event(event):
             continue
         for side in ("src_ip", "dest_ip"):
             for first, last, incident in by_client.get(str(event.get(side)), ()):
                 if first <= time_us <= last and len(incident["events"]) < MAX_EVENTS:
-                    incident["events"].append({name: event[name] for name in _EVENT_KEPT if name in event})
+                    kept = {name: event[name] for name in _EVENT_KEPT if name in event}
+                    incident["events"].append(kept | {"time": format_time(time_us)})
+
+
+def _is_event(event: dict[str, Any]) -> bool:
+    """Whether the page finds texts and numbers where it looks for them."""
+    why = event.get("why", [])
+    words = isinstance(why, list) and all(isinstance(one, dict) for one in why)
+    return words and isinstance(event.get("text", ""), str) and is_number(event.get("alarm_score", 0))
