@@ -36,6 +36,21 @@ def made_up(rng, label):
     return "-".join(rng.sample(WORDS, 2)) + ".example"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_rows():
+    """Few rows made by program a round: the tables here are small, and nothing is learnt from the rest that a test asks for."""
+    from tools.train import mixtures, ood
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HOSTS", "EVERYDAY", "KINDS"):
+            patch.setattr(mixtures, name, {task: count // 20 for task, count in getattr(mixtures, name).items()})
+        for name in ("LOCAL", "MACHINES", "POPULAR", "ZONES", "SERVER_SIDE", "MARKED", "CLASSIC"):
+            patch.setattr(mixtures, name, getattr(mixtures, name) // 20)
+        for name in ("ROWS", "SHARE", "MADE_UP"):
+            patch.setattr(ood, name, getattr(ood, name) // 10)
+        yield
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A data folder of the documented form with made-up rows."""
@@ -72,7 +87,7 @@ def run(data, tmp_path_factory):
     corpus = out / "corpus.txt"
     tokenizer.write_corpus(data, corpus, 1.0)
     tokenizer.train(corpus, model, 600)
-    small = ["--data", str(data), "--tokenizer", str(model), "--layers", "1", "--tokens", "512", "--dev-rows", "40"]
+    small = ["--data", str(data), "--tokenizer", str(model), "--layers", "1", "--tokens", "512", "--dev-rows", "40", "--generated", "200"]
     assert base.main([*small, "--out", str(out / "base"), "--steps", "6", "--minutes", "30"]) == 0
     table = ["--data", str(data), "--checkpoint", str(out / "base" / "checkpoint"), "--buckets", "1024", "--epochs", "1", "--task", "dga"]
     assert ngram_table.main(table) == 0
@@ -114,13 +129,96 @@ def test_a_specialist_is_trained_again_on_a_bundle_alone(run, data, tmp_path, mo
     assert np.mean([a.label == y for a, y in zip(answers, table["label"], strict=True)]) > 0.9
 
 
+def test_a_specialist_is_taught_to_an_adapter_on_fewer_layers(run, data, tmp_path):
+    """Same answers as the teacher's, adapters on the layers asked for alone, and no cuts of a screen made for another head."""
+    from edge_demist import EdgeDemist
+    from edge_demist.format.bundle import Bundle
+    from quantize.extend import add_specialists
+    from tools.train import distil
+
+    given = ["--data", str(data), "--bundle", str(run / "bundle"), "--task", "dga", "--out", str(tmp_path), "--tokens", "256"]
+    assert distil.main([*given, "--rank", "4", "--rounds", "1", "--rows", "1500"]) == 0
+    add_specialists(Bundle.load(run / "bundle"), [tmp_path / "dga.safetensors"], tmp_path / "bundle", replace=True)
+    texts = list(pandas.read_parquet(data / "tasks" / "dga" / "dev.parquet")["text"])
+    with EdgeDemist.load(run / "bundle") as teacher, EdgeDemist.load(tmp_path / "bundle") as student:
+        assert not np.array_equal(student.specialist("dga").weight, teacher.specialist("dga").weight)
+        pairs = zip(student.classify(texts, task="dga"), teacher.classify(texts, task="dga"), strict=True)
+        assert np.mean([now.label == then.label for now, then in pairs]) > 0.9
+
+
+def test_what_an_adapter_does_below_the_layers_asked_for_is_left_out():
+    import peft
+    from torch import nn
+    from transformers import BertConfig, BertModel
+
+    from edge_demist.format.bundle import Bundle, default_path
+    from edge_demist.format.specialist import load_specialist
+    from tools.train import distil, warm
+    from tools.train.lora import lora_config
+
+    config = BertConfig(vocab_size=9, hidden_size=384, num_hidden_layers=3, num_attention_heads=12, intermediate_size=1536)
+    model = peft.get_peft_model(BertModel(config, add_pooling_layer=False), lora_config(24, 2, 3)).base_model.model
+    with pytest.raises(ValueError, match="has no place"):
+        warm.start(default_path(), "url-phishing", model, nn.Linear(384, 2))
+    warm.start(default_path(), "url-phishing", model, nn.Linear(384, 2), 2)
+    old = load_specialist(Bundle.load(default_path()), "url-phishing").adapter.layers
+    found = warm.adapter_of(model, "url-phishing")
+    assert set(found.layers) == {site for site in old if site[0] == 2} != set(old)
+    for site, (down, up) in found.layers.items():
+        np.testing.assert_allclose(down @ up, old[site][0] @ old[site][1], atol=1e-5)
+    before = {"lora.0.q.A": old[0, "q"][0], "screen.1.bias": np.zeros(3), "head.bias": np.zeros(2), "head.ngram_weight": np.ones(2)}
+    tensors = distil.written(found, {"head.bias": np.ones(2)}, before)
+    assert {name.split(".")[1] for name in tensors if name.startswith("lora.")} == {"2"}
+    assert {name: float(tensors[name][0]) for name in tensors if not name.startswith("lora.")} == {"head.bias": 1, "head.ngram_weight": 1}
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_student_loses_nothing_where_it_says_what_its_teacher_says(classes):
+    import torch
+
+    from tools.train.distil import loss_of
+
+    teacher = torch.randn(30, classes, generator=torch.Generator().manual_seed(classes))
+    none = torch.full((30,), -1)
+    assert loss_of(teacher, teacher, none, 0.05) == pytest.approx(0, abs=1e-6)
+    assert loss_of(teacher + 3, teacher, none, 0.05) == pytest.approx(0, abs=1e-5)  # the same odds
+    assert loss_of(teacher.flip(1), teacher, none, 0.05) > 0.1
+    right, wrong = (loss_of(teacher, teacher, label, 0.05) for label in (teacher.argmax(1), teacher.argmin(1)))
+    assert (right < wrong) == (classes > 2)  # an alarm goes by its teacher alone
+
+
+def test_names_without_a_label_are_none_of_those_left_out(monkeypatch, tmp_path):
+    from tools.train import distil, pools
+
+    rows = pandas.DataFrame({"text": [f"n{i}.example" for i in range(400)], "origin": ["picked", "categories"] * 200})
+    monkeypatch.setattr(pools, "read", lambda *_: rows)
+    found = distil.unlabelled(tmp_path, 300, 1, {"n0.example", "n1.example"})
+    assert not {"n0.example", "n1.example"} & {*found}
+    assert sum(text in set(rows["text"]) for text in found) > 200
+    assert any(text not in set(rows["text"]) for text in found)
+    assert distil.unlabelled(tmp_path, 0, 1, set()) == []
+
+
 def test_a_base_goes_on_from_a_bundle(run, data, tmp_path):
     """With a learning rate of 0 the export is the bundle's encoder, which quantizes to the same integers."""
     from edge_demist.format.bundle import Bundle
     from quantize.convert import convert_checkpoint
     from tools.train import base
 
-    small = ["--data", str(data), "--tokenizer", str(run / "spm.model"), "--layers", "1", "--tokens", "512", "--dev-rows", "40"]
+    small = [
+        "--data",
+        str(data),
+        "--tokenizer",
+        str(run / "spm.model"),
+        "--layers",
+        "1",
+        "--tokens",
+        "512",
+        "--dev-rows",
+        "40",
+        "--generated",
+        "200",
+    ]
     given = ["--start", str(run / "bundle"), "--out", str(tmp_path / "run"), "--steps", "1", "--lr", "0", "--minutes", "30"]
     assert base.main([*small, *given]) == 0
     bundle = Bundle.load(run / "bundle")
@@ -307,7 +405,20 @@ def test_training_resumes(run, data, tmp_path):
 
     from tools.train import base
 
-    small = ["--data", str(data), "--tokenizer", str(run / "spm.model"), "--layers", "1", "--tokens", "512", "--dev-rows", "40"]
+    small = [
+        "--data",
+        str(data),
+        "--tokenizer",
+        str(run / "spm.model"),
+        "--layers",
+        "1",
+        "--tokens",
+        "512",
+        "--dev-rows",
+        "40",
+        "--generated",
+        "200",
+    ]
     small += ["--minutes", "30", "--out", str(tmp_path / "base")]
     assert base.main([*small, "--steps", "3"]) == 0
     first = load_file(tmp_path / "base" / "checkpoint" / "model.safetensors")

@@ -12,6 +12,7 @@ The order of labels does not change; thresholds and temperature are fitted again
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import random
 import sys
@@ -32,6 +33,7 @@ from tools.synth import GENERATORS
 from tools.train.data import TASKS, Rows, Task, normalized, pack, read_table, sha256_file
 
 if TYPE_CHECKING:
+    from edge_demist.format.adapter import Adapter
     from edge_demist.format.specialist import Specialist
 
 Floats = NDArray[np.float32]
@@ -108,7 +110,7 @@ class Served:
     def __init__(self, model: EdgeDemist, specialist: Specialist) -> None:
         from tools.train.shipped import BundleTokenizer
 
-        self.specialist = specialist
+        self.specialist, self.adapter = specialist, specialist.adapter
         self._model = model
         self._ngrams = Ngrams(specialist.ngrams or model.bundle)
         self._tokenizer = BundleTokenizer(model.bundle)
@@ -116,7 +118,17 @@ class Served:
     def __call__(self, given: Sequence[str]) -> tuple[Floats, Floats]:
         """Pooled [n, H] and n-gram [n, dim] vectors."""
         rows = self._packed(given)
-        return self.pooled(rows), self._ngrams.encode_packed(rows.data[: rows.off[-1]].tobytes(), rows.off)
+        return self.pooled(rows), self.grams(rows)
+
+    def under(self, adapter: Adapter) -> Served:
+        """The same specialist under another adapter."""
+        other = copy.copy(self)
+        other.adapter = adapter
+        return other
+
+    def grams(self, rows: Rows) -> Floats:
+        """N-gram vectors, float32 [n, dim]."""
+        return self._ngrams.encode_packed(rows.data[: rows.off[-1]].tobytes(), rows.off)
 
     def _packed(self, given: Sequence[str]) -> Rows:
         return pack(normalized(given, self.specialist.normalizer), self._tokenizer, self.specialist.max_tokens)
@@ -130,11 +142,11 @@ class Served:
         return self._ngrams.encode_batch([to_bytes(text) for text in normalized(given, self.specialist.normalizer)])
 
     def pooled(self, rows: Rows) -> Floats:
-        """Vectors under the specialist's adapter, float32 [n, H]."""
+        """Vectors under the adapter, float32 [n, H]."""
         order = np.argsort(rows.lengths, kind="stable")
         some = rows.take(order)
         out = np.empty((len(rows), self._model.dim), np.float32)
-        out[order] = self._model.engine.encode(some.ids, some.cu.astype(np.int32), [self.specialist.adapter], normalize=False)
+        out[order] = self._model.engine.encode(some.ids, some.cu.astype(np.int32), [self.adapter], normalize=False)
         return out
 
 

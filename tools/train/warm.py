@@ -26,8 +26,10 @@ MODULES = {
 }
 
 
-def start(folder: Path | None, task: str, model: nn.Module, head: nn.Linear) -> None:
+def start(folder: Path | None, task: str, model: nn.Module, head: nn.Linear, first_layer: int = 0) -> None:
     """Copy the adapter of ``task`` into a PEFT model with room for its ranks and layers, and its head into ``head``.
+
+    What the adapter does below ``first_layer`` is left out.
 
     Raises:
         ValueError: a site of the bundle's adapter is not in the model, or has a larger rank.
@@ -40,6 +42,8 @@ def start(folder: Path | None, task: str, model: nn.Module, head: nn.Linear) -> 
             sites[int(stem), MODULES[rest]] = module
     with torch.no_grad():
         for site, (down, up) in specialist.adapter.layers.items():
+            if site[0] < first_layer:
+                continue
             if site not in sites or down.shape[1] > sites[site].r["default"]:
                 raise ValueError(f"{task}: layer {site[0]} {site[1]} of rank {down.shape[1]} has no place in the new adapter")
             rank = down.shape[1]
