@@ -353,15 +353,12 @@ class Pipeline:
         where = [i for i, event in enumerate(events) if event.alarm]
         chosen = where[:MAX_EXPLAINED] if self.options.explain else []
         asked = [(_read_part(events[i]), events[i].task, events[i].alarm_score or 0.0) for i in chosen]
-        reasons = explain(asked, self._alarm_scores, self.scorer.first_scores if self.options.screen else None)
+        reasons = explain(asked, self.scorer.without_words, self.scorer.first_scores if self.options.screen else None)
         for i, why in zip(chosen, reasons, strict=True):
             events[i] = replace(events[i], why=why, why_text=sentence(why, events[i].alarm_score or 0.0))
         for i in where:
             events[i] = replace(events[i], allow_rule=suggest(events[i].text, events[i].task))
         return events
-
-    def _alarm_scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        return [answer.alarm_score or 0.0 for answer in self.scorer.uncached(pairs)]
 
     def _vectors(self, texts: list[str]) -> list[Mapping[str, object]]:
         if not texts:

@@ -40,6 +40,8 @@ PART_ROWS = 512
 LEAST_ROWS = 64
 """So many pairs are worth a turn of a thread."""
 REMEMBERED = 1024
+MAX_REST_CHARS = 16
+"""What is left of a string without a word is remembered if it is so short: longer ones do not come again."""
 UNDOING = ("request", "cased_request", "command", "cased_command", "undisguised", "page", "header", "certificate", "file_words")
 """Normalizers whose results are remembered: those that take longer than a look into a table."""
 SELF_TEST_TEXTS = ("example.com", "xjw8k2qpz7v1.info", "/index.php?id=1'+OR+1=1--", "Mozilla/5.0", "", "\u00fc\ud800")
@@ -104,6 +106,7 @@ class Scorer:
         self.cache: AnswerCache[Answer] = AnswerCache(cache_entries)
         self.cache_entries = cache_entries
         self._threads, self._pool = threads, None if threads == 1 else _thread_pool(threads)
+        self._without_words: AnswerCache[float] = AnswerCache(min(cache_entries, REMEMBERED))
         self.screening: Mapping[str, float] | None = None
         """Alarm scores below which the windows of long strings may be left to stage one; set by whoever screens."""
         facts = {task: model.facts(task) for task in model.tasks}
@@ -242,6 +245,16 @@ class Scorer:
     def uncached(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
         """Answers without touching the cache (strings that occur in no log)."""
         return list(self._ask(pairs))
+
+    def without_words(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """Alarm scores of strings from which a word was taken, 0 where there is none; what is left (``com``) is often the same."""
+        found: dict[tuple[str, str], float | None] = {pair: self._without_words.get(*pair) for pair in pairs}
+        missing = [pair for pair, score in found.items() if score is None]
+        for pair, answer in zip(missing, self._ask(missing), strict=True):
+            found[pair] = answer.alarm_score or 0.0
+            if answer.alarm_score is not None and len(pair[0]) <= MAX_REST_CHARS:
+                self._without_words.put(*pair, answer.alarm_score)
+        return [found[pair] or 0.0 for pair in pairs]
 
     def first_scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """First scores of (string, specialist) pairs, in order; +inf where stage one has none."""
