@@ -67,6 +67,8 @@ def watch(package: Path, log: Path, emit: str, folder: Path) -> tuple[float, int
     """Processor seconds and largest memory of one run."""
     command = [sys.executable, "-c", WATCH, "watch", str(log), "--once", "-o", str(folder / "events"), "--log", "off", "--emit", emit]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(package)}
+    environment["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")  # an installed package is compiled
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=package, text=True)
     assert process.stdout is not None
     printed = process.stdout.read()
@@ -80,6 +82,8 @@ def watch(package: Path, log: Path, emit: str, folder: Path) -> tuple[float, int
 def measure(packages: Mapping[str, Path], logs: Mapping[str, tuple[Path, int, str]], rounds: int, folder: Path) -> dict[str, Any]:
     """All cases on both sides in turns; ``logs``: file, records and what to emit, by the case's name."""
     runs: dict[str, dict[str, list[tuple[float, int]]]] = {name: {side: [] for side in SIDES} for name in logs}
+    for side in SIDES:
+        watch(packages[side], *logs["start"][::2], folder)
     for number in range(rounds):
         for name, (log, _, emit) in logs.items():
             sys.stderr.write(f"round {number + 1} of {rounds}: {name}\n")

@@ -23,6 +23,8 @@ ANYWHERE = "**."
 _OTHERS = re.compile("parent|initiating|creator|actor|causality|previous|original|source|old|removed|length|hash|entropy|count")
 """Words in longer names that say it is another's, or no text."""
 MAX_DEPTH, MAX_FIELDS, MAX_NAMES = 6, 512, 4096
+MAX_SHAPES, MAX_TELLING = 1024, 8
+"""Objects, by their names, of which the telling ones are remembered, and so many of them at most."""
 _COMPANY = frozenset(
     ("parent", "parentProcess", "parent_process", "actor", "agent", "rule", "related", "labels", "principal", "src", "removed", "initiator")
 )
@@ -43,6 +45,7 @@ class Anywhere:
                 table = self._ends if name.startswith("*") else self._whole
                 table[plain_name(name)] = (*table.get(plain_name(name), ()), (dataclasses.replace(rule, field=_VALUE), tasks))
         self._known: dict[str, tuple[_Found, ...]] = {}
+        self._shapes: dict[int, tuple[tuple[str, tuple[_Found, ...]], ...]] = {}
 
     def strings(self, data: Mapping[str, object]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """Path, string and tasks of every field whose name a rule has."""
@@ -53,16 +56,30 @@ class Anywhere:
             for path, node in levels:
                 if (left := left - len(node)) < 0:
                     return
-                for name, value in node.items():
-                    kind = type(value)
-                    if kind is dict:
-                        if name not in _COMPANY:
-                            below.append((f"{path}{name}.", value))  # type: ignore[arg-type]
-                    elif kind is list and isinstance(value[0] if value else None, dict):  # type: ignore[index]
-                        below += [(f"{path}{name}.", one) for one in value[:MAX_FIELDS] if isinstance(one, dict)]  # type: ignore[index]
-                    elif (kind is str or kind is list) and (known := self._of(name) or (path and self._of(path + name))):
+                for name, known in self._telling(path, node):
+                    value = node[name]
+                    if isinstance(value, str) or (isinstance(value, list) and not _holds_objects(value)):
                         yield from _strings(path + name, value, known)
+                for name, value in node.items():
+                    if type(value) is dict:
+                        if name not in _COMPANY:
+                            below.append((f"{path}{name}.", value))
+                    elif type(value) is list and _holds_objects(value):
+                        below += [(f"{path}{name}.", one) for one in value[:MAX_FIELDS] if isinstance(one, dict)]
             levels = below
+
+    def _telling(self, path: str, node: Mapping[str, object]) -> tuple[tuple[str, tuple[_Found, ...]], ...]:
+        """The fields of an object whose names a rule has, with these rules; the same for all objects of the same names."""
+        shape = hash((path, *node))
+        found = self._shapes.get(shape)
+        if found is None:
+            pairs = ((name, self._of(name) or (self._of(path + name) if path else ())) for name in node)
+            found = tuple(pair for pair in pairs if pair[1])
+            if len(found) <= MAX_TELLING:
+                if len(self._shapes) >= MAX_SHAPES:
+                    self._shapes.clear()
+                self._shapes[shape] = found
+        return found
 
     def _of(self, name: str) -> tuple[_Found, ...]:
         """The rules for a name."""
@@ -76,6 +93,10 @@ class Anywhere:
                 self._known.clear()
             self._known[name[:256]] = known
         return known
+
+
+def _holds_objects(value: list[object]) -> bool:
+    return bool(value) and isinstance(value[0], dict)
 
 
 def _strings(path: str, value: object, known: Iterable[_Found]) -> Iterator[tuple[str, str, tuple[str, ...]]]:

@@ -99,12 +99,14 @@ class Pipeline:
         for n, line in enumerate(lines):
             if found and found[n] is not None:
                 continue
-            self._add_run(source, lines[begin:n], found[begin:n])
+            if begin < n:
+                self._add_run(source, lines[begin:n], found[begin:n])
             self._add_line(source, line)
             begin = n + 1
             if source.parser.header is not header:  # the columns are others from here on
                 found = []
-        self._add_run(source, lines[begin:], found[begin:])
+        if found and begin < len(lines):
+            self._add_run(source, lines[begin:], found[begin:])
         held = source.parser.held_bytes
         self.pending_bytes += held if held > LARGE_HEADER else 0  # the records hold on to it until they are scored
 
@@ -177,7 +179,8 @@ class Pipeline:
         if isinstance(mapped, str):
             counts.skip(mapped if observation is None else "no-incident")
             if not counts.understanding.used:
-                counts.understanding.note_reason(mapped, known=is_known_log(record.log, mapped), seen=seen_in(record))
+                seen = "" if counts.understanding.reason else seen_in(record)
+                counts.understanding.note_reason(mapped, known=is_known_log(record.log, mapped), seen=seen)
             return
         counts.understanding.used += 1
         arrived = time_us is None and not source.dated

@@ -73,9 +73,12 @@ def parse_value(line: bytes) -> dict[str, object] | list[object] | str:
     """The object or list on a line; a string is the reason why there is none."""
     if b"\0" in line:
         return "corrupt"
+    text = line.decode("utf-8", "surrogateescape")  # a log with stray bytes is still a log, and the bytes reach the model unchanged
+    decoder = _SHORT if len(line) <= _MAX_INT_DIGITS else _DECODER
     try:
-        # surrogateescape: a log with stray bytes is still a log, and the bytes reach the model unchanged
-        value = (_SHORT if len(line) <= _MAX_INT_DIGITS else _DECODER).decode(line.decode("utf-8", "surrogateescape"))
+        value, end = decoder.raw_decode(text) if text.startswith("{") else (decoder.decode(text), len(text))
+        if text[end:].strip(" \t\r\n"):
+            value = decoder.decode(text)  # raises
     except (ValueError, RecursionError):
         mended = _NO_JSON_ESCAPE.sub(rb"\1\\u00\2", line) if b"\\x" in line else line
         return parse_value(mended) if mended != line else "bad-json"

@@ -132,12 +132,13 @@ def _real(value: float) -> int | None:
 
 
 def _parse_text(text: str) -> int | None:
-    match = _COMPACT.match(text) if len(text) >= 14 else None  # 20240501080000Z (ASN.1), 20240501080000.123456-000 (WMI)
-    if match:
-        return _parse_text(f"{match[1]}T{match[2]}")
-    match = _DECIMAL.match(text)
-    if match:
-        return _decimal(*match.groups())
+    if text[4:5] != "-":  # no date of ISO 8601, which most are
+        match = _COMPACT.match(text) if len(text) >= 14 else None  # 20240501080000Z (ASN.1), 20240501080000.123456-000 (WMI)
+        if match:
+            return _parse_text(f"{match[1]}T{match[2]}")
+        match = _DECIMAL.match(text)
+        if match:
+            return _decimal(*match.groups())
     if not 10 <= len(text) <= _MAX_CHARS or not text.isascii():
         return None
     try:
