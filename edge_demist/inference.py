@@ -29,9 +29,10 @@ from edge_demist.errors import InputError
 from edge_demist.format.bundle import Bundle
 from edge_demist.format.specialist import Specialist
 from edge_demist.native.library import Kernels
-from edge_demist.normalizers import from_bytes, normalized, truncate_utf8
+from edge_demist.normalizers import from_bytes, truncate_utf8
 from edge_demist.predictions import Prediction, Rule
 from edge_demist.text import windows
+from edge_demist.text.many import normalized
 from edge_demist.text.ngrams import Ngrams
 from edge_demist.text.screens import Screens
 from edge_demist.text.tokenizer import Tokenizer

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -21,17 +21,17 @@ _SCHEME = re.compile(r"^https?://", re.IGNORECASE)
 _ANY_SCHEME = re.compile(r"[a-z][a-z0-9+.\-]{0,20}://")
 _PORT = re.compile(r":\d{1,5}\Z")
 _HOST_END = re.compile(r"[/?#]")
-_MACHINES = "api|cdn|static|assets|img|images|ns|mx|smtp|imap|pop|autodiscover|autoconfig"
+MACHINES = "api|cdn|static|assets|img|images|ns|mx|smtp|imap|pop|autodiscover|autoconfig"
 _PEOPLE = (
     "mail|webmail|email|m|mobile|app|apps|blog|forum|forums|wiki|chat|shop|store|news|media|video|docs|help|support|status|search|"
     "home|my|id|login|auth|sso|accounts|secure|admin|cpanel|portal|connect|remote|vpn|web|ftp|files|cloud|download|update|updates|"
     "dns|server|dev|test|demo|beta|stage|staging|old|new|git|gitlab"
 )
-_ANY = f"{_MACHINES}|{_PEOPLE}"
+ANY_SERVICE = f"{MACHINES}|{_PEOPLE}"
 
 
 @functools.cache
-def _leading(labels: str) -> re.Pattern[str]:
+def leading(labels: str) -> re.Pattern[str]:
     """Match one leading ``www.`` or label of ``labels`` before two more labels; the latter not before what looks like a public suffix."""
     return re.compile(rf"(?:www\d*\.|(?:{labels})\d*\.(?!(?:co|com|net|org|ac|gov|edu)\.[^.]*$))(?=[^.]+\.)")
 
@@ -85,17 +85,17 @@ def strip_service_labels(text: str) -> str:
     They are taken away while at least two labels stay; all but ``www.`` not before what looks like a public suffix (``api.co.uk``).
     Labels that say what a host is for to people (``mail.``, ``forum.``, ``shop.``) stay.
     """
-    return _without(_MACHINES, hostname(text))
+    return _without(MACHINES, hostname(text))
 
 
 def strip_all_service_labels(text: str) -> str:
     """:func:`strip_service_labels` without labels of services for people either (``mail.``, ``login.``, ``vpn.``, ``dev.``)."""
-    return _without(_ANY, hostname(text))
+    return _without(ANY_SERVICE, hostname(text))
 
 
 def _without(labels: str, name: str) -> str:
     """``name`` from where the leading labels end."""
-    begin, pattern = 0, _leading(labels)
+    begin, pattern = 0, leading(labels)
     while found := pattern.match(name, begin):
         begin = found.end()
     return name[begin:]
@@ -362,39 +362,6 @@ NORMALIZERS: Mapping[str, Callable[[str], str]] = by_name(
         "certificate": certificate,
     }
 )
-
-
-def hostnames(texts: Sequence[str]) -> list[str]:
-    """:func:`hostname` of each; where lower case and dots at the end are all that there is to do, of all at once."""
-    joined = ":".join(texts)
-    if not (joined.isascii() and joined.isprintable()) or " " in joined or joined.count(":") != len(texts) - 1:
-        return [hostname(text) for text in texts]
-    names = joined.lower().split(":")
-    return [name.removesuffix(".") for name in names] if ".:" in joined or joined.endswith(".") else names
-
-
-def _without_labels(labels: str, texts: Sequence[str]) -> list[str]:
-    begins = _leading(labels).match
-    return [name if begins(name) is None else _without(labels, name) for name in hostnames(texts)]
-
-
-_OF_MANY: Mapping[str, Callable[[Sequence[str]], list[str]]] = by_name(
-    {
-        "hostname": hostnames,
-        "strip_service_labels": functools.partial(_without_labels, _MACHINES),
-        "strip_all_service_labels": functools.partial(_without_labels, _ANY),
-    }
-)
-
-
-def normalized(texts: Sequence[str], normalizer: str) -> list[bytes]:
-    """The bytes of each text under a normalizer."""
-    of_many, normalize = _OF_MANY.get(normalizer), NORMALIZERS[normalizer]
-    plain = [normalize(text) for text in texts] if of_many is None else of_many(texts)
-    try:
-        return [text.encode("utf-8") for text in plain]
-    except UnicodeEncodeError:
-        return [to_bytes(text) for text in plain]
 
 
 def to_bytes(text: str) -> bytes:

@@ -11,7 +11,6 @@ from edge_demist.normalizers import (
     from_bytes,
     hostname,
     identity,
-    normalized,
     strip_all_service_labels,
     strip_service_labels,
     strip_www,
@@ -20,6 +19,7 @@ from edge_demist.normalizers import (
     url,
     url_without_root_slash,
 )
+from edge_demist.text.many import normalized
 
 
 @pytest.mark.parametrize(

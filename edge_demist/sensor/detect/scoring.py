@@ -42,8 +42,8 @@ LEAST_ROWS = 64
 REMEMBERED = 1024
 MAX_REST_CHARS = 16
 """What is left of a string without a word is remembered if it is so short: longer ones do not come again."""
-UNDOING = ("request", "cased_request", "command", "cased_command", "undisguised", "page", "header", "certificate", "file_words")
-"""Normalizers whose results are remembered: those that take longer than a look into a table."""
+QUICK = ("identity", "hostname", "strip_www", "strip_service_labels", "strip_all_service_labels", "url", "url_without_root_slash")
+"""Normalizers whose results are not remembered: they take hardly longer than a look into a table."""
 SELF_TEST_TEXTS = ("example.com", "xjw8k2qpz7v1.info", "/index.php?id=1'+OR+1=1--", "Mozilla/5.0", "", "\u00fc\ud800")
 
 
@@ -276,7 +276,7 @@ class Scorer:
 def _remembering(name: str) -> Callable[[str], str]:
     """A normalizer; one that undoes encodings costs as much as all else of a record, so it remembers short strings."""
     normalize = NORMALIZERS.get(name, NORMALIZERS["identity"])
-    return cached(REMEMBERED)(normalize) if name in UNDOING else normalize
+    return normalize if name in QUICK else cached(REMEMBERED)(normalize)
 
 
 def parts(pairs: Sequence[tuple[str, str]], rows: int = PART_ROWS) -> Iterator[Sequence[tuple[str, str]]]:
