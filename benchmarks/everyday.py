@@ -1,6 +1,6 @@
 """What every network sees, by kind: false alarms at the shipped thresholds, and how often hostname-category says malware or phishing of it.
 
-    python -m benchmarks.everyday                        # made by program (tools.synth.everyday_kinds, part ``measure``)
+    python -m benchmarks.everyday            # made by program (tools.synth.everyday_kinds, part ``measure``), and a written list
     python -m benchmarks.everyday --data DATA            # and ordinary strings of DATA, part ``measure``
     python -m benchmarks.everyday --bundle DIR --out FILE
     python -m benchmarks.everyday --render
@@ -28,6 +28,7 @@ from tools.train import ordinary
 RESULTS = result_file.RESULTS / "everyday.json"
 TASKS = {"dga": "names", "hostname-threat": "names", "dns-tunnel": "names", "url-phishing": "pages"}
 RATES = (1e-2, 1e-3, 1e-4)
+LISTED = "written down"
 LEVEL, ACCUSED = 0.94, ("malware", "phishing")
 _CHEAP = r"\.(?:xyz|top|site|online|club|shop|store|live|icu|work|click|link|space|website|fun|info|biz|vip|pro|cc|pw)$"
 _CLOUDS = r"\.(?:amazonaws\.com|cloudfront\.net|azure\.(?:com|net)|windows\.net|akamai[a-z]*\.net|fastly\.net|azurefd\.net)$"
@@ -61,6 +62,15 @@ def real(data: Path, task: str) -> Texts:
     return {"real, all": texts} | {kind: [text for text in texts if form.search(text)] for kind, form in REAL.items()}
 
 
+def listed(what: str) -> list[str]:
+    """Strings that were written down one by one, of all kinds: ``names`` or ``pages``."""
+    found: list[str] = []
+    for part in (Path(__file__).parent / "data" / "everyday_list.txt").read_text(encoding="utf-8").split("\n["):
+        head, _, body = part.partition("]\n")
+        found += body.split() if head == what else []
+    return found
+
+
 def alarms(model: EdgeDemist, task: str, texts: Sequence[str]) -> dict[str, Any]:
     """Share of texts that alarm at each shipped threshold."""
     found = model.specialist(task).thresholds["fpr"]
@@ -84,12 +94,12 @@ def together(parts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
 def measured(model: EdgeDemist, data: Path | None, count: int) -> dict[str, Any]:
     """Everything about one bundle."""
     result: dict[str, Any] = {"alarms": {}, "bundle": {"id": model.bundle_id, "version": model.bundle.version}}
-    drawn = {what: made(what, count) for what in everyday_kinds.FILES}
+    drawn = {what: made(what, count) | {LISTED: listed(what)} for what in everyday_kinds.FILES}
     for task, what in TASKS.items():
         sets = drawn[what] | (real(data, task) if data else {})
         result["alarms"][task] = {kind: alarms(model, task, texts) for kind, texts in sets.items() if texts}
     names = {kind: accused(model, texts) for kind, texts in drawn["names"].items()}
-    result["hostname-category"] = {**names, "all made": together(names)}
+    result["hostname-category"] = {**names, "all made": together({kind: row for kind, row in names.items() if kind != LISTED})}
     for kind, texts in (real(data, "hostname-category") if data else {}).items():
         result["hostname-category"][kind] = accused(model, texts)
     return result
