@@ -90,6 +90,17 @@ def test_two_clients_with_generated_names_are_two_incidents(tmp_path: Path) -> N
     assert len({line["incident_id"] for line in lines}) == 2
 
 
+def test_query_logs_and_logs_of_iis_give_incidents_too(tmp_path: Path) -> None:
+    named = [f"01-May-2024 08:00:{i % 60:02}.{i:03} client 10.0.0.7#53 (x): query: evil{i:030x}.zone.example IN TXT +" for i in range(150)]
+    (tmp_path / "named.log").write_text("\n".join(named) + "\n")
+    asked = [f"2024-05-01 08:00:{i:02} GET /page id=evil{i} 198.51.100.9 Mozilla/5.0 10.0.0.80 200" for i in range(10)]
+    head = "#Version: 1.0\n#Fields: date time cs-method cs-uri-stem cs-uri-query c-ip cs(User-Agent) s-ip sc-status\n"
+    (tmp_path / "u_ex240501.log").write_text(head + "\n".join(asked) + "\n")
+    lines, _ = watch_once(tmp_path, tmp_path / "named.log", tmp_path / "u_ex240501.log", emit="incidents")
+    found = {line["kind"]: (line["clients"], line["entities"]) for line in lines}
+    assert found == {"tunnel": (["10.0.0.7"], ["zone.example"]), "scan": (["198.51.100.9"], ["10.0.0.80"])}
+
+
 def test_clients_with_the_same_generated_names_are_one_incident(tmp_path: Path) -> None:
     names = [f"evilsame{i}.example" for i in range(12)]
     rows = [dns_row(7 * i + j, f"10.0.0.{7 + j}", name, rcode="NXDOMAIN") for i, name in enumerate(names) for j in range(2)]

@@ -1,9 +1,10 @@
 """Days of a made-up network: ordinary traffic, what looks like trouble and is none, and intrusions that are known.
 
-    python -m tools.days OUT [--days 12] [--seed 1] [--background ../shared/data/sensor-days]
+    python -m tools.days OUT [--days 12] [--seed 1] [--eve] [--version-6] [--background ../shared/data/sensor-days]
 
-OUT gets one folder a day in the form of the shared sensor days: ``logs/`` (Zeek, JSON), ``truth.jsonl``, ``grey.txt``; each third day
-has no intrusion. With ``--background`` ordinary clients of those days are mixed in, under other addresses and at other hours.
+OUT gets one folder a day in the form of the shared sensor days: ``logs/`` (Zeek, JSON; with ``--eve`` Suricata), ``truth.jsonl``,
+``grey.txt``; each third day has no intrusion. The same seed gives the same traffic in each form, so that forms can be compared. With
+``--background`` ordinary clients of those days are mixed in, under other addresses and at other hours.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edge_demist.sensor.incidents.observation import Observation
+from edge_demist.sensor.incidents.observation import Observation, is_address, is_internal
 from tools.days.intrusions import INTRUSIONS
 from tools.days.ordinary import DAY, NOISE, browsing
 from tools.days.track import Episode, write_day
@@ -48,6 +49,25 @@ def moved(seen: Sequence[Observation], client: str, start: float, rng: random.Ra
     return [replace(one, client=client, time_us=int(time)) for one, time in zip(seen, times, strict=True)]
 
 
+def in_version_6(seen: Sequence[Observation], episodes: Sequence[Episode]) -> None:
+    """Put IPv6 addresses in place of all others: unique local ones for the network's own, global ones for the rest."""
+
+    def other(text: str) -> str:
+        if not is_address(text) or ":" in text:
+            return text
+        a, b, c, d = map(int, text.split("."))
+        return f"{'fd77:' if is_internal(text) else '2a0d:'}:{a:x}{b:02x}:{c:x}{d:02x}"
+
+    for one in (*seen, *(one for episode in episodes for one in episode.track.seen)):
+        name = other(one.name)
+        one.client, one.server, one.name = other(one.client), other(one.server), name if name == one.name else f"[{name}]"
+        one.answers = tuple(other(answer) for answer in one.answers)
+        one.query_type = "AAAA" if one.query_type == "A" else one.query_type
+    for episode in episodes:
+        episode.track.client = other(episode.track.client)
+        episode.addresses, episode.targets = [other(a) for a in episode.addresses], [other(a) for a in episode.targets]
+
+
 def make_day(
     rng: random.Random, start: float, kinds: Sequence[str], noise: Sequence[str], background: Sequence[Sequence[Observation]] = ()
 ) -> tuple[list[Observation], list[Episode]]:
@@ -68,9 +88,17 @@ def make_day(
 
 
 def make_days(
-    out: Path, count: int, seed: int, background: Sequence[Sequence[Observation]] = (), grey: Sequence[str] = (), *, quiet: bool = False
+    out: Path,
+    count: int,
+    seed: int,
+    background: Sequence[Sequence[Observation]] = (),
+    grey: Sequence[str] = (),
+    *,
+    quiet: bool = False,
+    eve: bool = False,
+    version_6: bool = False,
 ) -> int:
-    """So many days; the number of records. ``quiet``: none has an intrusion."""
+    """So many days; the number of records. ``quiet``: none has an intrusion; ``version_6``: clients and servers have IPv6 addresses."""
     rng, records, order = random.Random(seed), 0, list(INTRUSIONS)
     upcoming: list[str] = []
     for number in range(count):
@@ -82,7 +110,9 @@ def make_days(
         noise = rng.sample(list(NOISE), 6)
         tracks = rng.sample(list(background), min(len(background), 12))
         seen, episodes = make_day(rng, T0 + number * DAY, kinds, noise, tracks)
-        records += write_day(out / f"day-{number + 1:02}", seen, episodes, grey)
+        if version_6:
+            in_version_6(seen, episodes)
+        records += write_day(out / f"day-{number + 1:02}", seen, episodes, grey, eve=eve)
     return records
 
 
@@ -92,6 +122,8 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="new folder")
     parser.add_argument("--days", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--eve", action="store_true", help="events of Suricata")
+    parser.add_argument("--version-6", action="store_true", help="IPv6 addresses")
     parser.add_argument("--quiet", action="store_true", help="no intrusion at all")
     parser.add_argument("--background", type=Path, help="folder of days whose ordinary clients are mixed in")
     parser.add_argument("--cache", type=Path, help="observations of these days, as tools.sensor.fit_incidents keeps them")
@@ -102,7 +134,7 @@ def main() -> None:
         from tools.sensor.fit_incidents import day_folders, observations
 
         tracks, grey = borrowed(observations(day_folders(args.background), None, args.cache), args.background)
-    records = make_days(args.out, args.days, args.seed, tracks, sorted(grey), quiet=args.quiet)
+    records = make_days(args.out, args.days, args.seed, tracks, sorted(grey), quiet=args.quiet, eve=args.eve, version_6=args.version_6)
     made = {"days": args.days, "seed": args.seed, "records": records}
     (args.out / "made.json").write_text(json.dumps(made) + "\n", encoding="utf-8")
     print(f"{records:,} records")

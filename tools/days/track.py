@@ -1,4 +1,4 @@
-"""One client's records, and how a day of them is written: Zeek JSON logs and the truth that ``score.py`` reads."""
+"""One client's records, and how a day of them is written: logs of Zeek (JSON) or Suricata, and the truth that ``score.py`` reads."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_demist.sensor.incidents.observation import DNS, FLOW, HTTP, TLS, Observation
+from edge_demist.sensor.sources.timestamps import format_time
 
 RESOLVER = "10.77.0.53"
 _LOGS = {DNS: "dns", HTTP: "http", TLS: "ssl", FLOW: "conn"}
@@ -96,15 +97,18 @@ class Episode:
         return head | known | {"first": begin, "last": end, "by_client": False, "evidence": "", "made": True}
 
 
-def write_day(folder: Path, seen: Iterable[Observation], episodes: list[Episode], grey: Iterable[str] = ()) -> int:
-    """Logs by kind, truth and what counts neither way; the number of records."""
+def write_day(folder: Path, seen: Iterable[Observation], episodes: list[Episode], grey: Iterable[str] = (), *, eve: bool = False) -> int:
+    """Logs by kind (``eve``: one of Suricata's events), truth and what counts neither way; the number of records."""
     (folder / "logs").mkdir(parents=True)
-    lines: dict[str, list[str]] = {log: [] for log in _LOGS.values()}
+    lines: dict[str, list[str]] = {"eve.json": []} if eve else {f"{log}.log": [] for log in _LOGS.values()}
     records = sorted([*seen, *(one for episode in episodes for one in episode.track.seen)], key=lambda one: one.time_us)
     for number, one in enumerate(records):
-        lines[_LOGS[one.kind]].append(json.dumps(_record(one, number)))
-    for log, rows in lines.items():
-        (folder / "logs" / f"{log}.log").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+        if eve:
+            lines["eve.json"].append(json.dumps(_event(one, number)))
+        else:
+            lines[f"{_LOGS[one.kind]}.log"].append(json.dumps(_record(one, number)))
+    for name, rows in lines.items():
+        (folder / "logs" / name).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     truth = [json.dumps(episode.truth(f"{folder.name}/{i}-{episode.tool}")) for i, episode in enumerate(episodes)]
     (folder / "truth.jsonl").write_text("".join(f"{line}\n" for line in truth), encoding="utf-8")
     (folder / "grey.txt").write_text("".join(f"{name}\n" for name in sorted(grey)), encoding="utf-8")
@@ -125,3 +129,22 @@ def _record(one: Observation, number: int) -> dict[str, object]:
         return head | ({"server_name": one.name} if one.name else {})
     rest = {"proto": one.query_type or "tcp", "conn_state": "S0" if one.failed else "SF", "orig_bytes": one.bytes_out}
     return head | rest | {"resp_bytes": one.bytes_in, "duration": one.duration} | ({"service": one.service} if one.service else {})
+
+
+def _event(one: Observation, number: int) -> dict[str, object]:
+    """A record as Suricata writes it."""
+    kind, code = {FLOW: "flow"}.get(one.kind, one.kind), "NXDOMAIN" if one.failed else "NOERROR"
+    head: dict[str, object] = {"timestamp": format_time(one.time_us), "flow_id": number, "event_type": kind, "src_ip": one.client}
+    head |= {"src_port": 40000 + number % 20000, "dest_ip": one.server, "dest_port": one.port, "proto": "UDP" if kind == DNS else "TCP"}
+    if one.kind == DNS:
+        answers = [{"rrname": one.name, "rrtype": one.query_type, "ttl": 60, "rdata": answer} for answer in one.answers]
+        rest: dict[str, object] = {"type": "answer", "rrname": one.name, "rrtype": one.query_type, "rcode": code, "answers": answers}
+    elif one.kind == HTTP:
+        rest = {"hostname": one.name, "url": one.uri, "http_method": one.method, "status": one.status, "length": one.bytes_in}
+        rest |= {"http_content_type": one.service} | ({"http_user_agent": one.agent} if one.agent else {})
+    elif one.kind == TLS:
+        rest = {"sni": one.name} if one.name else {}
+    else:
+        rest = {"bytes_toserver": one.bytes_out, "bytes_toclient": one.bytes_in, "age": int(one.duration)}
+        rest["state"] = "new" if one.failed else "closed"
+    return head | {kind: rest}

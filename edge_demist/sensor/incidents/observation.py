@@ -1,8 +1,8 @@
 """What one log record says about who talked to whom: the part of it that evidence is made from.
 
-Zeek (``dns``, ``http``, ``ssl``, ``quic``, ``conn``), Suricata (``dns``, ``http``, ``tls``, ``quic``, ``flow``), Elastic Common Schema
-and access logs. Anything else gives no observation. Values of the wrong kind are left out; strings are cut, so that a record
-costs bounded memory.
+Zeek (``dns``, ``http``, ``ssl``, ``quic``, ``conn``), Suricata (``dns``, ``http``, ``tls``, ``quic``, ``flow``), Elastic Common Schema,
+access logs, W3C's extended logs and resolvers' query logs. Anything else gives no observation. Values of the wrong kind are left out;
+strings are cut, so that a record costs bounded memory.
 """
 
 from __future__ import annotations
@@ -256,6 +256,7 @@ def _ecs(record: Record, time_us: int) -> Observation | None:
         seen.kind, seen.name, seen.query_type = DNS, _host(name), _text(record, "dns.question.type", 16)
         seen.failed = _text(record, "dns.response_code", 16) == "NXDOMAIN"
         seen.answers = tuple(a[:MAX_NAME_CHARS] for a in record.values("dns.resolved_ip[]")[:16])
+        seen.service = "query" if record.log == "queries" else _text(record, "dns.type", 16)
     elif name := _text(record, "tls.client.server_name"):
         seen.kind, seen.name = TLS, _host(name)
     elif uri := _text(record, "url.original", MAX_URI_CHARS) or _text(record, "url.path", MAX_URI_CHARS):
@@ -266,6 +267,18 @@ def _ecs(record: Record, time_us: int) -> Observation | None:
     else:
         return None
     return seen if seen.client else None
+
+
+def _w3c(record: Record, time_us: int) -> Observation | None:
+    """A request in a log of IIS or CloudFront."""
+    server, host = _text(record, "s-ip"), _host(_text(record, "cs-host") or _text(record, "cs(Host)"))
+    port = _number(record, "s-port")
+    seen = Observation(HTTP, time_us, _text(record, "c-ip"), server or host or "web server", port, host)
+    query = _text(record, "cs-uri-query", MAX_URI_CHARS)
+    seen.uri = (_text(record, "cs-uri-stem", MAX_URI_CHARS) + (f"?{query}" if query else ""))[:MAX_URI_CHARS]
+    seen.method, seen.agent = _text(record, "cs-method", 16), _text(record, "cs(User-Agent)")
+    seen.status = _number(record, "sc-status")
+    return seen if seen.client and seen.uri else None
 
 
 def _host(text: str) -> str:
@@ -291,4 +304,6 @@ _READERS: dict[str, Callable[[Record, int], Observation | None]] = {
     "eve.flow": _eve_flow,
     "ecs": _ecs,
     "access": _ecs,
+    "queries": _ecs,
+    "w3c": _w3c,
 }
