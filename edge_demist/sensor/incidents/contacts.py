@@ -31,6 +31,10 @@ MAIL_PORTS = frozenset({25, 465, 587, 2525})
 MAILBOX_PORTS = frozenset({110, 143, 993, 995})
 TRANSFER_PORTS = frozenset({20, 21, 69, 989, 990})
 BROWSERS = frozenset({"browser-desktop", "browser-mobile", "tv-console-iot"})
+NAME_SIGNS = frozenset(
+    {"threat_1", "threat_2", "threat_3", "generated", "shared_suffix", "phishing_2", "phishing_3", "others", "known", "own_address"}
+)
+"""What is known of a contact by its name and address alone, without anything that the client did."""
 USUAL_PAGES = 4
 BIG_UPLOAD = 1 << 20
 USUAL_PORTS = frozenset(
@@ -147,6 +151,8 @@ class Contact(Case):
     def features(self) -> dict[str, float]:
         """The signs, and how far the specialists agree."""
         found = dict(self.signs)
+        if "shared_suffix" in found and NAME_SIGNS.issuperset(found):  # previews and the like have such names: it adds to what was done
+            del found["shared_suffix"]
         found["agreement"] = max(0, ("threat_1" in found) + ("generated" in found) + ("phishing_2" in found) - 1)
         if self.beat is not None and self.beat.period_s >= 5:
             found["beacon"] = self.beat.regularity
