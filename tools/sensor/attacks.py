@@ -103,6 +103,24 @@ def zstd_bomb(folder: Path, scale: float) -> Attack:
 
 
 @scenario
+def zstd_windows(folder: Path, scale: float) -> Attack:
+    """60 zstd logs whose frames want windows of 8 MB, and four that want 128 MB, each log with records between megabytes of letters."""
+    import zstandard
+
+    count, letters = int(60 * scale), "".join(f"{i:07x}" for i in range(1 << 17))
+    for i in range(count + 4):
+        options = zstandard.ZstdCompressionParameters.from_level(1, window_log=23 if i < count else 27, write_content_size=0)
+        packer = zstandard.ZstdCompressor(compression_params=options).compressobj()
+        with (folder / f"dns.{i}.log.zst").open("wb") as log:
+            log.write(packer.compress(head("dns", "query").encode()))
+            for k in range(12 if i < count else 150):
+                log.write(packer.compress(f"{row(100 * k + i, f'Z{i}', HOST)}#{letters}\n".encode()))
+            log.write(packer.flush())
+    (folder / "zz.log").write_text(head("dns", "query") + row(0, "LAST", HOST))
+    return Attack(frozenset(("LAST", *(f"Z{i}" for i in range(count)))))
+
+
+@scenario
 def line_bomb(folder: Path, scale: float) -> Attack:
     """4 GB of one line of letters, 2 GB of newlines and 100,000 gzip members of a line, each in a gzip."""
     for name, text in (("letters", b"a" * (1 << 20)), ("newlines", b"\n" * (1 << 20))):
