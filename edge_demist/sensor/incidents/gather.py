@@ -21,6 +21,8 @@ from edge_demist.sensor.public_suffix import is_shared_parent, registrable_domai
 FIRST_CONTACT_US = 300_000_000
 MAX_SUB_CHARS = 24
 """A longer part before the registrable domain is judged as a tunnel's, not as a name."""
+MAX_MAIL = 16_384
+"""Look-ups for mail that are known, of all clients together."""
 MAX_MAIL_HOSTS = 3
 """What sends mail to more hosts than this is a mail server."""
 MAX_MISSING = 4
@@ -92,6 +94,7 @@ class Gatherer:
         self._asked_own: _Recent[int] = _Recent(limits.clients)
         self._missed_by: _Recent[str] = _Recent(limits.addresses)
         self._mails_to: _Recent[str] = _Recent(limits.clients)
+        self._mail: OrderedDict[tuple[str, str], GeneratedNames] = OrderedDict()
         self._outage = Outage()
 
     def _remarkable(self, case: Case) -> bool:
@@ -150,10 +153,21 @@ class Gatherer:
         return changed
 
     def _add_name(self, seen: Observation, domain: str, level: int, names: GeneratedNames, *, answered: bool) -> list[Case]:
+        if seen.query_type in MAIL_TYPES:
+            self._note_mail(seen.client, domain, names)
         if not names.add(seen, domain, level, missing=answered and self._is_telling(seen, domain, level)):
             return []
         self.names.promote((seen.client,), names)
         return [names]
+
+    def _note_mail(self, client: str, domain: str, names: GeneratedNames) -> None:
+        """A client has asked for a domain's mail; of all clients together the last ones are known."""
+        key = (client, domain)
+        self._mail[key] = names
+        self._mail.move_to_end(key)
+        if len(self._mail) > MAX_MAIL:
+            (_, oldest), of = self._mail.popitem(last=False)
+            of.mail.pop(oldest, None)
 
     def _is_telling(self, seen: Observation, domain: str, level: int) -> bool:
         """Whether it says something about a client that a domain does not exist for it."""
@@ -266,6 +280,9 @@ class Gatherer:
     def restore(self, state: Mapping[str, object]) -> None:
         """From the checkpoint."""
         self.names.load(_read(state, "names", GeneratedNames.restored))
+        asked = [(time_us, key[0], domain, names) for key, names in self.names.items() for domain, time_us in names.mail.items()]
+        for _, client, domain, names in sorted(asked, key=lambda item: item[:3]):
+            self._note_mail(client, domain, names)
         self.tunnels.load(_read(state, "tunnels", Tunnel.restored))
         self.contacts.load(_read(state, "contacts", Contact.restored))
         self.scans.load(_read(state, "scans", Scan.restored))

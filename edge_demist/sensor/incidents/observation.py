@@ -67,6 +67,12 @@ class Observation:
     attack: str = ""
     agent_kind: str = ""
 
+    @property
+    def chars(self) -> int:
+        """Characters of its long parts."""
+        own = len(self.name) + len(self.uri) + len(self.agent)
+        return own + sum(map(len, self.answers)) if self.answers else own
+
     def state(self) -> list[object]:
         """For the checkpoint."""
         return [getattr(self, name) for name in self.__slots__]

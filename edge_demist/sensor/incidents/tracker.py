@@ -21,7 +21,8 @@ from edge_demist.sensor.incidents.weights import Weights
 from edge_demist.sensor.memory import Memory
 from edge_demist.sensor.sources.parser import Record
 
-MAX_WAITING = 32_768
+MAX_WAITING, MAX_WAITING_CHARS = 32_768, 4 << 20
+"""Observations that wait for older ones, and the characters of what they say."""
 CLOSE_EVERY_US = 600_000_000
 
 
@@ -50,8 +51,8 @@ class Tracker:
     def _start(self, model: str) -> None:
         self.gatherer = Gatherer(self.memory, self._weights.signs, self._limits)
         self.book = IncidentBook(self._weights, model, self._budget, self._embed)
-        self._waiting: list[tuple[int, str, int, int, Observation]] = []
-        self._serial = 0
+        self._waiting: list[tuple[int, str, int, int, int, Observation]] = []
+        self._serial = self._chars = 0
         self._clock = _LogClock()
         self._closed_us = 0
 
@@ -77,18 +78,18 @@ class Tracker:
     def add(self, seen: Observation) -> None:
         """Queue an observation until :meth:`release` says that nothing older will come."""
         self._serial += 1
-        self._waiting.append((seen.time_us, seen.file, seen.offset, self._serial, seen))
+        chars = seen.chars
+        self._chars += chars
+        self._waiting.append((seen.time_us, seen.file, seen.offset, self._serial, chars, seen))
 
     def release(self, until_us: int | None) -> list[dict[str, object]]:
         """Decide about everything up to a log time (None: everything); the lines to write."""
-        waiting = self._waiting
-        waiting.sort()  # by time, file and offset; nearly sorted as it is
-        count = len(waiting) if until_us is None else bisect_right(waiting, until_us, key=lambda item: item[0])
-        count = max(count, len(waiting) - MAX_WAITING)
-        due, self._waiting = waiting[:count], waiting[count:]
+        self._waiting.sort()  # by time, file and offset; nearly sorted as it is
+        count = self._count_due(until_us)
+        due, self._waiting = self._waiting[:count], self._waiting[count:]
         lines: list[dict[str, object]] = []
         clock, add = self._clock, self.gatherer.add
-        for time_us, _, _, _, seen in due:
+        for time_us, _, _, _, _, seen in due:
             clock.tell(time_us)
             now_us = clock.now_us
             if not -DAY_US < time_us - now_us < DAY_US:  # a stray time
@@ -103,6 +104,19 @@ class Tracker:
                     self.on_case(case)
                 lines += self.book.take(case, time_us)
         return lines
+
+    def _count_due(self, until_us: int | None) -> int:
+        """How many of those that wait are due: by their time, or because too much waits."""
+        waiting = self._waiting
+        if until_us is None:
+            self._chars = 0
+            return len(waiting)
+        count = max(bisect_right(waiting, until_us, key=lambda item: item[0]), len(waiting) - MAX_WAITING)
+        self._chars -= sum(item[4] for item in waiting[:count])
+        while self._chars > MAX_WAITING_CHARS:
+            self._chars -= waiting[count][4]
+            count += 1
+        return count
 
     def finish(self) -> list[dict[str, object]]:
         """The logs end here: decide about what waits, close all incidents."""

@@ -13,7 +13,8 @@ from edge_demist.sensor.sources.field_names import is_name, is_telling
 MAX_COLUMNS = 1024
 MAX_NAMES_BYTES = 1 << 15
 MAX_ROW_BYTES = 1 << 17
-"""A longer row over several lines is given up."""
+MAX_TRIES = 16
+"""A row over several lines is given up where it is longer, or so often went on when it seemed to be whole."""
 UNNAMED = "message"
 """What a column behind those that have names is called: Windows' Event Viewer exports the text of an event so."""
 _DELIMITERS = ",\t;|"
@@ -30,7 +31,7 @@ class TableParser:
         self._names: list[str] = []
         self._delimiter = ""
         self._begun: list[str] = []
-        self._begun_bytes = 0
+        self._begun_bytes = self._tries = 0
 
     @property
     def has_names(self) -> bool:
@@ -61,8 +62,9 @@ class TableParser:
         if self._begun:
             self._begun.append(text)
             self._begun_bytes += len(line)
-            if self._begun_bytes > MAX_ROW_BYTES:
+            if self._begun_bytes > MAX_ROW_BYTES or self._tries > MAX_TRIES:
                 self._begun.clear()
+                self._tries = 0
                 return "field-count"
             if text.count('"') % 2 == 0:  # the value in quotes goes on, or another one begins
                 return None
@@ -72,8 +74,10 @@ class TableParser:
             return None
         row = _split(text, self._delimiter)
         if row is None:
-            self._begun, self._begun_bytes = [text], len(line)
+            self._begun, self._begun_bytes = [text], len(text)
+            self._tries += 1
             return None
+        self._tries = 0
         while len(row) > len(self._names) and not row[-1]:
             del row[-1]
         if not 1 < len(row) <= len(self._names) + 1:
