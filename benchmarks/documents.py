@@ -270,6 +270,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "map": partial(optional, "atlas", "benchmarks.atlas"),
     "embedding-kinds": partial(optional, "embedding-kinds", "benchmarks.embedding_kinds"),
     "sensor-way": partial(optional, "sensor", "benchmarks.sensor"),
+    "before": partial(optional, "before", "benchmarks.before"),
     "incident-days": partial(optional, "incident-days", "benchmarks.incident_days"),
     "incident-looks": partial(optional, "incident-looks", "benchmarks.incident_looks"),
     "incident-load": incident_load,

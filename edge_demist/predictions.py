@@ -26,6 +26,12 @@ LEAST_POSITIVE = 0.2
 """A label of a threat is not given for less, where there is no alarm."""
 
 
+def is_surely_harmless(text: str, normalizer: str) -> bool:
+    """Whether no score makes a text an alarm for a specialist: it is not of its kind, or nobody's (see :meth:`Rule.answer`)."""
+    bare, refused, unregistered = text.strip(), REFUSED.get(normalizer), UNREGISTERED.get(normalizer)
+    return any(pattern is not None and pattern.search(bare) is not None for pattern in (refused, unregistered))
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prediction:
     """One answer.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edge_demist.sensor.detect.mapping import Rule
 
     _Found = tuple[Rule, tuple[str, ...]]
+    _Telling = tuple[tuple[str, tuple[_Found, ...]], ...]
 
 ANYWHERE = "**."
 """What the field of such a rule begins with; ``**.*command line`` is every name that ends so."""
@@ -45,7 +46,7 @@ class Anywhere:
                 table = self._ends if name.startswith("*") else self._whole
                 table[plain_name(name)] = (*table.get(plain_name(name), ()), (dataclasses.replace(rule, field=_VALUE), tasks))
         self._known: dict[str, tuple[_Found, ...]] = {}
-        self._shapes: dict[int, tuple[tuple[str, tuple[_Found, ...]], ...]] = {}
+        self._shapes: dict[int, _Telling] = {}
 
     def strings(self, data: Mapping[str, object]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """Path, string and tasks of every field whose name a rule has."""
@@ -56,7 +57,9 @@ class Anywhere:
             for path, node in levels:
                 if (left := left - len(node)) < 0:
                     return
-                for name, known in self._telling(path, node):
+                shape = hash((path, *node))
+                telling = self._shapes.get(shape)
+                for name, known in self._telling(path, node, shape) if telling is None else telling:
                     value = node[name]
                     if isinstance(value, str) or (isinstance(value, list) and not _holds_objects(value)):
                         yield from _strings(path + name, value, known)
@@ -64,21 +67,18 @@ class Anywhere:
                     if type(value) is dict:
                         if name not in _COMPANY:
                             below.append((f"{path}{name}.", value))
-                    elif type(value) is list and _holds_objects(value):
+                    elif type(value) is list and value and type(value[0]) is dict:
                         below += [(f"{path}{name}.", one) for one in value[:MAX_FIELDS] if isinstance(one, dict)]
             levels = below
 
-    def _telling(self, path: str, node: Mapping[str, object]) -> tuple[tuple[str, tuple[_Found, ...]], ...]:
+    def _telling(self, path: str, node: Mapping[str, object], shape: int) -> _Telling:
         """The fields of an object whose names a rule has, with these rules; the same for all objects of the same names."""
-        shape = hash((path, *node))
-        found = self._shapes.get(shape)
-        if found is None:
-            pairs = ((name, self._of(name) or (self._of(path + name) if path else ())) for name in node)
-            found = tuple(pair for pair in pairs if pair[1])
-            if len(found) <= MAX_TELLING:
-                if len(self._shapes) >= MAX_SHAPES:
-                    self._shapes.clear()
-                self._shapes[shape] = found
+        pairs = ((name, self._of(name) or (self._of(path + name) if path else ())) for name in node)
+        found = tuple(pair for pair in pairs if pair[1])
+        if len(found) <= MAX_TELLING:
+            if len(self._shapes) >= MAX_SHAPES:
+                self._shapes.clear()
+            self._shapes[shape] = found
         return found
 
     def _of(self, name: str) -> tuple[_Found, ...]:

@@ -94,12 +94,12 @@ def explain(asked: Sequence[tuple[str, str, float]], ask: _Ask, first: _Ask | No
 
 def _likely(plans: list[list[_Piece]], first: _Ask) -> list[list[_Piece]]:
     """Of each string the half of the pieces without which the first score is lowest; all where there is no first score."""
-    scores = iter(first([(shorter, task) for plan in plans for _, _, shorter, task in plan]))
+    many = [plan if len(plan) > MAX_RANGES else [] for plan in plans]  # of few all are asked about
+    scores = iter(first([(shorter, task) for plan in many for _, _, shorter, task in plan]))
     chosen = []
-    for plan in plans:
-        own = [next(scores) for _ in plan]
-        best = sorted(range(len(plan)), key=own.__getitem__)[: max(MAX_RANGES, len(plan) // 2)]
-        chosen.append(plan if math.inf in own else [plan[n] for n in sorted(best)])
+    for plan, own in zip(plans, [[next(scores) for _ in plan] for plan in many], strict=True):
+        best = sorted(range(len(own)), key=own.__getitem__)[: max(MAX_RANGES, len(plan) // 2)]
+        chosen.append([plan[n] for n in sorted(best)] if own and math.inf not in own else plan)
     return chosen
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge_demist.errors import BundleError, InputError
 from edge_demist.format.facts import calibrated_level
 from edge_demist.normalizers import NORMALIZERS, from_bytes, to_bytes, truncate_utf8
-from edge_demist.predictions import UNKNOWN
+from edge_demist.predictions import UNKNOWN, is_surely_harmless
 from edge_demist.sensor.caching import cached
 from edge_demist.sensor.detect.answer_cache import DEFAULT_ENTRIES, AnswerCache
 from edge_demist.sensor.detect.sieve import Sieve
@@ -40,8 +40,6 @@ PART_ROWS = 512
 LEAST_ROWS = 64
 """So many pairs are worth a turn of a thread."""
 REMEMBERED = 1024
-MAX_REST_CHARS = 16
-"""What is left of a string without a word is remembered if it is so short: longer ones do not come again."""
 QUICK = ("identity", "hostname", "strip_www", "strip_service_labels", "strip_all_service_labels", "url", "url_without_root_slash")
 """Normalizers whose results are not remembered: they take hardly longer than a look into a table."""
 SELF_TEST_TEXTS = ("example.com", "xjw8k2qpz7v1.info", "/index.php?id=1'+OR+1=1--", "Mozilla/5.0", "", "\u00fc\ud800")
@@ -106,11 +104,11 @@ class Scorer:
         self.cache: AnswerCache[Answer] = AnswerCache(cache_entries)
         self.cache_entries = cache_entries
         self._threads, self._pool = threads, None if threads == 1 else _thread_pool(threads)
-        self._without_words: AnswerCache[float] = AnswerCache(min(cache_entries, REMEMBERED))
         self.screening: Mapping[str, float] | None = None
         """Alarm scores below which the windows of long strings may be left to stage one; set by whoever screens."""
         facts = {task: model.facts(task) for task in model.tasks}
         normalize = {name: _remembering(name) for name in {fact.normalizer for fact in facts.values()}}
+        self._normalizers = {task: fact.normalizer for task, fact in facts.items()}
         self._normalize = {task: normalize[fact.normalizer] for task, fact in facts.items()}
         self.alarm_tasks = frozenset(task for task, fact in facts.items() if fact.kind == "alarm")
         self.category_tasks = frozenset(facts) - self.alarm_tasks
@@ -247,14 +245,12 @@ class Scorer:
         return list(self._ask(pairs))
 
     def without_words(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """Alarm scores of strings from which a word was taken, 0 where there is none; what is left (``com``) is often the same."""
-        found: dict[tuple[str, str], float | None] = {pair: self._without_words.get(*pair) for pair in pairs}
-        missing = [pair for pair, score in found.items() if score is None]
-        for pair, answer in zip(missing, self._ask(missing), strict=True):
-            found[pair] = answer.alarm_score or 0.0
-            if answer.alarm_score is not None and len(pair[0]) <= MAX_REST_CHARS:
-                self._without_words.put(*pair, answer.alarm_score)
-        return [found[pair] or 0.0 for pair in pairs]
+        """Alarm scores of strings from which a word was taken, 0 where there is none; what is left of a name is often none."""
+        found = [0.0] * len(pairs)
+        asked = [n for n, (text, task) in enumerate(pairs) if not is_surely_harmless(text, self._normalizers[task])]
+        for n, answer in zip(asked, self._ask([pairs[n] for n in asked]), strict=True):
+            found[n] = answer.alarm_score or 0.0
+        return found
 
     def first_scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """First scores of (string, specialist) pairs, in order; +inf where stage one has none."""

@@ -52,7 +52,7 @@ _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
 _HOST_KEYS = frozenset(
     ("CommandLine", "command_line", "cmdline", "process_cmdline", "process", "EventData", "Event", "winlog", "EXECVE", "PROCTITLE")
 )
-_ECS_ROOTS = ("dns", "url", "tls", "user_agent", "http")
+_ECS_ROOTS = frozenset(("dns", "url", "tls", "user_agent", "http"))
 _ECS_KEYS = ("dns.question.", "url.", "tls.client.", "user_agent.")
 _Steps = tuple[tuple[str, str | None, str], ...]
 
@@ -270,7 +270,9 @@ def _is_ecs(data: Mapping[str, object]) -> bool:
     """Whether an object has network fields of the Elastic Common Schema, nested or with dots in the keys."""
     if "@timestamp" not in data and "ecs" not in data and "ecs.version" not in data:
         return False
-    return any(isinstance(data.get(name), dict) for name in _ECS_ROOTS) or any(key.startswith(_ECS_KEYS) for key in data)
+    if not _ECS_ROOTS.isdisjoint(data) and any(isinstance(data.get(name), dict) for name in _ECS_ROOTS):
+        return True
+    return "." in "".join(data) and any(key.startswith(_ECS_KEYS) for key in data)
 
 
 def log_of_fields(names: Container[str]) -> str:
