@@ -116,7 +116,10 @@ class Pipeline:
         if header is None or not self._by_column or (self.drift is not None and self.drift.sample is not None):
             return []
         column = self.mapping.only_column(header, log)
-        return [] if column is None else read_columns(lines, header, column.number)
+        try:
+            return [] if column is None else read_columns(lines, header, column.number)
+        except Exception:  # the long way names the record
+            return []
 
     def _add_run(self, source: LogFile, lines: Sequence[RawLine], found: Sequence[tuple[int, str] | None]) -> None:
         """Queue lines of which time and string are all that matters."""
@@ -125,7 +128,7 @@ class Pipeline:
         column = self.mapping.only_column(header, log) if rows and header is not None else None
         if header is None or column is None:
             return
-        counts, size = source.counts, sum([line.end - line.start for line in lines])
+        counts, size = source.counts, sum([len(line.data or b"") for line in lines])
         counts.lines += sum([line.lines for line in lines])
         counts.records += len(rows)
         counts.strings += len(rows)
