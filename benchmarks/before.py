@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ from benchmarks import markdown, result_file
 from edge_demist.diagnostics.sensor import WATCH, dns_log
 from tools import facts
 
-RECORDS = 10_000
-NEW_NAMES = 12_000
+RECORDS = 8_000
+NEW_NAMES = 8_000
 SIDES = ("before", "now")
 LITTLE = ("testsuite", "rdp", "smtp", "software")
 """Logs that are short, or hold few strings: documents give them in one sentence."""
@@ -87,8 +87,8 @@ def watch(package: Path, log: Path, emit: str, folder: Path) -> tuple[float, int
     return usage.ru_utime + usage.ru_stime, 1024 * int(printed.split()[-1])
 
 
-def measure(packages: Mapping[str, Path], logs: Mapping[str, tuple[Path, int, str]], rounds: int, folder: Path) -> dict[str, Any]:
-    """All cases on both sides in turns; ``logs``: file, records and what to emit, by the case's name."""
+def measure(packages: Mapping[str, Path], logs: Mapping[str, tuple[Path, int, str]], rounds: int, folder: Path) -> Iterator[dict[str, Any]]:
+    """All cases on both sides in turns, after each round; ``logs``: file, records and what to emit, by the case's name."""
     runs: dict[str, dict[str, list[tuple[float, int]]]] = {name: {side: [] for side in SIDES} for name in logs}
     for side in SIDES:
         watch(packages[side], *logs["start"][::2], folder)
@@ -97,14 +97,18 @@ def measure(packages: Mapping[str, Path], logs: Mapping[str, tuple[Path, int, st
             sys.stderr.write(f"round {number + 1} of {rounds}: {name}\n")
             for side in SIDES if number % 2 == 0 else SIDES[::-1]:
                 runs[name][side].append(watch(packages[side], log, emit, folder))
+        yield {"rounds": number + 1, **_rows(runs, {name: records for name, (_, records, _) in logs.items()})}
+
+
+def _rows(runs: Mapping[str, Mapping[str, list[tuple[float, int]]]], records: Mapping[str, int]) -> dict[str, Any]:
+    """Medians of the rounds so far."""
     empty = {side: statistics.median(seconds for seconds, _ in runs["start"][side]) for side in SIDES}
     cases = {}
-    for name, (_, records, _) in logs.items():
-        if name != "start":
-            net = {side: [seconds - empty[side] for seconds, _ in runs[name][side]] for side in SIDES}
-            ratio = statistics.median([a / b for a, b in zip(net["before"], net["now"], strict=True)])
-            sides = {side: _row(runs[name][side], net[side], records) for side in SIDES}
-            cases[name] = {**sides, "records": records, "ratio": round(ratio, 3)}
+    for name in runs.keys() - {"start"}:
+        net = {side: [seconds - empty[side] for seconds, _ in runs[name][side]] for side in SIDES}
+        ratio = statistics.median([a / b for a, b in zip(net["before"], net["now"], strict=True)])
+        sides = {side: _row(runs[name][side], net[side], records[name]) for side in SIDES}
+        cases[name] = {**sides, "records": records[name], "ratio": round(ratio, 3)}
     return {"start": {side: _row(runs["start"][side], [0.0], 1) for side in SIDES}, "cases": cases}
 
 
@@ -139,9 +143,8 @@ def main() -> int:
             made["new names"] = dns_log(folder / "new.log", names[:NEW_NAMES]), min(NEW_NAMES, len(names))
         for emit in args.emit.split(","):
             logs |= {f"{name}, {emit}": (*found, emit) for name, found in made.items()}
-        result = measure({"before": folder / "before", "now": facts.ROOT}, logs, args.rounds, folder)
-    told = {"revision": commit, "rounds": args.rounds, "load_after": os.getloadavg()[0]}
-    result_file.write(args.output, {**head, **told, **result})
+        for result in measure({"before": folder / "before", "now": facts.ROOT}, logs, args.rounds, folder):
+            result_file.write(args.output, {**head, "revision": commit, "load_after": os.getloadavg()[0], **result})
     return 0
 
 
