@@ -33,7 +33,7 @@ _DECODER = (
     r"|xxd(?:\s{1,4}-(?:r|p|ps|plain|rp|pr)){1,2}|rev)"
 )
 _PIPED = re.compile(
-    r"(?<![\w./-])(?:echo|printf)(?:\s{1,4}-[neE]{1,3}|\s{1,4}'?%[sb]'?){0,2}\s{1,4}"
+    r"(?<![\w./-])(?:(?:ba|da|z|k)?sh\s{1,4}-c\s{1,4})?(?:echo|printf)(?:\s{1,4}-[neE]{1,3}|\s{1,4}'?%[sb]'?){0,2}\s{1,4}"
     r"(?:\$?'([^']{8,})'|\"([^\"]{8,})\"|([^\s'\"|;&]{8,}))"
     rf"(?:\s{{0,4}}\|\s{{0,4}}({_DECODER})(?![\w-]))?{_TO_SHELL}"
 )
@@ -67,6 +67,9 @@ _FULLWIDTH |= dict.fromkeys((0x2018, 0x2019, 0x02BC), 0x27) | dict.fromkeys((0x2
 
 KEPT_REPEATS = 8
 """Characters that stay of 32 or more equal ones in a row."""
+_NO_HOST_BYTE = re.compile(r"[^a-z0-9._\-]")
+MOST_ODD_BYTES, ODD_SHARE = 8, 0.15
+"""From so many bytes on, and so great a share of a name, those that no host has are written as letters."""
 ODD_WORDS = 3
 """Words in odd case that make a whole text suspicious of it."""
 NESTED = 3
@@ -231,6 +234,19 @@ def lookups(text: str) -> str:
             break
         text = found
     return text
+
+
+def letters_for_bytes(name: str) -> str:
+    """A name of a question in which many bytes are no host's, each of those as one of 26 letters (RFC 2181, section 11).
+
+    What a tunnel sends as bytes (Base128, Base85) is then as long and as random as what others send as Base32.
+    """
+    odd = len(_NO_HOST_BYTE.findall(name))
+    return _NO_HOST_BYTE.sub(_letter, name) if odd >= MOST_ODD_BYTES and odd >= ODD_SHARE * len(name) else name
+
+
+def _letter(match: re.Match[str]) -> str:
+    return chr(97 + ord(match[0]) % 26)
 
 
 def ordinary_case(text: str) -> str:

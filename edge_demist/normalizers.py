@@ -6,99 +6,22 @@ tokenizer itself never changes a string.
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
 from edge_demist import decoding
+from edge_demist.hostnames import hostname, query_name, strip_all_service_labels, strip_service_labels, strip_www
 
-MAX_HOSTNAME = 253
-"""Characters of a host name (RFC 1035, section 2.3.4: 255 octets with the lengths of labels and the root)."""
 T = TypeVar("T")
 _SCHEME = re.compile(r"^https?://", re.IGNORECASE)
-_ANY_SCHEME = re.compile(r"[a-z][a-z0-9+.\-]{0,20}://")
-_PORT = re.compile(r":\d{1,5}\Z")
 _HOST_END = re.compile(r"[/?#]")
-MACHINES = "api|cdn|static|assets|img|images|ns|mx|smtp|imap|pop|autodiscover|autoconfig"
-_PEOPLE = (
-    "mail|webmail|email|m|mobile|app|apps|blog|forum|forums|wiki|chat|shop|store|news|media|video|docs|help|support|status|search|"
-    "home|my|id|login|auth|sso|accounts|secure|admin|cpanel|portal|connect|remote|vpn|web|ftp|files|cloud|download|update|updates|"
-    "dns|server|dev|test|demo|beta|stage|staging|old|new|git|gitlab"
-)
-ANY_SERVICE = f"{MACHINES}|{_PEOPLE}"
-
-
-@functools.cache
-def leading(labels: str) -> re.Pattern[str]:
-    """Match one leading ``www.`` or label of ``labels`` before two more labels; the latter not before what looks like a public suffix."""
-    return re.compile(rf"(?:www\d*\.|(?:{labels})\d*\.(?!(?:co|com|net|org|ac|gov|edu)\.[^.]*$))(?=[^.]+\.)")
 
 
 def identity(text: str) -> str:
     """Return the text unchanged."""
     return text
-
-
-def hostname(text: str) -> str:
-    """Lower-case a host name, drop surrounding blanks, scheme, port and one trailing dot; U-labels become A-labels (RFC 5891).
-
-    Names that the IDNA codec refuses (empty or overlong labels, forbidden characters) are kept as they are, and so are those of
-    more than ``MAX_HOSTNAME`` characters: an A-label is no shorter than its U-label, and the codec's time grows with the square.
-    """
-    name = text.strip().lower()
-    if ":" in name:
-        name = _authority(name)
-    if name.endswith("."):
-        name = name[:-1]
-    if name.isascii() or len(name) > MAX_HOSTNAME:
-        return name
-    try:
-        return name.encode("idna").decode("ascii")
-    except UnicodeError:
-        return name
-
-
-def _authority(name: str) -> str:
-    """The host of an address or of a host with a port: neither says which host it is (RFC 3986, section 3.2)."""
-    scheme = _ANY_SCHEME.match(name)
-    if scheme:
-        end = _HOST_END.search(name, scheme.end())
-        name = name[scheme.end() : end.start() if end else len(name)]
-    return _PORT.sub("", name) if name.count(":") == 1 or name.startswith("[") else name
-
-
-def strip_www(text: str) -> str:
-    """:func:`hostname` without a leading ``www.``, where more than one label follows.
-
-    Lists of names say ``www.`` for habits of their makers (98.6 % of such names in the training table of hostname-threat are malicious,
-    most of its harmless names are bare domains); a sensor sees it before every kind of name.
-    """
-    name = hostname(text)
-    return name[4:] if name.startswith("www.") and "." in name[4:] else name
-
-
-def strip_service_labels(text: str) -> str:
-    """:func:`hostname` without leading labels of services that any owner of a domain may run (``www2.``, ``api.``, ``ns1.``).
-
-    They are taken away while at least two labels stay; all but ``www.`` not before what looks like a public suffix (``api.co.uk``).
-    Labels that say what a host is for to people (``mail.``, ``forum.``, ``shop.``) stay.
-    """
-    return _without(MACHINES, hostname(text))
-
-
-def strip_all_service_labels(text: str) -> str:
-    """:func:`strip_service_labels` without labels of services for people either (``mail.``, ``login.``, ``vpn.``, ``dev.``)."""
-    return _without(ANY_SERVICE, hostname(text))
-
-
-def _without(labels: str, name: str) -> str:
-    """``name`` from where the leading labels end."""
-    begin, pattern = 0, leading(labels)
-    while found := pattern.match(name, begin):
-        begin = found.end()
-    return name[begin:]
 
 
 def url(text: str) -> str:
@@ -188,17 +111,13 @@ def _request(text: str, fold: Callable[[str], str]) -> str:
     plain = fold(decoding.dotted_addresses(decoding.plain_width(decoding.character_codes(plain))))
     plain = _FIELD_SEPARATOR.sub(" ", plain) if "$" in plain else plain
     plain = _SQL_COMMENT.sub(" ", plain) if "*" in plain or "\n" in plain else plain
-    plain = _BRACES.sub(_spread, plain) if "{" in plain else plain
+    plain = _BRACES.sub(lambda m: m[1].replace(",", " "), plain) if "{" in plain else plain
     plain = _SESSION.sub("", plain) if ";" in plain else plain
     plain = _EMPTY_QUOTES.sub("", plain)
     plain = _SELF_SEGMENTS.sub("", plain) if "/./" in plain else plain
     plain = _FOLDED.sub("", plain) if "/../" in plain else plain
     plain = _SLASHES.sub("/", plain) if "//" in plain else plain
     return decoding.short_repeats(decoding.one_blank(plain))
-
-
-def _spread(match: re.Match[str]) -> str:
-    return match[1].replace(",", " ")
 
 
 def undisguised(text: str) -> str:
@@ -213,6 +132,7 @@ _JOINED = re.compile(r"(?<=\w)([\"'])\s{0,4}\+\s{0,4}\1(?=[\w.:/-])")
 _BARE_PROGRAM = re.compile(r"\A([\"'])([\w.-]{1,64})\1(?=\s|\Z)")
 _LAST_COMMENT = re.compile(r"\s(?:#|(?:&\s{0,4})rem\s)[\w ,.'\t-]{0,8192}\Z", re.IGNORECASE)
 """A comment of plain words at the end: nothing of it is run."""
+_SLASHED = re.compile(r"((?:\A|[;|&(`]\s{0,4})[a-z]{1,12})\\([a-z]{1,12})(?=\s|\Z)")
 _IN_GROUP = re.compile(r"\A\{\s(.*?);?\s{0,4}\}\s{0,4}\Z", re.DOTALL)
 _USER_OF_ADDRESS = re.compile(r"(?<=://)[^\s/@\"'<>]{1,128}@(?=[\w.\[])")
 _VARIABLES = {"%comspec%": "cmd.exe", "%systemroot%": r"c:\windows", "%windir%": r"c:\windows"}
@@ -237,7 +157,7 @@ def cased_command(text: str) -> str:
 def _command(text: str, fold: Callable[[str], str]) -> str:
     plain = decoding.plain_width(text)
     plain = _CARETS.sub("", plain) if "^" in plain else plain
-    plain = _BRACES.sub(_spread, plain) if "{" in plain else plain
+    plain = _BRACES.sub(lambda m: m[1].replace(",", " "), plain) if "{" in plain else plain
     for _ in range(2):
         form = decoding.base64_words(decoding.script_escapes(decoding.piped_to_shell(plain)))
         if form == plain:
@@ -248,6 +168,7 @@ def _command(text: str, fold: Callable[[str], str]) -> str:
     if "$" in plain:
         plain = _FIELD_SEPARATOR.sub(" ", plain)
     plain = _TICKS.sub("", plain) if "`" in plain else plain
+    plain = _SLASHED.sub(r"\1\2", plain) if "\\" in plain else plain
     plain = _EMPTY_QUOTES.sub("", _QUOTED_PART.sub(r"\2", _JOINED.sub("", plain)))
     if "%" in plain:
         plain = _VARIABLE.sub(lambda m: _VARIABLES[m[0].lower()], plain)
@@ -345,7 +266,7 @@ UNREGISTERED: Mapping[str, re.Pattern[str]] = by_name({"strip_all_service_labels
 NORMALIZERS: Mapping[str, Callable[[str], str]] = by_name(
     {
         "identity": identity,
-        "hostname": hostname,
+        "hostname": query_name,
         "strip_www": strip_www,
         "strip_service_labels": strip_service_labels,
         "strip_all_service_labels": strip_all_service_labels,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
-from edge_demist.normalizers import ANY_SERVICE, MACHINES, NORMALIZERS, by_name, hostname, leading, to_bytes
+from edge_demist.hostnames import ANY_SERVICE, MACHINES, hostname, is_plain, leading, readable
+from edge_demist.normalizers import NORMALIZERS, by_name, to_bytes
 
 
 def hostnames(texts: Sequence[str]) -> list[str]:
@@ -17,6 +18,11 @@ def hostnames(texts: Sequence[str]) -> list[str]:
     return [name.removesuffix(".") for name in names] if ".:" in joined or joined.endswith(".") else names
 
 
+def _query_names(texts: Sequence[str]) -> list[str]:
+    names = hostnames(texts)
+    return names if is_plain("".join(names)) else list(map(readable, names))
+
+
 def _without_labels(labels: str, normalizer: str, texts: Sequence[str]) -> list[str]:
     begins, strip = leading(labels).match, NORMALIZERS[normalizer]
     return [name if begins(name) is None else strip(text) for name, text in zip(hostnames(texts), texts, strict=True)]
@@ -24,7 +30,7 @@ def _without_labels(labels: str, normalizer: str, texts: Sequence[str]) -> list[
 
 _OF_MANY: Mapping[str, Callable[[Sequence[str]], list[str]]] = by_name(
     {
-        "hostname": hostnames,
+        "hostname": _query_names,
         "strip_service_labels": functools.partial(_without_labels, MACHINES, "strip_service_labels"),
         "strip_all_service_labels": functools.partial(_without_labels, ANY_SERVICE, "strip_all_service_labels"),
     }

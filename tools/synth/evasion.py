@@ -9,6 +9,8 @@ T1027.010 and T1140, Bohannon's Invoke-DOSfuscation.
 from __future__ import annotations
 
 import base64
+import gzip
+import json
 import random
 import re
 from collections.abc import Callable, Mapping
@@ -207,6 +209,60 @@ REQUEST_CHANGES: Mapping[str, Change] = MappingProxyType({
 """Changes of an argument value that leave the payload readable in the request."""
 
 
+def _escaped_marks(form: str) -> Callable[[random.Random, str], str]:
+    """Everything but letters and digits as ``form`` of its code."""
+    return lambda rng, v: quote("".join(c if c.isalnum() or ord(c) > 0xFFFF else form.format(ord(c)) for c in v), safe="")
+
+
+def _sql_codes(rng: random.Random, value: str) -> str | None:
+    coded = re.sub(r"'(\w{3,})'", lambda m: f"char({','.join(str(ord(c)) for c in m[1])})", value)
+    return carrier(rng) + escaped(coded) if coded != value else None
+
+
+def _in_words(rng: random.Random, value: str, mark: str) -> str | None:
+    changed = re.sub(r"\b(cat|whoami|wget|curl|ping|nslookup|uname|sleep|bash|ls)\b", lambda m: f"{m[0][0]}{mark}{m[0][1:]}", value)
+    return carrier(rng) + escaped(changed) if changed != value and "<" not in value else None
+
+
+def _path_with(rng: random.Random, value: str, between: str) -> str:
+    path, _, name = carrier(rng).partition("?")
+    return f"{between}{path}?{name}{escaped(value)}"
+
+
+MORE_REQUEST_CHANGES: Mapping[str, Change] = MappingProxyType({
+    "triple %-encoded": _encoded(lambda rng, v: quote(quote(quote(v, safe=""), safe=""), safe="")),
+    "every byte %25XX": _encoded(lambda rng, v: "".join(f"%25{b:02x}" for b in v.encode())),
+    "decimal entities throughout": _encoded(lambda rng, v: quote("".join(f"&#{ord(c)};" for c in v), safe="")),
+    "hexadecimal entities throughout": _encoded(lambda rng, v: quote("".join(f"&#x{ord(c):x};" for c in v), safe="")),
+    "\\xHH": _encoded(_escaped_marks("\\x{:02x}")),
+    "\\uHHHH": _encoded(_escaped_marks("\\u{:04x}")),
+    "octal escapes": _encoded(lambda rng, v: quote("".join(f"\\{ord(c):03o}" if ord(c) < 256 else c for c in v), safe="")),
+    "base64 twice": _encoded(lambda rng, v: quote(base64.b64encode(base64.b64encode(v.encode())).decode(), safe="")),
+    "base64 of UTF-16": _encoded(lambda rng, v: quote(base64.b64encode(v.encode("utf-16-le")).decode(), safe="")),
+    "base64 of gzip": _encoded(lambda rng, v: quote(base64.b64encode(gzip.compress(v.encode(), mtime=0)).decode(), safe="")),
+    "hexadecimal": _encoded(lambda rng, v: v.encode().hex()),
+    "session in the path": lambda rng, v: (
+        carrier(rng).replace("?", f";jsessionid={rng.randbytes(16).hex().upper()}?") + escaped(v)
+    ),
+    "/a/../ eight times": lambda rng, v: _path_with(rng, v, "/a/.." * 8),
+    "slashes doubled in the path": lambda rng, v: "/x" + carrier(rng).replace("/", "//") + escaped(v),
+    "60 blanks before": lambda rng, v: carrier(rng) + "%20" * 60 + escaped(v),
+    "60 blanks after": lambda rng, v: carrier(rng) + escaped(v) + "%20" * 60,
+    "JSON in the value": _encoded(lambda rng, v: quote(json.dumps([v, rng.randrange(99)]), safe="")),
+    "SQL: comments of words": _sql(lambda rng, v: v.replace(" ", f"/*{word(rng)}*/")),
+    "SQL: # and a line end": _sql(lambda rng, v: v.replace(" ", f"%23{word(rng)}%0a")),
+    "SQL: runs of blanks": _sql(lambda rng, v: v.replace(" ", "%20%20%20")),
+    "SQL: character codes": _sql_codes,
+    "command: back slashes in words": lambda rng, v: _in_words(rng, v, "\\"),
+    "command: $@ in words": lambda rng, v: _in_words(rng, v, "$@"),
+    "traversal: ..;/": _traversal("..;/"),
+    "traversal: back slashes": _traversal("..\\"),
+    "traversal: ..%c0%af": _traversal("..%c0%af"),
+    "traversal: ....//": _traversal("....//"),
+})  # fmt: skip
+"""Further changes of an argument value, which train nothing."""
+
+
 _WINDOWS_LINES = ("ipconfig /all", "dir C:\\Users", "echo done", "cd C:\\Temp", "tasklist", "hostname", "whoami")
 _UNIX_LINES = ("ls -la", "cd /tmp", "echo done", "date", "uptime", "df -h", "true", "pwd")
 
@@ -312,6 +368,79 @@ COMMAND_CHANGES: Mapping[str, Change] = MappingProxyType({
 """Changes of a command line that leave the command readable in it."""
 
 
+def _unix(change: Callable[[random.Random, str], str]) -> Change:
+    return lambda rng, line: None if is_windows(line) or (new := change(rng, line)) == line else new
+
+
+_PROGRAM = re.compile(r"\b(?:curl|wget|bash|python3?|perl|chmod|cat)\b")
+
+
+def _within(form: str) -> Change:
+    """Names of programs with something behind their first letter that the shell drops."""
+    return _unix(lambda rng, line: _PROGRAM.sub(lambda m: form.format(m[0][0], m[0][1:]), line))
+
+
+def _powershell(change: Callable[[random.Random, str], str]) -> Change:
+    return lambda rng, line: change(rng, line) if is_powershell(line) else None
+
+
+def _address(form: str, joint: str = ".") -> Change:
+    """Hosts given as four numbers in another writing."""
+
+    def change(rng: random.Random, line: str) -> str | None:
+        changed = re.sub(
+            r"//(\d{1,3}(?:\.\d{1,3}){3})(?=[/:])",
+            lambda m: "//" + joint.join(form.format(int(part)) for part in m[1].split(".")),
+            line,
+        )
+        return changed if changed != line else None
+
+    return change
+
+
+def _decoded_by(form: str, encode: Callable[[str], str]) -> Change:
+    return _unix(lambda rng, line: form.format(encode(line)))
+
+
+def _base64(line: str) -> str:
+    return base64.b64encode(line.encode()).decode()
+
+
+MORE_COMMAND_CHANGES: Mapping[str, Change] = MappingProxyType({
+    "100 blanks after each word": lambda rng, line: line.replace(" ", " " * 100),
+    "300 blanks before": lambda rng, line: " " * 300 + line,
+    "no-break blanks": lambda rng, line: line.replace(" ", "\u00a0"),
+    "blanks of no width": lambda rng, line: line.replace(" ", " \u200b"),
+    "typographic dashes": lambda rng, line: line.replace(" -", " \u2013") if " -" in line else None,
+    "title case": lambda rng, line: " ".join(w[:1].upper() + w[1:] for w in line.split(" ")) if is_windows(line) else None,
+    "a caret before every letter": lambda rng, line: (
+        "".join("^" + c if c.isalnum() else c for c in line) if is_windows(line) and not is_powershell(line) else None
+    ),
+    "program in quotes": lambda rng, line: f'"{line.partition(" ")[0]}" {line.partition(" ")[2]}' if " " in line else None,
+    "back slashes in words": _within("{}\\{}"),
+    "letters in quotes": _within("'{}'{}"),
+    "$@ in words": _within("{}$@{}"),
+    "words in $'\\x'": _unix(lambda rng, line: _PROGRAM.sub(lambda m: "$'" + "".join(f"\\x{ord(c):02x}" for c in m[0]) + "'", line)),
+    "braces of the shell": _unix(lambda rng, line: re.sub(r"^(\w+) ([^\s|;&,]+)", r"{\1,\2}", line)),
+    "a group": _unix(lambda rng, line: f"{{ {line}; }}"),
+    "$(… | base64 -d)": _decoded_by("$(echo {}|base64 -d)", _base64),
+    "eval of base64": _decoded_by('eval "$(echo {} | base64 -d)"', _base64),
+    "base64 in braces": _decoded_by("bash -c {{echo,{}}}|{{base64,-d}}|{{bash,-i}}", _base64),
+    "base64 of gzip | sh": _decoded_by(
+        "echo {} | base64 -d | gunzip | sh", lambda line: base64.b64encode(gzip.compress(line.encode(), mtime=0)).decode()
+    ),
+    "xxd -r -p | sh": _decoded_by("echo {} | xxd -r -p | sh", lambda line: line.encode().hex()),
+    "printf octal | sh": _decoded_by("printf '{}' | sh", lambda line: "".join(f"\\{ord(c):03o}" for c in line)),
+    "character codes": _powershell(lambda rng, line: f"powershell -c iex(-join([char[]]({','.join(str(ord(c)) for c in line)})))"),
+    "IP in hexadecimal": lambda rng, line: new.replace("//", "//0x") if (new := _address("{:02x}", "")(rng, line)) else None,
+    "IP in octal parts": _address("0{:o}"),
+    "IP in hexadecimal parts": _address("0x{:x}"),
+    "user part before the host": lambda rng, line: new if (new := re.sub(r"//(?=[\w.]+[/:])", f"//{word(rng)}@", line)) != line else None,
+    "comment of words after": _unix(lambda rng, line: f"{line} # {re.sub('[^a-z ]', '', sentence(rng))}"),
+})  # fmt: skip
+"""Further changes of a command line, which train nothing."""
+
+
 def _parts(address: str) -> tuple[str, str]:
     host, _, rest = address.partition("/")
     return host, rest
@@ -335,10 +464,35 @@ URL_CHANGES: Mapping[str, Change] = MappingProxyType({
 })  # fmt: skip
 """Changes of an address that leave host and path readable in it."""
 
+_WIDE_LETTERS = {code: code + 0xFEE0 for code in (*range(0x30, 0x3A), *range(0x61, 0x7B))}
+
+MORE_URL_CHANGES: Mapping[str, Change] = MappingProxyType({
+    "trailing dot": lambda rng, a: f"{_parts(a)[0]}.{a[len(_parts(a)[0]):]}",
+    "port :443": lambda rng, a: f"{_parts(a)[0]}:443{a[len(_parts(a)[0]):]}",
+    "name and password before": lambda rng, a: f"www.{domain(rng)}:secure@{a}",
+    "defanged": lambda rng, a: f"hxxps://{_parts(a)[0].replace('.', '[.]')}{a[len(_parts(a)[0]):]}",
+    "full-width host": lambda rng, a: _parts(a)[0].translate(_WIDE_LETTERS) + a[len(_parts(a)[0]) :],
+    "ideographic dots": lambda rng, a: _parts(a)[0].replace(".", "\u3002") + a[len(_parts(a)[0]) :],
+    "/./ in the path": lambda rng, a: a.replace("/", "/./", 1) if "/" in a else None,
+    "path in upper case": lambda rng, a: f"{_parts(a)[0]}/{_parts(a)[1].upper()}" if _parts(a)[1] else None,
+    "path %-encoded twice": lambda rng, a: f"{_parts(a)[0]}/{quote(quote(_parts(a)[1], safe=''), safe='')}" if _parts(a)[1] else None,
+    "session after": lambda rng, a: f"{a};jsessionid={rng.randbytes(16).hex().upper()}",
+    "campaign parameters after": lambda rng, a: (
+        f"{a}{'&' if '?' in a else '?'}utm_source={word(rng)}&utm_medium=email&utm_campaign={word(rng)}_{word(rng)}"
+    ),
+    "10 parameters after": lambda rng, a: a + ("&" if "?" in a else "?") + parameters(rng, 10),
+    "60 parameters after": lambda rng, a: a + ("&" if "?" in a else "?") + parameters(rng, 60),
+})  # fmt: skip
+"""Further changes of an address, which train nothing."""
+
 CHANGES: Mapping[str, Mapping[str, Change]] = MappingProxyType(
     {"uri-attack": REQUEST_CHANGES, "cmdline": COMMAND_CHANGES, "url-phishing": URL_CHANGES}
 )
-"""Changes by task."""
+"""Changes by task: training makes them as well."""
+FURTHER: Mapping[str, Mapping[str, Change]] = MappingProxyType(
+    {"uri-attack": MORE_REQUEST_CHANGES, "cmdline": MORE_COMMAND_CHANGES, "url-phishing": MORE_URL_CHANGES}
+)
+"""Changes by task that are only measured."""
 
 
 def company(rng: random.Random, target: str) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from edge_demist.errors import InputError
-from edge_demist.normalizers import hostname
+from edge_demist.hostnames import hostname
 from edge_demist.sensor.detect.linear_regex import LinearRegex, NotRegularError
 from edge_demist.sensor.public_suffix import is_shared, registrable_domain
 from edge_demist.sensor.toml_files import read_toml
