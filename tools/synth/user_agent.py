@@ -207,6 +207,7 @@ SLOTS: dict[str, Callable[[random.Random], str]] = {
     "langlow": lambda rng: language(rng).lower(),
     "ll": lambda rng: language(rng)[:2],
     "loc": lambda rng: language(rng).replace("-", "_").lower(),
+    "low8": lambda rng: re.sub(r"[^a-z]", "", brand(rng).lower())[:11],
     "lower8": _letters(string.ascii_lowercase, 4, 9),
     "macv": lambda rng: f"10_{rng.randint(6, 15)}_{rng.randint(0, 8)}" if rng.random() < 0.5 else "10_15_7",
     "podlow": _low("pod"),
@@ -224,7 +225,10 @@ SLOTS: dict[str, Callable[[random.Random], str]] = {
 }
 SLOTS |= {
     kind: _name(kind)
-    for kind in ("aft", "atv", "box", "eapp", "laptop", "malware", "mon", "netclr", "oem", "phone", "pos", "scanner", "toolbar", "tvbrand")
+    for kind in (
+        *("aft", "atv", "box", "eapp", "laptop", "malware", "mon", "netclr", "oem", "phone", "pos", "role", "scanner", "toolbar"),
+        *("tvbrand", "vendor"),
+    )
 }
 
 

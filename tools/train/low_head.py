@@ -28,6 +28,7 @@ from torch.nn import functional
 from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
 from edge_demist.format.screen import METADATA as SCREEN
+from edge_demist.format.screen import PREFIX
 from edge_demist.train import calibration
 from tools.synth import evasion
 from tools.train import low_end, mixtures, ordinary, pools
@@ -225,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     new = {"head.weight": weight[:hidden], "head.ngram_weight": weight[hidden:], "head.bias": bias}
     metadata |= {"temperature": repr(result["temperature"]), "thresholds": json.dumps(result["thresholds"], sort_keys=True)}
     args.out.mkdir(parents=True, exist_ok=True)
-    tensors = {name: np.ascontiguousarray(new.get(name, tensor)) for name, tensor in tensors.items()}
+    tensors = {n: np.ascontiguousarray(new.get(n, tensor)) for n, tensor in tensors.items() if not n.startswith(PREFIX)}
     safetensors.write(args.out / f"{args.task}.safetensors", tensors, metadata)
     record = {
         "command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "bundle", "out", "features")},
