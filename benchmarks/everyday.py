@@ -5,6 +5,9 @@
     python -m benchmarks.everyday --bundle DIR --out FILE
     python -m benchmarks.everyday --render
 
+Beside them stand lists written by hand, which train nothing (``data/everyday``): agents of operating systems and ordinary software, and
+requests and values that hold a word of attacks, with attacks of as few characters.
+
 Rates are per distinct string. Results go to benchmarks/results/everyday.json.
 """
 
@@ -41,6 +44,7 @@ REAL = {
 }
 """Ordinary names of DATA that are of a kind by their form."""
 Texts = dict[str, list[str]]
+LISTS = Path(__file__).resolve().parent / "data" / "everyday"
 
 
 def made(what: str, count: int, seed: int = 10) -> Texts:
@@ -86,6 +90,26 @@ def accused(model: EdgeDemist, texts: Sequence[str]) -> dict[str, int]:
     return {"n": len(texts), "answered": len(answered), "said": sum(label in ACCUSED for label in answered)}
 
 
+def listed(file: str) -> Texts:
+    """Strings written by hand, by kind: lines of a file under headings in brackets, which a blank line or the file's begin comes before."""
+    found: Texts = {}
+    for block in (LISTS / file).read_text(encoding="utf-8").strip().split("\n\n"):
+        head, *texts = block.split("\n")
+        found[head.strip("[]")] = texts
+    return found
+
+
+def by_hand(model: EdgeDemist) -> dict[str, dict[str, dict[str, int]]]:
+    """Of each kind of the lists: how many strings, and how many alarm at the threshold for 1e-3 or are called an attack tool."""
+    result: dict[str, dict[str, dict[str, int]]] = {}
+    for file in ("user-agent", "uri-attack", "uri-attack.attacks"):
+        task, result[file] = file.partition(".")[0], {}
+        for kind, texts in listed(file + ".txt").items():
+            answers = model.classify(texts, task=task)
+            result[file][kind] = {"n": len(texts), "said": sum(bool(a.alarm) or a.label == "attack-tool" for a in answers)}
+    return result
+
+
 def together(parts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     """Sums over kinds."""
     return {key: sum(part[key] for part in parts.values()) for key in ("n", "answered", "said")}
@@ -94,6 +118,7 @@ def together(parts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
 def measured(model: EdgeDemist, data: Path | None, count: int) -> dict[str, Any]:
     """Everything about one bundle."""
     result: dict[str, Any] = {"alarms": {}, "bundle": {"id": model.bundle_id, "version": model.bundle.version}}
+    result["by hand"] = by_hand(model)
     drawn = {what: made(what, count) | {LISTED: listed(what)} for what in everyday_kinds.FILES}
     for task, what in TASKS.items():
         sets = drawn[what] | (real(data, task) if data else {})

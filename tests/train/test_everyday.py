@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 pytest.importorskip("pandas")
 
 from benchmarks import everyday
-from tools.synth import everyday_kinds
+from tools.synth import bare_words, everyday_kinds
 from tools.synth.templates import unfilled
 
 
@@ -79,3 +79,26 @@ def test_categories_seldom_accuse_what_operators_run(model):
     said = everyday.accused(model, names)
     assert said["answered"] > 50
     assert said["said"] <= max(2, said["answered"] / 100)
+
+
+def test_lists_by_hand_are_read_by_kind():
+    for file, some in (("user-agent", "Microsoft NCSI"), ("uri-attack", "passwd"), ("uri-attack.attacks", "{{7*7}}")):
+        found = everyday.listed(f"{file}.txt")
+        texts = [text for kind in found.values() for text in kind]
+        assert some in texts
+        assert len(texts) == len(set(texts)) > 90
+        assert all(kind and "[" not in kind for kind in found)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10**6))
+def test_ordinary_strings_hold_a_word_of_their_part_alone(seed):
+    kept, trained = (set(bare_words.words_of(part)) for part in ("measure", "train"))
+    assert not kept & trained
+    rows = bare_words.generate(random.Random(seed), 80, "measure")
+    assert rows == bare_words.generate(random.Random(seed), 80, "measure")
+    for text, label, group in rows:
+        assert label == "normal"
+        assert not set("<>") & set(text)
+        if group == "bare":
+            assert text.lower() in {word.lower() for word in kept}

@@ -1,12 +1,14 @@
-"""Push ordinary strings below the line where a specialist accuses them, keep attacks above it, and change little else: in a minute or two.
+r"""Push ordinary strings below the line where a specialist accuses them, keep attacks above it, change little else: a minute or two.
 
     python -m tools.train.quiet --data DATA --task uri-attack --more ROWS/uri-attack.parquet --out FILES
-    python -m tools.train.quiet --data DATA --task user-agent --more RUN/agents.parquet --out FILES
+    python -m tools.train.quiet --data DATA --task user-agent --more RUN/agents.parquet --out FILES --margin 0.7 \
+        --hold 0.05 --quiet 2 --loud 0.4 --steps 40
 
-The line is the threshold for one false alarm in a thousand (uri-attack) or even odds (user-agent's attack-tool). The head is
-held to its present answers on rows of the task: cross-entropy against its probabilities, squares of the logits' change. Ordinary strings with a word of attacks and agents of operating systems cost where
-their log-odds of an attack come nearer to the line than ``--margin``, attacks where they are not as far above it. A bare ``passwd``, which lists of payloads hold, may stay more like an attack than not (``FLOOR``), but alarms no more. Adapter
-and n-gram tables stay.
+The line is the threshold for one false alarm in a thousand (uri-attack) or even odds (user-agent's attack-tool). The head is held to its
+present answers on rows of the task: cross-entropy against its probabilities, squares of the logits' change. Ordinary strings with a word
+of attacks and agents of operating systems cost where their log-odds of an attack come nearer to the line than ``--margin``, attacks where
+they are not as far above it. A bare ``passwd``, which lists of payloads hold, may stay more like an attack than not (``FLOOR``), but alarms
+no more. Adapter and n-gram tables stay; so do thresholds (``tools.train.thresholds`` sets them again).
 """
 
 from __future__ import annotations
@@ -150,8 +152,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--more", type=Path, required=True, help="rows beside the table (tools.train.payload_rows, tools.train.known_agents)")
     p.add_argument("--bundle", type=Path, metavar="DIR", help="bundle (default: the packaged one)")
     p.add_argument("--part", default="", choices=("", "train"), help="words that train: all, or without those kept to measure")
-    p.add_argument("--quiet", type=float, default=1.0, help="weight of ordinary strings above the line")
-    p.add_argument("--loud", type=float, default=0.5, help="weight of attacks below it")
+    p.add_argument("--quiet", type=float, default=1.2, help="weight of ordinary strings above the line")
+    p.add_argument("--loud", type=float, default=2.0, help="weight of attacks below it")
     p.add_argument("--hold", type=float, default=0.1, help="weight of the logits' change")
     p.add_argument("--decay", type=float, default=1e-5, help="weight of the change's square on standardized features")
     p.add_argument("--margin", type=float, default=0.5, help="between the line and where the loss of a row begins, in log-odds")

@@ -98,14 +98,14 @@ class Tabled:
 
 
 def train_table(
-    parts: Sequence[Rows], classes: int, settings: Settings, seed: int, growth: float = 1
+    parts: Sequence[Rows], classes: int, settings: Settings, seed: int, growth: int = 1
 ) -> tuple[Tabled, tuple[Floats, Floats]]:
     """A table of the task's own, ``growth`` times the usual size, and the head on it: the mean of tables trained on each of ``parts``.
 
     Linear models that differ by their rows and their order err apart; their mean is one table again (Breiman's bagging, 1996).
     """
     config = shape(classes)
-    config = dataclasses.replace(config, buckets=round(config.buckets * growth))
+    config = dataclasses.replace(config, buckets=config.buckets * growth)
     found = [train_columns(rows, classes, config, settings, seed + i) for i, rows in enumerate(parts)]
     weight, bias = (torch.stack(side).mean(0) for side in zip(*found, strict=True))
     table, head = folded(weight, bias, classes, config)
@@ -156,8 +156,7 @@ def refit(model: EdgeDemist, args: argparse.Namespace) -> Fitted:
         lora.cut_ranks(wrapped, args.energy)
         _say("adapter trained", began)
     settings = ngram_table.SETTINGS.get(args.task, Settings())
-    epochs = args.ngram_epochs or max(1, round(settings.epochs / args.rounds))
-    settings = dataclasses.replace(settings, epochs=epochs, drop=settings.drop if args.ngram_drop is None else args.ngram_drop)
+    settings = dataclasses.replace(settings, epochs=max(1, round(settings.epochs / args.rounds)))
     parts = [rows, *itertools.islice(rounds, args.tables - 1)]
     if args.tables_of:
         table, ngram_head = mean_table(args.tables_of)
@@ -214,9 +213,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--out", type=Path, required=True, help="folder of adapters; <task>/ is made in it")
     p.add_argument("--epochs", type=int, default=0, help="rounds of training of the adapter (0: it stays)")
     p.add_argument("--keep-head", action="store_true", help="weigh the bundle's head anew, in place of a regression")
-    p.add_argument("--growth", type=float, default=1, help="size of the n-gram table in MiB, a power of two (0.5, 1, 2)")
-    p.add_argument("--ngram-epochs", type=int, default=0, help="rounds of the n-gram table (0: the task's own number)")
-    p.add_argument("--ngram-drop", type=float, help="share of n-grams left out at random, instead of the task's own")
+    p.add_argument("--growth", type=int, default=1, help="size of the n-gram table in MiB, a power of two")
     p.add_argument("--tables", type=int, default=1, help="n-gram tables on rows of their own, of which the mean is taken")
     p.add_argument("--tables-of", type=Path, nargs="*", default=[], help="folders with n-gram tables, of which the mean is taken instead")
     p.add_argument("--ngram-share", type=float, default=1.0, help="how much more the n-grams weigh than dev alone would have it")
