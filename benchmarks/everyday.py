@@ -69,7 +69,7 @@ def real(data: Path, task: str) -> Texts:
 def listed(what: str) -> list[str]:
     """Strings that were written down one by one, of all kinds: ``names`` or ``pages``."""
     found: list[str] = []
-    for part in (Path(__file__).parent / "data" / "everyday_list.txt").read_text(encoding="utf-8").split("\n["):
+    for part in (LISTS / "names-and-pages.txt").read_text(encoding="utf-8").split("\n["):
         head, _, body = part.partition("]\n")
         found += body.split() if head == what else []
     return found
@@ -90,7 +90,7 @@ def accused(model: EdgeDemist, texts: Sequence[str]) -> dict[str, int]:
     return {"n": len(texts), "answered": len(answered), "said": sum(label in ACCUSED for label in answered)}
 
 
-def listed(file: str) -> Texts:
+def listed_by_kind(file: str) -> Texts:
     """Strings written by hand, by kind: lines of a file under headings in brackets, which a blank line or the file's begin comes before."""
     found: Texts = {}
     for block in (LISTS / file).read_text(encoding="utf-8").strip().split("\n\n"):
@@ -104,7 +104,7 @@ def by_hand(model: EdgeDemist) -> dict[str, dict[str, dict[str, int]]]:
     result: dict[str, dict[str, dict[str, int]]] = {}
     for file in ("user-agent", "uri-attack", "uri-attack.attacks"):
         task, result[file] = file.partition(".")[0], {}
-        for kind, texts in listed(file + ".txt").items():
+        for kind, texts in listed_by_kind(file + ".txt").items():
             answers = model.classify(texts, task=task)
             result[file][kind] = {"n": len(texts), "said": sum(bool(a.alarm) or a.label == "attack-tool" for a in answers)}
     return result
