@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from edge_demist import __version__
 from edge_demist.errors import SignatureError
+from edge_demist.format import verified
 from edge_demist.format.bundle import Bundle, default_path
 from edge_demist.format.specialist import load_specialist
 
@@ -25,9 +27,23 @@ def load_model(args: argparse.Namespace) -> EdgeDemist:
     """
     model = _opened(args)
     if getattr(args, "every_specialist", False):
-        for task in model.bundle.tasks:
-            load_specialist(model.bundle, task)
+        check_specialists(model.bundle)
     return model
+
+
+def check_specialists(bundle: Bundle) -> None:
+    """Read and check each specialist of a bundle; where a note may be kept, once for its very bytes and this version.
+
+    Raises:
+        BundleError: one is malformed.
+    """
+    said = f"{bundle.id} {__version__}"
+    if not bundle.hashed and verified.read_verified(bundle.folder).get(verified.CHECKED) == said:
+        return
+    for task in bundle.tasks:
+        load_specialist(bundle, task)
+    if not bundle.hashed:
+        verified.write_verified(bundle.folder, {**verified.read_verified(bundle.folder), verified.CHECKED: said})
 
 
 def _opened(args: argparse.Namespace) -> EdgeDemist:

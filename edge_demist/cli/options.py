@@ -7,9 +7,8 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from edge_demist.errors import InputError
 from edge_demist.normalizers import NORMALIZERS, OLD_NAMES
@@ -18,8 +17,7 @@ SIGNATURE_VARIABLE = "EDGE_DEMIST_REQUIRE_SIGNATURE"
 """Environment variable that names a public key, as ``--require-signature`` does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
+class Example(NamedTuple):
     """A shell line of a command's help and what it prints; ``…`` stands for anything. The tests run it in an empty folder."""
 
     command: str

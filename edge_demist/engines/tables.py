@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -24,8 +23,7 @@ LINEARS = ("qkv", "attn_out", "ffn_up", "ffn_down")
 SECTIONS = {"qkv": ("q", "k", "v"), "attn_out": ("attn_out",), "ffn_up": ("ffn_up",), "ffn_down": ("ffn_down",)}
 
 
-@dataclass(frozen=True, eq=False)
-class Table:
+class Table(NamedTuple):
     """A table, the arrays its addresses point into, and its own address."""
 
     numbers: NDArray[np.int64]
@@ -101,8 +99,7 @@ def _aligned_copy(tensor: Array) -> Array:
     return copy
 
 
-@dataclass(frozen=True, eq=False)
-class PackedAdapter:
+class PackedAdapter(NamedTuple):
     """One adapter as the kernels read it: A transposed and q, k, v side by side."""
 
     entries: NDArray[np.int64]

@@ -26,7 +26,7 @@ import itertools
 import json
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -46,8 +46,7 @@ LANES = 64
 Floats: TypeAlias = "NDArray[np.float32]"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ScreenLevel:
+class ScreenLevel(NamedTuple):
     """One alarm threshold and its cut, with what the cut did on calibration strings."""
 
     threshold: float
@@ -122,7 +121,7 @@ class Screen:
 
     def to_json(self) -> str:
         """The metadata as a specialist's file holds it."""
-        return json.dumps({"levels": [dataclasses.asdict(level) for level in self.levels]})
+        return json.dumps({"levels": [level._asdict() for level in self.levels]})
 
 
 def read_net(file: str, tensors: Mapping[str, NDArray[np.generic]]) -> ScreenNet | None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 CACHE_VARIABLE = "EDGE_DEMIST_CACHE"
 """Environment variable that names the folder, or ``off``: keep nothing."""
 MAX_NOTE_BYTES = 200_000
+CHECKED = ""
+"""The key under which a note says for which manifest, by which version of this package, every specialist was read and found good."""
 SETTLED_NS = 2_000_000_000
 """A file that changed less than this before it was hashed is not noted: a later change could carry the same time stamp."""
 

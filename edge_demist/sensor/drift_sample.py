@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_demist.errors import BundleError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edge_demist.format.bundle import Bundle
 
 FILE, FORMAT = "drift.json", 1

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from edge_demist.sensor.caching import cached
 
@@ -23,8 +23,7 @@ _ICANN, _PRIVATE = "[icann]", "[private]"
 _PLAIN, _WILDCARD, _EXCEPTION, _LONGER = 1, 2, 4, 8
 
 
-@dataclass(frozen=True, slots=True)
-class PublicSuffixes:
+class PublicSuffixes(NamedTuple):
     """The rules by name: a plain suffix, the parent of a wildcard (``*.ck`` is ``ck``), an exception (``!www.ck`` is ``www.ck``).
 
     Every parent of a rule is there too, so that a name that is not ends the search.

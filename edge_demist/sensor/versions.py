@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_demist.errors import SignatureError
-from edge_demist.format.signing import accept_version, read_public_key
 from edge_demist.sensor.detect.scoring import ModelLike
 
 
@@ -44,6 +43,8 @@ class VersionGuard:
         """
         self.check(model)
         if self._record is not None:
+            from edge_demist.format.signing import accept_version, read_public_key  # not for a start without signatures
+
             key = None if self._key is None else read_public_key(self._key)
             accept_version(self._record, model.bundle.name, model.bundle.version, key)
         self._highest |= dict.fromkeys(self._names(model), model.bundle.version)

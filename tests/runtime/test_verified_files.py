@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_demist import cli
+from edge_demist.cli import models
 from edge_demist.errors import IntegrityError
 from edge_demist.format import bundle as bundles
 from edge_demist.format import verified
@@ -191,3 +192,31 @@ def test_nothing_is_left_half_written(place, bundle_copy, monkeypatch, hashed):
     assert list(Path(place).iterdir()) == []
     loaded = Bundle.load(bundle_copy)
     assert len(hashed) == 2 * len(loaded.files)
+
+
+def test_specialists_are_checked_once_for_a_manifest_and_a_version(place, bundle_copy, monkeypatch):
+    read = []
+    monkeypatch.setattr(models, "load_specialist", lambda bundle, task: read.append(task))
+    bundle = Bundle.load(bundle_copy)
+    for _ in range(2):
+        models.check_specialists(bundle)
+        assert read == list(bundle.tasks)
+    files = verified.read_verified(os.fspath(bundle_copy))
+    assert Bundle.load(bundle_copy).id == bundle.id and verified.read_verified(os.fspath(bundle_copy)) == files
+    monkeypatch.setattr(models, "__version__", "9.9")
+    models.check_specialists(bundle)
+    assert read == 2 * list(bundle.tasks)
+    manifest = bundle_copy / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes() + b"\n")
+    models.check_specialists(Bundle.load(bundle_copy))
+    assert read == 3 * list(bundle.tasks)
+
+
+def test_specialists_are_checked_every_time_where_every_file_is_hashed(place, bundle_copy, monkeypatch):
+    read = []
+    monkeypatch.setattr(models, "load_specialist", lambda bundle, task: read.append(task))
+    models.check_specialists(Bundle.load(bundle_copy))
+    bundle = Bundle.load(bundle_copy, hash_all=True)
+    models.check_specialists(bundle)
+    models.check_specialists(bundle)
+    assert read == 3 * list(bundle.tasks)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_demist.sensor.counters import Counts
 from edge_demist.sensor.detect.alarms import AlarmPolicy, Decision
@@ -30,6 +29,8 @@ from edge_demist.sensor.sources.recognition import is_known_log, seen_in
 from edge_demist.sensor.sources.timestamps import format_time, parse_time
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edge_demist.sensor.memory import Memory
     from edge_demist.sensor.neighbours import Neighbours
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_demist.errors import BundleError, InputError
 from edge_demist.format.facts import calibrated_level
@@ -21,6 +20,8 @@ from edge_demist.text.windows import Window
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
+
+    from numpy.typing import NDArray
 
     from edge_demist.format.bundle import Bundle
     from edge_demist.format.facts import Facts

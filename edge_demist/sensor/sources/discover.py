@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from edge_demist.sensor.sources.lines import FileId
 
@@ -16,8 +17,7 @@ MAX_IGNORED = 1000
 _NOT_LOGS = re.compile(r"\.(?:tmp|temp|swp|bad|part|sha256|toml)\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A regular file; ``sibling_of`` is the given file that it looks like a rotation of."""
 
     path: Path
