@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import importlib
 import os
 import sys
@@ -49,6 +50,9 @@ COMMANDS = (
     "bundle",
 )
 
+GC_EVERY = 20_000
+"""New objects that bring a collection about: a start makes many that stay, and so are what is remembered of clients and hosts."""
+
 EPILOG = """examples:
   $ printf 'kernel.org\\nxjwqpvkz.info\\n' | edge-demist classify --task dga --fpr 1e-3 --output-format table -
     0.96  legit                   kernel.org
@@ -75,6 +79,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
+    gc.set_threshold(GC_EVERY)
     arguments = list(sys.argv[1:] if argv is None else argv)
     module = arguments[0].replace("-", "_") if arguments else ""
     known = module in COMMANDS

@@ -22,8 +22,6 @@ from edge_demist.sensor.retry import Stopped
 from edge_demist.sensor.runner import Runner
 from edge_demist.sensor.sources.lines import MAX_LINE_BYTES
 
-GC_EVERY = 20_000
-"""New objects that bring a collection about: what is remembered of clients and hosts are many small objects that stay."""
 EXAMPLES = (
     Example(
         'printf \'{"_path": "dns", "ts": 1700000000.5, "query": "xjwqpvkz.info"}\\n\' > dns.log\n'
@@ -181,7 +179,6 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"edge-demist watch: {printable(error)}\n")
         return 2
     gc.freeze()  # the model and the tables live as long as the process: the collector need not look through them
-    gc.set_threshold(GC_EVERY)
     try:
         runner.run()
         return exit_code(runner.summary(), control, once=config.once)

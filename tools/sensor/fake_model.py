@@ -45,6 +45,8 @@ class FakeBundle:
     """A bundle's facts."""
 
     name: str = "fake"
+    id: str = "fake"
+    hashed: bool = True
     version: int = 1
     tasks: Sequence[str] = ()
 
