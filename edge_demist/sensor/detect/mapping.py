@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -186,7 +187,7 @@ class FieldMapping:
         self._columns = Columns()
         self._by_log: dict[str, _Rules] = {}
         self._by_shape: dict[int, _Rules] = {}
-        self._anywhere = {log: Anywhere(self.for_log(log)) for log in ("host", "ecs")}
+        self._anywhere: dict[str, Anywhere] = {}
 
     def for_log(self, log: str) -> _Rules:
         """The rules of a log, each with its usable tasks."""
@@ -250,9 +251,12 @@ class FieldMapping:
 
     def _elsewhere(self, record: Record) -> list[MappedString]:
         """Strings under names that say what they are, where no rule names their place."""
-        if not isinstance(record, JsonRecord) or record.log not in self._anywhere:
+        if not isinstance(record, JsonRecord) or record.log not in ("host", "ecs"):
             return []
-        found = [MappedString(path, 0, text, tasks) for path, text, tasks in self._anywhere[record.log].strings(record.data)]
+        anywhere = self._anywhere.get(record.log)
+        if anywhere is None:
+            anywhere = self._anywhere[record.log] = Anywhere(self.for_log(record.log))
+        found = [MappedString(path, 0, text, tasks) for path, text, tasks in anywhere.strings(record.data)]
         return list({(item.text, item.tasks): item for item in reversed(found)}.values())[::-1][:MAX_STRINGS_PER_RECORD]
 
     def _applicable(self, record: Record, rules: _Rules) -> _Rules:
@@ -313,22 +317,22 @@ def _rules(path: Path, table: Mapping[str, object]) -> Iterable[Rule]:
         raise InputError(f"mapping {path}: only must be a table with field and values")
     join = table.get("join")
     fields = _texts(path, table.get("field")) or ("",)
-    for name in fields:
-        yield Rule(
-            logs=_texts(path, table.get("log")),
-            field=name,
-            tasks=_texts(path, table.get("tasks")),
-            prefix_fields=_texts(path, table.get("with", [])),
-            join=None if join is None else _text(path, join),
-            strip=_text(path, table.get("strip", "")),
-            only_field=_text(path, only.get("field", "")),
-            only_values=_texts(path, only.get("values", [])),
-            unless=_texts(path, table.get("unless", [])),
-            form=_text(path, table.get("as", "url" if table.get("with") else "")),
-            method_field=_text(path, table.get("method", "")),
-            query_fields=_texts(path, table.get("query", [])),
-            format=_text(path, table.get("format", "")),
-        )
+    make = functools.partial(
+        Rule,
+        logs=_texts(path, table.get("log")),
+        tasks=_texts(path, table.get("tasks")),
+        prefix_fields=_texts(path, table.get("with", [])),
+        join=None if join is None else _text(path, join),
+        strip=_text(path, table.get("strip", "")),
+        only_field=_text(path, only.get("field", "")),
+        only_values=_texts(path, only.get("values", [])),
+        unless=_texts(path, table.get("unless", [])),
+        form=_text(path, table.get("as", "url" if table.get("with") else "")),
+        method_field=_text(path, table.get("method", "")),
+        query_fields=_texts(path, table.get("query", [])),
+        format=_text(path, table.get("format", "")),
+    )
+    return [make(field=name) for name in fields]
 
 
 def _text(path: Path, value: object) -> str:

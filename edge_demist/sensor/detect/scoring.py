@@ -199,7 +199,7 @@ class Scorer:
                 self.breathe()
                 yield from self._ask_part(part, screening)
             return
-        rows = max(PART_ROWS // (2 * self._threads), LEAST_ROWS)
+        rows = max(PART_ROWS // self._threads, LEAST_ROWS)
         waiting = [self._pool.submit(self._ask_part, part, screening) for part in parts(pairs, rows)]
         try:
             for one in waiting:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Container, Mapping
 
 from edge_demist.normalizers import from_bytes, to_bytes
+from edge_demist.sensor.caching import cached
 from edge_demist.sensor.sources.event_times import other_time_in, time_in
 
 LAUREL = "laurel"
@@ -105,6 +106,7 @@ def parse_object(line: bytes) -> dict[str, object] | str:
     return "not-an-object" if isinstance(value, list) else value
 
 
+@cached(4096)
 def compile_path(path: str) -> _Steps:
     """Split ``http.request_headers[name=:authority].value`` into steps; ``*`` stands for every value of an object.
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
 
 from edge_demist.normalizers import from_bytes
-from edge_demist.sensor.sources.access import access_object
-from edge_demist.sensor.sources.audit import audit_object
 from edge_demist.sensor.sources.envelopes import MAX_PARTS, together, unwrap
 from edge_demist.sensor.sources.json_logs import JsonRecord, log_of_fields, named_record, parse_object, parse_several, parse_value
-from edge_demist.sensor.sources.queries import query_object
 from edge_demist.sensor.sources.tables import TableParser
-from edge_demist.sensor.sources.texts import text_object
 from edge_demist.sensor.sources.timestamps import parse_time, syslog_time
 from edge_demist.sensor.sources.windows import windows_events, windows_message
 from edge_demist.sensor.sources.zeek import ZeekHeader, ZeekParser, ZeekRecord
@@ -46,6 +43,9 @@ ZEEK_LOGS = frozenset(
     )
 )
 _VARIANTS = re.compile(r"(?:open_)?(\w+?)(?:_red|_long|_agg|_summary)?\Z")
+
+
+_Form: TypeAlias = Callable[[bytes], "dict[str, object] | None"]
 
 
 class Record(Protocol):
@@ -190,6 +190,7 @@ class LineParser:
             if isinstance(data, dict):
                 record = unwrap(data, self.file_log, is_zeek_log, self._read_text, depth)
                 return _dated(record, from_bytes(line[:begin]))
+        audit_object, access_object, query_object, text_object = _forms()
         if b"audit(" in line:
             audited = audit_object(line)
             return None if audited is None else JsonRecord(audited, "audit")
@@ -232,6 +233,17 @@ class LineParser:
         self._last_commands = state.get("last_command", "").split("\t")[-LAST_COMMANDS:] if state.get("last_command") else []
         self._table.restore(state)
         self._zeek.restore({key: value for key, value in state.items() if key not in ("last_command", "names", "row")})
+
+
+@functools.cache
+def _forms() -> tuple[_Form, _Form, _Form, _Form]:
+    """Readers of audit events, access logs, query logs and texts with names: their expressions are compiled for the first such line."""
+    from edge_demist.sensor.sources.access import access_object
+    from edge_demist.sensor.sources.audit import audit_object
+    from edge_demist.sensor.sources.queries import query_object
+    from edge_demist.sensor.sources.texts import text_object
+
+    return audit_object, access_object, query_object, text_object
 
 
 def _windows_record(text: str) -> JsonRecord | None:
