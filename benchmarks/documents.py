@@ -269,6 +269,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "alarm-budget": partial(optional, "alarm-budget", "benchmarks.alarm_budget"),
     "map": partial(optional, "atlas", "benchmarks.atlas"),
     "embedding-kinds": partial(optional, "embedding-kinds", "benchmarks.embedding_kinds"),
+    "several": partial(optional, "several", "benchmarks.several"),
     "sensor-way": partial(optional, "sensor", "benchmarks.sensor"),
     "before": partial(optional, "before", "benchmarks.before"),
     "incident-days": partial(optional, "incident-days", "benchmarks.incident_days"),

@@ -1,0 +1,105 @@
+"""Several specialists of the same names in one call, and several threads of the sensor, each against one, in turns.
+
+    python -m benchmarks.several --names names.txt [--rounds 7] [--records 12000] [--bundle DIR] [--busy]
+
+``classify`` is timed in processor time, so that the machine's load matters little; threads are timed by the clock and need idle cores:
+``load_before`` and ``load_after`` say whether they were, and ``--busy`` leaves threads out. Events must be the same bytes on any number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import markdown, result_file
+from edge_demist import EdgeDemist
+from edge_demist.diagnostics.sensor import VARIANTS, dns_log, watch
+from tools import facts
+
+TASKS = ("dga", "hostname-threat", "dns-tunnel", "hostname-category")
+BATCH, NAMES = 32, 1280
+ALL = "the four at once"
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """What is asked, and how long it takes, as Markdown."""
+    rows = [(name, f"{one['us_per_name']:.0f}", f"{one['all_times']:.2f}") for name, one in found["classify"].items()]
+    said = [
+        f"{one['ratio']:.2f} times as many records a second with `--emit {emit}`"
+        for emit, one in found.get("threads", {}).items()
+        if one["same_bytes"]
+    ]
+    page = markdown.table(("asked", "µs a name", "the four, times that"), rows)
+    return page + (f"\n\nTwo threads give {' and '.join(said)}." if said else "")
+
+
+def several(model: EdgeDemist, names: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Processor microseconds a name of each specialist, of all one after the other and of all at once, in batches of ``BATCH``."""
+    batches = [names[k : k + BATCH] for k in range(0, len(names), BATCH)]
+    cases: dict[str, Callable[[Sequence[str]], object]] = {task: lambda batch, task=task: model.classify(batch, task) for task in TASKS}  # type: ignore[misc]
+    cases[ALL] = lambda batch: model.classify(batch, tasks=TASKS)
+    runs: dict[str, list[float]] = {name: [] for name in cases}
+    for number in range(-1, rounds):
+        for name in random.Random(number).sample(sorted(cases), len(cases)):
+            began = time.process_time()
+            for batch in batches:
+                cases[name](batch)
+            if number >= 0:
+                runs[name].append(1e6 * (time.process_time() - began) / len(names))
+    times = {name: statistics.median(found) for name, found in runs.items()}
+    times = {**{task: times[task] for task in TASKS}, "the four, one after the other": sum(times[task] for task in TASKS), ALL: times[ALL]}
+    return {name: {"us_per_name": round(value, 2), "all_times": round(times[ALL] / value, 3)} for name, value in times.items()}
+
+
+def threads(log: Path, bundle: str, rounds: int, counts: Sequence[int], folder: Path) -> dict[str, Any]:
+    """Records a second by the clock on one thread and on the others, in turns."""
+    found: dict[str, Any] = {}
+    for emit in ("all", "alarms"):
+        seconds: dict[int, list[float]] = {count: [] for count in counts}
+        events: set[bytes] = set()
+        for number in range(rounds):
+            for count in counts if number % 2 == 0 else reversed(counts):
+                (folder / "events").unlink(missing_ok=True)
+                run = watch(log, (*VARIANTS[emit], "--threads", str(count)), bundle, folder)
+                seconds[count].append(run["seconds"])
+                events.add((folder / "events").read_bytes())
+        ratio = statistics.median(one / several for one, several in zip(seconds[counts[0]], seconds[counts[-1]], strict=True))
+        rate = {str(count): round(run["records"] / statistics.median(took)) for count, took in seconds.items()}
+        found[emit] = {"records_per_second": rate, "ratio": round(ratio, 3), "same_bytes": len(events) == 1}
+    return found
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--names", type=Path, required=True, help="distinct host names, one a line")
+    parser.add_argument("--records", type=int, default=12_000, help="records of the log for threads")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--bundle", default="")
+    parser.add_argument("--busy", action="store_true", help="the machine is busy: leave threads out")
+    parser.add_argument("--output", type=Path, default=result_file.RESULTS / "several.json")
+    args = parser.parse_args()
+    names = list(dict.fromkeys(args.names.read_text(encoding="utf-8").split()))
+    random.Random(0).shuffle(names)
+    head = facts.head("benchmarks.several")
+    model = EdgeDemist.load(args.bundle or None)
+    result: dict[str, Any] = {"classify": several(model, names[:NAMES], args.rounds)}
+    if not args.busy:
+        with tempfile.TemporaryDirectory() as place:
+            log = dns_log(Path(place) / "dns.log", names[: args.records])
+            result["threads"] = threads(log, args.bundle, args.rounds, (1, 2), Path(place))
+    told = {"bundle": {"id": model.bundle_id, "version": model.bundle.version}, "rounds": args.rounds, "load_after": os.getloadavg()[0]}
+    result_file.write(args.output, {**head, **told, **result})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
