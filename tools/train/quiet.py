@@ -1,6 +1,8 @@
 r"""Push ordinary strings below the line where a specialist accuses them, keep attacks above it, change little else: a minute or two.
 
-    python -m tools.train.quiet --data DATA --task uri-attack --more ROWS/uri-attack.parquet --out FILES
+    python -m tools.train.quiet --data DATA --task uri-attack --more ROWS/uri-attack.parquet --whole --out TRIAL
+    python -m tools.train.quiet --data DATA --task uri-attack --more ROWS/uri-attack.parquet --out FILES \
+        --mean-of TRIAL/uri-attack.safetensors
     python -m tools.train.quiet --data DATA --task user-agent --more RUN/agents.parquet --out FILES --margin 0.7 \
         --hold 0.05 --quiet 2 --loud 0.4 --steps 40
 
@@ -8,7 +10,8 @@ The line is the threshold for one false alarm in a thousand (uri-attack) or even
 present answers on rows of the task: cross-entropy against its probabilities, squares of the logits' change. Ordinary strings with a word
 of attacks and agents of operating systems cost where their log-odds of an attack come nearer to the line than ``--margin``, attacks where
 they are not as far above it. A bare ``passwd``, which lists of payloads hold, may stay more like an attack than not (``FLOOR``), but alarms
-no more. Adapter and n-gram tables stay; so do thresholds (``tools.train.thresholds`` sets them again).
+no more. Attacks among words, in names of parameters and arrays are loud as well, but with ``--whole``; the mean of a head with them and one
+without is better at both. Adapter and n-gram tables stay; so do thresholds (``tools.train.thresholds`` sets them again).
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from edge_demist.format import safetensors
 from edge_demist.format.screen import METADATA as SCREEN
 from edge_demist.format.screen import PREFIX
 from tools.synth import bare_words, uri_commands, uri_payloads, uri_server_side, user_agent
+from tools.synth.words import word
 from tools.train import low_end
 from tools.train.data import read_table
 from tools.train.ood import Served
@@ -45,6 +49,8 @@ Texts = dict[str, list[str]]
 RATE, FLOOR = "0.001", 0.8
 MOST = 3.0
 """How far beyond the line a row's pull stops growing."""
+SIGNS = r"['\"<;|`(]"
+"""What short attacks hold that are put among words."""
 SYSTEMS = ("generated-system", "generated-bare", "generated-appliance", "generated-software")
 
 
@@ -58,8 +64,25 @@ def uri_texts(args: argparse.Namespace) -> Texts:
     quiet = bare_words.generate(rng, 9000, args.part)
     same = {row[0] for row in quiet}
     kept = [text for text in [*table, *more, *made, *(row[0] for row in both)] if text not in same]
+    rows = read_table(args.data, args.task, "train")
+    rows = rows[rows["label"].isin(("sqli", "xss", "cmd-injection")) & rows["text"].str.contains(SIGNS) & (rows["text"].str.len() < 60)]
+    attacks = [*rows["text"].sample(3000, random_state=args.seed), *(row[0] for row in both if row[1] != "normal" and row[0][0] != "/")]
     found = {"kept": kept, "loud": [row[0] for row in both if row[1] != "normal"]}
+    if not args.whole:
+        found["loud"] += [placed(rng, text) for text in attacks[:6000]]
     return found | {name: [row[0] for row in quiet if (row[2] == "bare") == (name == "bare")] for name in ("quiet", "bare")}
+
+
+def placed(rng: random.Random, payload: str) -> str:
+    """A payload where scanners and forms put it: among words, as a parameter's name, in arrays, matrix parameters, JSON."""
+    one, two, three, four = (word(rng) for _ in range(4))
+    forms = (
+        f"/{one}?{two}={three} {four} {payload}",
+        f"/{one}?{two}={three} {word(rng)} {payload} {four} {word(rng)}", f"/{one}?{payload}={two}",
+        f"/{one}?{two}[{three}][]={payload}", f"/{one}?{two}[{three}]={payload}", f"/{one};{two}={payload}/{three}",
+        f'/{one}?{two}={{"{three}":{{"{four}":"{payload}"}}}}', f"/{one}/{payload}", f"/{one}/{payload}/{two}",
+    )  # fmt: skip
+    return rng.choice(forms)
 
 
 def agent_texts(args: argparse.Namespace) -> Texts:
@@ -158,6 +181,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--decay", type=float, default=1e-5, help="weight of the change's square on standardized features")
     p.add_argument("--margin", type=float, default=0.5, help="between the line and where the loss of a row begins, in log-odds")
     p.add_argument("--steps", type=int, default=60, help="of the head")
+    p.add_argument("--whole", action="store_true", help="uri-attack: no attacks among words and in names of parameters")
+    p.add_argument("--mean-of", type=Path, metavar="FILE", help="write the mean of the new head and that of this file")
     p.add_argument("--seed", type=int, default=11)
     p.add_argument("--out", type=Path, required=True)
     return p.parse_args(argv)
@@ -196,6 +221,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             line = float(low_end.log_odds(np.array([threshold]))[0]) * float(metadata["temperature"])
         new = fitted(args, specialist, Served(model, specialist), line)
         metadata.pop(SCREEN, None)  # cut for the head before: tools.train.screen fits another
+    if args.mean_of:
+        _, other = safetensors.read(args.mean_of)
+        new = {name: (tensor + np.array(other[name], np.float32)) / 2 for name, tensor in new.items()}
     args.out.mkdir(parents=True, exist_ok=True)
     tensors = {n: np.ascontiguousarray(new.get(n, tensor)) for n, tensor in tensors.items() if not n.startswith(PREFIX)}
     safetensors.write(args.out / f"{args.task}.safetensors", tensors, metadata)
