@@ -227,6 +227,11 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
 
 
+def spelled_out(text: str) -> str:
+    """Text that every program takes as UTF-8: halves of characters are spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def brief(value: object, limit: int = 60) -> str:
     """The beginning of a hostile value, for a message; its kind where it is nested too deeply to be written."""
     try:

@@ -20,6 +20,7 @@ from edge_demist.explore import cluster
 from edge_demist.explore.passport import KEY, Passport, passport_of, require_same
 from edge_demist.explore.quantize import to_int8
 from edge_demist.explore.vector_files import SUFFIXES, NoPassportError, Replacement, VectorFile
+from edge_demist.io import spelled_out
 from edge_demist.normalizers import to_bytes
 
 if TYPE_CHECKING:
@@ -161,9 +162,9 @@ def _write(path: Path, texts: list[str], clusters: cluster.Clusters, names: list
             except ImportError:
                 raise InputError("writing Parquet needs pyarrow: pip install 'edge-demist[parquet]'") from None
             columns = {
-                "text": pa.array([t.encode("utf-8", "backslashreplace").decode() for t in texts]),
+                "text": pa.array(map(spelled_out, texts)),
                 "cluster": pa.array(clusters.number),
-                "name": pa.array(names_of, pa.string()),
+                "name": pa.array([name and spelled_out(name) for name in names_of], pa.string()),
                 "cosine": pa.array(clusters.cosine),
             }
             pq.write_table(pa.table(columns).replace_schema_metadata({KEY: passport.to_json()}), file.stream, compression="zstd")

@@ -16,6 +16,7 @@ from edge_demist.cli.models import load_model
 from edge_demist.cli.options import Example, add_model, add_normalizer, command, number
 from edge_demist.cli.strings import Row, read_rows
 from edge_demist.errors import InputError
+from edge_demist.io import spelled_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -267,11 +268,11 @@ def _write_parquet(args: argparse.Namespace, model: EdgeDemist, atlas: Atlas, te
     except ImportError:
         raise InputError("writing Parquet needs pyarrow: pip install 'edge-demist[parquet]'") from None
     columns = {
-        "text": pa.array([t.encode("utf-8", "backslashreplace").decode() for t in texts]),
+        "text": pa.array(map(spelled_out, texts)),
         "x": pa.array(located.places[:, 0]),
         "y": pa.array(located.places[:, 1]),
         "continent": pa.array([atlas.continents[c] for c in located.continent]),
-        "label": pa.array([label or None for label in table.label], pa.string()),
+        "label": pa.array([spelled_out(label) or None for label in table.label], pa.string()),
         "score": pa.array(table.score, from_pandas=True),
         "first_seen": pa.array(table.first, from_pandas=True),
         "times": pa.array(table.times),

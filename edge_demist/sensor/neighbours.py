@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edge_demist.explore.quantize import to_int8
 from edge_demist.explore.search import Best, cosines
+from edge_demist.io import spelled_out
 from edge_demist.sensor.database import Database
 from edge_demist.sensor.memory import MAX_AGE_US
 from edge_demist.sensor.sources.timestamps import format_time
@@ -161,7 +162,7 @@ class Neighbours:
 
     def _write(self, entries: Mapping[int, Entry], number: int) -> None:
         assert self._store is not None
-        rows = [(serial, e.time_us, _plain(e.text), json.dumps(dict(e.labels))) for serial, e in entries.items()]
+        rows = [(serial, e.time_us, spelled_out(e.text), json.dumps(dict(e.labels))) for serial, e in entries.items()]
         self._store.write([
             ("INSERT OR REPLACE INTO strings VALUES (?, ?, ?, ?)", rows),
             ("DELETE FROM strings WHERE serial < ?", [(self._next - self._ring,)]),
@@ -249,10 +250,6 @@ def _entry_of(cells: Sequence[object] | None) -> Entry | None:
     except (ValueError, RecursionError):
         return None
     return Entry(cells[0], cells[1], {str(k): str(v) for k, v in labels.items()}) if isinstance(labels, dict) else None
-
-
-def _plain(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _read_rows(state: Mapping[str, object], dim: int) -> tuple[dict[int, Entry], NDArray[np.int8]]:

@@ -312,3 +312,10 @@ def test_a_csv_table_is_read_by_its_header(run, tmp_path):
     assert table["label"].to_dict() == {"a.example": "dga", "b,c.example": "legit"}
     assert table.loc["a.example", ["score", "first_seen"]].tolist() == [0.5, pd.Timestamp("2026-03-01", tz="UTC").timestamp()]
     assert run("map", tmp_path / "t.csv", "-o", tmp_path / "m.html", "--color", "bytes")[0] == 0
+
+
+def test_halves_of_characters_are_spelled_out_in_parquet(run, tmp_path):
+    rows = [{"text": "\ud800x.example", "label": "\ud83d"}, {"text": "b.example", "label": "b"}]
+    (tmp_path / "odd.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, table, _ = table_of(run, tmp_path, tmp_path / "odd.jsonl")
+    assert code == 0 and set(table["label"]) == {"\\ud83d", "b"} and set(table.index) == {"\\ud800x.example", "b.example"}

