@@ -27,7 +27,6 @@ from edge_demist.errors import BundleError, InputError
 from edge_demist.explore.passport import encoder_sha256
 from edge_demist.explore.quantize import to_int8
 from edge_demist.explore.search import Panels, dots
-from edge_demist.format import safetensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -136,7 +135,7 @@ def read_atlas(bundle: Bundle) -> Atlas:
         raise BundleError(
             f"this bundle has no atlas ({FILE}), so nothing can be put on the map; use a bundle that has one, such as the default"
         )
-    metadata, tensors = safetensors.read(bundle.path / FILE)
+    metadata, tensors = bundle.read(FILE, copy=False)
     atlas = parse_atlas(metadata, tensors)
     if len(atlas.projection) != bundle.architecture.hidden_size or metadata.get("encoder_sha256") != encoder_sha256(bundle):
         raise BundleError(f"{FILE}: was made for another encoder; make it again with python -m tools.atlas")

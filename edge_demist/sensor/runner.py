@@ -9,7 +9,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from edge_demist.errors import EdgeDemistError, InputError
 from edge_demist.sensor.config import WatchConfig
@@ -105,8 +104,7 @@ class Runner(Reports):
     def _make_pipeline(self, checkpoint: Checkpoint) -> Pipeline:
         config = self.config
         scorer, allow = Scorer(self.model, config.cache_entries, config.threads), load_allow_lists(config.allow)
-        folder = getattr(self.model.bundle, "folder", None)
-        self.stages = Stages(config, scorer, allow, Path(folder) if folder else None)
+        self.stages = Stages(config, scorer, allow)
         mapping = self._make_mapping()
         calibrated = self._calibrated(scorer, mapping)
         config.budget.check(calibrated)

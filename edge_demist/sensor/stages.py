@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_demist.sensor.config import WatchConfig
@@ -26,14 +25,13 @@ MAX_UNWRITTEN = 16_384
 class Stages:
     """``memory`` is there with a state folder, for ``alarm_when`` and for incidents; ``incidents`` with ``--emit incidents``."""
 
-    def __init__(self, config: WatchConfig, scorer: Scorer, allow: AllowList, folder: Path | None) -> None:
+    def __init__(self, config: WatchConfig, scorer: Scorer, allow: AllowList) -> None:
         """Open the memory, read the weights.
 
         Args:
             config: all settings.
             scorer: who answers.
             allow: the allow-lists.
-            folder: the bundle's folder, whose own weights are preferred.
 
         Raises:
             BundleError: the bundle cannot serve incidents.
@@ -57,7 +55,7 @@ class Stages:
         if config.emit == "incidents" and self.memory is not None:
             from edge_demist.sensor.incidents.stage import IncidentStage  # a tenth of a start that most runs need not pay
 
-            self.incidents = IncidentStage(scorer, self.memory, folder, config.incidents_per_day)
+            self.incidents = IncidentStage(scorer, self.memory, config.incidents_per_day)
             self.incidents.allow(allow)
 
     def _reference(self, scorer: Scorer) -> Reference | None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
 
+from edge_demist import EdgeDemist
+from edge_demist.errors import IntegrityError
 from edge_demist.sensor.incidents import book, gather, tracker
 from edge_demist.sensor.incidents.observation import Observation, observe
 from edge_demist.sensor.incidents.stage import bundle_weights
 from edge_demist.sensor.incidents.tracker import Tracker
+from edge_demist.sensor.incidents.weights import DEFAULT
 from edge_demist.sensor.sources.parser import LineParser
+from tests.support.tiny_bundle import write_tiny_bundle
 
 T0_US = 1_700_000_000_000_000
 NUMBERS = ("1" + "0" * 400, "1e400", "-1e400", '"1e999"', '"nan"', "true", "[1]", '"' + "9" * 5000 + '"', "null")
@@ -77,3 +82,21 @@ def test_very_many_clients_that_ask_for_mail_take_bounded_memory(monkeypatch):
     again.release(None)
     held = [names.mail for _, names in again.gatherer.names.items()]
     assert sum(map(len, held)) == 50 and not any("d350.com" in mail for mail in held)
+
+
+def test_weights_that_no_manifest_lists_are_not_read(tmp_path):
+    folder = tmp_path / "bundle"
+    write_tiny_bundle(folder)
+    weights = json.loads(DEFAULT.read_text())
+    own = json.dumps(weights | {"version": "planted", "open": 50.0}).encode()
+    (folder / "incidents.json").write_bytes(own)
+    with EdgeDemist.load(folder) as model:
+        assert bundle_weights(model.bundle) == bundle_weights(None)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["incidents.json"] = {"bytes": len(own), "sha256": hashlib.sha256(own).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with EdgeDemist.load(folder) as model:
+        assert bundle_weights(model.bundle).version == "planted"
+        (folder / "incidents.json").write_bytes(own.replace(b"planted", b"swapped"))
+        with pytest.raises(IntegrityError):
+            bundle_weights(model.bundle)

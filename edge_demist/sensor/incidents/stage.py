@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
 from edge_demist.errors import BundleError
 from edge_demist.sensor.detect.allow import AllowList
@@ -13,27 +12,28 @@ from edge_demist.sensor.events import IncidentLine
 from edge_demist.sensor.incidents.budget import IncidentBudget
 from edge_demist.sensor.incidents.tracker import Tracker
 from edge_demist.sensor.incidents.verdicts import TASKS, Verdicts
-from edge_demist.sensor.incidents.weights import Weights, load_weights
+from edge_demist.sensor.incidents.weights import MAX_BYTES, Weights, load_weights, parse_weights
 from edge_demist.sensor.memory import Memory
 from edge_demist.sensor.sources.timestamps import parse_time
 
 BUNDLE_FILE = "incidents.json"
 
 
-def bundle_weights(folder: Path | None) -> Weights:
-    """The weights of a bundle that brings its own, else those of the package.
+def bundle_weights(bundle: object = None) -> Weights:
+    """The weights of a bundle that brings its own, listed and hashed as all its files are, else those of the package.
 
     Raises:
         BundleError: the bundle's file is damaged.
     """
-    own = folder / BUNDLE_FILE if folder is not None else None
-    return load_weights(own if own is not None and own.is_file() else None)
+    if BUNDLE_FILE not in (getattr(bundle, "files", None) or ()):
+        return load_weights()
+    return parse_weights(bundle.read_bytes(BUNDLE_FILE, MAX_BYTES), BUNDLE_FILE)  # type: ignore[attr-defined]
 
 
 class IncidentStage:
     """Holds the tracker; knows how its lines become entries for the sinks."""
 
-    def __init__(self, scorer: Scorer, memory: Memory, folder: Path | None, per_day: int = 0) -> None:
+    def __init__(self, scorer: Scorer, memory: Memory, per_day: int = 0) -> None:
         """Read the weights.
 
         Raises:
@@ -42,7 +42,7 @@ class IncidentStage:
         if not TASKS & set(scorer.model.tasks):
             raise BundleError(f"--emit incidents needs one of the specialists {', '.join(sorted(TASKS))}; the bundle has none")
         budget = IncidentBudget(per_day) if per_day else None
-        weights, verdicts = bundle_weights(folder), Verdicts.of(scorer.model)
+        weights, verdicts = bundle_weights(scorer.model.bundle), Verdicts.of(scorer.model)
         self.tracker = Tracker(weights, scorer.bundle_id, memory, verdicts=verdicts, budget=budget, embed=scorer.embed)
         self.told: Counter[str] = Counter()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_demist.errors import BundleError
+from edge_demist.io import read_bounded
 
 FORMAT = 1
 KINDS = ("dga", "tunnel", "scan", "contact")
@@ -42,12 +43,22 @@ def load_weights(path: Path | None = None) -> Weights:
     """
     path = path or DEFAULT
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"over {MAX_BYTES} bytes")
-        data = json.loads(path.read_bytes())
+        return parse_weights(read_bounded(path, MAX_BYTES) or b"", str(path))
+    except OSError as error:
+        raise BundleError(f"incident weights {path}: {error}") from error
+
+
+def parse_weights(raw: bytes, name: str) -> Weights:
+    """The weights of a file's bytes.
+
+    Raises:
+        BundleError: they are none.
+    """
+    try:
+        data = json.loads(raw)
         if data["format"] != FORMAT:
             raise ValueError(f"format {data['format']}, not {FORMAT}")
         signs = {str(k): {str(s): float(v) for s, v in table.items()} for k, table in data["signs"].items()}
         return Weights(str(data["version"]), signs, float(data["open"]), float(data["join"]))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise BundleError(f"incident weights {path}: {error}") from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+        raise BundleError(f"incident weights {name}: {error}") from error
