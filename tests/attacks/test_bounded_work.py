@@ -163,7 +163,7 @@ def test_a_suggested_rule_is_short():
         assert len(suggest(text, "dga")["value"]) <= 2048
 
 
-@pytest.mark.parametrize("shape", ["a", "a:", "a:b ", "'a:b", "a:b| ", "ab.", "-", "1:", "=", "%41", "<USER>", "A1b2"])
+@pytest.mark.parametrize("shape", ["a", "a:", "a:b ", "'a:b", "a:b| ", "ab.", "-", "1:", "=", "%41", "%", "%3A", "<USER>", "A1b2"])
 def test_the_anonymizer(shape):
     clean = Anonymizer()
     for _ in range(2):
