@@ -6,6 +6,7 @@ Offsets count uncompressed bytes, so a place keeps its number when a log is comp
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 from pathlib import Path
@@ -163,6 +164,26 @@ class LineSplitter:
 
     def feed(self, chunk: bytes) -> list[RawLine]:
         """Lines finished by this chunk."""
+        begin = chunk.find(b"\n") + 1 if self.pending or self._skip else 0
+        lines = self._cut(chunk[:begin]) if begin else []
+        if not self.pending and not self._skip:
+            rest = chunk[begin:] if begin else chunk
+            return lines + (self._cut_plain(rest) or self._cut(rest))
+        return lines + self._cut(chunk[begin:])
+
+    def _cut_plain(self, chunk: bytes) -> list[RawLine]:
+        """The lines of a chunk that begins with a new line, all at once; none where one is empty or too long."""
+        *pieces, rest = chunk.split(b"\n")
+        sizes = list(map(len, pieces))
+        if not sizes or not min(sizes) or max(sizes) > self._limit:
+            return []
+        places = list(itertools.accumulate([size + 1 for size in sizes], initial=self.offset))
+        self.offset = self._start = places[-1]
+        self._add(rest)
+        return list(map(RawLine, places, places[1:], pieces))
+
+    def _cut(self, chunk: bytes) -> list[RawLine]:
+        """The lines of any chunk, one by one."""
         lines: list[RawLine | None] = []
         begin = 0
         while (end := chunk.find(b"\n", begin)) >= 0:
