@@ -348,7 +348,18 @@ def test_a_time_without_a_year_is_the_last_one_of_that_day() -> None:
 
 def test_envelopes_know_the_records_of_the_mapping() -> None:
     wrappers = {"data", "event", "properties", "win", "process", "message"}  # read at the top, or opened
-    common = {"**", "name", "url", "useragent", "agent", "domain", "uri", "path", "process command line"}  # envelopes have them too
+    common = {
+        "**",
+        "input",
+        "name",
+        "url",
+        "useragent",
+        "agent",
+        "domain",
+        "uri",
+        "path",
+        "process command line",
+    }  # envelopes have them too
     roots = {rule.root for rule in load_rules() if "host" in rule.logs}
     known = {key.partition(".")[0] for key in RECORD_KEYS}
     assert {root.lower() for root in roots - known - wrappers} <= common

@@ -72,6 +72,9 @@ COMMANDS = {
         {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"timeUnixNano": "1714550400000000000", "body": {"stringValue": INNER}}]}]}]}
     ),
     "Loki": json.dumps({"streams": [{"stream": {"a": "b"}, "values": [["1714550400000000000", INNER]]}]}),
+    "Sentinel": json.dumps({"TimeGenerated": "2024-05-01T08:00:00Z", "SyslogMessage": f"b : TTY=a ; PWD=/ ; USER=root ; COMMAND={SHELL}"}),
+    "Cowrie": json.dumps({"eventid": "cowrie.command.input", "input": SHELL, "timestamp": "2024-05-01T08:00:00Z"}),
+    "Santa": f"[2024-05-01T08:00:00.000Z] I santad: action=EXEC|decision=ALLOW|path=/usr/bin/curl|args={SHELL}|time=2024-05-01T08:00:00Z",
     "text under any name": json.dumps({"when": "2024-05-01T08:00:00Z", "line_content": INNER}),
     "any spelling": json.dumps(
         {"event_at": "2024-05-01T08:00:00Z", "data": {"proc": {"Process Command-Line": SHELL, "parent_cmdline": "sh"}}}
@@ -104,6 +107,8 @@ REQUESTS = {
     "nginx's error log": '2024/05/01 08:00:00 [error] 1#1: *5 open() failed, request: "GET /x?y=1 HTTP/1.1", host: "a.example"',
     "ModSecurity": '2024/05/01 08:00:00 [error] 1#1: *5 ModSecurity: Access denied [uri "/x?y=1"] [hostname "a.example"]',
     "PAN-OS": "May  1 08:00:00 fw 1,2024/05/01 08:00:00,1,THREAT,url,2049,2024/05/01 08:00:00" + ",x" * 24 + ',"/x?y=1",(9999),c',
+    "LTSV": "time:2024-05-01T08:00:00Z\thost:a.example\treq:GET /x?y=1 HTTP/1.1\tua:curl/8",
+    "Azure App Service": json.dumps({"time": "2024-05-01T08:00:00Z", "properties": json.dumps({"CsUriStem": "/x", "CsUriQuery": "y=1"})}),
     "Kubernetes": '{"requestURI": "/x?y=1", "userAgent": "curl/8", "requestReceivedTimestamp": "2024-05-01T08:00:00Z"}',
 }
 
@@ -122,6 +127,8 @@ def test_requests_in_lines_that_name_their_values(name: str) -> None:
         f'time="2024-05-01T08:00:00Z" level=info msg="query resolved" question_name={NAME} question_type=A',
         json.dumps({"time": "2024-05-01T08:00:00Z", "properties": {"msg": f"DNS Request: 10.0.0.4:5 - 1 A IN {NAME} udp 4 false"}}),
         json.dumps({"timestamp": "2024-05-01T08:00:00Z", "domain": NAME, "root": "info"}),
+        f"[2024-05-01 08:00:00]\t127.0.0.1\t{NAME}\tA\tPASS\t0ms\tresolver",
+        f"frame.time_epoch,ip.src,dns.qry.name\n1714550400.0,192.0.2.1,{NAME}",
         f"timestamp,domain,query_type\n2024-05-01T08:00:00Z,{NAME},A",
         f'ts\tuid\tid.orig_h\tquery\tqtype_name\n1714550400.0\tC\t192.0.2.1\t{NAME}\tA',
     ],
@@ -203,3 +210,10 @@ def test_the_root_s_name_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "eve.json").write_text('{"timestamp":"2024-05-01T08:00:00Z","event_type":"dns","dns":{"rrname":"."}}\n')
     events, summary = watch_once(tmp_path, tmp_path / "eve.json", explain=False)
     assert summary["errors"] == 0 and {event["label"] for event in events} <= {"unknown"} and balanced(summary)
+
+
+def test_columns_in_quotes_of_a_w3c_log() -> None:
+    found, times = strings(
+        '#Fields: date time cs-method cs-uri-path cs-uri-query cs(User-Agent)\n2024-05-01 08:00:00 GET /x y=1 "curl/8 (a b)"'
+    )
+    assert found == {"/x?y=1": {"uri-attack"}, "curl/8 (a b)": {"user-agent"}} and times == ["05-01T08:00:00"]

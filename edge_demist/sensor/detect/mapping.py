@@ -253,6 +253,8 @@ class FieldMapping:
         """Strings under names that say what they are, where no rule names their place."""
         if not isinstance(record, JsonRecord) or record.log not in ("host", "ecs"):
             return []
+        if "info" in record.data and record.scalar("info.event.name"):  # Kunai says the command with everything that it does
+            return []
         anywhere = self._anywhere.get(record.log)
         if anywhere is None:
             anywhere = self._anywhere[record.log] = Anywhere(self.for_log(record.log))

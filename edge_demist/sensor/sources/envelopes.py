@@ -27,6 +27,7 @@ _LIST_KEYS = ("records", "Records", "results", "logEvents", "value", "events", "
 TEXT_KEYS = (
     *("message", "log", "_raw", "raw", "event", "line", "MESSAGE", "Message", "short_message", "full_log", "Payload", "payload"),
     *("data", "msg", "rawEvent", "output", "@message", "full_message", "body", "text", "content", "log_message", "Details", "Detail"),
+    *("SyslogMessage", "syslog_message", "rawMessage", "raw_message", "RawData", "rawdata", "log_line", "AdditionalFields"),
 )
 _NESTEDTEXT_KEYS = (("event", "original"), ("log", "original"), ("result", "_raw"), ("body", "stringValue"))
 RECORD_KEYS = frozenset(
@@ -36,6 +37,7 @@ RECORD_KEYS = frozenset(
         CommandLine command_line cmdline commandline commandLine process_cmdline ProcessCommandLine
         processCommandLine TargetProcessCommandLine target_cmdline childproc_cmdline tgtProcCmdLine
         action_process_image_command_line EventData Event winlog columns snapshot diffResults output_fields EXECVE
+        csUriStem CsUriStem ClientRequestPath eventid
         USER_CMD PROCTITLE proctitle auditd process_exec args evidence behaviors tgt.process.cmdline proc.cmdline dns url tls
         user_agent http ssl query_name QueryName DomainName DnsQuery DnsQueryString dns_query_name QH RemoteUrl
         netconn_domain netconn_remote_domain request request_uri RequestPath ClientRequestURI httpRequest

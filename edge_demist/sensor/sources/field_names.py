@@ -31,7 +31,7 @@ _TELLING = frozenset(map(plain_name, RECORD_KEYS.union(TEXT_KEYS))) | frozenset(
 )
 
 
-_TELLING_ENDS = ("commandline", "cmdline", "useragent", "queryname")
+_TELLING_ENDS = ("commandline", "cmdline", "useragent", "queryname", "qryname", "requesturi", "req")
 
 
 def is_telling(name: str) -> bool:

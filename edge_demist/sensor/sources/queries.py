@@ -19,6 +19,9 @@ _QUERIES = tuple(
         (b": query[", rb": query\[[\w=]+\] " + _NAME + rb" from (?P<client>\S+)"),  # dnsmasq, Pi-hole
         (b"unbound", rb"unbound\[\d+:\d+\] (?:info|query): " + _CLIENT + rb" " + _NAME + rb" [A-Z0-9]+ [A-Z]+(?: [A-Z]+ .{1,64})?\s*\Z"),
         (b"question for '", rb"question for '(?P<name>[^'|]{1,1024})\|\w+' from " + _CLIENT),  # PowerDNS Recursor
+        (b"\t", rb"\]\t" + _CLIENT + rb"\t" + _NAME + rb"\t[A-Z0-9]{1,10}\t[A-Z_]{2,24}\t"),  # dnscrypt-proxy
+        (b"||IN||", rb"\d\|\|" + _CLIENT + rb"\|\|[^|]{2,60}\|\|IN\|\|(?P<name>[^|]{1,1024})\|\|"),  # PassiveDNS
+        (b"Packet from ", rb"Packet from " + _CLIENT + rb":\d+ for " + _NAME + rb" [A-Z0-9]{1,10} with id "),  # dnsdist
         (b" wants '", rb"Remote " + _CLIENT + rb" wants '(?P<name>[^'|]{1,1024})\|"),  # PowerDNS
         (
             b" IN ",
@@ -31,7 +34,7 @@ _QUERIES = tuple(
     )
 )
 _LINE_TIME = re.compile(
-    r"(?:<\d{1,3}>)?(?:(?P<full>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S{0,16}|\d\d-\w{3}-\d{4} \d\d:\d\d:\d\d(?:\.\d{1,6})?|"
+    r"(?:<\d{1,3}>|\[(?=\d{4}-))?(?:(?P<full>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\s\]]{0,16}|\d\d-\w{3}-\d{4} \d\d:\d\d:\d\d(?:\.\d{1,6})?|"
     r"\d{1,2}/\d{1,2}/\d{4} \d{1,2}:\d\d:\d\d [AP]M)|\[(?P<epoch>\d{9,10})\]|(?P<short>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d))"
 )
 _DECIMAL = re.compile(rb"\\(\d{3})")

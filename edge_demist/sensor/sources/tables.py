@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edge_demist.normalizers import from_bytes
+from edge_demist.sensor.sources.event_times import means_a_time
 from edge_demist.sensor.sources.field_names import is_name, is_telling
 
 MAX_COLUMNS = 1024
@@ -54,7 +55,12 @@ class TableParser:
         bare = [name.strip() for name in names]
         while bare and not bare[-1]:
             del bare[-1]
-        return 1 < len(bare) <= MAX_COLUMNS and all(map(is_name, bare)) and len(set(bare)) == len(bare) and any(map(is_telling, bare))
+        return (
+            1 < len(bare) <= MAX_COLUMNS
+            and all(map(is_name, bare))
+            and len(set(bare)) == len(bare)
+            and (any(map(is_telling, bare)) or (len(bare) > 2 and any(map(means_a_time, bare))))
+        )
 
     def parse(self, line: bytes) -> dict[str, object] | str | None:
         """The row that ends with this line, by names; the reason why there is none; None where it goes on."""

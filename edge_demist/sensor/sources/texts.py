@@ -41,6 +41,7 @@ _PAIR = re.compile(
 )
 _DOUBLED = re.compile(r'(?:[^\\]|\\[\\"])*\Z')
 _ESCAPED = re.compile(r'\\([\\"])')
+_LABEL = re.compile(r"[\w.\-]{1,64}\Z")
 _FALCO = re.compile(r"\b\d\d:\d\d:\d\d\.\d{6,9}: (?:Emergency|Alert|Critical|Error|Warning|Notice|Informational|Info|Debug) ")
 _FALCO_COMMANDS = frozenset(("command", "cmdline", "proccmdline"))
 _COMMAND_NAMES = _FALCO_COMMANDS | {"commandline", "processcommandline", "cmd", "proctitle"}
@@ -62,7 +63,7 @@ _BESIDE_COMMANDS = frozenset(
 def text_object(line: bytes) -> _Object | None:
     """What a line of text says, by the names of its values; None for text without values that are of use."""
     is_command = any(mark in line for mark in _COMMAND_MARKS)
-    if not is_command and b"=" not in line and b'"' not in line and _BROKEN_BAR not in line:
+    if not is_command and b"=" not in line and b'"' not in line and _BROKEN_BAR not in line and b"\t" not in line:
         return None
     text = from_bytes(line[:MAX_TEXT_BYTES])
     if is_command and (command := _logged_command(text)) is not None:
@@ -71,7 +72,7 @@ def text_object(line: bytes) -> _Object | None:
         return _cef(text[begin:])
     if (begin := text.find("LEEF:", 0, MAX_PREFIX)) >= 0:
         return _leef(text[begin:])
-    return _falco(text) or _named(text)
+    return _falco(text) or _labelled(text) or _named(text)
 
 
 def _logged_command(text: str) -> _Object | None:
@@ -150,6 +151,15 @@ def _falco(text: str) -> _Object | None:
     pairs = list(_pairs(text))
     command = next((value for name, value in pairs if plain_name(name) in _FALCO_COMMANDS), "")
     return {"output_fields": {"proc.cmdline": command, **dict(pairs)}} if command else None
+
+
+def _labelled(text: str) -> _Object | None:
+    """``label:value`` between tabs (LTSV, http://ltsv.org)."""
+    parts = [part.partition(":") for part in text.rstrip().split("\t")[:MAX_PAIRS]] if "\t" in text else []
+    if len(parts) < 2 or not all(mark and _LABEL.match(name) for name, mark, _ in parts):
+        return None
+    found: _Object = {name: value for name, _, value in parts if value != "-"}
+    return found if any(map(is_telling, found)) else None
 
 
 def _named(text: str) -> _Object | None:

@@ -26,6 +26,8 @@ _W3C_FIELDS = b"#Fields:"
 W3C = "w3c"
 """The log name of W3C's extended format (IIS, CloudFront): names on a line ``#Fields:``, columns with blanks or tabs between."""
 _Take = Callable[[list[bytes]], tuple[bytes, ...]]
+_QUOTED_COLUMN = re.compile(rb'"[^"]*"|[^ ]+')
+"""A column of a W3C log; in quotes where it holds blanks."""
 _STATE_KEYS = (b"separator", b"set_separator", b"empty_field", b"unset_field", b"path", b"fields", b"types")
 
 
@@ -215,6 +217,8 @@ class ZeekParser:
             return "corrupt"
         separator = b"\t" if header.log == W3C and b"\t" in line else header.separator
         columns = line.split(separator, len(header.fields))
+        if header.log == W3C and b'"' in line and separator == b" ":
+            columns = [column.strip(b'"') for column in _QUOTED_COLUMN.findall(line)]
         if len(columns) != len(header.fields):
             return "field-count"
         return ZeekRecord(header, columns, header.log or log)
