@@ -193,3 +193,4 @@ def run(args: argparse.Namespace) -> int:
     finally:
         runner.close()
         control.close()
+        gc.freeze()  # nor at the end, when all of it goes

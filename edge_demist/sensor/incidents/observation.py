@@ -18,6 +18,7 @@ from edge_demist.sensor.sources.zeek import ZeekRecord
 
 MAX_NAME_CHARS = 512
 MAX_URI_CHARS = 2048
+MAX_TYPE_CHARS = 16
 MAX_SECONDS = 1e12
 _SERVER_PORTS = frozenset({53, 80, 443, 853, 5353, 8080, 8443})
 _VERSION_4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.|\Z)){4}", re.ASCII)
@@ -164,13 +165,19 @@ def _zeek(record: Record, kind: str, time_us: int) -> Observation:
 
 def _zeek_dns(record: Record, time_us: int) -> Observation | None:
     found = record.plain(_LOOKUP) if isinstance(record, ZeekRecord) else None
-    client, server, port, query, kind, code, answer = found or record.row(_LOOKUP)
-    name, source = _host(_cut(query)), _cut(client)
-    if not name or not source:
-        return None
-    answers = tuple(a[:MAX_NAME_CHARS] for a in record.values("answers")[:16]) if found is None else (_cut(answer),) if answer else ()
-    number = 53 if port == "53" else _whole(port)
-    return Observation(DNS, time_us, source, _cut(server), number, name, code == "NXDOMAIN", _cut(kind, 16), answers)
+    if found is not None:
+        client, server, port, query, kind, code, answer = found
+        if not query or not client:
+            return None
+        if len(client) + len(server) + len(query) + len(answer) <= MAX_NAME_CHARS and len(kind) <= MAX_TYPE_CHARS:
+            name, number = _host(query), 53 if port == "53" else _whole(port)
+            single = (answer,) if answer else ()
+            return Observation(DNS, time_us, client, server, number, name, code == "NXDOMAIN", kind, single) if name else None
+    source, target, port_text, question, sort, outcome, _ = record.row(_LOOKUP)
+    name, client = _host(_cut(question)), _cut(source)
+    answers = tuple(a[:MAX_NAME_CHARS] for a in record.values("answers")[:16])
+    failed, kind = outcome == "NXDOMAIN", _cut(sort, MAX_TYPE_CHARS)
+    return Observation(DNS, time_us, client, _cut(target), _whole(port_text), name, failed, kind, answers) if name and client else None
 
 
 def _zeek_http(record: Record, time_us: int) -> Observation | None:

@@ -107,17 +107,18 @@ class ZeekRecord:
 
     def row(self, names: tuple[str, ...]) -> list[str | int | None]:
         """The first string of each field, or None; for few sets of names, which are looked up once a header."""
-        return self.plain(names) or [self.scalar(name) for name in names]
+        found = self.plain(names)
+        return [self.scalar(name) for name in names] if found is None else [text or None for text in found]
 
-    def plain(self, names: tuple[str, ...]) -> list[str | int | None] | None:
-        """As :meth:`row`, where that is all there is: None if a field may have several strings, or is written in another way."""
+    def plain(self, names: tuple[str, ...]) -> list[str] | None:
+        """As :meth:`row`, empty for None, where that is all there is: None if a field may have several strings, or is written otherwise."""
         header = self.header
         if names not in header.layouts:
             header.layouts[names] = header.layout(names)
         take, none = header.layouts[names], header.no_text
         if take is None or b"\\" in (line := b"\t".join(take(self.columns))) or (header.containers and header.set_separator in line):
             return None
-        return [None if text in none else text for text in from_bytes(line).split("\t")]
+        return ["" if text in none else text for text in from_bytes(line).split("\t")]
 
     def has(self, name: str) -> bool:
         """Whether the log has such a field at all."""
