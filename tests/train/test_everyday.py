@@ -83,7 +83,7 @@ def test_categories_seldom_accuse_what_operators_run(model):
 
 def test_lists_by_hand_are_read_by_kind():
     for file, some in (("user-agent", "Microsoft NCSI"), ("uri-attack", "passwd"), ("uri-attack.attacks", "{{7*7}}")):
-        found = everyday.listed(f"{file}.txt")
+        found = everyday.listed_by_kind(f"{file}.txt")
         texts = [text for kind in found.values() for text in kind]
         assert some in texts
         assert len(texts) == len(set(texts)) > 90
