@@ -22,6 +22,8 @@ from edge_demist.sensor.retry import Stopped
 from edge_demist.sensor.runner import Runner
 from edge_demist.sensor.sources.lines import MAX_LINE_BYTES
 
+SWITCH_S = 0.001
+"""So soon a thread that comes back from the model gets its turn, where there are several: its next call keeps a core at work."""
 EXAMPLES = (
     Example(
         'printf \'{"_path": "dns", "ts": 1700000000.5, "query": "xjwqpvkz.info"}\\n\' > dns.log\n'
@@ -179,6 +181,8 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"edge-demist watch: {printable(error)}\n")
         return 2
     gc.freeze()  # the model and the tables live as long as the process: the collector need not look through them
+    if config.threads > 1:
+        sys.setswitchinterval(SWITCH_S)
     try:
         runner.run()
         return exit_code(runner.summary(), control, once=config.once)
