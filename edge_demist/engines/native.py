@@ -47,14 +47,6 @@ class _Call(NamedTuple):
     out: NDArray[np.float32]
 
 
-class _Scratch(NamedTuple):
-    """Scratch memory of one thread and what it has room for."""
-
-    room: tuple[int, int, int]
-    memory: NDArray[np.uint8]
-    address: int
-
-
 class NativeEngine:
     """Runs the kernels of one CPU level over mapped weights.
 
@@ -276,15 +268,20 @@ class NativeEngine:
         return self._memory("text", (max(length, 1024), tokens, rank), size)
 
     def _memory(self, kind: str, need: tuple[int, int, int], size: Callable[[int, int, int], int]) -> int:
-        """Address of this thread's scratch memory of one kind, grown when needed."""
-        held: _Scratch | None = getattr(self._local, kind, None)
-        if held is None or any(a > b for a, b in zip(need, held.room, strict=True)):
-            had = (0, 0, 0) if held is None else held.room
+        """Address of this thread's scratch memory, one for all kinds of calls, grown when one needs more."""
+        local = self._local
+        had: tuple[int, int, int] | None = getattr(local, kind, None)
+        if had is None or any(a > b for a, b in zip(need, had, strict=True)):
+            had = had or need
             room = max(need[0], had[0]), max(need[1], had[1]), max(need[2], had[2])
-            memory = native.aligned(size(*room))
-            held = _Scratch(room, memory, native.address(memory))
-            setattr(self._local, kind, held)
-        return held.address
+            least = size(*room)
+            if len(getattr(local, "memory", ())) < least:
+                local.__dict__.clear()  # the old one is free before the new one is made
+                local.memory = native.aligned(least)
+                local.address = native.address(local.memory)
+            setattr(local, kind, room)
+        address: int = local.address
+        return address
 
     def _run(self, call: _Call, first_row: int = 0) -> None:
         """One call of the kernel."""

@@ -77,3 +77,17 @@ def test_a_table_of_another_shape_is_refused():
     ids, offsets = random_rows(5, 4, 512, 12)
     with pytest.raises(InputError, match="branches must be"):
         engine.encode_shared(ids, offsets, ADAPTERS, shared.Branches(np.zeros((2, 2), np.int32), np.zeros(LAYERS + 2, np.int32)))
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 60), st.integers(1, 500)), min_size=2, max_size=5))
+def test_calls_of_all_kinds_and_sizes_take_turns_in_one_scratch(calls):
+    engine = NativeEngine(BUNDLE)
+    for several, count, longest in calls:
+        ids, offsets = random_rows(longest, count, 512, min(longest, BUNDLE.architecture.max_positions))
+        branches = asked([(r, a) for r in range(count) for a in range(len(ADAPTERS))])
+
+        def answer(which: NativeEngine) -> np.ndarray:
+            return which.encode_shared(ids, offsets, ADAPTERS, branches) if several else which.encode(ids, offsets, [ADAPTERS[0]])  # noqa: B023
+
+        np.testing.assert_array_equal(answer(engine), answer(NativeEngine(BUNDLE)))
