@@ -77,11 +77,14 @@ def through_windows(
 
 def _worst(item: Item, first: Judged, cut_up: list[windows.Window], found: Sequence[Judged], rules: Mapping[str, Rule]) -> Judged:
     """The whole, or the window with the highest alarm score; of several labels the whole's, where that score is no alarm."""
-    specialist = rules[str(item.task)].specialist
+    rule = rules[str(item.task)]
+    specialist = rule.specialist
     rows = [first.scores, *(row.scores for row in found)]
     alarming = [specialist.alarm_score(row) / (sum(row) or 1.0) for row in rows]
     worst = windows.worst(alarming)
     worst = worst if len(specialist.labels) == 2 or alarming[worst] >= LEAST_ALARM else 0
+    if windows.is_read_whole(item.raw, specialist.normalizer) and alarming[worst] < (rule.threshold or LEAST_ALARM):
+        worst = 0  # an address without its query counts where it alarms
     over = len(item.raw) > windows.MOST_BYTES or any(row.truncated for row in found)
     screened = found[worst - 1].screened if worst else first.screened
     return Judged(rows[worst], over, cut_up[worst - 1] if worst else None, screened)

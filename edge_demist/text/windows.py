@@ -8,6 +8,7 @@ scores to :mod:`edge_demist.model`.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -79,6 +80,7 @@ SHAPES: Mapping[str, Shape] = by_name(
     }
 )
 """Shapes by normalizer; ``TEXT`` for the others."""
+_ADDRESS_WITHIN = re.compile(rb"[=/]https?(?::|%3a|-3a)", re.IGNORECASE)
 LONG_QUERY = 40
 """An address with a query of more bytes is read without it as well: parameters are as cheap to add as blanks."""
 ADDRESSES = ("url", "url_without_root_slash", "address", "page")
@@ -92,9 +94,17 @@ def is_long(raw: bytes, normalizer: str, *, overflow: bool) -> bool:
 
 
 def _before_query(raw: bytes) -> int:
-    """Bytes of an address before a query or fragment of ``LONG_QUERY`` bytes or more; 0 where it has none."""
+    """Bytes of an address before a query or fragment of ``LONG_QUERY`` bytes or more; 0 where it has none, or one that holds an address.
+
+    What wraps another address (mail wrappers, redirections, sign-in with a way back) is known by its parameters.
+    """
     place = min((k for k in (raw.find(b"?"), raw.find(b"#")) if k >= 0), default=0)
-    return place if len(raw) - place > LONG_QUERY else 0
+    return place if place and len(raw) - place > LONG_QUERY and not _ADDRESS_WITHIN.search(raw, place) else 0
+
+
+def is_read_whole(raw: bytes, normalizer: str) -> bool:
+    """Whether an address is read at once and has a window for its long query alone."""
+    return normalizer in ADDRESSES and len(raw) <= (SHAPES[normalizer].whole or 0) and _before_query(raw) > 0
 
 
 def expand(raw: bytes, normalizer: str, fits: Callable[[bytes], bool]) -> list[Window]:
@@ -109,7 +119,7 @@ def expand(raw: bytes, normalizer: str, fits: Callable[[bytes], bool]) -> list[W
     """
     raw, shape, head = raw[:MOST_BYTES], SHAPES.get(normalizer, TEXT), b""
     page = _before_query(raw) if normalizer in ADDRESSES and shape.whole else 0
-    if page and len(raw) <= (shape.whole or 0) and fits(raw):  # what is read whole already
+    if page and is_read_whole(raw, normalizer) and fits(raw):  # what is read whole already
         return [Window(0, page, from_bytes(raw[:page]))]
     if normalizer in ADDRESSES:
         head = raw[: min((k for k in (raw.find(b) for b in (b"/", b"?", b"#")) if k >= 0), default=0)][: shape.room // 2]
