@@ -71,7 +71,8 @@ MORE_LEARNED = 50_000
 AIM = 0.001
 """False-positive rate of the threshold that the net is trained for."""
 LOST_ORDINARY = 0.005
-"""Share of the alarms about harmless strings that a cut may lose: they look like no attack, and quiet days have no others."""
+"""Share of the alarms about harmless strings that a cut may lose, where there are enough to tell: they look like no attack, and quiet
+days have no others."""
 BATCH = 2048
 
 
@@ -111,7 +112,9 @@ def _cuts(measured: Measured, groups: Sequence[NDArray[np.bool_]]) -> list[float
     """The cut of each group of alarms, none above that of the group before: a weaker threshold has no higher cut."""
     cuts: list[float] = []
     for alarms in groups:
-        cuts.append(min([_cut(measured.first[alarms], LOST), _cut(measured.first[alarms & measured.harmless], LOST_ORDINARY), *cuts[-1:]]))
+        harmless = alarms & measured.harmless
+        enough = harmless if harmless.sum() >= 1 / LOST_ORDINARY else harmless & False
+        cuts.append(min([_cut(measured.first[alarms], LOST), _cut(measured.first[enough], LOST_ORDINARY), *cuts[-1:]]))
     return cuts
 
 
