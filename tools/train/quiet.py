@@ -10,8 +10,9 @@ The line is the threshold for one false alarm in a thousand (uri-attack) or even
 present answers on rows of the task: cross-entropy against its probabilities, squares of the logits' change. Ordinary strings with a word
 of attacks and agents of operating systems cost where their log-odds of an attack come nearer to the line than ``--margin``, attacks where
 they are not as far above it. A bare ``passwd``, which lists of payloads hold, may stay more like an attack than not (``FLOOR``), but alarms
-no more. Attacks among words, in names of parameters and arrays are loud as well, but with ``--whole``; the mean of a head with them and one
-without is better at both. Adapter and n-gram tables stay; so do thresholds (``tools.train.thresholds`` sets them again).
+no more. Attacks among words, in names of parameters and arrays are loud as well, but with ``--whole``; a mean of a head with them and one
+without (``--share`` of the former) is better at both. Adapter and n-gram tables stay; so do thresholds (``tools.train.thresholds``
+sets them again).
 """
 
 from __future__ import annotations
@@ -182,7 +183,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--margin", type=float, default=0.5, help="between the line and where the loss of a row begins, in log-odds")
     p.add_argument("--steps", type=int, default=60, help="of the head")
     p.add_argument("--whole", action="store_true", help="uri-attack: no attacks among words and in names of parameters")
-    p.add_argument("--mean-of", type=Path, metavar="FILE", help="write the mean of the new head and that of this file")
+    p.add_argument("--mean-of", type=Path, metavar="FILE", help="write a mean of the new head and that of this file")
+    p.add_argument("--share", type=float, default=0.3, help="of the new head in that mean")
     p.add_argument("--seed", type=int, default=11)
     p.add_argument("--out", type=Path, required=True)
     return p.parse_args(argv)
@@ -223,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metadata.pop(SCREEN, None)  # cut for the head before: tools.train.screen fits another
     if args.mean_of:
         _, other = safetensors.read(args.mean_of)
-        new = {name: (tensor + np.array(other[name], np.float32)) / 2 for name, tensor in new.items()}
+        new = {name: args.share * tensor + (1 - args.share) * np.array(other[name], np.float32) for name, tensor in new.items()}
     args.out.mkdir(parents=True, exist_ok=True)
     tensors = {n: np.ascontiguousarray(new.get(n, tensor)) for n, tensor in tensors.items() if not n.startswith(PREFIX)}
     safetensors.write(args.out / f"{args.task}.safetensors", tensors, metadata)
