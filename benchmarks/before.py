@@ -48,7 +48,9 @@ def table(found: Mapping[str, Any]) -> str:
     seconds, memory = ([start[side][name] for side in SIDES] for name in ("cpu_seconds", "max_rss_bytes"))
     said = f"A start takes {seconds[0]:.2f} s of processor time and {memory[0] / 1e6:.0f} MB before, {seconds[1]:.2f} s and "
     header = ("log, written", "before, µs a record", "now", "times as fast", "MB now")
+    rounds = found["rounds"]
     rest = f" The {len(others)} logs with few strings go {min(others):.2f} to {max(others):.2f} times as fast." if others else ""
+    rest += f" Median of {rounds} rounds." if rounds > 1 else " One round of each."
     return f"{markdown.table(header, rows)}\n\n{said}{memory[1] / 1e6:.0f} MB now.{rest}"
 
 
