@@ -129,14 +129,18 @@ class FileSink:
         """Write the tail behind the synced part, from its beginning if an earlier attempt failed."""
         if self._torn:
             self._disk.truncate(self._fd, self._synced)
-            self._written = 0
+            self._chunk = self._written = 0
             self._torn = False
-        data = b"".join(self._tail)
-        self._tail = [data]
-        while self._written < len(data):
-            self._written += self._disk.write(self._fd, memoryview(data)[self._written :])
+        fresh = self._chunk + (self._written > 0)
+        self._tail[fresh:] = [b"".join(self._tail[fresh:])]
+        while self._chunk < len(self._tail):
+            data = self._tail[self._chunk]
+            while self._written < len(data):
+                self._written += self._disk.write(self._fd, memoryview(data)[self._written :])
+            self._chunk, self._written = self._chunk + 1, 0
 
-    _written = 0
+    _chunk = _written = 0
+    """Pieces of the tail that are written whole, and bytes of the next one."""
 
     def sync(self) -> None:
         """Write and fsync. After a failed fsync the kernel may have dropped the pages, so all is written again."""
@@ -151,7 +155,7 @@ class FileSink:
             self._torn = True
             raise
         self._synced += self._unsynced
-        self._tail, self._unsynced, self._written = [], 0, 0
+        self._tail, self._unsynced, self._chunk, self._written = [], 0, 0, 0
 
     @property
     def backlog_bytes(self) -> int:
