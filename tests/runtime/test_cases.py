@@ -77,7 +77,6 @@ HARMLESS = [
     ("uri-attack", '/select?q=title:("war and peace" OR "anna karenina")~2&fq=year:[1900 TO 1950]&rows=10'),
     ("uri-attack", "/services/data/v58.0/query?q=SELECT+Id,Name+FROM+Account+LIMIT+10"),
     ("uri-attack", "/users?name=O'Brien"),
-    ("uri-attack", "/api/data?$filter=Name eq 'Milk' and Price lt 2.55"),
     ("uri-attack", "/wp-admin/admin-ajax.php?action=heartbeat"),
     ("uri-attack", "//cdn.example.com/x.js"),
     ("uri-attack", "a" * 300),
@@ -99,6 +98,7 @@ QUIET = [  # at one false alarm in a thousand
     ("dga", "7q3laqg6wohunnvj4jkor6kawqbqeaqbaeaq.a.e.e5.sk"),
     ("dns-tunnel", "7q3laqg6wohunnvj4jkor6kawqbqeaqbaeaq.a.e.e5.sk"),
     ("dga", "cbq.qa"),
+    ("uri-attack", "/api/data?$filter=Name eq 'Milk' and Price lt 2.55"),
     *(
         ("uri-attack", text)
         for text in ("passwd", "this is a 'test' input", "/account/passwd", "/search?q=passwd", "/union/", "/wp-admin/")

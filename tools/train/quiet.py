@@ -184,7 +184,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--steps", type=int, default=60, help="of the head")
     p.add_argument("--whole", action="store_true", help="uri-attack: no attacks among words and in names of parameters")
     p.add_argument("--mean-of", type=Path, metavar="FILE", help="write a mean of the new head and that of this file")
-    p.add_argument("--share", type=float, default=0.3, help="of the new head in that mean")
+    p.add_argument("--share", type=float, default=0.5, help="of the new head in that mean")
     p.add_argument("--seed", type=int, default=11)
     p.add_argument("--out", type=Path, required=True)
     return p.parse_args(argv)
