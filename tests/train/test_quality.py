@@ -176,6 +176,7 @@ def test_own_strings_are_hardly_ever_refused(model, task):
 
 def test_kept_float_accuracies_are_of_the_bundle_this_one_extends(model):
     """``--keep-fp32`` keeps accuracies alone, and only where the manifest names the bundle that they are of."""
+    pytest.importorskip("torch")
     pytest.importorskip("sklearn")
     from types import SimpleNamespace
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 pd = pytest.importorskip("pandas")
+pytest.importorskip("torch")
 pytest.importorskip("scipy")
 pytest.importorskip("sklearn")
 from benchmarks import embeddings, result_file, scores  # noqa: E402
