@@ -58,10 +58,10 @@ OTHERS = {
 """Tables beside a task's own training split, and whether their strings are known to be harmless."""
 GRID = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
 """Thresholds beside the calibrated ones: budgets move thresholds."""
-LOST, LOST_OF = 0.002, {"uri-attack": 0.0005, "hostname-threat": 0.0005}
+LOST, LOST_OF = 0.002, {"uri-attack": 0.0002}
 """Share of the alarms that a cut may lose; a threshold that fewer alarms than its inverse reach has the cut of the next weaker one.
 
-Scans repeat one disguise and tunnels one zone, so a small share of a table may be a large one of a log.
+A scan repeats one disguise, so a small share of a table may be a large one of a log; and requests are few.
 """
 LEAST_ALARMS = 50
 ORDINARY = 20
@@ -163,8 +163,8 @@ def measure(model: EdgeDemist, task: str, groups: Iterable[tuple[list[str], bool
             for raw in _parts(model, specialist, normalized_bytes(text, specialist.normalizer, 16 * model.bundle.limits.max_bytes)):
                 raws[raw] = raws.get(raw, True) and harmless
     strings = list(raws)
-    harmless, lost = np.array(list(raws.values())), LOST_OF.get(task, LOST)
-    return strings, Measured(by_head(model, specialist, strings), whole(model, specialist, strings), harmless, lost)
+    known, lost = np.array(list(raws.values())), LOST_OF.get(task, LOST)
+    return strings, Measured(by_head(model, specialist, strings), whole(model, specialist, strings), known, lost)
 
 
 def by_head(model: EdgeDemist, specialist: Specialist, strings: Sequence[bytes]) -> Floats:
