@@ -109,7 +109,7 @@ class Rule:
         if self._refused is not None and self._refused.search(text.strip()):
             scores = [0.0] * len(scores)
         elif self._unregistered is not None and self._unregistered.search(text.strip()):
-            scores = [0.0 if i in specialist.positive else score for i, score in enumerate(scores)]
+            scores = self._without_positives(scores)
         inside, alarm, alarm_score = sum(scores), None, 0.0
         best = scores.index(max(scores))
         score = scores[best]
@@ -131,6 +131,13 @@ class Rule:
             text, specialist.task, label, score, min(alarm_score, 1.0), self._ranked(scores, top_k), truncated,
             alarm=alarm, threshold=threshold, window=window, screened=screened,
         )  # fmt: skip
+
+    def _without_positives(self, scores: Sequence[float]) -> Sequence[float]:
+        """The scores, those of positive labels given to the best other one: a label keeps a score that agrees with it."""
+        positive = self.specialist.positive
+        others = [i for i in range(len(scores)) if i not in positive]
+        best, spared = max(others, key=scores.__getitem__, default=-1), sum(scores[i] for i in positive)
+        return [0.0 if i in positive else score + spared * (i == best) for i, score in enumerate(scores)]
 
     def _ranked(self, scores: Sequence[float], top_k: int) -> Mapping[str, float] | None:
         """The ``top_k`` best labels; None for one."""

@@ -80,3 +80,11 @@ def test_what_is_no_host_is_no_alarm(model, task, text):
 @pytest.mark.parametrize("text", ["a_b-c.example.com", "münchen.de", "xn--mnchen-3ya.de", "*.example.com", "EXAMPLE.com."])
 def test_hosts_are_answered(model, text):
     assert model.classify(text, task="dga")[0].alarm_score > 0.0
+
+
+@pytest.mark.parametrize("task", ["dga", "hostname-threat"])
+@pytest.mark.parametrize("name", ["kjhgfdqwx", "desktop-7kq2p1l", "xjqzvwpk8r3t"])
+def test_a_single_label_is_ordinary_by_a_score_that_says_so(model, task, name):
+    (answer,) = model.classify(name, task=task)
+    assert (answer.label, answer.alarm, answer.alarm_score) == ("legit", False, 0.0)
+    assert answer.score > 0.1

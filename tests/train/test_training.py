@@ -199,26 +199,19 @@ def test_names_without_a_label_are_none_of_those_left_out(monkeypatch, tmp_path)
     assert distil.unlabelled(tmp_path, 0, 1, set()) == []
 
 
+def small_base(data, run):
+    """Arguments of ``tools.train.base`` for a base of one layer."""
+    given = {"data": data, "tokenizer": run / "spm.model", "layers": 1, "tokens": 512, "dev-rows": 40, "generated": 200}
+    return [word for name, value in given.items() for word in (f"--{name}", str(value))]
+
+
 def test_a_base_goes_on_from_a_bundle(run, data, tmp_path):
     """With a learning rate of 0 the export is the bundle's encoder, which quantizes to the same integers."""
     from edge_demist.format.bundle import Bundle
     from quantize.convert import convert_checkpoint
     from tools.train import base
 
-    small = [
-        "--data",
-        str(data),
-        "--tokenizer",
-        str(run / "spm.model"),
-        "--layers",
-        "1",
-        "--tokens",
-        "512",
-        "--dev-rows",
-        "40",
-        "--generated",
-        "200",
-    ]
+    small = small_base(data, run)
     given = ["--start", str(run / "bundle"), "--out", str(tmp_path / "run"), "--steps", "1", "--lr", "0", "--minutes", "30"]
     assert base.main([*small, *given]) == 0
     bundle = Bundle.load(run / "bundle")
@@ -405,20 +398,7 @@ def test_training_resumes(run, data, tmp_path):
 
     from tools.train import base
 
-    small = [
-        "--data",
-        str(data),
-        "--tokenizer",
-        str(run / "spm.model"),
-        "--layers",
-        "1",
-        "--tokens",
-        "512",
-        "--dev-rows",
-        "40",
-        "--generated",
-        "200",
-    ]
+    small = small_base(data, run)
     small += ["--minutes", "30", "--out", str(tmp_path / "base")]
     assert base.main([*small, "--steps", "3"]) == 0
     first = load_file(tmp_path / "base" / "checkpoint" / "model.safetensors")
