@@ -137,7 +137,7 @@ class Rule:
         positive = self.specialist.positive
         others = [i for i in range(len(scores)) if i not in positive]
         best, spared = max(others, key=scores.__getitem__, default=-1), sum(scores[i] for i in positive)
-        return [0.0 if i in positive else score + spared * (i == best) for i, score in enumerate(scores)]
+        return [0.0 if i in positive else min(1.0, score + spared) if i == best else score for i, score in enumerate(scores)]
 
     def _ranked(self, scores: Sequence[float], top_k: int) -> Mapping[str, float] | None:
         """The ``top_k`` best labels; None for one."""

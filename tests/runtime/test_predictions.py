@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,3 +89,18 @@ def test_a_single_label_is_ordinary_by_a_score_that_says_so(model, task, name):
     (answer,) = model.classify(name, task=task)
     assert (answer.label, answer.alarm, answer.alarm_score) == ("legit", False, 0.0)
     assert answer.score > 0.1
+
+
+@pytest.mark.parametrize("task", ["dga", "hostname-threat"])
+@pytest.mark.parametrize("name", [*(c * n for c in "1ax-" for n in (1, 7, 31, 62, 63)), "a1" * 31, "localhost", "xn--bcher-kva"])
+def test_scores_of_a_single_label_are_probabilities(model, task, name):
+    (answer,) = model.classify(name, task=task, top_k=0)
+    assert answer.error or all(0.0 <= score <= 1.0 for score in (answer.score, answer.alarm_score, *answer.scores.values()))
+
+
+@given(st.lists(st.floats(0.0, 20.0, width=32), min_size=2, max_size=2), st.sampled_from(["x", "kjhgfdq", "example.com", "", "0x", "a b"]))
+def test_whatever_float32_adds_up_to_a_score_is_a_probability(model, logits, name):
+    exp = np.exp(np.asarray(logits, np.float32))
+    scores = [float(s) for s in exp / exp.sum()]
+    answer = Rule(model.specialist("dga"), None, None).answer(name, scores, truncated=False, top_k=1)
+    assert 0.0 <= answer.alarm_score <= 1.0 and 0.0 <= answer.score <= 1.0
