@@ -22,6 +22,7 @@ _ENTITIES |= {"sol": "/", "nbsp": " "}
 _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0\x80[\x80-\x9f][\x80-\xbf]")
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_%-])([A-Za-z0-9+/_-]{12,})(={1,2}(?![A-Za-z0-9+_=%-])|(?![A-Za-z0-9+/_=%-]))")
 _HEX = re.compile(r"(?<![A-Za-z0-9_-])(?:0[xX])?((?:[0-9a-fA-F]{2}){8,})(?![A-Za-z0-9_-])")
+_HEX_PAIRS = re.compile(r"(?<![A-Za-z0-9_-])([0-9a-fA-F]{2}([ :])[0-9a-fA-F]{2}(?:\2[0-9a-fA-F]{2}){6,})(?![A-Za-z0-9_-])")
 _OCTAL = re.compile(r"\\0?([0-3]?[0-7]{2})")
 _OCTAL_RUN = re.compile(r"(?:\\0?[0-3]?[0-7]{2}){4,}")
 _TO_SHELL = (
@@ -30,13 +31,14 @@ _TO_SHELL = (
 )
 _DECODER = (
     r"(?:base64\s{1,4}(?:-d|-D|--decode|-di|-id)(?:\s{0,4}\|\s{0,4}(?:gunzip|zcat|gzip\s-d))?|openssl\s{1,4}(?:enc\s{1,4}-)?base64\s{1,4}(?:-d|-A|\s){2,10}"
-    r"|xxd(?:\s{1,4}-(?:r|p|ps|plain|rp|pr)){1,2}|rev)"
+    r"|base32\s{1,4}(?:-d|--decode)|xxd(?:\s{1,4}-(?:r|p|ps|plain|rp|pr)){1,2}|rev)"
 )
 _PIPED = re.compile(
     r"(?<![\w./-])(?:(?:ba|da|z|k)?sh\s{1,4}-c\s{1,4})?(?:echo|printf)(?:\s{1,4}-[neE]{1,3}|\s{1,4}'?%[sb]'?){0,2}\s{1,4}"
     r"(?:\$?'([^']{8,})'|\"([^\"]{8,})\"|([^\s'\"|;&]{8,}))"
     rf"(?:\s{{0,4}}\|\s{{0,4}}({_DECODER})(?![\w-]))?{_TO_SHELL}"
 )
+_HERE_STRING = re.compile(rf"({_DECODER})\s{{0,4}}<<<\s{{0,4}}['\"]?([\w+/=]{{8,}})['\"]?{_TO_SHELL}")
 _LATIN = re.compile("[A-Za-z]")
 _LOOK_ALIKES = str.maketrans(
     "аАвВсСеЕһНіІјЈкКӏмМоОрРԛѕЅтТуУѵԝхХαΑβΒεΕζΖηΗιΙκΚμΜνΝοΟρΡτΤυΥχΧ",
@@ -61,6 +63,13 @@ _ODD_CASE = re.compile(r"(?<![A-Za-z])(?:[A-Z]{5,}(?![a-z])|[A-Za-z]*[a-z][A-Z]+
 _ODD_WORD = re.compile(rf"(?<![^\s\"'(\\-]){_ODD_CASE.pattern}")
 _TITLE = re.compile(r"(?:[A-Z][a-z]+(?:\s+|\Z)|[^A-Za-z\s]\S*(?:\s+|\Z)){3,}\Z")
 """Words that all begin with a capital, and what begins with no letter: nobody types commands so."""
+_COMPATIBLE = re.compile("[\u2100-\u214f\u2460-\u24ff\uff61\U0001d400-\U0001d7ff\U0001f110-\U0001f189]")
+"""Letters and digits in other shapes: of formulas, in circles, in brackets (UAX 15)."""
+_DATA = re.compile(
+    r"\bdata:(?:text/plain|application/(?:json|octet-stream|x-www-form-urlencoded))?(?:;charset=[\w-]{1,16})?;base64,(?=[\w+/-]{8})",
+    re.IGNORECASE,
+)
+_WIDE = re.compile("(?:[^\0]\0){4,}[^\0]?|(?:\0[^\0]){4,}")
 _FULLWIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _FULLWIDTH |= dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2013, 0x2014, 0x2015, 0x2212), 0x2D)
 _FULLWIDTH |= dict.fromkeys((0x2018, 0x2019, 0x02BC), 0x27) | dict.fromkeys((0x201C, 0x201D), 0x22)
@@ -132,13 +141,29 @@ def entities(text: str) -> str:
 
 
 def plain_width(text: str) -> str:
-    """Write full-width letters, typographic quotes and dashes as ASCII: Windows and many servers map them (best fit)."""
-    return text if text.isascii() else text.translate(_FULLWIDTH)
+    """Write full-width letters, those of formulas, typographic quotes and dashes as ASCII: Windows and many servers map them (best fit)."""
+    if text.isascii():
+        return text
+    if _COMPATIBLE.search(text):
+        import unicodedata  # few strings hold such letters
+
+        text = _COMPATIBLE.sub(lambda m: unicodedata.normalize("NFKC", m[0]), text)
+    return text.translate(_FULLWIDTH)
 
 
 def base64_words(text: str) -> str:
-    """Write each whole word of base64 (RFC 4648, sections 4 and 5) that holds text as that text; UTF-16LE as well."""
+    """Write each whole word of base64 (RFC 4648, sections 4 and 5) that holds text, UTF-16 as well, as that text.
+
+    What stands before it in a ``data:`` address of plain text goes.
+    """
+    if ";base64," in text:
+        text = _DATA.sub("", text)
     return _BASE64.sub(_base64_word, text)
+
+
+def narrow(text: str) -> str:
+    """Drop the NUL beside every letter of text that is UTF-16 read as bytes."""
+    return _WIDE.sub(lambda m: m[0].replace("\0", ""), text) if "\0" in text else text
 
 
 def _base64_word(match: re.Match[str]) -> str:
@@ -160,7 +185,7 @@ def _text_of(word: str) -> str | None:
     if raw[:3] == _GZIP:
         raw = _unpacked(raw)
     if len(raw) >= 8 and len(raw) % 2 == 0 and raw.count(0) * 2 >= len(raw) - 2:
-        raw = raw.decode("utf-16-le", "replace").encode("utf-8")
+        raw = raw.decode("utf-16-le" if raw[1] == 0 else "utf-16-be", "replace").encode("utf-8")
     printable = len(raw.translate(None, _PRINTABLE))
     return raw.decode("utf-8", "replace") if printable <= (1 - LEAST_TEXT) * len(raw) else None
 
@@ -180,17 +205,22 @@ def piped_to_shell(text: str) -> str:
 
     What a decoder turns into no text stays as it stands (MITRE ATT&CK T1027.010, T1140).
     """
-    return _PIPED.sub(_piped, text) if "sh" in text and "|" in text else text
+    if "sh" not in text or "|" not in text:
+        return text
+    text = _HERE_STRING.sub(lambda m: _sent(m[0], m[2], m[1]), text) if "<<<" in text else text
+    return _PIPED.sub(lambda m: _sent(m[0], m[1] or m[2] or m[3], m[4] or ""), text)
 
 
-def _piped(match: re.Match[str]) -> str:
-    sent, decoder = match[1] or match[2] or match[3], match[4] or ""
+def _sent(text: str, sent: str, decoder: str) -> str:
+    """What a decoder hands to a shell; ``text`` where that is no text."""
     if decoder == "rev":
         return sent[::-1]
     if decoder.startswith("xxd"):
-        return _decoded(match[0], lambda: bytes.fromhex(re.sub(r"\s|\\x|0x", "", sent)))
+        return _decoded(text, lambda: bytes.fromhex(re.sub(r"\s|\\x|0x", "", sent)))
+    if decoder.startswith("base32"):
+        return _decoded(text, lambda: base64.b32decode("".join(sent.split())))
     if decoder:
-        return _decoded(match[0], lambda: base64.b64decode("".join(sent.split()) + "=="))
+        return _decoded(text, lambda: base64.b64decode("".join(sent.split()) + "=="))
     return script_escapes(sent)
 
 
@@ -206,12 +236,14 @@ def _decoded(text: str, decode: Callable[[], bytes]) -> str:
 
 
 def hex_words(text: str) -> str:
-    """Write each whole word of 16 or more hexadecimal digits that holds text, with ``0x`` or without, as that text."""
+    """Write each word of 16 or more hexadecimal digits that holds text as that text; ``0x`` may stand before, blanks or colons between."""
+    if text.count(":") > 6 or text.count(" ") > 6:
+        text = _HEX_PAIRS.sub(_hex_word, text)
     return _HEX.sub(_hex_word, text)
 
 
 def _hex_word(match: re.Match[str]) -> str:
-    raw = bytes.fromhex(match[1])
+    raw = bytes.fromhex(match[1].replace(":", " "))
     printable = len(raw.translate(None, _PRINTABLE))
     return raw.decode("utf-8", "replace") if printable <= (1 - LEAST_TEXT) * len(raw) else match[0]
 

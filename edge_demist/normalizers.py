@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
-from edge_demist import decoding
+from edge_demist import decoding, wrappers
 from edge_demist.hostnames import hostname, query_name, strip_all_service_labels, strip_service_labels, strip_www
 
 T = TypeVar("T")
@@ -56,19 +56,47 @@ _DEFAULT_PORT = re.compile(r":(?:80|443)$")
 def page(text: str) -> str:
     """:func:`url_without_root_slash` as it is understood: no user part or default port, path decoded, numbers for dotted addresses."""
     bare = text.strip()
-    bare = bare.replace("[.]", ".") if "[.]" in bare else bare  # as reports write addresses that nobody is to click
+    bare = bare if _is_bare(bare) else _written_about(bare)
     bare = _USER_PART.sub("", _PAGE_SCHEME.sub("", bare, count=1), count=1)
-    bare = _SESSION.sub("", bare) if ";" in bare else bare
+    bare = _MATRIX.sub("", bare) if ";" in bare else bare
     full = decoding.percent(url_without_root_slash(decoding.dotted_addresses("//" + bare).removeprefix("//")))
     end = _HOST_END.search(full)
     cut = end.start() if end else len(full)
     path = full[cut:].lower() if full[cut:].isupper() else full[cut:]
+    path = _ANY_FOLDED.sub("", path) if "/../" in path else path
     return decoding.short_repeats(decoding.one_blank(_DEFAULT_PORT.sub("", full[:cut]).lower() + path))
 
 
+_ABOUT = re.compile(r"[\t\r\n\\]|\A\s*[<\"'(]|[\[({](?:\.|dot|:|://)[\])}]|\A\s*(?:view-source|feed|url):", re.IGNORECASE)
+_BACK_SLASH = re.compile(r"\\(?=[\w.%-]|\Z|\\)")
+
+
+def _is_bare(text: str) -> bool:
+    """Whether an address stands as it is typed: the cheap look comes first."""
+    first = text[:1]
+    odd = not first.isalnum() or not text.isprintable() or (first in "vfuVFU" and ":" in text[:12])
+    odd = odd or "\\" in text or "(" in text or "[" in text or "{" in text
+    return not odd or not _ABOUT.search(text)
+
+
+_DEFANGED = re.compile(r"[\[({](\.|:|://)[\])}]|[\[({]dot[\])}]", re.IGNORECASE)
+
+
+def _written_about(text: str) -> str:
+    """An address out of the brackets and quotes of who writes about it (``hxxp://a[.]b``), and as browsers clean it (WHATWG URL, 4.4)."""
+    bare = re.sub(r"[\t\r\n]", "", text).strip(" <>\"'()")
+    bare = re.sub(r"\A(?:view-source|feed|url):", "", bare, flags=re.IGNORECASE)
+    bare = _DEFANGED.sub(lambda m: m[1] or ".", bare)
+    end = min((k for k in (bare.find(mark) for mark in "?#") if k >= 0), default=len(bare))
+    return _BACK_SLASH.sub("/", bare[:end]) + bare[end:]
+
+
+_ANY_FOLDED = re.compile(r"(?:/[\w.-]{0,32}[\w-]/\.\.(?=/))+")
+_MATRIX = re.compile(r"(?:;[A-Za-z][\w-]{0,23}=[\w.!-]{0,128}){1,8}+(?=[/?#]|\Z)")
+"""Parameters of a path segment (RFC 3986, section 3.3), sessions among them: a server finds the page without them."""
 _SESSION = re.compile(r";(?:jsessionid|phpsessid|sid|aspsessionid\w{0,8})=[\w.!\-]{8,128}", re.IGNORECASE)
 """The name of a session in a path: letters and digits that no target runs."""
-_SQL_COMMENT = re.compile(r"/\*[\w\s]{0,40}\*/|/\*!?\d{0,6}|\*/|(?:--|#)[\w \t]{0,40}\n")
+_SQL_COMMENT = re.compile(r"/\*[\w\s]{0,512}\*/|/\*!?\d{0,6}|\*/|(?:--|#)[\w \t]{0,40}\n")
 """Comments of plain words, up to the end of their line, and the marks of others: what those hold stays, for some servers run it."""
 _EMPTY_QUOTES = re.compile(r"(?<=[A-Za-z])(?:''|\"\"|\$[@*]|``)(?=[A-Za-z])")
 _FIELD_SEPARATOR = re.compile(r"\$(?:\{ifs[^}]{0,12}\}|ifs\$\d|ifs(?![a-z0-9_]))", re.IGNORECASE)
@@ -100,7 +128,7 @@ def cased_request(text: str) -> str:
 def _request(text: str, fold: Callable[[str], str]) -> str:
     form = plain = text
     for _ in range(ROUNDS):
-        form = decoding.percent(plain)
+        form = decoding.narrow(decoding.percent(plain))
         form = decoding.hex_words(decoding.base64_words(decoding.script_escapes(decoding.entities(decoding.lookups(form)))))
         if form == plain:
             break
@@ -109,7 +137,8 @@ def _request(text: str, fold: Callable[[str], str]) -> str:
     if start >= 0 and "+" in plain:
         plain = plain[:start] + plain[start:].replace("+", " ")
     plain = fold(decoding.dotted_addresses(decoding.plain_width(decoding.character_codes(plain))))
-    plain = _FIELD_SEPARATOR.sub(" ", plain) if "$" in plain else plain
+    plain = wrappers.slices(_FIELD_SEPARATOR.sub(" ", plain)) if "$" in plain else plain
+    plain = _SLASHED.sub(r"\1\2", wrappers.spare_back_slashes(plain)) if "\\" in plain else plain
     plain = _SQL_COMMENT.sub(" ", plain) if "*" in plain or "\n" in plain else plain
     plain = _BRACES.sub(lambda m: m[1].replace(",", " "), plain) if "{" in plain else plain
     plain = _SESSION.sub("", plain) if ";" in plain else plain
@@ -117,7 +146,7 @@ def _request(text: str, fold: Callable[[str], str]) -> str:
     plain = _SELF_SEGMENTS.sub("", plain) if "/./" in plain else plain
     plain = _FOLDED.sub("", plain) if "/../" in plain else plain
     plain = _SLASHES.sub("/", plain) if "//" in plain else plain
-    return decoding.short_repeats(decoding.one_blank(plain))
+    return decoding.short_repeats(wrappers.plain_parameters(wrappers.without_ending(decoding.one_blank(wrappers.less_nested(plain)))))
 
 
 def undisguised(text: str) -> str:
@@ -132,7 +161,7 @@ _JOINED = re.compile(r"(?<=\w)([\"'])\s{0,4}\+\s{0,4}\1(?=[\w.:/-])")
 _BARE_PROGRAM = re.compile(r"\A([\"'])([\w.-]{1,64})\1(?=\s|\Z)")
 _LAST_COMMENT = re.compile(r"\s(?:#|(?:&\s{0,4})rem\s)[\w ,.'\t-]{0,8192}\Z", re.IGNORECASE)
 """A comment of plain words at the end: nothing of it is run."""
-_SLASHED = re.compile(r"((?:\A|[;|&(`]\s{0,4})[a-z]{1,12})\\([a-z]{1,12})(?=\s|\Z)")
+_SLASHED = re.compile(r"((?:\A|[;|&(`=]\s{0,4})[a-z]{1,12})\\([a-z]{1,12})(?=\s|\Z)")
 _IN_GROUP = re.compile(r"\A\{\s(.*?);?\s{0,4}\}\s{0,4}\Z", re.DOTALL)
 _USER_OF_ADDRESS = re.compile(r"(?<=://)[^\s/@\"'<>]{1,128}@(?=[\w.\[])")
 _VARIABLES = {"%comspec%": "cmd.exe", "%systemroot%": r"c:\windows", "%windir%": r"c:\windows"}
@@ -163,12 +192,12 @@ def _command(text: str, fold: Callable[[str], str]) -> str:
         if form == plain:
             break
         plain = form
-    plain = _without_company(decoding.character_codes(plain).strip())
+    plain = _without_company(wrappers.unwrapped(wrappers.powershell_texts(decoding.character_codes(plain)).strip()))
     plain = fold(decoding.dotted_addresses(plain))
     if "$" in plain:
-        plain = _FIELD_SEPARATOR.sub(" ", plain)
+        plain = wrappers.slices(_FIELD_SEPARATOR.sub(" ", plain))
     plain = _TICKS.sub("", plain) if "`" in plain else plain
-    plain = _SLASHED.sub(r"\1\2", plain) if "\\" in plain else plain
+    plain = _SLASHED.sub(r"\1\2", wrappers.spare_back_slashes(plain)) if "\\" in plain else plain
     plain = _EMPTY_QUOTES.sub("", _QUOTED_PART.sub(r"\2", _JOINED.sub("", plain)))
     if "%" in plain:
         plain = _VARIABLE.sub(lambda m: _VARIABLES[m[0].lower()], plain)
@@ -248,11 +277,18 @@ _NO_QUERY = re.compile(r"[ \"'()<>\[\]{}|;,?%@!$^`](?=[^.]{0,63}(?:\.[^.]{0,63})
 Sentences, paths with a query and wildcards of NetBIOS are no names.
 """
 _NO_ADDRESS = re.compile(r"^\s*(?:https?://)?[^/?#@\s\"'<>(){},;|^`]{0,300}[\s\"'<>(){},;|^`]+[^\s]|\A[^./:@?#%\u3002]*\Z", re.IGNORECASE)
+_NO_PAGE = re.compile(
+    r"\A[<\"'(]?+(?:(?:view-source:|url:)?h[tx\t\r\n]{2,6}ps?[\[(]?:[\])]?[/\\]{0,3}[\])]?)?+"
+    r"(?:[^/?#@\s\"'<>(){},;|^`]|[({](?:\.|dot)[)}]){0,300}+[\s\"'<>(){},;|^`]+[^\s\"'>)]|\A[^./:@?#%\u3002]*\Z",
+    re.IGNORECASE,
+)
+"""As :func:`page` undoes it: brackets around an address or its dots, ``hxxp``, tabs in the scheme."""
 REFUSED: Mapping[str, re.Pattern[str]] = by_name(
     {
         **dict.fromkeys(("strip_www", "strip_service_labels", "strip_all_service_labels"), _NO_HOST),
         "hostname": _NO_QUERY,
-        **dict.fromkeys(("url", "url_without_root_slash", "page"), _NO_ADDRESS),
+        **dict.fromkeys(("url", "url_without_root_slash"), _NO_ADDRESS),
+        "page": _NO_PAGE,
     }
 )
 """By normalizer, what a text of its kind cannot hold: a host that can be registered, a name that is asked for, the host of an address.

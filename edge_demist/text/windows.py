@@ -8,6 +8,7 @@ scores to :mod:`edge_demist.model`.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -48,6 +49,7 @@ class Shape:
         whole: up to so many bytes a string is one window if its tokens fit; None: however long it is.
         parts: bytes at which parts begin; parts are cut only where one is longer than a window.
         places: bytes after which a longer part is cut.
+        words: long runs of plain words stand in windows of their own.
     """
 
     room: int
@@ -55,6 +57,7 @@ class Shape:
     whole: int | None = None
     parts: bytes = b""
     places: bytes = b" ;|&,/"
+    words: bool = False
 
     def __post_init__(self) -> None:
         """Check that windows move on."""
@@ -64,7 +67,7 @@ class Shape:
 
 TEXT = Shape(192, 64)
 HOST = Shape(64, 16, places=b".")
-REQUEST = Shape(96, 24, whole=96, parts=b"?&")
+REQUEST = Shape(96, 24, whole=96, parts=b"?&", words=True)
 COMMAND = Shape(160, 48, parts=b";&|#")
 SHAPES: Mapping[str, Shape] = by_name(
     {
@@ -81,7 +84,8 @@ SHAPES: Mapping[str, Shape] = by_name(
 )
 """Shapes by normalizer; ``TEXT`` for the others."""
 _ADDRESS_WITHIN = re.compile(rb"[=/]https?(?::|%3a|-3a)", re.IGNORECASE)
-LONG_QUERY = 40
+_PLAIN_WORDS = re.compile(rb"(?<![^ =\n])(?:[a-z]{2,15} ){4,}[a-z]{2,15}(?![^ &])")
+LONG_QUERY = 24
 """An address with a query of more bytes is read without it as well: parameters are as cheap to add as blanks."""
 ADDRESSES = ("url", "url_without_root_slash", "address", "page")
 """Normalizers whose windows begin with the host."""
@@ -123,7 +127,9 @@ def expand(raw: bytes, normalizer: str, fits: Callable[[bytes], bool]) -> list[W
         return [Window(0, page, from_bytes(raw[:page]))]
     if normalizer in ADDRESSES:
         head = raw[: min((k for k in (raw.find(b) for b in (b"/", b"?", b"#")) if k >= 0), default=0)][: shape.room // 2]
-    spans = [(0, page)] * bool(page and page <= shape.room) + _packed(raw, shape)
+    spans = [(0, page)] * bool(page and page <= shape.room)
+    for begin, end in _apart(raw, shape):
+        spans += [(begin + a, begin + b) for a, b in _packed(raw[begin:end], shape)]
     found: list[Window] = []
     while spans:
         begin, end = spans.pop(0)
@@ -135,6 +141,12 @@ def expand(raw: bytes, normalizer: str, fits: Callable[[bytes], bool]) -> list[W
         else:
             found.append(Window(begin, end, from_bytes(text)))
     return found
+
+
+def _apart(raw: bytes, shape: Shape) -> list[tuple[int, int]]:
+    """Where a string is cut in any case: around long runs of plain words, which would be company for what stands beside them."""
+    ends = [0, *(place for found in _PLAIN_WORDS.finditer(raw) for place in found.span()), len(raw)] if shape.words else [0, len(raw)]
+    return [(a, b) for a, b in itertools.pairwise(ends) if b > a]
 
 
 def _packed(raw: bytes, shape: Shape) -> list[tuple[int, int]]:

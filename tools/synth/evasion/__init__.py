@@ -16,6 +16,9 @@ from tools.synth.evasion.addresses import MORE_URL_CHANGES, URL_CHANGES
 from tools.synth.evasion.commands import COMMAND_CHANGES
 from tools.synth.evasion.further_commands import MORE_COMMAND_CHANGES
 from tools.synth.evasion.further_requests import MORE_REQUEST_CHANGES
+from tools.synth.evasion.invented_addresses import INVENTED_URL_CHANGES
+from tools.synth.evasion.invented_commands import INVENTED_COMMAND_CHANGES
+from tools.synth.evasion.invented_requests import INVENTED_REQUEST_CHANGES
 from tools.synth.evasion.requests import REQUEST_CHANGES
 from tools.synth.evasion.shared import Change, carrier, escaped, is_windows, parameter, parameters
 
@@ -39,7 +42,11 @@ CHANGES: Mapping[str, Mapping[str, Change]] = MappingProxyType(
 )
 """Changes by task: training makes them as well."""
 FURTHER: Mapping[str, Mapping[str, Change]] = MappingProxyType(
-    {"uri-attack": MORE_REQUEST_CHANGES, "cmdline": MORE_COMMAND_CHANGES, "url-phishing": MORE_URL_CHANGES}
+    {
+        "uri-attack": MappingProxyType({**MORE_REQUEST_CHANGES, **INVENTED_REQUEST_CHANGES}),
+        "cmdline": MappingProxyType({**MORE_COMMAND_CHANGES, **INVENTED_COMMAND_CHANGES}),
+        "url-phishing": MappingProxyType({**MORE_URL_CHANGES, **INVENTED_URL_CHANGES}),
+    }
 )
 """Changes by task that are only measured."""
 
