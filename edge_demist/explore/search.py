@@ -160,7 +160,12 @@ def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.flo
         raise InputError(f"vectors of {list(a.shape)} and of {list(b.shape)} cannot be compared; both must be [n, dim]")
     lengths = (np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-12) for side in (a, b))
     left, right = (np.asarray(side / length, np.float32) for side, length in zip((a, b), lengths, strict=True))
-    cosine: NDArray[np.float32] = np.clip(left @ right.T, -1, 1)
+    return of_units(left, right)
+
+
+def of_units(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cosines of unit vectors [n, dim] and [m, dim], float32 [n, m]: what their sums have over 1 is rounding."""
+    cosine: NDArray[np.float32] = np.clip(a @ b.T, -1, 1)
     return cosine
 
 

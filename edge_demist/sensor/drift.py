@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edge_demist.errors import InputError
 from edge_demist.io import read_bounded
-from edge_demist.sensor.drift_sample import BINS, MAX_WEEKS, WEEK_US, Reference, Sample, psi, score_bin
+from edge_demist.sensor.drift_sample import BINS, MAX_WEEKS, WEEK_US, Reference, Sample, histogram, psi, score_bin, week_of
 
 MAX_BYTES = 1 << 20
 FORMAT = 1
@@ -89,10 +89,7 @@ def read_counts(value: object) -> dict[str, Counts]:
     """
     found: dict[str, Counts] = {}
     for task, weeks in value.items():  # type: ignore[attr-defined]
-        table = {int(week): [int(n) for n in bins] for week, bins in weeks.items()}
-        if any(len(bins) != BINS or min(bins) < 0 for bins in table.values()):
-            raise ValueError("a week has the wrong bins")
-        found[str(task)] = table
+        found[str(task)] = {week_of(week): histogram(bins) for week, bins in weeks.items()}
     return found
 
 

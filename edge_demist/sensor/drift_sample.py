@@ -36,8 +36,45 @@ BITS = 1 << 14
 """A string's place in the week's bit map; the same place again is not taken."""
 HOST_TASKS = ("hostname-threat", "dga")
 WEEK_US = 7 * 86_400_000_000
+MAX_COUNT, MAX_WEEK = 1 << 53, 500_000
+"""What others may have written: counts that a float holds, and weeks within some ten thousand years of 1970."""
 Strings = Iterable[tuple[str, Sequence[str], int | None]]
 """String, the specialists it goes to, log time."""
+
+
+def count_of(value: object) -> int:
+    """A count of a file that others may have written.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if type(value) is not int or not 0 <= value <= MAX_COUNT:
+        raise ValueError("a count is no whole number from 0 to 2^53")
+    return value
+
+
+def histogram(value: Iterable[object]) -> list[int]:
+    """The counts of a histogram of such a file.
+
+    Raises:
+        ValueError: they are none.
+    """
+    bins = [count_of(n) for n in value]
+    if len(bins) != BINS:
+        raise ValueError("a histogram has another number of bins")
+    return bins
+
+
+def week_of(value: object) -> int:
+    """The number of a week of such a file.
+
+    Raises:
+        ValueError: it is none.
+    """
+    week = int(str(value))
+    if abs(week) > MAX_WEEK:
+        raise ValueError(f"week {week} is beyond all times")
+    return week
 
 
 def psi(reference: Sequence[float], now: Sequence[float]) -> float:
@@ -92,12 +129,12 @@ class Reference:
             value = json.loads(raw)
             if value["format"] != FORMAT:
                 raise ValueError(f"format {value['format']}, not {FORMAT}")
-            scores = {str(task): [int(n) for n in bins] for task, bins in value["scores"].items()}
+            scores = {str(task): histogram(bins) for task, bins in value["scores"].items()}
             axes = np.frombuffer(base64.b64decode(value["axes"], validate=True), np.int8).reshape(AXES, -1)
             edges = np.array(value["edges"], np.float64)
             unknown = float(value["unknown"])
-            if any(len(bins) != BINS or min(bins) < 0 for bins in scores.values()) or edges.shape != (AXES, BINS - 1):
-                raise ValueError("a histogram or the axes have another shape")
+            if edges.shape != (AXES, BINS - 1):
+                raise ValueError("the axes have another shape")
             if not (np.isfinite(edges).all() and 0 <= unknown <= 1):
                 raise ValueError("a number is out of range")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
@@ -212,7 +249,7 @@ class Sample:
             ValueError: it is none.
         """
         try:
-            weeks = {int(number): _week(value) for number, value in state.get("weeks", {}).items()}
+            weeks = {week_of(number): _week(value) for number, value in state.get("weeks", {}).items()}
             bits = bytearray.fromhex(state.get("bits", "") or "00" * (BITS // 8))
             if len(bits) != BITS // 8 or len(weeks) > MAX_WEEKS:
                 raise ValueError("another size")
@@ -222,11 +259,11 @@ class Sample:
 
 
 def _week(value: Mapping[str, Any]) -> Week:
-    scores = {str(task): [int(n) for n in bins] for task, bins in value["scores"].items()}
-    axes, tokens = [[int(n) for n in axis] for axis in value["axes"]], [int(n) for n in value["tokens"]]
-    if len(axes) != AXES or any(len(b) != BINS or min(b) < 0 for b in (*axes, *scores.values())) or len(tokens) != 2:
+    scores = {str(task): histogram(bins) for task, bins in value["scores"].items()}
+    axes, tokens = [histogram(axis) for axis in value["axes"]], [count_of(n) for n in value["tokens"]]
+    if len(axes) != AXES or len(tokens) != 2:
         raise ValueError("a week has the wrong bins")
-    return Week(scores, axes, tokens, int(value["taken"]))
+    return Week(scores, axes, tokens, count_of(value["taken"]))
 
 
 def read_distances(state: object) -> dict[int, dict[str, float]]:
@@ -237,6 +274,9 @@ def read_distances(state: object) -> dict[int, dict[str, float]]:
     """
     try:
         weeks = state.get("weeks", {})  # type: ignore[attr-defined]
-        return {int(n): {str(name): float(v) for name, v in week["distances"].items()} for n, week in weeks.items()}
+        found = {week_of(n): {str(name): float(v) for name, v in week["distances"].items()} for n, week in weeks.items()}
+        if not all(math.isfinite(v) for week in found.values() for v in week.values()):
+            raise ValueError("a distance is no number")
+        return found
     except (TypeError, AttributeError, KeyError, OverflowError) as error:
         raise ValueError(f"drift sample: {error}") from error

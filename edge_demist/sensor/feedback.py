@@ -63,14 +63,20 @@ def _told(identity: str, line: Mapping[str, Any]) -> Told:
     if "incident_id" in line:
         kind = str(line.get("kind", ""))
         task = _TASKS.get(kind, "hostname-threat")
-        texts = [(text, task) for text in (_attacks(line) if kind == "scan" else line.get("entities", ())) if isinstance(text, str)]
+        texts = [(text, task) for text in (_attacks(line) if kind == "scan" else _list(line, "entities")) if isinstance(text, str)]
         return Told(identity, f"incident: {kind}", tuple(texts[:MAX_TEXTS]), kind, line)
     return Told(identity, "alarm", ((str(line.get("text", "")), str(line.get("task", ""))),), str(line.get("label", "")), line)
 
 
+def _list(line: Mapping[str, Any], name: str) -> list[Any]:
+    """A list of a line that others may have written; empty where something else stands there."""
+    value = line.get(name)
+    return value if isinstance(value, list) else []
+
+
 def _attacks(line: Mapping[str, Any]) -> Iterator[object]:
     """The request values that a scan is told for, of which the specialist was asked; its server and source are no such strings."""
-    for sign in line.get("evidence", ()):
+    for sign in _list(line, "evidence"):
         if isinstance(sign, dict) and sign.get("sign") in ("attacks", "strong_attacks") and isinstance(sign.get("examples"), list):
             yield from (example.get("text") for example in sign["examples"] if isinstance(example, dict))
 
@@ -78,7 +84,7 @@ def _attacks(line: Mapping[str, Any]) -> Iterator[object]:
 def _subject(told: Told) -> tuple[tuple[str, str], ...]:
     """What rules are asked about: all strings of alarms, what an incident is about, or a scan's source."""
     if told.kind == "incident: scan":
-        return tuple((str(client), _TASKS["scan"]) for client in told.raw.get("clients", ())[:1])
+        return tuple((str(client), _TASKS["scan"]) for client in _list(told.raw, "clients")[:1])
     return told.texts[:1] if told.kind.startswith("incident") else told.texts
 
 
@@ -173,7 +179,7 @@ def labels(state: Path, task: str, positive: str, negative: str) -> Iterator[dic
         raise InputError(f"{state / FILE}: is no regular file")
     for line in read_objects(state / FILE):
         label = {"tp": positive, "fp": negative, "benign-tp": negative}.get(str(line.get("verdict")))
-        for item in line.get("texts", ()):
+        for item in _list(line, "texts"):
             if label and isinstance(item, dict) and item.get("task") == task and item.get("text"):
                 rows[str(item["text"])] = label
     yield from ({"text": text, "label": label} for text, label in rows.items())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_demist.errors import EdgeDemistError
+from edge_demist.io import shown
 from edge_demist.sensor.incidents.observation import is_address, is_internal
 from edge_demist.sensor.public_suffix import is_shared, registrable_domain
 from edge_demist.sensor.sources.timestamps import format_time, parse_time
@@ -24,6 +26,7 @@ from edge_demist.sensor.sources.timestamps import format_time, parse_time
 DAY_US = 86_400_000_000
 MAX_ANSWER_BYTES = 1 << 20
 PROTOCOL = "0.2"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
 
 class SocketError(EdgeDemistError):
@@ -61,7 +64,7 @@ def indicators(incidents: Iterable[Mapping[str, Any]], *, days: float, now_us: i
 
 def _owned(name: str) -> bool:
     """Whether a name has one owner and may be written into a file that is read line by line."""
-    return name.isascii() and name.isprintable() and " " not in name and bool(registrable_domain(name)) and not is_shared(name)
+    return _NAME.fullmatch(name) is not None and bool(registrable_domain(name)) and not is_shared(name)
 
 
 def suricata_dataset(items: Iterable[Indicator]) -> str:
@@ -75,7 +78,7 @@ def zeek_intel(items: Iterable[Indicator]) -> str:
     for item in items:
         kind = "Intel::ADDR" if item.is_address else "Intel::DOMAIN"
         about = f"{item.kind} incident {item.incident}, score {item.score:.2f}, until {format_time(item.expires_us)}"
-        lines.append(f"{item.value}\t{kind}\tedge-demist\t{about}")
+        lines.append(f"{item.value}\t{kind}\tedge-demist\t{shown(about)}")
     return "\n".join(lines) + "\n"
 
 
@@ -108,7 +111,7 @@ class SuricataSocket:
             complete = line if newline else self._buffer
             try:
                 answer = json.loads(complete)
-            except ValueError:
+            except (ValueError, RecursionError):
                 answer = None
             if isinstance(answer, dict):  # older versions end a message without a newline
                 self._buffer = rest if newline else b""

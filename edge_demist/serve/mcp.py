@@ -17,6 +17,7 @@ import numpy as np
 
 from edge_demist import __version__
 from edge_demist.errors import EdgeDemistError, InputError
+from edge_demist.explore.search import of_units
 from edge_demist.model import EdgeDemist
 from edge_demist.normalizers import to_bytes
 from edge_demist.sensor import memory
@@ -83,7 +84,7 @@ class Tools:
         if not candidates:
             return {"results": []}
         vectors = self._model.encode([text, *candidates])
-        cosines = vectors[1:] @ vectors[0]
+        cosines = of_units(vectors[1:], vectors[:1])[:, 0]
         order = np.argsort(-cosines, kind="stable")[: max(1, min(k, MAX_TEXTS))]
         return {"results": [{"text": candidates[i], "cosine": round(float(cosines[i]), 6)} for i in order]}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_demist.explore.search import of_units
 from edge_demist.serve.asking import Asking
 from edge_demist.serve.body import number
 from edge_demist.serve.problems import Problem
@@ -56,7 +57,7 @@ async def similar(asking: Asking, _: Request, body: dict[str, Any]) -> dict[str,
 
 def _nearest(vectors: NDArray[np.float32], queries: int, k: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """Cosines of queries [n] to what follows them [m], float32 [n, m], and the k first of each, int [n, k]."""
-    cosines = vectors[:queries] @ vectors[queries:].T
+    cosines = of_units(vectors[:queries], vectors[queries:])
     return cosines, np.argsort(-cosines, axis=1, kind="stable")[:, :k]
 
 

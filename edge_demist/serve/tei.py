@@ -103,7 +103,7 @@ async def similarity(asking: Asking, _: Request, body: dict[str, Any]) -> list[f
     sentences = asking.texts(inputs.get("sentences"), "sentences")
     task = asking.task_of(body.get("model"))
     source, *others = await asking.vectors([inputs["source_sentence"], *sentences], task, asking.normalizer(body))
-    return [float(source @ other) for other in others]
+    return [min(1.0, max(-1.0, float(source @ other))) for other in others]  # what a sum has over 1 is rounding
 
 
 async def tokenize(asking: Asking, _: Request, body: dict[str, Any]) -> list[list[dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_demist.sensor.sources.in_flight import MAX_PLACES, InFlight, Place
+from edge_demist.sensor.sources.in_flight import MAX_KEY, MAX_NUMBER, MAX_PLACES, MAX_STEPPED_OVER, ROOM, InFlight, Place
 from tests.support.sensor_fakes import balanced, read_events, zeek_log
 
 WATCH = """
@@ -141,6 +142,9 @@ def test_more_places_than_there_is_room_for(tmp_path):
 
 NO_NOTES = [b"", b"{", b"[]", b'{"now": 5}', b'{"now": [[1]]}', b'{"now": [["k", "x", 1, 1]]}', b"[" * 16000, b"\xff" * 100]
 NO_NOTES += [b'{"skipped": [["k", {}]]}', b'{"careful": 7}', b'{"before": {}}']
+NO_NOTES += [json.dumps({name: [[key, 1, 2, 1][:width]]}, ensure_ascii=False).encode() for name, width in (("now", 4), ("skipped", 2))
+             for key in ("k" * 20_000, "\u00e9" * 8000, "\u00e9", "\0" * 2000, 7)]  # fmt: skip
+NO_NOTES += [b'{"now": [["k", -1, 2, 1]]}', b'{"now": [["k", 1' + b"0" * 4000 + b", 2, 1]]}", b'{"now": [["k", true, 2, 1]]}']
 
 
 @pytest.mark.parametrize("content", NO_NOTES)
@@ -150,6 +154,18 @@ def test_a_note_that_is_none(tmp_path, content):
     assert not note.careful
     note.note((Place("k", 0, 10, 1),))
     assert InFlight(tmp_path).careful == (Place("k", 0, 10, 1),)
+
+
+def test_the_fullest_note_has_room(tmp_path):
+    key, end = "k" * MAX_KEY, MAX_NUMBER - 1
+    many = [[f"{n:02d}{key[2:]}", end, end, end] for n in range(MAX_PLACES)]
+    skipped = [[key, end]] * MAX_STEPPED_OVER
+    raw = json.dumps({"now": many[:1], "before": many[:1], "careful": many, "skipped": skipped}, separators=(",", ":")).encode()
+    (tmp_path / "in-flight").write_bytes(raw[:ROOM].ljust(ROOM, b"\0"))
+    note = InFlight(tmp_path)
+    note.note([Place(f"{n:064d}", end, end, end) for n in range(MAX_PLACES)])
+    note.close()
+    assert InFlight(tmp_path).careful
 
 
 def test_a_note_that_is_a_pipe(tmp_path):

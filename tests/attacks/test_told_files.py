@@ -6,13 +6,19 @@ import json
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge_demist.cli import main
 from edge_demist.errors import InputError
 from edge_demist.explore.vector_files import Replacement
 from edge_demist.sensor.feedback import append, labels
+from edge_demist.sensor.incidents.observation import is_address
 from edge_demist.sensor.incidents.told import merge, read_objects
+from edge_demist.sensor.indicators import indicators, suricata_dataset, zeek_intel
 from edge_demist.sensor.report.page import build_report
+from edge_demist.sensor.sinks.parquet import ParquetSink
+from edge_demist.sensor.sources.timestamps import parse_time
 from edge_demist.sensor.status import _is_gzip
 
 GOOD = {
@@ -90,6 +96,59 @@ def test_what_a_verdict_shows_is_escaped(tmp_path, capsys):
     assert main(arguments) == 0
     shown = "".join(capsys.readouterr())
     assert "\x1b" not in shown and "\\x1b" in shown
+
+
+def test_a_parquet_file_replaces_no_pipe_and_follows_no_planted_name(tmp_path):
+    pytest.importorskip("pyarrow")
+    victim, log, out = tmp_path / "victim", tmp_path / "dns.log", tmp_path / "events.parquet"
+    victim.write_text("untouched")
+    (tmp_path / ".events.parquet.tmp").symlink_to(victim)
+    log.write_text('{"_path": "dns", "ts": 1700000000.5, "query": "kernel.org"}\n')
+    command = ["watch", "--once", "--log", "off", "--output-format", "parquet", "-o"]
+    assert main([*command, str(out), str(log)]) == 0
+    assert victim.read_text() == "untouched" and out.read_bytes().startswith(b"PAR1") and not out.is_symlink()
+    link, pipe = tmp_path / "link.parquet", tmp_path / "pipe.parquet"
+    link.symlink_to(victim)
+    assert main([*command, str(link), str(log)]) == 0
+    assert link.is_symlink() and victim.read_bytes().startswith(b"PAR1")
+    os.mkfifo(pipe)
+    assert main([*command, str(pipe), str(log)]) == 2 and pipe.is_fifo()
+    sink = ParquetSink(out)
+    sink.abandon()
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.endswith(".tmp")) == [".events.parquet.tmp"]
+
+
+HOSTILE_LINES = ({"evidence": 5, "kind": "scan"}, {"entities": 5}, {"clients": {"a": 1}, "kind": "scan"}, {"evidence": [5, {"sign": []}]})
+
+
+def test_lines_of_other_kinds_stand_in_no_verdicts_way(tmp_path, capsys):
+    told, state = tmp_path / "incidents.jsonl", tmp_path / "state"
+    lines = [GOOD | {"incident_id": f"{n:08d}", **other} for n, other in enumerate(({}, *HOSTILE_LINES))]
+    told.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for n in range(len(lines)):
+        command = ["feedback", f"{n:08d}", "--state", str(state), "--from", str(told), "--verdict", "fp", "--reason", "r"]
+        assert main(command) == 0, capsys.readouterr().err
+    (state / "feedback.jsonl").write_text('{"verdict": "tp", "texts": 5}\n{"verdict": "tp", "texts": [5, {"task": "dga", "text": "x"}]}\n')
+    assert list(labels(state, "dga", "bad", "good")) == [{"text": "x", "label": "bad"}]
+
+
+FORGED = "2606:4700::1%x\tIntel::ADDR\ty\nbank.example\tIntel::DOMAIN\tforged\tforged"
+
+
+@pytest.mark.parametrize("text", [FORGED, "x\ny\tz", "bank.example,1", "a.example\0", "1.2.3.4\n", "\u2028.example", "\ud800.example"])
+def test_no_value_of_an_incident_becomes_a_line_of_its_own(text):
+    base = GOOD | {"score": 0.9, "entities": ["b.example", text], "clients": [text], "first": "2026-01-01T00:00:00Z"}
+    lines = [base | {"incident_id": text, "kind": text}, base | {"incident_id": "s", "kind": "scan"}]
+    found = indicators(lines, days=7, now_us=parse_time("2026-01-02T00:00:00Z"), min_score=0.5)
+    rows = [line.split("\t") for line in zeek_intel(found).split("\n")]
+    assert rows.pop() == [""] and all(len(row) == (5 if row[0] == "#fields" else 4) for row in rows)
+    assert [row[0] for row in rows[1:]] == ["b.example"]
+    assert suricata_dataset(found) == "Yi5leGFtcGxl\n"
+
+
+@given(st.text(st.sampled_from("0123456789abcdef:.%eth \t\n"), max_size=80))
+def test_an_address_is_one_word(text):
+    assert not is_address(text) or (len(text) <= 64 and text.isascii() and text.isprintable() and " " not in text)
 
 
 def test_a_log_that_has_become_a_pipe_does_not_stop_the_status(tmp_path):

@@ -15,7 +15,7 @@ from edge_demist.errors import BundleError
 from edge_demist.sensor import drift_sample
 from edge_demist.sensor.detect.scoring import Scorer
 from edge_demist.sensor.drift import ScoreDrift
-from edge_demist.sensor.drift_sample import AXES, BINS, MAX_WEEKS, WEEK_US, Reference, Sample, psi
+from edge_demist.sensor.drift_sample import AXES, BINS, MAX_WEEKS, WEEK_US, Reference, Sample, psi, read_distances
 from tests.support.sensor_fakes import watch_once, zeek_log
 from tools.sensor.fake_model import FakeModel
 
@@ -50,7 +50,14 @@ def test_weeks_are_bounded_and_the_first_stays() -> None:
     assert drift.counts == {}
 
 
-@pytest.mark.parametrize("counts", [{"dga": {"1": [1]}}, {"dga": {"x": [0] * BINS}}, {"dga": 5}, [], {"dga": {"1": [-1] * BINS}}])
+ODD_COUNTS = [
+    {"dga": {week: [number] * BINS}} for week, number in (("1", 10**400), ("1", 1e308), ("1", True), ("9" * 400, 1), ("700000", 1))
+]
+
+
+@pytest.mark.parametrize(
+    "counts", [{"dga": {"1": [1]}}, {"dga": {"x": [0] * BINS}}, {"dga": 5}, [], {"dga": {"1": [-1] * BINS}}, *ODD_COUNTS]
+)
 def test_a_damaged_state_is_refused(counts: object) -> None:
     with pytest.raises(ValueError):
         ScoreDrift("m").restore({"bundle_id": "m", "counts": counts})
@@ -130,6 +137,19 @@ def test_a_reference_is_read_as_written_and_a_damaged_one_refused() -> None:
     for bad in (b"", b"[]", raw.replace(b'"format": 1', b'"format": 2'), *broken):
         with pytest.raises(BundleError, match="drift"):
             Reference.parse(bad)
+
+
+@pytest.mark.parametrize("number", [10**400, 1e308, 1.5, -1, True, "7", None])
+def test_a_reference_whose_counts_no_float_holds_is_refused(number: object) -> None:
+    body = reference_of_fakes(FakeModel()).to_json()
+    with pytest.raises(BundleError, match="count"):
+        Reference.parse(json.dumps(body | {"scores": {"dga": [number] * BINS}}).encode())
+
+
+@pytest.mark.parametrize("week", [{"1": {"distances": {"dga": 1e999}}}, {"1": {"distances": {"dga": "x"}}}, {"9" * 99: {"distances": {}}}])
+def test_distances_that_are_none_are_refused(week: object) -> None:
+    with pytest.raises(ValueError):
+        read_distances({"weeks": week})
 
 
 def test_a_bundle_with_a_reference_shows_gauges_and_distances(

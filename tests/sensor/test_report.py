@@ -87,4 +87,5 @@ def test_it_opens_offline_and_finds_an_incident_by_text(tmp_path: Path) -> None:
         tab.js("document.getElementById('markdown').click()")
         copied = tab.js("new Promise(r => setTimeout(() => r(document.getElementById('copied').value), 200))")
         assert copied.startswith("## dga") and "<img" not in copied.replace("\\<img", "").replace("`", "")[:40]
+        assert "\\_" in tab.js("plain('a_b')") and tab.js("plain('<[*]>\\n# x')") == r"\<\[\*\]\> \# x"
         assert not tab.dialogs

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import math
 import os
 import random
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tools.fuzz import guard, miniature
+
+if TYPE_CHECKING:
+    from edge_demist.format.facts import Facts
+    from edge_demist.model import EdgeDemist
+    from edge_demist.predictions import Prediction
 
 SAMPLES = (
     "mail.google.com", "xn--bcher-kva.example", "/index.php?id=1' union select 1,2--", "/static/app.js?v=3", "../../etc/passwd",
@@ -19,10 +29,13 @@ POOL = (
 )  # fmt: skip
 EDGES = (0, 15, 16, 17, 31, 32, 33, 62, 63, 64, 65, 126, 127, 128, 129, 255, 256, 257, 510, 511, 512, 513, 514, 1023, 1024, 1025)
 LONG = (4096, 8190, 8191, 8192, 8193, 8194, 20_000)
+MOST_BYTES = 8192
 WORDS = ("a", "1", "x.", "/a", "&a=1", "%2e%2e/", "\u0130", "-" * 63 + ".")
 BATCH, GUARDED = 1000, 200
-EVERYTHING, ALONE = 30, 3
-"""How many strings of a batch go through every specialist too, and how many alone."""
+EVERYTHING, ALONE, EXPLAINED = 30, 3, 2
+"""How many strings of a batch go through every specialist too, how many alone, and how many alarms are explained."""
+ROUNDED = 1e-5
+"""By so much the float32 probabilities of all labels may add up to more than 1."""
 
 
 def text(chance: random.Random) -> str | bytes:
@@ -47,6 +60,53 @@ def text(chance: random.Random) -> str | bytes:
     return (chance.choice(POOL) * 20_000).encode("utf-8", "surrogatepass")[: chance.choice(LONG)]
 
 
+def is_probability(score: object) -> bool:
+    """Whether a number is one, and no negative zero."""
+    return isinstance(score, float) and 0.0 <= score <= 1.0 and math.copysign(1.0, score) > 0
+
+
+def wrong_with(answer: Prediction, facts: Facts) -> str:
+    """What is wrong with a whole answer (``top_k=0``); empty for nothing."""
+    shown = answer.to_dict()
+    read = json.loads(json.dumps(shown, allow_nan=False))
+    if read | {"text": "", "window": ""} != shown | {"text": "", "window": ""}:  # halves of a character become one there
+        return "no JSON"
+    if answer.error is not None:
+        return "" if answer.error else "an error without words"
+    scores, window = answer.scores, answer.window
+    if answer.label not in (*facts.labels, "unknown") or scores is None or set(scores) != set(facts.labels):
+        return "other labels"
+    ranked = list(scores.values())
+    if not all(map(is_probability, (answer.score, answer.alarm_score, *ranked))) or sum(ranked) > 1.0 + ROUNDED:
+        return "no probability"
+    if any(b > a for a, b in itertools.pairwise(ranked)):
+        return "scores out of order"
+    if facts.kind == "alarm":
+        if not is_probability(answer.threshold) or answer.alarm != (answer.alarm_score >= (answer.threshold or 0.0)):
+            return "an alarm that its threshold does not give"
+    elif (answer.alarm, answer.threshold, answer.alarm_score) != (None, None, 0.0):
+        return "an alarm of a category"
+    if window is not None and not (facts.kind == "alarm" and 0 <= window.begin < window.end <= MOST_BYTES and window.text):
+        return "no window"
+    return ""
+
+
+def wrongly_explained(model: EdgeDemist, alarms: Sequence[Prediction]) -> str:
+    """What is wrong with the explanations of alarms; empty for nothing."""
+    from edge_demist.normalizers import to_bytes
+    from edge_demist.sensor.detect.explain import explain
+
+    def ask(pairs: Sequence[tuple[str, str]]) -> list[float]:
+        return [one.alarm_score for one in model.classify([text for text, _ in pairs], task=[task for _, task in pairs])]
+
+    asked = [(one.text if one.window is None else one.window.text, one.task, one.alarm_score) for one in alarms]
+    for (read, _, score), words in zip(asked, explain(asked, ask), strict=True):
+        for word in words:
+            if not (0 <= word.start < word.end <= len(to_bytes(read)) and 0.0 <= score - word.drop <= 1.0 and 1.0 <= word.logits <= 33.0):
+                return "an explanation out of bounds"
+    return ""
+
+
 class Target:
     """A case is a batch of strings, each for a random task.
 
@@ -67,7 +127,7 @@ class Target:
         bundle = Bundle.load(None if os.environ.get("FUZZ_BUNDLE") == "shipped" else miniature.write(folder / "miniature"))
         self.model = EdgeDemist(guard.guarded(bundle, self.guard) if self.guard else bundle, engine="native")
         self.tasks = self.model.tasks
-        self.labels = {task: {*self.model.specialist(task).labels, "unknown"} for task in self.tasks}
+        self.facts = {task: self.model.facts(task) for task in self.tasks}
 
     def run(self, seed: int) -> str:
         """Ask: with the screen or without it; a few strings alone too, and a few about everything."""
@@ -85,9 +145,12 @@ class Target:
         for i in few[:ALONE]:
             if model.classify([texts[i]], task=tasks[i], top_k=0, screen=screen)[0] != answers[i]:
                 return "BAD alone another answer"
-        for answer in (*answers, *(one for every in whole for one in every.values())):
-            if answer.error is None and not (0.0 <= answer.score <= 1.0 and answer.label in self.labels[answer.task]):
-                return "BAD no probability"
+        everything = [*answers, *(one for every in whole for one in every.values())]
+        for answer in everything:
+            if wrong := wrong_with(answer, self.facts[answer.task]):
+                return f"BAD {wrong}"
+        if wrong := wrongly_explained(self.model, [one for one in everything if one.alarm][:EXPLAINED]):
+            return f"BAD {wrong}"
         if self.guard:
             raws = [t if isinstance(t, bytes) else t.encode("utf-8", "surrogatepass") for t in texts[:12]]
             model.tokenizer.encode_batch(raws, max_tokens=chance.choice((None, 0, 1, 2, 5, 64)), add_special_tokens=chance.random() < 0.5)

@@ -306,13 +306,16 @@ def unfinished_lines(folder: Path, scale: float) -> Attack:
 
 @scenario
 def many_records_a_line(folder: Path, scale: float) -> Attack:
-    """Lines of 400 kB of which each holds very many records: lists, envelopes, objects behind each other, events in XML."""
+    """Lines of 400 kB of which each holds very many records: lists, wide envelopes, objects behind each other, events in XML."""
     many = int(10_000 * scale)
     small = [f'{{"ts":{1_700_000_000 + i},"query":"h{i}.example"}}' for i in range(many)]
+    wide = "{" + ",".join(f'"k{i}":{i}' for i in range(2 * many))
+    nested = ",".join(['{"n":1,"event":{"m":2}}'] * many)
     event = "<Event><EventData><Data Name='CommandLine'>cmd /c {0}</Data></EventData></Event>"
     with (folder / "dns.json").open("w") as log:
         for i in range(3):
             log.write("[" + ",".join(small) + "]\n" + '{"records":[' + ",".join(small) + "]}\n" + "".join(small) + "\n")
+            log.write(f'{wide},"records":[{nested}]}}\n')
             log.write("".join(event.format(k) for k in range(many // 3)) + "\n")
             log.write(json.dumps({"ts": 1.7e9, "uid": f"A{i}", "query": [f"q{k}.example" for k in range(many)]}) + "\n")
         log.write(json.dumps({"_path": "dns", "ts": 1.7e9 + 900, "uid": "LAST", "query": HOST}) + "\n")

@@ -245,9 +245,16 @@ class FieldMapping:
             return "too-many-strings"
         if not unanswerable and all(item.tasks == _AGENT for item in found):  # an agent is seldom all that a request has
             found += self._elsewhere(record)
-        if not found and not unanswerable and isinstance(record, JsonRecord) and record.outer:  # a rule may name a field of the envelope
-            return self.apply(JsonRecord(dict(record.outer), "host"))
-        return found or unanswerable or "no-string"
+        return found or unanswerable or self._lent(record) or "no-string"
+
+    def _lent(self, record: Record) -> list[MappedString]:
+        """The strings of what the record was wrapped in, from the inside out: a rule may name a field of it."""
+        for envelope in record.envelopes() if isinstance(record, JsonRecord) else ():
+            if envelope.strings is None:
+                envelope.strings = self.apply(JsonRecord(envelope.data, "host"))
+            if isinstance(envelope.strings, list):
+                return envelope.strings
+        return []
 
     def _elsewhere(self, record: Record) -> list[MappedString]:
         """Strings under names that say what they are, where no rule names their place."""

@@ -22,6 +22,8 @@ MAX_TYPE_CHARS = 16
 MAX_SECONDS = 1e12
 _SERVER_PORTS = frozenset({53, 80, 443, 853, 5353, 8080, 8443})
 _VERSION_4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.|\Z)){4}", re.ASCII)
+_ZONE = re.compile(r"[0-9a-fA-F:.]+%[\w.\-]{1,16}", re.ASCII)
+"""An address with its zone (RFC 4007): ``ipaddress`` takes whatever stands behind the sign, tabs and line ends too."""
 _PRIVATE = tuple(
     ipaddress.ip_network(net)
     for net in (
@@ -101,17 +103,17 @@ class Observation:
 def is_address(text: str) -> bool:
     """Whether a text is an IP address."""
     if ":" in text:
-        return _is_version_6(text)
+        return len(text) <= 64 and _is_version_6(text)
     return _VERSION_4.fullmatch(text) is not None
 
 
 @cached(4096)
 def _is_version_6(text: str) -> bool:
     try:
-        ipaddress.IPv6Address(text[:64])
+        ipaddress.IPv6Address(text)
     except ValueError:
         return False
-    return True
+    return "%" not in text or _ZONE.fullmatch(text) is not None
 
 
 @cached(16_384)

@@ -1,18 +1,18 @@
 """Events as a Parquet file, for batches; needs the extra ``pyarrow``.
 
-The file is written beside its place and renamed when whole: a reader sees all of it or nothing.
+The file is written beside its place, under a name that nobody can foresee, and renamed when whole: a reader sees all or nothing.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from edge_demist.errors import InputError
+from edge_demist.io import is_special, replacing
 from edge_demist.sensor.events import Entry, to_json
 from edge_demist.sensor.sinks.formats import encode
-from edge_demist.sensor.storage import Disk
 
 ROW_GROUP = 20_000
 _TEXT = (
@@ -52,18 +52,21 @@ class ParquetSink:
         """Open a temporary file beside ``path``.
 
         Raises:
-            InputError: pyarrow is not installed.
+            InputError: pyarrow is not installed, or ``path`` stands for a pipe or a device.
+            OSError: the folder cannot be written.
         """
         try:
             import pyarrow as pa
             import pyarrow.parquet as pq
         except ImportError as error:
             raise InputError("--output-format parquet needs pyarrow: pip install 'edge-demist[parquet]'") from error
-        self._pa, self._path, self._temporary = pa, path, path.with_name(f".{path.name}.tmp")
+        if is_special(path):
+            raise InputError(f"-o {path}: --output-format parquet needs a regular file")
+        self._pa, self._place = pa, contextlib.ExitStack()
         fields = [pa.field(name, pa.string()) for name in (*_TEXT, "flow_id", "tx_id")]
         fields += [pa.field(name, pa.int64()) for name in _INTEGER] + [pa.field(name, pa.float64()) for name in _REAL]
         self._schema = pa.schema(fields + [pa.field(name, pa.bool_()) for name in _FLAG])
-        self._writer = pq.ParquetWriter(str(self._temporary), self._schema, compression="zstd")
+        self._writer = pq.ParquetWriter(self._place.enter_context(replacing(path, 0o640)), self._schema, compression="zstd")
         self._rows: list[dict[str, object]] = []
 
     def write(self, events: Sequence[Entry]) -> None:
@@ -102,14 +105,10 @@ class ParquetSink:
         """Finish the file, fsync it, put it in its place."""
         self._write_group()
         self._writer.close()
-        disk = Disk()
-        fd = os.open(self._temporary, os.O_RDONLY)
-        disk.fsync(fd)
-        os.close(fd)
-        disk.rename(self._temporary, self._path)
-        disk.fsync_dir(self._path.parent)
+        self._place.close()
 
     def abandon(self) -> None:
         """Leave no unfinished file behind."""
         self._writer.close()
-        self._temporary.unlink(missing_ok=True)
+        with contextlib.suppress(InterruptedError), self._place:
+            raise InterruptedError

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from edge_demist.normalizers import from_bytes
-from edge_demist.sensor.sources.json_logs import JsonRecord, classify_object, named_record
+from edge_demist.sensor.sources.json_logs import Envelope, JsonRecord, classify_object, named_record
 from edge_demist.sensor.sources.windows import with_names
 
 MAX_DEPTH = 4
@@ -86,8 +86,10 @@ def unwrap(data: _Object, file_log: str, is_zeek_log: Callable[[str], bool], rea
     if _is_record(data) or _is_wazuh(data):
         return classify_object(with_names(data) if "EventData" in data or "Event" in data else data, file_log)
 
+    envelope = Envelope(data)
+
     def open_object(inner: _Object) -> JsonRecord:
-        return _within(unwrap(inner, file_log, is_zeek_log, read_text, depth + 1), data)
+        return within(unwrap(inner, file_log, is_zeek_log, read_text, depth + 1), envelope)
 
     found = (
         _from_pairs(data, read_text, depth + 1)
@@ -96,7 +98,7 @@ def unwrap(data: _Object, file_log: str, is_zeek_log: Callable[[str], bool], rea
     )
     if found is None:
         text_record = _from_texts(data, read_text, depth + 1)
-        found = None if text_record is None else _within(text_record, data)
+        found = None if text_record is None else within(text_record, envelope)
     return found or _from_others(data, open_object) or classify_object(data, file_log)
 
 
@@ -153,9 +155,10 @@ def _is_known(record: JsonRecord) -> bool:
     return bool(record.parts) or record.log != "host" or wazuh or _is_record(record.data)
 
 
-def _within(record: JsonRecord, outer: Mapping[str, object]) -> JsonRecord:
+def within(record: JsonRecord, envelope: Envelope) -> JsonRecord:
+    """The record, with an envelope around it and its parts."""
     for part in (record, *record.parts):
-        part.outer = {**outer, **part.outer}
+        part.put_within(envelope)
     return record
 
 
@@ -165,8 +168,7 @@ def _tagged(data: _Object, is_zeek_log: Callable[[str], bool]) -> JsonRecord | N
         return None
     for name, inner in data.items():
         if isinstance(inner, dict) and "ts" in inner and is_zeek_log(name.lower()):
-            record = JsonRecord(inner, f"zeek.{name.lower()}", data)
-            return record
+            return JsonRecord(inner, f"zeek.{name.lower()}", Envelope(data))
     return None
 
 
@@ -188,7 +190,7 @@ def _from_pairs(data: _Object, read_text: _ReadText, depth: int) -> JsonRecord |
     found = []
     for pair in pairs:
         if isinstance(pair, list) and len(pair) > 1 and isinstance(pair[1], str) and (record := read_text(pair[1], depth)) is not None:
-            found.append(_within(record, {"timestamp": pair[0]}))
+            found.append(within(record, Envelope({"timestamp": pair[0]})))
     return together(found, data) if found else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 
@@ -73,7 +74,7 @@ def time_in(data: Mapping[str, object], lookup: Lookup) -> int | None:
 def other_time_in(data: Mapping[str, object], depth: int = 2) -> int | None:
     """The first time in a field whose name can mean nothing else, at the top or up to ``depth`` levels below."""
     inner = []
-    for name, value in list(data.items())[:MAX_OTHERS]:
+    for name, value in itertools.islice(data.items(), MAX_OTHERS):
         if isinstance(value, dict) and depth:
             inner.append(value)
         if means_a_time(name[:64]) and (us := parse_time(value)) is not None and _EARLIEST_US <= us < _LATEST_US:

@@ -19,6 +19,8 @@ from edge_demist.io import open_regular
 ROOM = 1 << 15
 MAX_PLACES = 48
 MAX_STEPPED_OVER = 64
+MAX_KEY, MAX_NUMBER = 80, 1 << 62
+"""Letters and digits of a file's key, and the largest place: a note in which all are so large still has room."""
 
 
 class Place(NamedTuple):
@@ -65,7 +67,7 @@ class InFlight:
 
     def _restore(self, value: dict[str, list[list[object]]]) -> None:
         """Take the last process's note; ValueError, TypeError or KeyError where it is none."""
-        self._skipped = [(str(key), int(str(start))) for key, start in value.get("skipped", [])][-MAX_STEPPED_OVER:]
+        self._skipped = [(_key(key), _number(start)) for key, start in value.get("skipped", [])][-MAX_STEPPED_OVER:]
         found, before, careful = _places(value, "now"), _places(value, "before"), _places(value, "careful")
         self.careful = tuple(dict.fromkeys([*found, *careful]))[:MAX_PLACES]
         if len(found) == 1 and found[0].lines == 1:
@@ -110,4 +112,16 @@ class InFlight:
 
 
 def _places(value: dict[str, list[list[object]]], name: str) -> list[Place]:
-    return [Place(str(k), int(str(s)), int(str(e)), int(str(n))) for k, s, e, n in value.get(name, [])][:MAX_PLACES]
+    return [Place(_key(k), _number(s), _number(e), _number(n)) for k, s, e, n in value.get(name, [])][:MAX_PLACES]
+
+
+def _key(value: object) -> str:
+    if not isinstance(value, str) or len(value) > MAX_KEY or not value.isascii() or not value.isalnum():
+        raise ValueError("no key of a file")
+    return value
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or not 0 <= value < MAX_NUMBER:
+        raise ValueError("no place in a file")
+    return value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 
 from edge_demist.normalizers import from_bytes, to_bytes
 from edge_demist.sensor.caching import cached
@@ -56,6 +56,7 @@ _HOST_KEYS = frozenset(
 _ECS_ROOTS = frozenset(("dns", "url", "tls", "user_agent", "http"))
 _ECS_KEYS = ("dns.question.", "url.", "tls.client.", "user_agent.")
 _Steps = tuple[tuple[str, str | None, str], ...]
+_FindTime = Callable[[Mapping[str, object]], "int | None"]
 
 
 def _int(text: str) -> int | float:
@@ -180,15 +181,56 @@ def _undo(pattern: re.Pattern[bytes], mark: str, value: str) -> str:
     return from_bytes(pattern.sub(lambda m: bytes([int(m[1], 16)]), to_bytes(value)))
 
 
+class Envelope:
+    """An object around records, which lends them its time and its strings; ``outer`` is what stands around it in turn.
+
+    All records of a line share it: there may be ten thousand, and it may have as many fields. So what is found in it is kept:
+    ``strings`` is for the mapping.
+    """
+
+    __slots__ = ("_times", "data", "outer", "strings")
+
+    def __init__(self, data: dict[str, object]) -> None:
+        """Keep the object."""
+        self.data = data
+        self.outer: Envelope | None = None
+        self.strings: object = None
+        self._times: dict[_FindTime, int | None] = {}
+
+    def time(self, find: _FindTime) -> int | None:
+        """Its time, looked for once."""
+        if find not in self._times:
+            self._times[find] = find(self.data)
+        return self._times[find]
+
+
 class JsonRecord:
     """One object of a JSON log; ``outer`` is what it was wrapped in, and lends its time."""
 
     __slots__ = ("data", "log", "outer", "parts")
 
-    def __init__(self, data: dict[str, object], log: str, outer: Mapping[str, object] | None = None) -> None:
+    def __init__(self, data: dict[str, object], log: str, outer: Envelope | None = None) -> None:
         """Keep the object; ``parts`` are the records of an envelope that holds several."""
-        self.data, self.log, self.outer = data, log, outer or {}
+        self.data, self.log, self.outer = data, log, outer
         self.parts: tuple[JsonRecord, ...] = ()
+
+    def put_within(self, envelope: Envelope) -> None:
+        """Put another envelope around the outermost one."""
+        last = self.outer
+        if last is None:
+            self.outer = envelope
+            return
+        while last.outer is not None:
+            last = last.outer
+        if last is not envelope:  # others of its list came before
+            last.outer = envelope
+
+    def envelopes(self) -> Iterator[Envelope]:
+        """What it was wrapped in, from the inside out."""
+        envelope = self.outer
+        while envelope is not None:
+            yield envelope
+            envelope = envelope.outer
 
     def values(self, name: str) -> list[str]:
         """The non-empty strings under a path, with the escapes of the log's writer undone."""
@@ -226,11 +268,17 @@ class JsonRecord:
     @property
     def time_us(self) -> int | None:
         """The event's time: the first of the usual fields that holds one, of the object or of what it was wrapped in, then of others."""
-        for data in (self.data, self.outer):
-            if data and (us := time_in(data, lookup)) is not None:
+        for find in (_usual_time, other_time_in):
+            if (us := find(self.data)) is not None:
                 return us
-        us = other_time_in(self.data)
-        return other_time_in(self.outer) if us is None and self.outer else us
+            for envelope in self.envelopes():
+                if (us := envelope.time(find)) is not None:
+                    return us
+        return None
+
+
+def _usual_time(data: Mapping[str, object]) -> int | None:
+    return time_in(data, lookup)
 
 
 def classify_object(data: dict[str, object], file_log: str) -> JsonRecord:

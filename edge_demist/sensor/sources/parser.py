@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
 from edge_demist.normalizers import from_bytes
-from edge_demist.sensor.sources.envelopes import MAX_PARTS, together, unwrap
-from edge_demist.sensor.sources.json_logs import JsonRecord, log_of_fields, named_record, parse_object, parse_several, parse_value
+from edge_demist.sensor.sources.envelopes import MAX_PARTS, together, unwrap, within
+from edge_demist.sensor.sources.json_logs import Envelope, JsonRecord, log_of_fields, named_record, parse_object, parse_several, parse_value
 from edge_demist.sensor.sources.tables import TableParser
 from edge_demist.sensor.sources.timestamps import parse_time, syslog_time
 from edge_demist.sensor.sources.windows import windows_events, windows_message
@@ -132,6 +132,9 @@ class LineParser:
         row = self._table.parse(line)
         if row == "field-count" and (found := self._read_line(line, 0)) is not None:
             return self._checked(found)
+        if isinstance(row, list):  # a quote that opened nothing: its rows were held, and are read now
+            records = [record for one in row if isinstance(record := self._opened(one), JsonRecord)]
+            return together(records, {}) if records else "no-command"
         return self._opened(row) if isinstance(row, dict) else row
 
     @property
@@ -265,7 +268,4 @@ def _dated(record: JsonRecord, prefix: str) -> JsonRecord:
     """Lend the prefix's time to a record that has none."""
     match = _PREFIX_TIME.search(prefix) if prefix else None
     us = (parse_time(match[1]) if match[1] else syslog_time(match[2])) if match else None
-    if us is not None:
-        for part in (record, *record.parts):
-            part.outer = {**part.outer, "EventReceivedTime": us}
-    return record
+    return record if us is None else within(record, Envelope({"EventReceivedTime": us}))

@@ -62,16 +62,19 @@ class TableParser:
             and (any(map(is_telling, bare)) or (len(bare) > 2 and any(map(means_a_time, bare))))
         )
 
-    def parse(self, line: bytes) -> dict[str, object] | str | None:
-        """The row that ends with this line, by names; the reason why there is none; None where it goes on."""
+    def parse(self, line: bytes) -> dict[str, object] | list[dict[str, object]] | str | None:
+        """The row that ends with this line, by names; the reason why there is none; None where it goes on.
+
+        A row that does not end was none: a program that quotes nothing wrote a quote. Its lines are rows of their own then, in a list.
+        """
         text = from_bytes(line)
         if self._begun:
             self._begun.append(text)
             self._begun_bytes += len(line)
             if self._begun_bytes > MAX_ROW_BYTES or self._tries > MAX_TRIES:
-                self._begun.clear()
-                self._tries = 0
-                return "field-count"
+                lines, self._begun, self._tries = self._begun, [], 0
+                rows = [self._named(_split_loosely(one, self._delimiter)) for one in lines]
+                return [row for row in rows if isinstance(row, dict)] or "field-count"
             if text.count('"') % 2 == 0:  # the value in quotes goes on, or another one begins
                 return None
             text = "\n".join(self._begun)
@@ -84,6 +87,10 @@ class TableParser:
             self._tries += 1
             return None
         self._tries = 0
+        return self._named(row)
+
+    def _named(self, row: list[str]) -> dict[str, object] | str:
+        """The values of a row by names, or the reason why there are none."""
         while len(row) > len(self._names) and not row[-1]:
             del row[-1]
         if not 1 < len(row) <= len(self._names) + 1:
@@ -117,7 +124,14 @@ def _split(text: str, delimiter: str) -> list[str] | None:
     except csv.Error as error:
         if str(error) == _OPEN_QUOTE:
             return None
-    try:  # quotes inside a value, as careless programs leave them
+    return _split_loosely(text, delimiter)
+
+
+def _split_loosely(text: str, delimiter: str) -> list[str]:
+    """The values of a line with quotes inside a value, as careless programs leave them."""
+    import csv
+
+    try:
         return next(csv.reader([text], delimiter=delimiter), [])
     except csv.Error:
         return []

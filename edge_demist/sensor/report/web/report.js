@@ -182,14 +182,14 @@ function events(incident) {
 
 // --- for a ticket ----------------------------------------------------------------------------------------------
 
-function plain(text) { return String(text).replace(/[\\`*_[\]<>|#]/g, "\\$$&").replace(/[\r\n]+/g, " "); }
+function plain(text) { return String(text).replace(/[\\`*_[\]<>|#]/g, "\\$&").replace(/[\r\n]+/g, " "); }
 function code(text) { return "`" + String(text).replace(/[`\r\n]/g, "?") + "`"; }
 
 function markdown(incidents) {
   return incidents.map((i) => [
     `## ${plain(i.kinds.join(", "))}: ${i.clients.slice(0, 3).map(code).join(", ")}`,
     "", plain(i.sentence), "",
-    `- incident ${code(i.incident_id)}, ${i.severity}, score ${i.score.toFixed(3)}, ${i.status}`,
+    `- incident ${code(i.incident_id)}, ${plain(i.severity)}, score ${i.score.toFixed(3)}, ${plain(i.status)}`,
     `- from ${i.first} to ${i.last}, raised ${i.raised}`,
     `- entities: ${i.entities.slice(0, 12).map(code).join(", ")}${i.entities.length > 12 ? " …" : ""}`,
     ...i.evidence.filter((e) => e.adds > 0).slice(0, 6).map((e) => `- ${plain(e.says)} (${plain(e.about)}, adds ${e.adds.toFixed(1)})`),
