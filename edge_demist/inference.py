@@ -23,10 +23,12 @@ import numpy as np
 from edge_demist.engines import shared
 from edge_demist.engines.base import Engine
 from edge_demist.engines.batching import Text, cut, normalized_bytes, reorder
+from edge_demist.engines.general import Projection
 from edge_demist.engines.heads import Heads
 from edge_demist.engines.native import NativeEngine
 from edge_demist.errors import InputError
 from edge_demist.format.bundle import Bundle
+from edge_demist.format.general import read_general
 from edge_demist.format.specialist import Specialist
 from edge_demist.native.library import Kernels
 from edge_demist.normalizers import from_bytes, truncate_utf8
@@ -112,6 +114,10 @@ class Inference:
         self._bundle, self.kernels, self._specialist = bundle, kernels, specialist
         self.tokenizer = _tokenizer(bundle, kernels)
         self._ngrams = Ngrams(bundle, kernels) if bundle.ngrams is not None else None
+        general = read_general(bundle)
+        self.projection = None
+        if general is not None and self._ngrams is not None and kernels is not None:
+            self.projection = Projection(general, bundle, self._ngrams, kernels)
         self._own_ngrams: dict[str, Ngrams] = {}
         self._screens: dict[tuple[str, ...], Screens] = {}
         self._lock = threading.Lock()
@@ -264,6 +270,31 @@ class Inference:
         if not items:
             return np.empty((0, self._bundle.architecture.hidden_size), np.float32), np.zeros(0, np.bool_)
         return self._pooled(engine, self._batch(items), normalize=normalize)
+
+    def vectors(self, engine: Engine, items: Sequence[Item], *, normalize: bool) -> Floats:
+        """Vectors [n, H] of items, all of one task; the general ones by the bundle's projection, where it has one."""
+        if self.projection is None or not items or items[0].task is not None:
+            return self.pooled(engine, items, normalize=normalize)[0]
+        limits = self._bundle.limits
+        raws = [raw if len(raw) <= limits.max_bytes else truncate_utf8(raw, limits.max_bytes) for raw, _ in items]
+        ids, offsets = self.tokenizer.encode_batch(raws, max_tokens=limits.max_tokens, add_special_tokens=True)
+        order = np.argsort(np.diff(offsets), kind="stable")
+        ids, offsets = reorder(ids, offsets, order)
+        ngrams = self.projection.ngrams.encode_batch([raws[n] for n in order.tolist()])
+        vectors = np.empty((len(raws), self._bundle.architecture.hidden_size), np.float32)
+        vectors[order] = self.projection.vectors(engine.encode(ids, offsets, normalize=False), ngrams, ids, offsets, normalize=normalize)
+        return vectors
+
+    def vector(self, engine: NativeEngine, tokenizer: Tokenizer, item: Item, *, normalize: bool) -> Floats:
+        """The vector [H] of one item in one call of the kernels, with the bits of :meth:`vectors`."""
+        raw, task = item
+        if task is not None:
+            specialist = self._specialist(task)
+            return engine.encode_text(tokenizer, raw, specialist.max_tokens, specialist.adapter, normalize)
+        most = self._bundle.limits.max_tokens
+        if self.projection is None:
+            return engine.encode_text(tokenizer, raw, most, None, normalize)
+        return self.projection.vector(engine, tokenizer, raw, most, normalize=normalize)
 
     def _pooled(self, engine: Engine, batch: _Batch, *, normalize: bool) -> tuple[Floats, NDArray[np.bool_]]:
         """Pooled vectors of a batch's items."""

@@ -380,14 +380,11 @@ class EdgeDemist:
         return answers
 
     def _vectors(self, items: Sequence[Item], *, normalize: bool) -> Floats:
-        """Vectors [n, H] of items; one item takes one call of the kernels."""
+        """Vectors [n, H] of items of one task; one item takes one call of the kernels."""
         tools = self._short(items[0].raw) if len(items) == 1 else None
         if tools is None:
-            return self._inference.pooled(self.engine, items, normalize=normalize)[0]
-        engine, tokenizer = tools
-        special = self.specialist(items[0].task) if items[0].task is not None else None
-        cap, adapter = (self._bundle.limits.max_tokens, None) if special is None else (special.max_tokens, special.adapter)
-        return engine.encode_text(tokenizer, items[0].raw, cap, adapter, normalize)[None]
+            return self._inference.vectors(self.engine, items, normalize=normalize)
+        return self._inference.vector(*tools, items[0], normalize=normalize)[None]
 
     def _short(self, raw: bytes) -> tuple[NativeEngine, Tokenizer] | None:
         """What takes bytes to the answer in one call; None where the engine or the tokenizer cannot, or they are too many."""

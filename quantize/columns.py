@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edge_demist.format import safetensors
 from edge_demist.format.bundle import Bundle
+from edge_demist.format.general import FILE as GENERAL
 from edge_demist.format.int8 import quantize_columns
 from edge_demist.format.writer import describe_files, sha256, whole_folder, write_json
 from quantize.errors import QuantizeError
@@ -17,7 +18,7 @@ WEIGHTS = "weights.safetensors"
 
 
 def replace_columns(bundle: Bundle, columns: Mapping[int, NDArray[np.float32]], out: Path, *, overwrite: bool = False) -> str:
-    """Write ``bundle`` with new columns to ``out`` and return its id; its version stays.
+    """Write ``bundle`` with new columns to ``out`` and return its id; its version stays, its projection of general vectors is left out.
 
     Args:
         bundle: what to start from.
@@ -39,7 +40,8 @@ def replace_columns(bundle: Bundle, columns: Mapping[int, NDArray[np.float32]], 
         tensors["ngrams.weight"][:, number], tensors["ngrams.scale"][number] = matrix.values[:, 0], matrix.scale[0]
     with whole_folder(out, overwrite) as folder:
         (folder / "specialists").mkdir()
-        for file in bundle.files:
+        files = sorted({*bundle.files} - {GENERAL})  # the projection was learnt on the old columns: tools.train.general
+        for file in files:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(bundle.path / file, folder / file)
         safetensors.write(folder / WEIGHTS, tensors, metadata)
@@ -49,7 +51,7 @@ def replace_columns(bundle: Bundle, columns: Mapping[int, NDArray[np.float32]], 
             described, parts = safetensors.read(path)
             kept = {name: np.array(value) for name, value in parts.items()}
             safetensors.write(path, kept, {**described, "base_sha256": base})
-        manifest = {**bundle.manifest, "files": describe_files(folder, sorted(bundle.files))}
+        manifest = {**bundle.manifest, "files": describe_files(folder, files)}
         manifest.pop("extends", None)
         write_json(folder / "manifest.json", manifest)
     return sha256(out / "manifest.json")

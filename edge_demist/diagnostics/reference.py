@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_demist.diagnostics import tiny_model
+from edge_demist.engines.general import Projection
 from edge_demist.engines.native import NativeEngine
 from edge_demist.errors import BundleError
 from edge_demist.format import safetensors
 from edge_demist.format.bundle import Bundle
+from edge_demist.format.general import read_general
 from edge_demist.format.safetensors import Tensor
 from edge_demist.native.library import Kernels
 from edge_demist.text.ngrams import Ngrams
@@ -68,8 +70,9 @@ def compute(
 
     Returns:
         ``ids`` int32 [T], ``offsets`` int32 [n + 1], ``vectors`` float32 [n, H] (normalised, all rows in one call),
-        with ``single`` also that: float32 [n, H] (a call a row), ``ngrams`` float32 [n, dim] if the bundle has a table,
-        and with ``with_adapters`` the tiny bundle's ``adapted`` float32 [n, H] (rows to base and adapters in turn).
+        with ``single`` also that: float32 [n, H] (a call a row), ``ngrams`` float32 [n, dim] if the bundle has a table, ``general``
+        float32 [n, H] if it has a projection too, and with ``with_adapters`` the tiny bundle's own ``adapted`` float32 [n, H] (rows to
+        base and adapters in turn).
     """
     tokenizer, engine = Tokenizer(bundle, kernels), NativeEngine(bundle, kernels=kernels)
     ids, offsets = tokenizer.encode_batch(texts, max_tokens=bundle.limits.max_tokens, add_special_tokens=True)
@@ -82,7 +85,13 @@ def compute(
     if single:
         found["single"] = np.concatenate([engine.encode(row, np.array([0, len(row)], np.int32), normalize=False) for row in rows])
     if bundle.ngrams is not None:
-        found["ngrams"] = Ngrams(bundle, kernels).encode_batch(texts)
+        ngrams = Ngrams(bundle, kernels)
+        found["ngrams"] = grams = ngrams.encode_batch(texts)
+        general = tiny_model.general() if with_adapters else read_general(bundle)
+        if general is not None:
+            pooled = engine.encode(ids, offsets, normalize=False)
+            projection = Projection(general, bundle, ngrams, kernels)
+            found["general"] = projection.vectors(pooled, grams, ids, offsets, normalize=True)
     if with_adapters:
         turn = (np.arange(len(texts)) % 3 - 1).astype(np.int32)
         found["adapted"] = engine.encode(ids, offsets, tiny_model.adapters(), turn, normalize=False)

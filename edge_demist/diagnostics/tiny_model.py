@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edge_demist.format.adapter import Adapter
 from edge_demist.format.bundle import Bundle
+from edge_demist.format.general import General, correction_of, width_of
 from edge_demist.format.manifest import Architecture, Limits, NgramConfig, TokenizerConfig
 from edge_demist.format.safetensors import Tensor
 
@@ -20,6 +21,7 @@ LAYERS, HIDDEN, HEADS, WIDE, VOCAB, POSITIONS = 2, 128, 4, 256, 512, 64
 BYTE_IDS_START = 5
 FIRST_PIECE = BYTE_IDS_START + 256
 RANK = 4
+NGRAMS = NgramConfig(1024, 32, 2, 5, 128)
 
 
 def numbers(seed: int, count: int) -> NDArray[np.uint64]:
@@ -49,8 +51,8 @@ def tensors() -> dict[str, Tensor]:
         "embeddings.position.weight": _floats(3, (POSITIONS, HIDDEN), 2.0**-12),
         "embeddings.norm.weight": _floats(4, (HIDDEN,), 2.0**-13, 1.0),
         "embeddings.norm.bias": _floats(5, (HIDDEN,), 2.0**-13),
-        "ngrams.weight": _int8(6, 1024, 32),
-        "ngrams.scale": _floats(7, (32,), 2.0**-20, 2.0**-7),
+        "ngrams.weight": _int8(6, NGRAMS.buckets, NGRAMS.dim),
+        "ngrams.scale": _floats(7, (NGRAMS.dim,), 2.0**-20, 2.0**-7),
     }
     sizes = {"qkv": (HIDDEN, 3 * HIDDEN), "attn_out": (HIDDEN, HIDDEN), "ffn_up": (HIDDEN, WIDE), "ffn_down": (WIDE, HIDDEN)}
     for layer in range(LAYERS):
@@ -113,7 +115,7 @@ def bundle() -> Bundle:
         version=1,
         architecture=Architecture(LAYERS, HIDDEN, HEADS, WIDE, VOCAB, POSITIONS),
         tokenizer=TokenizerConfig("unigram", (2,), (), 0, 1, BYTE_IDS_START),
-        ngrams=NgramConfig(1024, 32, 2, 5, 128),
+        ngrams=NGRAMS,
         limits=Limits(8192, POSITIONS),
         files=MappingProxyType({}),
         manifest=MappingProxyType({}),
@@ -121,6 +123,14 @@ def bundle() -> Bundle:
         tokenizer_tensors=MappingProxyType(tokenizer_tensors()),
         tokenizer_metadata=MappingProxyType({"unk_score": "-20.0"}),
     )
+
+
+def general() -> General:
+    """A projection for it; numbers of its input that stand for nothing have weights too."""
+    weight = _int8(9, HIDDEN // 16, width_of(HIDDEN, NGRAMS.dim) // 4, 16, 4)
+    factors = np.zeros(16, np.float32)
+    factors[:3] = 1.0, 0.5, 1.25
+    return General(weight, _floats(10, (HIDDEN,), 2.0**-22, 2.0**-10), _floats(11, (HIDDEN,), 2.0**-13), correction_of(weight), factors)
 
 
 def adapters() -> list[Adapter]:

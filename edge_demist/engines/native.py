@@ -70,7 +70,7 @@ class NativeEngine:
         self.kernels: Kernels = kernels if kernels is not None else native.load()
         self.architecture = bundle.architecture
         self.threads = max(1, threads)
-        self._model: Table = tables.model_table(bundle.architecture, bundle.tensors, BLOCK_TOKENS)
+        self.model: Table = tables.model_table(bundle.architecture, bundle.tensors, BLOCK_TOKENS)
         self._local = threading.local()
         self._lock = threading.Lock()
         self._packed: dict[int, tuple[Adapter, PackedAdapter]] = {}
@@ -145,9 +145,9 @@ class NativeEngine:
         ids, offsets, table, _, normalize, out = call
         longest = min(max(int((offsets[1:] - offsets[:-1]).max(initial=1)), 1), self.architecture.max_positions)
         rank = 0 if table is None else int(table.numbers[abi.ADAPTER_MAX_RANK])
-        need, size = (max(BLOCK_TOKENS, longest), longest, rank), functools.partial(self.kernels.shared_scratch_bytes, self._model.address)
+        need, size = (max(BLOCK_TOKENS, longest), longest, rank), functools.partial(self.kernels.shared_scratch_bytes, self.model.address)
         status = self.kernels.encode_shared(
-            self._model.address,
+            self.model.address,
             native.address(ids),
             native.address(offsets),
             len(offsets) - 1,
@@ -186,19 +186,19 @@ class NativeEngine:
         Raises:
             InputError: the text has no token at all (an empty string without special ids).
         """
-        text = self._text(text)
+        text = self.text(text)
         limit = arrays.limit_of(max_tokens, self.architecture.max_positions)
         table = None if adapter is None or not adapter.layers else self._table((adapter,))
         rank = 0 if table is None else int(table.numbers[abi.ADAPTER_MAX_RANK])
         out = np.empty(self.architecture.hidden_size, np.float32)
         status = self.kernels.encode_text(
-            self._model.address,
+            self.model.address,
             tokenizer.table_address,
             native.address(np.frombuffer(text or b"\0", np.uint8)),
             len(text),
             limit,
             int(normalize),
-            self._text_scratch(len(text), max(limit, tokenizer.special_count), rank),
+            self.text_scratch(len(text), max(limit, tokenizer.special_count), rank),
             native.address(out),
             0 if table is None else table.address,
         )
@@ -225,7 +225,7 @@ class NativeEngine:
         Raises:
             InputError: the text has no token at all, or the head is made for other vectors.
         """
-        text = self._text(text)
+        text = self.text(text)
         hidden, limit = self.architecture.hidden_size, arrays.limit_of(max_tokens, self.architecture.max_positions)
         table = self._table((adapter,)) if adapter.layers else None
         rank = 0 if table is None else int(table.numbers[abi.ADAPTER_MAX_RANK])
@@ -236,14 +236,14 @@ class NativeEngine:
         own = abi.HEAD_SCRATCH + 4 * (hidden + labels) + 8 * dim + (0 if ngrams is None else ngrams.max_bytes)
         out = np.empty(labels, np.float32)
         tokens = self.kernels.classify_text(
-            self._model.address,
+            self.model.address,
             tokenizer.table_address,
             0 if ngrams is None else ngrams.table_address,
             head.address,
             native.address(np.frombuffer(text or b"\0", np.uint8)),
             len(text),
             limit,
-            self._text_scratch(len(text) + own // 64 + 1, max(limit, tokenizer.special_count), rank),
+            self.text_scratch(len(text) + own // 64 + 1, max(limit, tokenizer.special_count), rank),
             native.address(out),
             0 if table is None else table.address,
         )
@@ -252,18 +252,18 @@ class NativeEngine:
         numbers: list[float] = out.tolist()
         return numbers, tokens
 
-    def _text(self, text: bytes) -> bytes:
+    def text(self, text: bytes) -> bytes:
         """The text of a single call, whose scratch memory grows with it."""
         text = arrays.text_bytes(text)
         if len(text) > MAX_TEXT_BYTES:
             raise InputError(f"a text of {len(text)} bytes; at most {MAX_TEXT_BYTES} in one call: cut it, or encode its tokens")
         return text
 
-    def _text_scratch(self, length: int, tokens: int, rank: int) -> int:
+    def text_scratch(self, length: int, tokens: int, rank: int) -> int:
         """Address of this thread's scratch memory for ``encode_text``; see ``kernels.text`` for its layout."""
 
         def size(length: int, tokens: int, rank: int) -> int:
-            return 64 * length + 1024 + self.kernels.scratch_bytes(self._model.address, tokens, tokens, rank)
+            return 64 * length + 1024 + self.kernels.scratch_bytes(self.model.address, tokens, tokens, rank)
 
         return self._memory("text", (max(length, 1024), tokens, rank), size)
 
@@ -291,7 +291,7 @@ class NativeEngine:
         tokens = max(min(len(ids), BLOCK_TOKENS), longest)
         rank = 0 if table is None else int(table.numbers[abi.ADAPTER_MAX_RANK])
         status = self.kernels.encode(
-            self._model.address,
+            self.model.address,
             native.address(ids),
             native.address(offsets),
             len(offsets) - 1,
@@ -306,7 +306,7 @@ class NativeEngine:
 
     def _row_scratch(self, tokens: int, longest: int, rank: int) -> int:
         """Bytes of scratch for blocks of ``tokens`` tokens."""
-        return self.kernels.scratch_bytes(self._model.address, tokens, longest, rank)
+        return self.kernels.scratch_bytes(self.model.address, tokens, longest, rank)
 
     def fail(self, status: int, first_row: int = 0) -> None:
         """Turn a kernel's status into the error it stands for.

@@ -15,6 +15,7 @@ from edge_demist.native.library import address
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edge_demist.format.general import General
     from edge_demist.format.manifest import Architecture
 
     Array = NDArray[np.generic]
@@ -176,3 +177,14 @@ def head_table(weight: NDArray[np.float32], bias: NDArray[np.float32], dim: int,
     numbers = np.zeros(abi.HEAD_TABLE, np.int64)
     numbers[: abi.HEAD_DOMAIN + 1] = address(weight), address(bias), len(bias) - 1, weight.shape[1] - dim, dim, domain
     return _table(numbers, (weight, bias))
+
+
+def general_table(general: General, arch: Architecture, dim: int, tensors: Mapping[str, Array]) -> Table:
+    """The table of a checked projection for n-gram vectors of ``dim`` numbers; ``tensors`` are the encoder's, checked too."""
+    parts = [general.weight, general.scale, general.bias, general.correction, general.factors]
+    parts += [tensors["embeddings.word.weight"], tensors["embeddings.word.scale"]]
+    kept = [part if part.__array_interface__["data"][0] % 64 == 0 else _aligned_copy(part) for part in parts]
+    numbers = np.zeros(abi.GENERAL_TABLE, np.int64)
+    at = [address(part) for part in kept]
+    numbers[: abi.GENERAL_VOCAB + 1] = *at[:5], arch.hidden_size, dim, *at[5:], arch.vocab_size
+    return _table(numbers, kept)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edge_demist.errors import InputError
+from edge_demist.format.general import FILE as GENERAL
 
 if TYPE_CHECKING:
     from edge_demist.format.bundle import Bundle
@@ -105,7 +106,7 @@ def require_same(a: Passport, b: Passport, name_a: str, name_b: str) -> None:
 
 
 def encoder_sha256(bundle: Bundle) -> str:
-    """SHA-256 of what makes a general vector: the encoder's tensors and the tokenizer; the n-gram table is no part of it."""
+    """SHA-256 of what makes a pooled vector: the encoder's tensors and the tokenizer; the n-gram table is no part of it."""
     import hashlib
 
     digest = hashlib.sha256(bundle.files["tokenizer.safetensors"].sha256.encode())
@@ -115,6 +116,14 @@ def encoder_sha256(bundle: Bundle) -> str:
             digest.update(f"\0{name} {tensor.dtype.str} {tensor.shape}\0".encode())
             digest.update(tensor.tobytes())
     return digest.hexdigest()
+
+
+def general_sha256(bundle: Bundle) -> str:
+    """SHA-256 of what makes general vectors: the encoder, and the projection where the bundle has one (which is bound to the n-grams)."""
+    import hashlib
+
+    encoder, projection = encoder_sha256(bundle), bundle.files.get(GENERAL)
+    return encoder if projection is None else hashlib.sha256(f"{encoder} {projection.sha256}".encode()).hexdigest()
 
 
 class Encoder(Protocol):
@@ -142,8 +151,8 @@ def passport_of(model: Encoder, task: str | None, normalizer: str, dtype: str) -
 
     from edge_demist.explore.quantize import scale_of
 
-    digest = hashlib.sha256(encoder_sha256(model.bundle).encode())
-    used = normalizer
+    made = general_sha256(model.bundle) if task is None else encoder_sha256(model.bundle)
+    digest, used = hashlib.sha256(made.encode()), normalizer
     if task is not None:
         specialist = model.specialist(task)
         used = specialist.normalizer

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from edge_demist.errors import BundleError, InputError
-from edge_demist.explore.passport import encoder_sha256
+from edge_demist.explore.passport import general_sha256
 from edge_demist.explore.quantize import to_int8
 from edge_demist.explore.search import Panels, dots
 
@@ -137,7 +137,7 @@ def read_atlas(bundle: Bundle) -> Atlas:
         )
     metadata, tensors = bundle.read(FILE, copy=False)
     atlas = parse_atlas(metadata, tensors)
-    if len(atlas.projection) != bundle.architecture.hidden_size or metadata.get("encoder_sha256") != encoder_sha256(bundle):
+    if len(atlas.projection) != bundle.architecture.hidden_size or metadata.get("encoder_sha256") != general_sha256(bundle):
         raise BundleError(f"{FILE}: was made for another encoder; make it again with python -m tools.atlas")
     return atlas
 

@@ -18,6 +18,7 @@ from numba import types
 
 from edge_demist.kernels import (
     encoder,
+    general,
     head,
     isa,
     isa_arm,
@@ -70,6 +71,8 @@ FUNCTIONS = {
     "shared_scratch_bytes": shared.shared_scratch_bytes,
     "nearest": nearest.nearest,
     "nearest_panels": nearest.nearest_panels,
+    "project": general.project,
+    "project_text": text.project_text,
 }
 EXPORTS = {abi.PREFIX + name: (FUNCTIONS[name], count) for name, count in abi.EXPORTS.items()}
 """Exported name -> (function, number of int64 arguments); every one returns int64."""

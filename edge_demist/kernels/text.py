@@ -1,8 +1,9 @@
 # mypy: ignore-errors
-"""One string in one call, for the latency of a single item: from bytes to its vector, or to a specialist's probabilities."""
+"""One string in one call, for the latency of a single item: from bytes to a vector, or to a specialist's probabilities."""
 
 from numba import njit
 
+from edge_demist.kernels import general
 from edge_demist.kernels.encoder import HIDDEN_AT, encode
 from edge_demist.kernels.head import DIM_AT, LABELS_AT, head_row
 from edge_demist.kernels.ngrams import MAX_BYTES_AT, ngram_row
@@ -53,3 +54,22 @@ def classify_text(model, tokenizer, ngram_table, head, text, length, max_tokens,
         ngram_row(ngram_table, text, length, features, ngram_scratch)
     head_row(head, pooled, features, out, logits)
     return count
+
+
+@njit(**OPTIONS)
+def project_text(model, tokenizer, ngram_table, table, text, length, max_tokens, normalize, scratch, out, own_bytes):
+    """General vector of one string, float32 [H]; the number of tokens, or a status as in ``encode``.
+
+    Scratch: n-gram vector, the n-grams' scratch and that of ``project``, ``own_bytes`` together, then that of ``encode_text``.
+    """
+    features = (scratch + 63) & ~63
+    dim = 4 * load_i64(table + general.DIM_AT)
+    ngram_scratch = features + ((dim + 63) & ~63)
+    projection_scratch = ngram_scratch + ((dim + 4 * 256 + load_i64(ngram_table + MAX_BYTES_AT) + 127) & ~63)
+    own = (scratch + own_bytes + 63) & ~63
+    count = encode_text(model, tokenizer, text, length, max_tokens, 0, own, out, 0)
+    if count < 0:
+        return count
+    ngram_row(ngram_table, text, length, features, ngram_scratch)
+    status = general.project(table, out, features, own + 64, own, 1, normalize, projection_scratch, out)
+    return count if status == 0 else status

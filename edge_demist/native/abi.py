@@ -27,9 +27,12 @@ Screen: weights float32 [rows, dim] and one bias each; then a table of NET_TABLE
 
 Head table: weights float32 [labels + 1, hidden + dim] (the last row is the domain's), bias float32 [labels + 1], labels,
 hidden, dim of the n-gram vector (0: none), whether there is a domain.
+
+General table, of the projection that makes general vectors: weight (int8 panels [K, H]), scale, bias and correction [H] as of a layer,
+factors (float32 [3]: of the pooled vector, the n-grams, the words), H, dim of the n-gram vector, word weight, word scale, vocab_size.
 """
 
-ABI_VERSION = 4
+ABI_VERSION = 5
 
 EXPORTS = {
     "encode": 9,
@@ -44,6 +47,8 @@ EXPORTS = {
     "shared_scratch_bytes": 4,
     "nearest": 9,
     "nearest_panels": 10,
+    "project": 9,
+    "project_text": 11,
 }
 """The one table of exported functions: name (``demist_<name>`` in a library) and number of int64 arguments; all return int64."""
 PREFIX = "demist_"
@@ -81,6 +86,14 @@ HEAD_TABLE = 8
 HEAD_WEIGHT, HEAD_BIAS, HEAD_LABELS, HEAD_HIDDEN, HEAD_DIM, HEAD_DOMAIN = range(6)
 HEAD_SCRATCH = 2048
 """Bytes that ``classify_text`` needs beside what grows with labels, sizes and text."""
+
+GENERAL_TABLE = 16
+GENERAL_WEIGHT, GENERAL_SCALE, GENERAL_BIAS, GENERAL_CORRECTION, GENERAL_FACTORS = range(5)
+GENERAL_HIDDEN, GENERAL_DIM, GENERAL_WORD, GENERAL_WORD_SCALE, GENERAL_VOCAB = range(5, 10)
+GENERAL_ROWS = 64
+"""Rows that the scratch of ``project`` has room for: those of a tile, and spare ones."""
+GENERAL_SCRATCH = 8192 + 256
+"""Bytes of that scratch beside the rows."""
 
 STATUS_OK = 0
 STATUS_OFFSETS = 1

@@ -155,8 +155,8 @@ class Stages:
 
 
 def _space(scorer: Scorer) -> str:
-    """What makes the general vectors: encoder and tokenizer; a model without such files stands for itself."""
-    from edge_demist.explore.passport import encoder_sha256
+    """What makes the general vectors; a model without such files stands for itself."""
+    from edge_demist.explore.passport import general_sha256
 
     bundle = scorer.model.bundle
-    return encoder_sha256(bundle) if getattr(bundle, "files", None) else scorer.bundle_id
+    return general_sha256(bundle) if getattr(bundle, "files", None) else scorer.bundle_id

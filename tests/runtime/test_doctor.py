@@ -81,7 +81,7 @@ class OtherOrder:
 
     def __init__(self, kernels):
         self._kernels = kernels
-        for name in ("level", "scratch_bytes", "tokenize", "ngrams", "encode_text"):
+        for name in ("level", "scratch_bytes", "tokenize", "ngrams", "encode_text", "project"):
             setattr(self, name, getattr(kernels, name))
 
     def encode(self, model, ids, offsets, rows, adapters, index, normalize, scratch, out):

@@ -22,7 +22,7 @@ import numpy as np
 
 from edge_demist import EdgeDemist
 from edge_demist.errors import BundleError
-from edge_demist.explore.passport import encoder_sha256
+from edge_demist.explore.passport import general_sha256
 from edge_demist.explore.places import FILE, Atlas, parse_atlas
 from edge_demist.explore.quantize import to_int8
 from edge_demist.format import safetensors
@@ -41,7 +41,7 @@ def write_atlas(path: Path, atlas: Atlas, bundle: Bundle) -> None:
     rounded = [[round(v, 5) if isinstance(v, float) else v for v in region] for region in atlas.regions]
     metadata = {
         "format": "1",
-        "encoder_sha256": encoder_sha256(bundle),
+        "encoder_sha256": general_sha256(bundle),
         "shift": str(atlas.shift),
         "continents": json.dumps(atlas.continents),
         "regions": json.dumps(rounded),
@@ -95,7 +95,7 @@ def add(args: argparse.Namespace) -> int:
     bundle = Bundle.load(args.bundle)
     metadata, tensors = safetensors.read(args.atlas)
     parse_atlas(metadata, tensors)
-    if metadata.get("encoder_sha256") != encoder_sha256(bundle):
+    if metadata.get("encoder_sha256") != general_sha256(bundle):
         raise BundleError(f"{args.atlas}: was made for another encoder than that of {args.bundle}")
     shutil.copyfile(args.atlas, args.bundle / FILE)
     manifest = {**bundle.manifest, "files": describe_files(args.bundle, sorted({*bundle.files, FILE}))}

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_demist.explore.passport import encoder_sha256
+from edge_demist.explore.passport import general_sha256
 from edge_demist.explore.places import FILE as ATLAS
 from edge_demist.format import safetensors
 from edge_demist.format.bundle import Bundle
+from edge_demist.format.general import FILE as GENERAL
+from edge_demist.format.general import correction_of, width_of
 from edge_demist.format.int8 import from_panels, to_panels
 from quantize.tokenizer_tables import double_array
 
@@ -84,6 +86,23 @@ def specialist(bundle: Bundle, file: str, bound: str) -> tuple[dict[str, str], T
     return about, {name: smaller(name, tensor, arch.hidden_size, arch.intermediate_size) for name, tensor in tensors.items()}
 
 
+def projection(tensors: Tensors, bundle: Bundle) -> Tensors:
+    """The corner of the projection of general vectors."""
+    hidden, ngrams = bundle.architecture.hidden_size, bundle.ngrams
+    assert ngrams is not None
+    whole = from_panels(tensors["weight"])[:, :HIDDEN]
+    few = np.zeros((width_of(HIDDEN, ngrams.dim), HIDDEN), np.int8)
+    for at, source, size in ((0, 0, HIDDEN), (HIDDEN, hidden, ngrams.dim), (HIDDEN + ngrams.dim, hidden + ngrams.dim, HIDDEN)):
+        few[at : at + size] = whole[source : source + size]
+    weight = to_panels(few)
+    return tensors | {
+        "weight": weight,
+        "correction": correction_of(weight),
+        "scale": tensors["scale"][:HIDDEN],
+        "bias": tensors["bias"][:HIDDEN],
+    }
+
+
 def write(folder: Path) -> Path:
     """Write the miniature of the shipped bundle into a new folder."""
     bundle = Bundle.load()
@@ -100,8 +119,13 @@ def write(folder: Path) -> Path:
     manifest["ngrams"] |= {"buckets": BUCKETS}
     names = ["weights.safetensors", "tokenizer.safetensors", *names]
     list_files(folder, manifest, names)
+    if GENERAL in bundle.files:
+        about, tensors = bundle.read(GENERAL, copy=False)
+        safetensors.write(folder / GENERAL, projection(tensors, bundle), {**about, "base_sha256": bound})
+        names.append(GENERAL)
+        list_files(folder, manifest, names)
     metadata, tensors = bundle.read(ATLAS, copy=False)
-    about = {**metadata, "encoder_sha256": encoder_sha256(Bundle.load(folder))}
+    about = {**metadata, "encoder_sha256": general_sha256(Bundle.load(folder))}
     few = {name: tensor if name in ("projection", "offset") else tensor[:LANDMARKS] for name, tensor in tensors.items()}
     safetensors.write(folder / ATLAS, few | {"projection": few["projection"][:HIDDEN]}, about)
     list_files(folder, manifest, [*names, ATLAS])
