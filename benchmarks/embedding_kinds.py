@@ -1,6 +1,7 @@
 """The general vector as an embedding of every kind of string, beside character n-grams and stock all-MiniLM-L6-v2.
 
     python -m benchmarks.embedding_kinds --data DATA --work WORK       # writes benchmarks/results/embedding-kinds.json
+    python -m benchmarks.embedding_kinds --data DATA --list FILE       # writes the strings looked at, for what must not learn from them
 
 Share of questions whose nearest neighbour (cosine) is of the same family, technique, class or tool; whether the nearest neighbour of a
 string with other numbers in it is the string itself; whether that of a disguised attack is its plain form, or of its kind; purity of
@@ -12,11 +13,13 @@ from __future__ import annotations
 
 import argparse
 import base64
+import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -29,6 +32,7 @@ from edge_demist import EdgeDemist
 from edge_demist.normalizers import undisguised
 
 Floats = NDArray[np.float32]
+Measure = Callable[[EdgeDemist, Path, Path], dict[str, Any]]
 RESULTS = result_file.RESULTS / "embedding-kinds.json"
 INDEX, QUESTIONS, SEED, PLAIN, DISGUISED = 2000, 500, 0, 5000, 300
 KINDS = (
@@ -38,8 +42,15 @@ KINDS = (
     ("attack class", "uri-attack", "label", ""),
     ("file name class", "filename", "label", ""),
     ("tunnel tool", "dns-tunnel", "family", "tunnel"),
+    ("header class", "http-header", "label", ""),
+    ("certificate class", "tls-certificate", "label", ""),
+    ("sensitive file class", "filename-sensitivity", "label", ""),
+    ("host category", "hostname-category", "label", ""),
+    ("attack class, other sources", "threats/attacks", "kind", ""),
+    ("agent software, other sources", "ordinary/user_agents", "software", ""),
 )
-"""What must agree: name, task, column, only rows of this label."""
+"""What must agree: name, task or table, column, only rows of this label."""
+NO_VALUE = ("no-visible-payload", "---", "")
 
 LOOKS = str.maketrans("aceiopxyACEHIKMOPTX", "асеіорхуАСЕНІКМОРТХ")
 DISGUISES: dict[str, Callable[[str], str]] = {
@@ -83,7 +94,15 @@ def views(model: EdgeDemist, work: Path, name: str, index: list[str], questions:
 
 
 def rows_of(data: Path, task: str, column: str, only: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Index and questions; where a dev row's value is never in train (techniques are split by it), both are drawn from all rows."""
+    """Index and questions; where a dev row's value is never in train (techniques are split by it), both are drawn from all rows.
+
+    Tables of other sources have no parts: a quarter of their rows is asked about.
+    """
+    if "/" in task:
+        table = pd.read_parquet(data / f"{task}.parquet").drop_duplicates("text")
+        table = table[~table[column].isin(NO_VALUE)].sample(frac=1, random_state=SEED).head(INDEX + QUESTIONS)
+        dev, train = table.iloc[: len(table) // 4], table.iloc[len(table) // 4 :]
+        return train, dev[dev[column].isin(train[column])].head(QUESTIONS)
     train, dev = (pd.read_parquet(data / "tasks" / task / f"{part}.parquet") for part in ("train", "dev"))
     if only:
         train, dev = train[train["label"] == only], dev[dev["label"] == only]
@@ -117,8 +136,17 @@ def renumbered(text: str, random: np.random.Generator) -> str:
     return re.sub(r"\d", lambda _: str(random.integers(10)), text)
 
 
-def copies(model: EdgeDemist, data: Path, work: Path) -> dict[str, Any]:
-    """Near copies: strings of four kinds that hold digits, and the same with other numbers."""
+class Sample(NamedTuple):
+    """Strings, what is asked about them, and the numbers of those that are meant."""
+
+    texts: list[str]
+    asked: list[str]
+    meant: NDArray[np.int64]
+    labels: NDArray[np.object_]
+
+
+def copied(data: Path) -> Sample:
+    """Strings of four kinds that hold digits, and some of them with other numbers."""
     random = np.random.default_rng(SEED)
     texts: list[str] = []
     for task in ("uri-attack", "user-agent", "cmdline", "hostname-category"):
@@ -126,22 +154,74 @@ def copies(model: EdgeDemist, data: Path, work: Path) -> dict[str, Any]:
         found = table[table.str.count(r"\d") >= 2].drop_duplicates()
         texts += found.sample(min(700, len(found)), random_state=SEED).tolist()
     chosen = random.permutation(len(texts))[:QUESTIONS]
-    changed = [renumbered(texts[i], random) for i in chosen]
-    found = {view: nearest(a, b, 1)[0][:, 0] == chosen for view, (a, b) in views(model, work, "copies", texts, changed).items()}
-    return {"index": len(texts), "questions": len(chosen), "found": {view: round(float(hit.mean()), 4) for view, hit in found.items()}}
+    return Sample(texts, [renumbered(texts[i], random) for i in chosen], chosen, np.array([], object))
 
 
-def disguises(model: EdgeDemist, data: Path, work: Path) -> dict[str, Any]:
-    """Disguised attacks among plain strings: the share whose nearest neighbour is its plain form, and one of its kind."""
+def neighbours(data: Path) -> Sample:
+    """Ordinary host names below domains that hold just one other host of them, and that other one."""
+    hosts = pd.read_parquet(data / "ordinary" / "hosts.parquet")["text"].drop_duplicates()
+    domain = hosts.str.extract(r"((?:[^.]+\.)(?:(?:com?|org|net|gov|ac|edu|ne|or|go)\.[^.]{2}|[^.]+))$")[0]
+    table = pd.DataFrame({"text": hosts, "domain": domain})
+    table = table[(table["text"] != domain) & ~table["text"].str.startswith("www.") & (domain.str.count(r"\.") < 3)]
+    counts = table["domain"].value_counts()
+    table = table[table["domain"].isin(counts[counts == 2].index)].sort_values(["domain", "text"])
+    asked, texts = table["text"].tolist()[::2][:QUESTIONS], table["text"].tolist()[1::2][:INDEX]
+    return Sample(texts, asked, np.arange(len(asked)), np.array([], object))
+
+
+def readdressed(data: Path) -> Sample:
+    """Lines of three kinds that hold addresses, and some of them with other ones."""
+    random, name = np.random.default_rng(SEED), r"\b(?:\d{1,3}(?:\.\d{1,3}){3}|(?:[a-z0-9-]+\.)+(?:com|net|org|io|ru|de|info))\b"
+    texts: list[str] = []
+    for task in ("cmdline", "http-header", "uri-attack"):
+        table = pd.read_parquet(data / "tasks" / task / "dev.parquet")["text"]
+        texts += [text for text in table.drop_duplicates().sample(frac=1, random_state=SEED) if re.search(name, text)][:700]
+
+    def other(_: re.Match[str]) -> str:
+        word, numbers = "".join(chr(97 + n) for n in random.integers(0, 26, 8)), random.integers(1, 250, 4)
+        return ".".join(map(str, numbers)) if numbers[0] % 2 else f"{word}.example.net"
+
+    chosen = random.permutation(len(texts))[:QUESTIONS]
+    return Sample(texts, [re.sub(name, other, texts[i]) for i in chosen], chosen, np.array([], object))
+
+
+SAMPLES: dict[str, Callable[[Path], Sample]] = {"copies": copied, "addresses": readdressed, "domains": neighbours}
+"""Near copies: what is asked about, and the one string that is meant."""
+
+
+def copies(model: EdgeDemist, data: Path, work: Path, name: str) -> dict[str, Any]:
+    """Is the nearest neighbour of what was changed the string that is meant?"""
+    texts, asked, meant, _ = SAMPLES[name](data)
+    found = {view: nearest(a, b, 1)[0][:, 0] == meant for view, (a, b) in views(model, work, name, texts, asked).items()}
+    result = {"index": len(texts), "questions": len(asked), "found": {view: round(float(hit.mean()), 4) for view, hit in found.items()}}
+    print(name, result, file=sys.stderr, flush=True)
+    return result
+
+
+def disguised(data: Path) -> Sample:
+    """Plain strings, and attacks among them under every disguise, one disguise after the other."""
     table = pd.concat([pd.read_parquet(data / "tasks" / "uri-attack" / f"{part}.parquet") for part in ("dev", "train")])
     table = table[~table["text"].str.contains(r"%[0-9a-fA-F]{2}") & table["text"].str.len().between(12, 120)].drop_duplicates("text")
     plain = table.head(PLAIN)
     attacks = np.flatnonzero((plain["label"] != "normal") & plain["text"].str.contains(r"\s"))
     attacks = np.random.default_rng(SEED).permutation(attacks)[:DISGUISED]
-    texts, labels = plain["text"].to_numpy(), plain["label"].to_numpy()
-    asked = [change(texts[i]) for change in DISGUISES.values() for i in attacks]
-    made = views(model, work, "disguises", texts.tolist(), asked)
-    made |= {f"{name}, {UNDONE}": pair for name, pair in without_disguise(model, texts.tolist(), asked).items()}
+    texts = plain["text"].tolist()
+    return Sample(texts, [change(texts[i]) for change in DISGUISES.values() for i in attacks], attacks, plain["label"].to_numpy())
+
+
+def measured(data: Path) -> list[str]:
+    """Every string that this measure looks at."""
+    found = {text for sample in (disguised(data), *(make(data) for make in SAMPLES.values())) for text in (*sample.texts, *sample.asked)}
+    for _, task, column, only in KINDS:
+        found.update(*(rows["text"] for rows in rows_of(data, task, column, only)))
+    return sorted(found)
+
+
+def disguises(model: EdgeDemist, data: Path, work: Path) -> dict[str, Any]:
+    """Disguised attacks among plain strings: the share whose nearest neighbour is its plain form, and one of its kind."""
+    texts, asked, attacks, labels = disguised(data)
+    made = views(model, work, "disguises", texts, asked)
+    made |= {f"{name}, {UNDONE}": pair for name, pair in without_disguise(model, texts, asked).items()}
     result: dict[str, Any] = {"plain": len(texts), "attacks": len(attacks), "own": {}, "kind": {}}
     for view, (a, b) in made.items():
         rows = nearest(a, b, 1)[0][:, 0].reshape(len(DISGUISES), -1)
@@ -158,12 +238,20 @@ def without_disguise(model: EdgeDemist, index: list[str], questions: list[str]) 
     return {"edge-demist": ours, "n-grams": ngram_vectors(plain, asked)}
 
 
+ORIGINALS = {
+    "copies": "its own original, other numbers",
+    "addresses": "its own original, other addresses",
+    "domains": "the other host of its domain",
+}
+
+
 def table(result: dict[str, Any]) -> str:
     """Nearest neighbours by kind and model, for documents."""
     names = ("edge-demist", "n-grams", "MiniLM")
     rows = [[f"same {name}", *(markdown.percent(entry["nearest"][view]) for view in names)] for name, entry in result["kinds"].items()]
-    if "copies" in result:
-        rows.append(["its own original, other numbers", *(markdown.percent(result["copies"]["found"][view]) for view in names)])
+    for name, text in ORIGINALS.items():
+        if name in result:
+            rows.append([text, *(markdown.percent(result[name]["found"][view]) for view in names)])
     if "disguises" in result:
         kinds = result["disguises"]["kind"]
         for text, end in (("attack of its kind, disguised", ""), (f"the same, all read with the normalizer `{UNDONE}`", f", {UNDONE}")):
@@ -181,14 +269,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     raw = argparse.RawDescriptionHelpFormatter
     p = argparse.ArgumentParser(prog="python -m benchmarks.embedding_kinds", description=__doc__, formatter_class=raw)
     p.add_argument("--data", type=Path, required=True, help="folder with tasks/")
-    p.add_argument("--work", type=Path, required=True, help="folder that keeps MiniLM's vectors")
+    p.add_argument("--work", type=Path, help="folder that keeps MiniLM's vectors")
+    p.add_argument("--list", type=Path, metavar="FILE", help="write the strings looked at as a JSON list, and measure nothing")
     p.add_argument("--bundle", type=Path, default=None, help="bundle (default: the one in the package)")
     p.add_argument("--out", type=Path, default=RESULTS)
     args = p.parse_args(argv)
+    if args.list:
+        args.list.write_text(json.dumps(measured(args.data)), encoding="utf-8")
+        return 0
+    if args.work is None:
+        p.error("give --work")
     args.work.mkdir(parents=True, exist_ok=True)
     with EdgeDemist.load(args.bundle) as model:
         result: dict[str, Any] = {"bundle": {"id": model.bundle_id, "version": model.bundle.version}}
-        for name, measure in (("kinds", agreement), ("copies", copies), ("disguises", disguises)):
+        measures: dict[str, Measure] = {"kinds": agreement, "disguises": disguises}
+        measures |= {name: partial(copies, name=name) for name in SAMPLES}
+        for name, measure in measures.items():
             result[name] = measure(model, args.data, args.work)
             result_file.write(args.out, result)
     return 0
