@@ -355,7 +355,7 @@ class EdgeDemist:
         cap, ngrams, head = specialist.max_tokens, self._inference.ngrams_of(specialist), self._inference.heads.table(specialist)
         row, tokens = engine.classify_text(tokenizer, ngrams, head, raw, cap, specialist.adapter)
         over = tokens == cap and len(tokenizer.encode(raw, cap + 1, add_special_tokens=True)) > cap
-        found = [Judged(row, over)]
+        found = [Judged(specialist.by_label(row[None])[0].tolist(), over)]
         if specialist.kind == "alarm" and windows.is_long(raw, specialist.normalizer, overflow=over):
             found = through_windows(self._inference, engine, [item], found, rules)
         return found[0].prediction(rule, as_shown(text), top_k)

@@ -45,7 +45,7 @@ class Heads:
         if self.kernels is None:
             numbers: list[list[float]] = specialist.probabilities(pooled, ngrams).tolist()
             return numbers
-        table, count = self.table(specialist), len(specialist.labels)
+        table, count = self.table(specialist), len(specialist.bias)
         dim = int(table.numbers[abi.HEAD_DIM])
         pooled = arrays.matrix(pooled, f"{specialist.task}: pooled", int(table.numbers[abi.HEAD_HIDDEN]))
         if dim:
@@ -61,5 +61,5 @@ class Heads:
             native.address(out),
             native.address(self._local.memory),
         )
-        rows: list[list[float]] = out.tolist()
+        rows: list[list[float]] = specialist.by_label(out).tolist()
         return rows

@@ -208,8 +208,8 @@ class NativeEngine:
 
     def classify_text(
         self, tokenizer: Tokenizer, ngrams: Ngrams | None, head: Table, text: bytes, max_tokens: int, adapter: Adapter
-    ) -> tuple[list[float], int]:
-        """One string from bytes to P(label) in one call of the kernels, with the bits of the batch.
+    ) -> tuple[NDArray[np.float32], int]:
+        """One string from bytes to P(label or subclass) in one call of the kernels, with the bits of the batch.
 
         Args:
             tokenizer: made over the same bundle.
@@ -220,7 +220,7 @@ class NativeEngine:
             adapter: the specialist's.
 
         Returns:
-            A probability a label, and the number of tokens read.
+            A probability a row of the head, float32 [rows], and the number of tokens read.
 
         Raises:
             InputError: the text has no token at all, or the head is made for other vectors.
@@ -249,8 +249,7 @@ class NativeEngine:
         )
         if tokens < 0:
             self.fail(tokens)
-        numbers: list[float] = out.tolist()
-        return numbers, tokens
+        return out, tokens
 
     def text(self, text: bytes) -> bytes:
         """The text of a single call, whose scratch memory grows with it."""

@@ -6,7 +6,9 @@ Formula of the head, for pooled vector p [H] and n-gram vector g [dim]::
     P(label)      = softmax(logits / temperature) · P(in distribution)
     P(in distribution) = sigmoid(p · w + g · wn + b')          (1 where the file has no OOD detector)
 
-``g`` comes from the bundle's n-gram table, or from the specialist's own where its file holds one.
+``g`` comes from the bundle's n-gram table, or from the specialist's own where its file holds one.  Where the file names
+``subclasses``, W, Wn and b have a column a subclass, the softmax runs over subclasses, and P(label) is the sum of those of its
+subclasses: a label may have several kinds of strings, each on its own side of a plane (Hastie and Tibshirani, 1996).
 
 The OOD detector was trained to tell this specialist's kind of string from prose, binary data and other kinds of
 strings, so that a foreign string gets a low probability instead of a confident label.
@@ -27,7 +29,7 @@ from edge_demist.errors import BundleError, UnknownTaskError
 from edge_demist.format import bounds, safetensors
 from edge_demist.format.adapter import LORA_TARGETS, Adapter
 from edge_demist.format.bundle import Bundle, check_finite, check_weights
-from edge_demist.format.facts import Facts, check_owner, number, read_facts, strings
+from edge_demist.format.facts import MAX_LABELS, Facts, check_owner, number, read_facts, strings
 from edge_demist.format.manifest import NgramConfig, section
 from edge_demist.format.ngram_table import NgramTable, table_of
 from edge_demist.format.screen import PREFIX, read_net
@@ -55,6 +57,8 @@ class Specialist(Facts):
     domain_ngram_weight: Floats | None
     domain_bias: float
     ngrams: NgramTable | None = None
+    subclasses: tuple[int, ...] = ()
+    """The label of each subclass, in the order of the labels; empty where each label is one."""
 
     def __post_init__(self) -> None:
         """Check what later code relies on."""
@@ -65,16 +69,19 @@ class Specialist(Facts):
         net = self.screen.net if self.screen is not None else None
         if net is not None and self.ngram_weight is not None and net.dim != len(self.ngram_weight):
             raise BundleError(f"{where}: its screen's net reads {net.dim} numbers, its n-gram vector has {len(self.ngram_weight)}")
+        owners = self.subclasses or tuple(range(len(self.labels)))
+        if len(owners) != len(self.bias) or list(owners) != sorted(owners) or set(owners) != set(range(len(self.labels))):
+            raise BundleError(f"{where}: subclasses must be the labels' numbers in order, each of them, {len(self.bias)} in all")
         if not 0.01 <= self.temperature <= 100.0:
             raise BundleError(f"{where}: temperature {self.temperature} is out of range")
 
     @functools.cached_property
     def rows(self) -> tuple[Floats, Floats, int]:
-        """The head as the kernels read it: float32 [labels + 1, H + dim], float32 [labels + 1], dim.
+        """The head as the kernels read it: float32 [subclasses + 1, H + dim], float32 [subclasses + 1], dim.
 
-        A row a label, divided by the temperature, and the domain as one more row; ``dim`` is 0 where no n-grams are taken.
+        A row a subclass, divided by the temperature, and the domain as one more row; ``dim`` is 0 where no n-grams are taken.
         """
-        count, hidden = len(self.labels), len(self.weight)
+        count, hidden = len(self.bias), len(self.weight)
         parts = (self.ngram_weight, self.domain_ngram_weight)
         dim = next((len(part) for part in parts if part is not None), 0)
         weight, bias = np.zeros((count + 1, hidden + dim), np.float32), np.zeros(count + 1, np.float32)
@@ -94,6 +101,15 @@ class Specialist(Facts):
         """Whether n-grams alone give a first score (:mod:`edge_demist.format.screen`)."""
         return self.kind == "alarm" and self.ngram_weight is not None and len(set(self.positive_labels)) < len(self.labels)
 
+    def by_label(self, scores: Floats) -> Floats:
+        """P(label) float32 [n, labels] from those of subclasses [n, subclasses]; added one after the other, so bits do not depend on n."""
+        if not self.subclasses:
+            return scores
+        out = np.zeros((len(scores), len(self.labels)), np.float32)
+        for column, label in enumerate(self.subclasses):
+            out[:, label] += scores[:, column]
+        return out
+
     def probabilities(self, pooled: Floats, ngrams: Floats | None) -> Floats:
         """P(label), float32 [n, labels], from pooled float32 [n, H] and n-gram vectors float32 [n, dim].
 
@@ -112,7 +128,7 @@ class Specialist(Facts):
         if self.domain_weight is not None:
             total *= 1.0 + np.exp(-np.clip(domain, -30.0, 30.0))
         scores /= total
-        return scores
+        return self.by_label(scores)
 
 
 def _adapter(bundle: Bundle, file: str, task: str, tensors: Mapping[str, safetensors.Tensor]) -> Adapter:
@@ -157,6 +173,17 @@ def _own_table(file: str, metadata: Mapping[str, str], tensors: Mapping[str, saf
     return table_of(config, tensors, f"{file}: ")
 
 
+def _subclasses(file: str, metadata: Mapping[str, str]) -> tuple[int, ...]:
+    """The label of each column of the head; empty if the metadata names none."""
+    try:
+        found = json.loads(metadata.get("subclasses", "[]"))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or len(found) > MAX_LABELS or any(type(n) is not int for n in found):
+        raise BundleError(f"{file}: subclasses must be a JSON list of at most {MAX_LABELS} numbers of labels")
+    return tuple(found)
+
+
 def _float32(tensor: safetensors.Tensor) -> Floats:
     return np.ascontiguousarray(tensor, dtype=np.float32)
 
@@ -190,7 +217,8 @@ def _specialist(bundle: Bundle, file: str, task: str, metadata: Mapping[str, str
         if tensor.dtype.kind != "f":
             raise BundleError(f"{file}: {name} must hold floats")
         largest[name] = check_finite(file, name, tensor)
-    h, c = bundle.architecture.hidden_size, len(strings(f"{file}: labels", metadata.get("labels", "")))
+    subclasses = _subclasses(file, metadata)
+    h, c = bundle.architecture.hidden_size, len(subclasses) or len(strings(f"{file}: labels", metadata.get("labels", "")))
     config = own.config if own else bundle.ngrams
     dim = config.dim if config else 0
     expected = {
@@ -220,6 +248,7 @@ def _specialist(bundle: Bundle, file: str, task: str, metadata: Mapping[str, str
         domain_ngram_weight=head.get("domain_ngram_weight"),
         domain_bias=float(head["domain_bias"][0]) if "domain_bias" in head else 0.0,
         ngrams=own,
+        subclasses=subclasses,
     )
     _check_bounds(bundle, made, largest)
     return made

@@ -66,10 +66,11 @@ def _group(ngrams: Ngrams, members: Sequence[tuple[int, Specialist]]) -> _Group:
             made.columns.append(column)
             continue
         weight, bias, _ = one.rows
-        count = len(one.labels)
+        owners = one.subclasses or range(len(one.labels))
+        count = len(one.bias)
         weights.append(weight[:count, len(one.weight) :])
         biases.append(bias[:count])
-        others = [first + i for i in range(count) if i not in one.positive]
-        made.heads.append((column, [first + i for i in one.positive], others))
+        of = [[first + i for i, label in enumerate(owners) if (label in one.positive) == positive] for positive in (True, False)]
+        made.heads.append((column, of[0], of[1]))
         first += count
     return made._replace(weight=np.ascontiguousarray(np.concatenate(weights)), bias=np.concatenate(biases))

@@ -238,15 +238,24 @@ def accuracy_thresholds(confidence: NDArray[np.float64], right: NDArray[np.bool_
 
 
 def calibrate(
-    task: Task, labels: list[str], logits: Floats, y: NDArray[np.int64], in_domain: NDArray[np.float64], *, honest: bool = False
+    task: Task,
+    labels: list[str],
+    logits: Floats,
+    y: NDArray[np.int64],
+    in_domain: NDArray[np.float64],
+    *,
+    honest: bool = False,
+    temperature: float | None = None,
 ) -> dict[str, Any]:
-    """Temperature, thresholds and dev scores of a head; ``honest``: no rate that the rows are too few for.
+    """Temperature (``temperature``, if it is given), thresholds and dev scores of a head.
+
+    ``honest``: no rate that the rows are too few for.
 
     The expected calibration error is cross-fitted: each half of dev is scored with the other half's temperature.
     """
     known = y >= 0
     logits, y, in_domain = logits[known], y[known], in_domain[known]
-    temperature = fit_temperature(logits, y)
+    temperature = fit_temperature(logits, y) if temperature is None else temperature
     probabilities = softmax(logits / temperature) * in_domain[:, None]
     alarming = softmax(logits / temperature)
     confidence, answer = probabilities.max(1), probabilities.argmax(1)

@@ -81,6 +81,28 @@ def test_no_room_beside_special_ids(tiny, most):
         Bundle.load(tiny)
 
 
+@pytest.mark.parametrize(
+    "given", ["[0, 1, 2, 2]", "[0, 1]", "[2, 1, 0]", "[0, 0, 0]", "[0.0, 1, 2]", "[true, 1, 2]", "{}", "[[0]]", "[" * 9999, "[-1, 0, 1]"]
+)
+def test_subclasses_that_fit_no_head(tiny, given):
+    rewrite(tiny, FILE, metadata={"subclasses": given})
+    rehash(tiny)
+    refused(tiny, "subclasses|head.(weight|bias)")
+
+
+def test_one_text_of_a_label_with_two_subclasses(tiny):
+    def widen(tensors):
+        tensors["head.weight"] = np.concatenate([tensors["head.weight"], tensors["head.weight"][:, :1]], axis=1)
+        tensors["head.bias"] = np.zeros(4, np.float32)
+
+    rewrite(tiny, FILE, widen, {"subclasses": "[0, 1, 2, 2]"})
+    rehash(tiny)
+    with EdgeDemist.load(tiny) as model:
+        together = model.classify(["a.example", "b.example"], task=TASK, top_k=0)
+        assert [model.classify(text, task=TASK, top_k=0)[0] for text in ("a.example", "b.example")] == together
+        assert all(set(answer.scores) == {"a", "b", "c"} for answer in together)
+
+
 @pytest.mark.parametrize("ids", [None, "", "ab", {}, [None], [True], [2] * 5, [10**6], [512], [-1], [1.0], 3, [[2]]])
 @pytest.mark.parametrize("name", ["prefix_ids", "suffix_ids"])
 def test_special_ids_that_are_none(tiny, name, ids):

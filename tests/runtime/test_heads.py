@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge_demist.engines import tables
 from edge_demist.engines.heads import Heads
 from edge_demist.engines.native import NativeEngine
-from edge_demist.errors import InputError
+from edge_demist.errors import BundleError, InputError
 from edge_demist.format.adapter import Adapter
 from edge_demist.format.specialist import Specialist
 from edge_demist.native import library as native
@@ -51,6 +51,28 @@ def test_probabilities(labels, domain, dim):
     np.testing.assert_array_equal(Heads(None).probabilities(one, pooled, ngrams if dim else None), expected)
     alone = [Heads(native.load()).probabilities(one, pooled[i : i + 1], ngrams[i : i + 1] if dim else None)[0] for i in range(9)]
     assert alone == results[0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=5), st.integers(0, 1000))
+def test_a_label_has_the_probabilities_of_its_subclasses(sizes, seed):
+    owners = tuple(np.repeat(np.arange(len(sizes)), sizes).tolist())
+    fine = specialist(sum(sizes), 16, seed, scale=0.3)
+    coarse = dataclasses.replace(fine, task=f"s{sizes}{seed}", labels=fine.labels[: len(sizes)], subclasses=owners)
+    random = np.random.default_rng(seed)
+    pooled, ngrams = (random.standard_normal((5, n)).astype(np.float32) for n in (HIDDEN, 16))
+    parts = np.array(Heads(native.load()).probabilities(dataclasses.replace(fine, task=f"f{sizes}{seed}"), pooled, ngrams))
+    expected = np.stack([parts[:, np.array(owners) == label].sum(1) for label in range(len(sizes))], axis=1)
+    found = Heads(native.load()).probabilities(coarse, pooled, ngrams)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(coarse.probabilities(pooled, ngrams), expected, atol=2e-6)
+    assert [Heads(native.load()).probabilities(coarse, pooled[i : i + 1], ngrams[i : i + 1])[0] for i in range(5)] == found
+
+
+@pytest.mark.parametrize("owners", [(0, 1), (0, 0, 0), (1, 0, 1), (0, 1, 2), (0, 1, 1, 1)])
+def test_subclasses_that_are_not_the_labels_in_order_are_refused(owners):
+    with pytest.raises(BundleError, match="subclasses"):
+        dataclasses.replace(specialist(3, 0), labels=("a", "b"), subclasses=owners)
 
 
 @settings(max_examples=50, deadline=None)

@@ -15,7 +15,7 @@ import argparse
 import json
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,24 +123,26 @@ def changed(
 
 
 def calibrated(
-    args: argparse.Namespace, specialist: Specialist, served: Kept, weight: Floats, bias: Floats
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Temperature, accuracies and thresholds of a changed head; and what the parts ``calibrate`` and ``measure`` say of it."""
+    args: argparse.Namespace, specialist: Specialist, served: Kept, head: Callable[[Floats], Floats], temperature: float | None = None
+) -> tuple[dict[str, Any], dict[str, Any], float]:
+    """Temperature, accuracies and thresholds of a changed head; what the parts ``calibrate`` and ``measure`` say of it; the labels' cut.
+
+    ``head`` gives logits float32 [n, labels] of features; those of the alarm are to be lowered by the cut.
+    """
     task, labels = TASKS[args.task], list(specialist.labels)
     dev = read_table(args.data, args.task, "dev")
     pooled, grams = served(list(dev["text"]))
     truth = np.array([labels.index(name) if name in labels else -1 for name in dev["label"]], np.int64)
-    logits = np.concatenate([pooled, grams], axis=1) @ weight + bias
+    logits = head(np.concatenate([pooled, grams], axis=1))
     alarm = labels.index(task.positive_labels[0])
     cut, _ = low_end.best_cut((logits[:, alarm] - logits[:, 1 - alarm]).astype(np.float64), truth == alarm, args.lower)
     cut = 0.0 if args.keep_bias else cut
-    bias[alarm] -= np.float32(cut)
-    logits[:, alarm] -= np.float32(cut)
-    result = calibration.calibrate(task, labels, logits, truth, in_domain(specialist, pooled, grams))
+    lower = np.float32(cut) * (np.arange(len(labels)) == alarm).astype(np.float32)
+    result = calibration.calibrate(task, labels, logits - lower, truth, in_domain(specialist, pooled, grams), temperature=temperature)
     mask = np.array([label in task.positive_labels for label in labels])
 
     def scores(texts: Sequence[str]) -> NDArray[np.float64]:
-        return low_end.alarm_logits((served.joined(list(texts)) @ weight + bias) / result["temperature"], mask)
+        return low_end.alarm_logits((head(served.joined(list(texts))) - lower) / result["temperature"], mask)
 
     table = ordinary.read_ordinary(args.data, args.task)
     plain = {part: table[(table["part"] == part) & table["curated"]] for part in ("calibrate", "measure")}
@@ -163,7 +165,7 @@ def calibrated(
     given = np.concatenate([threats[part] for part in parts]), np.concatenate([picked[part] for part in parts])
     result["thresholds"]["fpr"], result["ordinary"] = low_end.thresholds(whole, *given)
     result["thresholds"]["fpr_strings"] = dict.fromkeys(result["thresholds"]["fpr"], float(len(whole)))
-    return result, said
+    return result, said, cut
 
 
 def column_weight(text: str) -> tuple[int, float]:
@@ -219,7 +221,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         change, shift = changed(x, logits[:, alarm] - logits[:, 1 - alarm], rows, args)
         weight[:, alarm] += np.float32(args.step) * change
         bias[alarm] += np.float32(args.step * shift)
-        result, said = calibrated(args, specialist, served, weight, bias)
+        result, said, cut = calibrated(args, specialist, served, lambda x: x @ weight + bias)
+        bias[alarm] -= np.float32(cut)
         metadata, tensors = safetensors.read(model.bundle.path / "specialists" / f"{args.task}.safetensors")
         metadata.pop(SCREEN, None)  # cut for the head before: tools.train.screen fits another
     hidden = len(specialist.weight)
