@@ -22,8 +22,6 @@ from edge_demist.sensor.retry import Stopped
 from edge_demist.sensor.runner import Runner
 from edge_demist.sensor.sources.lines import MAX_LINE_BYTES
 
-SWITCH_S = 0.001
-"""So soon a thread that comes back from the model gets its turn, where there are several: its next call keeps a core at work."""
 EXAMPLES = (
     Example(
         'printf \'{"_path": "dns", "ts": 1700000000.5, "query": "xjwqpvkz.info"}\\n\' > dns.log\n'
@@ -167,6 +165,15 @@ def config_of(args: argparse.Namespace) -> WatchConfig:
     )
 
 
+def runner_class(config: WatchConfig) -> type[Runner]:
+    """What runs: with several processes where that is asked for; incidents are one process's work."""
+    if config.threads == 1 or config.emit == "incidents":
+        return Runner
+    from edge_demist.sensor.workers.runner import ParallelRunner  # a start with one process needs none of it
+
+    return ParallelRunner
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the command: 0, 1 if some items failed, 2 for wrong usage, 130 after Ctrl-C."""
     need_linux("watch")
@@ -174,15 +181,13 @@ def run(args: argparse.Namespace) -> int:
     control.install()  # before the model is loaded: a stop that comes early is an orderly one
     try:
         config = config_of(args)
-        one = argparse.Namespace(**{**vars(args), "threads": 1})  # each thread of the sensor asks about strings of its own
-        runner = Runner(config, lambda: load_model(one), control=control, log=log)
+        one = argparse.Namespace(**{**vars(args), "threads": 1})  # a process of the sensor asks on one thread
+        runner = runner_class(config)(config, lambda: load_model(one), control=control, log=log)
     except (EdgeDemistError, OSError) as error:
         control.close()
         sys.stderr.write(f"edge-demist watch: {printable(error)}\n")
         return 2
     gc.freeze()  # the model and the tables live as long as the process: the collector need not look through them
-    if config.threads > 1:
-        sys.setswitchinterval(SWITCH_S)
     try:
         runner.run()
         return exit_code(runner.summary(), control, once=config.once)

@@ -1,6 +1,6 @@
 """The loop of ``watch``: read, score, write, fsync, and only then move the checkpoint.
 
-One thread, so backpressure is the order of the steps: while the sink cannot take events nothing more is read.
+Backpressure is the order of the steps: while the sink cannot take events nothing more is read.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ STOP_WITHIN_S = 1.5
 class Runner(Reports):
     """One run of ``watch``."""
 
+    pipeline_class: Callable[..., Pipeline] = Pipeline
+
     def __init__(
         self,
         config: WatchConfig,
@@ -68,15 +70,14 @@ class Runner(Reports):
         self._alarms: Counter[str] = Counter()
         self._reloads: Counter[str] = Counter()
         self._commits = 0
-        self._pending_since = self._last_commit = self._last_scan = self._last_metrics = 0.0
+        self._pending_since = self._last_commit = self._last_scan = self._last_metrics = self._stop_seen = 0.0
         self._scan_every = config.scan_s
         self._dirty = self._ended = False
         self._places: list[Place] = []
-        self._stop_seen = 0.0
         self._budget_told = -1
         self._started = time.monotonic()
-        for path in (config.output, config.summary, config.metrics):
-            if path is not None and not path.parent.is_dir():
+        for path in filter(None, (config.output, config.summary, config.metrics)):
+            if not path.parent.is_dir():
                 raise InputError(f"{path}: there is no folder {path.parent}")
         self._store = CheckpointStore(config.state, self._disk) if config.state else None
         try:
@@ -103,7 +104,7 @@ class Runner(Reports):
 
     def _make_pipeline(self, checkpoint: Checkpoint) -> Pipeline:
         config = self.config
-        scorer, allow = Scorer(self.model, config.cache_entries, config.threads), load_allow_lists(config.allow)
+        scorer, allow = Scorer(self.model, config.cache_entries), load_allow_lists(config.allow)
         self.stages = Stages(config, scorer, allow)
         mapping = self._make_mapping()
         calibrated = self._calibrated(scorer, mapping)
@@ -117,7 +118,7 @@ class Runner(Reports):
                 self.log("state-damaged", {"error": str(error)})
         scorer.breathe = self._breathe
         options = Options(config.emit, config.embeddings, config.explain, config.alarm_when, config.screen)
-        return Pipeline(scorer, mapping, policy, options, **self.stages.parts)  # type: ignore[arg-type]
+        return self.pipeline_class(scorer, mapping, policy, options, **self.stages.parts)
 
     def _make_mapping(self) -> FieldMapping:
         rules, times = read_mapping(self.config.mapping)
@@ -186,8 +187,7 @@ class Runner(Reports):
 
     def _wait(self) -> None:
         """Until there may be more to read; not at all where everything is read once and no pipe is left."""
-        pipes = self.tailer.waiting_on()
-        if pipes:
+        if pipes := self.tailer.waiting_on():
             self.control.wait(self._pause(), pipes)
         elif not self.config.once:
             self.control.wait(self._pause())
@@ -224,14 +224,17 @@ class Runner(Reports):
             self._step_over(source, len(lines) - len(whole), lines[0].start)
         if whole:
             place = Place(source.key, whole[0].start, whole[-1].end, len(whole))
-            self._in_flight.note((place,))
-            self.pipeline.add(source, whole)
-            self._places.append(place)
-            self._in_flight.note(())
+            self._work_on(source, whole, place)
             if place.lines == 1 and self._in_flight.is_careful(place.key, place.start):
                 self._flush()
         self._tell_about(source.state.path, source.counts)
         self._dirty = True
+
+    def _work_on(self, source: LogFile, lines: Sequence[RawLine], place: Place) -> None:
+        self._in_flight.note((place,))
+        self.pipeline.add(source, lines)
+        self._places.append(place)
+        self._in_flight.note(())
 
     def _step_over(self, source: LogFile, count: int, offset: int) -> None:
         source.counts.lines += count
@@ -358,7 +361,7 @@ class Runner(Reports):
                 return
             self._guard.check(fresh)
             self_test(fresh)
-            scorer = Scorer(fresh, self.config.cache_entries, self.config.threads)
+            scorer = Scorer(fresh, self.config.cache_entries)
             scorer.levels(self.config.fpr)
             self._guard.accept(fresh)
         except (EdgeDemistError, OSError):

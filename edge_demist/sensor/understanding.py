@@ -42,6 +42,15 @@ class Understanding:
         if not self.reason:
             self.reason, self.seen = reason, seen
 
+    def add(self, later: Understanding) -> None:
+        """Take what came of records behind these."""
+        self.undated = self.undated or later.undated
+        if not self.used:
+            self.unused += later.unused
+            if not self.reason:
+                self.reason, self.seen = later.reason, later.seen
+        self.used += later.used
+
     @property
     def due(self) -> bool:
         """Whether enough was read to say that nothing can be used."""

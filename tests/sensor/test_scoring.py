@@ -21,23 +21,6 @@ def test_the_cache_changes_no_answer(pairs: list[tuple[str, str]], entries: int)
     assert len(cached.cache) <= entries and cached.cache.hits + cached.cache.misses == len(asked) and cached.cache.duplicates == 0
 
 
-@given(st.lists(st.tuples(st.text(max_size=3), st.sampled_from(["dga", "user-agent"])), min_size=1, max_size=300), st.integers(2, 4))
-def test_threads_change_no_answer_and_no_order(pairs: list[tuple[str, str]], threads: int) -> None:
-    one, several = Scorer(FakeModel()), Scorer(FakeModel(), threads=threads)
-    assert list(several.answers(pairs)) == one.answer(pairs)
-    assert (several.cache.misses, several.cache.duplicates) == (one.cache.misses, one.cache.duplicates)
-
-
-def test_what_threads_were_asked_is_given_up_with_the_answers() -> None:
-    model = FakeModel()
-    scorer = Scorer(model, threads=2)
-    answers = scorer.answers([(f"{n}.example", "dga") for n in range(50_000)])
-    next(answers)
-    answers.close()
-    scorer.answer([("other.example", "dga")])
-    assert model.strings < 50_000
-
-
 def test_the_cache_is_keyed_by_the_normalised_string() -> None:
     model = FakeModel()
     scorer = Scorer(model)

@@ -116,6 +116,11 @@ class AlarmPolicy:
         """The latest log time."""
         return self._clock.now_us
 
+    @property
+    def has_budget(self) -> bool:
+        """Whether alarms are limited, so that thresholds move."""
+        return bool(self._slots)
+
     def recalibrate(self, calibrated: Mapping[str, float]) -> None:
         """Take a new model's thresholds; histograms start again, budgets and memory of repeats stay."""
         self._calibrated = dict(calibrated)

@@ -60,6 +60,16 @@ def pieces(raw: bytes) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
+def fitting(texts: Sequence[str]) -> list[bool]:
+    """Which strings :func:`explain` asks about when it is given all of them: as long as ``MAX_ASKED_BYTES`` lasts."""
+    found, left = [], MAX_ASKED_BYTES
+    for text in texts:
+        raw = to_bytes(text[:MAX_TEXT_BYTES])[:MAX_TEXT_BYTES]
+        left -= len(raw) * len(pieces(raw))
+        found.append(left >= 0)
+    return found
+
+
 def explain(asked: Sequence[tuple[str, str, float]], ask: _Ask, first: _Ask | None = None) -> list[tuple[ByteRange, ...]]:
     """For each (string, specialist, score) the up to three words that carry it, strongest first; none where none stands out.
 

@@ -19,7 +19,7 @@ from edge_demist.sensor.detect.mapping import EMBEDDING, MAX_STRINGS_PER_RECORD,
 from edge_demist.sensor.detect.score_histogram import DAY_US
 from edge_demist.sensor.detect.scoring import Answer, Scorer
 from edge_demist.sensor.detect.sieve import Sieve
-from edge_demist.sensor.detect.waiting import Line, Passed, Run
+from edge_demist.sensor.detect.waiting import Dated, Line, Passed, Run
 from edge_demist.sensor.drift import ScoreDrift
 from edge_demist.sensor.events import Event
 from edge_demist.sensor.sources.lines import RawLine
@@ -88,7 +88,7 @@ class Pipeline:
         self.options = options or Options()
         self._by_column = self.options.emit == "alarms" and self.options.screen and tracker is None and memory is None
         """Whether of a record without an alarm nothing but its string and its time matters."""
-        self._lines: list[Line | Run] = []
+        self._lines: list[Line | Run | Passed] = []
         self.pending_strings = self.pending_bytes = 0
         self.budget_spent = False
         """Whether an alarm was held back because the budget is spent, since this was last set to False."""
@@ -221,7 +221,7 @@ class Pipeline:
             if line.screened and self.tracker is None:
                 self.policy.pass_by(line.screened, line.time_us)
             for item in line.mapped:
-                seen = self._seen(line, item)
+                seen = self._seen(line, item.text)
                 for task in item.tasks:
                     if task == EMBEDDING:
                         event = self._embedded(line, item, next(vectors))
@@ -256,14 +256,14 @@ class Pipeline:
                 events[n] = replace(events[n], seen={**events[n].seen, **neighbour_fields(found, events[n].task)})
         return events
 
-    def _sift(self, waiting: Sequence[Line | Run]) -> list[Line | Passed]:
+    def _sift(self, waiting: Sequence[Line | Run | Passed]) -> list[Line | Passed]:
         """Leave of each record what must be asked whole; stage one answers the rest."""
         if self._sieve is None or self._sieve[0] is not self.scorer:
             self._sieve = self.scorer, self._make_sieves()
         weak, strict = self._sieve[1]
         lines = [line for line in waiting if isinstance(line, Line)]
         if weak is None:
-            return [*lines]
+            return [line for line in waiting if not isinstance(line, Run)]
         if strict is None:
             self._sift_with(weak, lines)
         else:  # a generated name that exists counts for little beside one that does not
@@ -301,22 +301,27 @@ class Pipeline:
             return None
         return line.event(item, EMBEDDING, self.scorer.bundle_id, embedding=vector)
 
-    def _seen(self, line: Line, item: MappedString) -> Mapping[str, object]:
+    def _seen(self, line: Dated, text: str) -> Mapping[str, object]:
         """What the memory says about a string, as fields of its events; it is noted with that."""
         if self.memory is None or line.time_us is None or self.tracker is not None:
             return {}
         from edge_demist.sensor.memory import STRING  # brings SQLite along: not for a start without a memory
 
-        known = self.memory.touch(item.text, line.client, line.time_us, STRING)
+        known = self.memory.touch(text, line.client, line.time_us, STRING)
         return {"first_seen": format_time(known.first_us), "seen_before": known.count - 1, "clients": known.clients}
 
-    def _decide(self, line: Line, task: str, answer: Answer, seen: Mapping[str, object]) -> Decision:
-        """The policy's decision, unless ``alarm_when`` wants other strings."""
-        assert answer.alarm_score is not None
+    def _decide(self, line: Dated, task: str, text: str, score: float, seen: Mapping[str, object]) -> Decision:
+        """The policy's decision, unless ``alarm_when`` wants other strings; it is counted."""
         known = ordinary(self.options.alarm_when, seen, line.time_us) if seen else ""
-        if known and answer.alarm_score >= self.policy.thresholds[task]:
-            return Decision(alarm=False, threshold=self.policy.thresholds[task], suppressed=known)
-        return self.policy.decide(task, answer.text, answer.alarm_score, line.time_us, lambda: line.client)
+        if known and score >= self.policy.thresholds[task]:
+            decision = Decision(alarm=False, threshold=self.policy.thresholds[task], suppressed=known)
+        else:
+            decision = self.policy.decide(task, text, score, line.time_us, lambda: line.client)
+        line.counts.alarms += decision.alarm
+        if decision.suppressed:
+            line.counts.suppress(decision.suppressed)
+            self.budget_spent = self.budget_spent or decision.suppressed.startswith("budget")
+        return decision
 
     def _judged(self, line: Line, item: MappedString, task: str, answer: Answer, seen: Mapping[str, object]) -> Event | None:
         """The event of an answer; None where only alarms are wanted and this is none."""
@@ -333,11 +338,7 @@ class Pipeline:
             if not everything:
                 return None
             return line.event(item, task, model, label=answer.label, score=answer.score, truncated=answer.truncated, seen=seen)
-        decision = self._decide(line, task, answer, seen)
-        line.counts.alarms += decision.alarm
-        if decision.suppressed:
-            line.counts.suppress(decision.suppressed)
-            self.budget_spent = self.budget_spent or decision.suppressed.startswith("budget")
+        decision = self._decide(line, task, answer.text, answer.alarm_score, seen)
         if not (everything or decision.alarm):
             return None
         return line.event(
@@ -359,7 +360,7 @@ class Pipeline:
     def _explained(self, events: list[Event]) -> list[Event]:
         where = [i for i, event in enumerate(events) if event.alarm]
         chosen = where[:MAX_EXPLAINED] if self.options.explain else []
-        asked = [(_read_part(events[i]), events[i].task, events[i].alarm_score or 0.0) for i in chosen]
+        asked = [(read_part(events[i]), events[i].task, events[i].alarm_score or 0.0) for i in chosen]
         reasons = explain(asked, self.scorer.without_words, self.scorer.first_scores if self.options.screen else None)
         for i, why in zip(chosen, reasons, strict=True):
             events[i] = replace(events[i], why=why, why_text=sentence(why, events[i].alarm_score or 0.0))
@@ -368,12 +369,10 @@ class Pipeline:
         return events
 
     def _vectors(self, texts: list[str]) -> list[Mapping[str, object]]:
-        if not texts:
-            return []
-        return [encode_vector(vector, self.options.embeddings) for vector in self.scorer.embed(texts)]
+        return [encode_vector(vector, self.options.embeddings) for vector in self.scorer.embed(texts)] if texts else []
 
 
-def _read_part(event: Event) -> str:
+def read_part(event: Event) -> str:
     """What an alarm is about: the window that decided, or the string."""
     return event.text if event.window is None else event.window.text
 

@@ -19,8 +19,6 @@ from edge_demist.sensor.detect.sieve import Sieve
 from edge_demist.text.windows import Window
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
     from numpy.typing import NDArray
 
     from edge_demist.format.bundle import Bundle
@@ -38,8 +36,6 @@ MAX_NORMALIZED_CHARS = 16 * MAX_MODEL_BYTES
 PART_BYTES = 1 << 15
 PART_ROWS = 512
 """The model is asked about so much at once: about a third of a second where all of it is hostile."""
-LEAST_ROWS = 64
-"""So many pairs are worth a turn of a thread."""
 REMEMBERED = 1024
 QUICK = ("identity", "hostname", "strip_www", "strip_service_labels", "strip_all_service_labels", "url", "url_without_root_slash")
 """Normalizers whose results are not remembered: they take hardly longer than a look into a table."""
@@ -97,14 +93,13 @@ class Answer:
 class Scorer:
     """Asks the model what the cache does not know."""
 
-    def __init__(self, model: ModelLike, cache_entries: int = DEFAULT_ENTRIES, threads: int = 1) -> None:
-        """Read the specialists' facts once; with more than one thread the model works while answers are being used."""
+    def __init__(self, model: ModelLike, cache_entries: int = DEFAULT_ENTRIES) -> None:
+        """Read the specialists' facts once."""
         self.breathe: Callable[[], None] = lambda: None
         self.model = model
         self.bundle_id = model.bundle_id
         self.cache: AnswerCache[Answer] = AnswerCache(cache_entries)
         self.cache_entries = cache_entries
-        self._threads, self._pool = threads, None if threads == 1 else _thread_pool(threads)
         self.screening: Mapping[str, float] | None = None
         """Alarm scores below which the windows of long strings may be left to stage one; set by whoever screens."""
         facts = {task: model.facts(task) for task in model.tasks}
@@ -165,7 +160,7 @@ class Scorer:
         return list(self.answers(pairs))
 
     def answers(self, pairs: Sequence[tuple[str, str]]) -> Iterator[Answer]:
-        """As :meth:`answer`, each as soon as it is there: threads ask about what lies behind it meanwhile."""
+        """As :meth:`answer`, each as soon as it is there."""
         keys = [(self._normalize[task](text[:MAX_NORMALIZED_CHARS]), task) for text, task in pairs]
         answers: dict[tuple[str, str], Answer] = {}
         missing: dict[tuple[str, str], str] = {}
@@ -194,20 +189,9 @@ class Scorer:
 
     def _ask(self, pairs: Sequence[tuple[str, str]], screening: Mapping[str, float] | None = None) -> Iterator[Answer]:
         """Ask the model, in parts: between them others have their turn."""
-        if self._pool is None:
-            for part in parts(pairs):
-                self.breathe()
-                yield from self._ask_part(part, screening)
-            return
-        rows = max(PART_ROWS // self._threads, LEAST_ROWS)
-        waiting = [self._pool.submit(self._ask_part, part, screening) for part in parts(pairs, rows)]
-        try:
-            for one in waiting:
-                self.breathe()
-                yield from one.result()
-        finally:
-            for one in waiting:
-                one.cancel()
+        for part in parts(pairs):
+            self.breathe()
+            yield from self._ask_part(part, screening)
 
     def _ask_part(self, part: Sequence[tuple[str, str]], screening: Mapping[str, float] | None) -> list[Answer]:
         try:
@@ -286,12 +270,6 @@ def parts(pairs: Sequence[tuple[str, str]], rows: int = PART_ROWS) -> Iterator[S
             begin, size = i, min(len(text), MAX_MODEL_BYTES)
     if begin < len(pairs):
         yield pairs[begin:]
-
-
-def _thread_pool(threads: int) -> ThreadPoolExecutor:
-    from concurrent.futures import ThreadPoolExecutor  # brings logging along: not for a start on one thread
-
-    return ThreadPoolExecutor(threads, thread_name_prefix="edge-demist")
 
 
 def self_test(model: ModelLike) -> None:

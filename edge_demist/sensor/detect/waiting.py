@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from edge_demist.sensor.counters import Counts
 from edge_demist.sensor.detect.columns import Column
@@ -16,6 +17,22 @@ from edge_demist.sensor.sources.zeek import ZeekHeader, ZeekRecord
 
 CLIENTS = ("id.orig_h", "src_ip", "source.ip", "client.ip", "host.name", "agent.name", "agent.id", "hostIdentifier", "Computer", "aid")
 """Fields that name the client of a request, or the host of a command; the first that is there counts."""
+
+
+class Dated(Protocol):
+    """What a decision about a string must know of its record."""
+
+    @property
+    def counts(self) -> Counts:
+        """The counts of its file."""
+
+    @property
+    def time_us(self) -> int | None:
+        """Its time."""
+
+    @property
+    def client(self) -> str:
+        """Who sent it."""
 
 
 @dataclass(slots=True)

@@ -116,6 +116,14 @@ class FileSink:
                 self.repeats_dropped += 1
                 continue
             self._push(line)
+        self._write_out()
+
+    def write_lines(self, data: bytes) -> None:
+        """Lines of a whole batch, already in form, of which none can be a repeat; as :meth:`write`."""
+        self._push(data)
+        self._write_out()
+
+    def _write_out(self) -> None:
         try:
             self._drain()
         except OSError:

@@ -29,6 +29,10 @@ class StreamSink:
         """Queue; ``sync`` writes."""
         self._queue += b"".join(line for _, line in lines(events, self._form))
 
+    def write_lines(self, data: bytes) -> None:
+        """Lines of a whole batch, already in form."""
+        self._queue += data
+
     def sync(self) -> None:
         """Write everything; a reader that takes nothing for a second is waited for by whoever called.
 

@@ -18,6 +18,10 @@ class ReadingOrder:
         self._heap: list[tuple[int, str, FileId]] = []
         self._queued: set[FileId] = set()
 
+    def __len__(self) -> int:
+        """Files that are queued."""
+        return len(self._queued)
+
     def wake(self, source: LogFile) -> None:
         """Queue a file, if there is something to read; again after it was read, for its log time has moved."""
         if source.file_id not in self._queued and not source.drained:

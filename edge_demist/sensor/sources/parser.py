@@ -94,7 +94,8 @@ class LineParser:
         self.file_log = log_of_name(filename)
         self._last_commands: list[str] = []
         self._table = TableParser()
-        self._is_first = True
+        self.is_first = True
+        """Whether no record has come yet: the next line may be the names of a table."""
 
     def parse(self, line: bytes) -> ZeekRecord | JsonRecord | str | None:
         """A record, or the reason for skipping the line, or None for header and blank lines."""
@@ -103,7 +104,7 @@ class LineParser:
             return self._columns(line)
         line = line.removeprefix(_BOM)
         if line.startswith(b"{"):
-            self._is_first = False
+            self.is_first = False
             return self._parse_json(line)
         if self._table.has_names:
             return self._row(line)
@@ -119,7 +120,7 @@ class LineParser:
             if _BARE_NAMES.match(line):
                 self._zeek.feed_bare_names(line)
                 return None
-            is_first, self._is_first = self._is_first, False
+            is_first, self.is_first = self.is_first, False
             found = self._read_line(line, 0)
             if found is not None:
                 return self._checked(found)

@@ -82,6 +82,11 @@ class Tailer(Scanner):
             source.close()
 
     @property
+    def others_wait(self) -> bool:
+        """Whether there is a file to read beside the one that lines were taken from last."""
+        return len(self._order) > 0
+
+    @property
     def watermark_us(self) -> int | None:
         """The log time up to which all files have been read; None when all are read to their end."""
         clocks = [s.state.clock_us for s in self.sources.values() if not s.drained]

@@ -1,0 +1,1 @@
+"""``watch --threads N``: worker processes parse, screen and score; the parent reads, decides and writes, in order."""
