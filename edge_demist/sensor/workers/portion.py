@@ -6,12 +6,13 @@ Both go through pipes between one process and its own children, as pickles.
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple, TypeAlias
 
 from edge_demist.sensor.counters import Counts
-from edge_demist.sensor.events import Event
+from edge_demist.sensor.events import ByteRange, Event, Origin
 from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.parser import LineParser, Record
 
@@ -111,6 +112,41 @@ class Undecided:
     client: str
     screened: tuple[str, ...]
     strings: list[tuple[str, list[tuple[Event, str | None]]]]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """As plain tuples: that takes a quarter of the time."""
+        origin: tuple[object, ...] = ()
+        strings = []
+        for text, events in self.strings:
+            for event, _ in events:
+                origin = origin or _OF_ORIGIN(event.origin)
+            plain = [(_OF_EVENT(event), [(r.start, r.end, r.drop, r.logits, r.word) for r in event.why], asked) for event, asked in events]
+            strings.append((text, plain))
+        return _undecided, (self.time_us, self.client, self.screened, origin, strings)
+
+
+_OF_ORIGIN = operator.attrgetter(*(one.name for one in fields(Origin)))
+_OF_EVENT = operator.attrgetter(*(one.name for one in fields(Event) if one.name not in ("origin", "why")))
+_BEFORE_WHY = [one.name for one in fields(Event) if one.name != "origin"].index("why")
+
+
+def _undecided(
+    time_us: int | None,
+    client: str,
+    screened: tuple[str, ...],
+    origin: tuple[Any, ...],
+    strings: list[tuple[str, list[tuple[tuple[Any, ...], list[tuple[Any, ...]], str | None]]]],
+) -> Undecided:
+    """Undo :meth:`Undecided.__reduce__`: the events of a record share its origin."""
+    known = Origin(*origin) if origin else None
+    found = []
+    for text, plain in strings:
+        events = []
+        for values, why, asked in plain:
+            ranges = tuple(ByteRange(*one) for one in why)
+            events.append((Event(known, *values[:_BEFORE_WHY], ranges, *values[_BEFORE_WHY:]), asked))  # type: ignore[arg-type, call-arg]
+        found.append((text, events))
+    return Undecided(time_us, client, screened, found)
 
 
 Found: TypeAlias = Passed | Mark | Rendered | Undecided

@@ -150,6 +150,8 @@ class ParallelRunner(Runner):
         for task in self.pipeline.mapping.tasks:
             read(task)  # once, for all workers
         worker, scorer = self._make_worker(), self.pipeline.scorer
+        if self.config.screen and self.config.emit != "all":
+            scorer.first_scores([("", task) for task in self.pipeline.mapping.tasks])
 
         def breathe(sign: Callable[[], None]) -> None:
             scorer.breathe = sign
