@@ -271,6 +271,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "embedding-kinds": partial(optional, "embedding-kinds", "benchmarks.embedding_kinds"),
     "several": partial(optional, "several", "benchmarks.several"),
     "sensor-way": partial(optional, "sensor", "benchmarks.sensor"),
+    "sensor-threads": partial(optional, "sensor", "benchmarks.sensor", "threads_table"),
     "before": partial(optional, "before", "benchmarks.before"),
     "incident-days": partial(optional, "incident-days", "benchmarks.incident_days"),
     "incident-looks": partial(optional, "incident-looks", "benchmarks.incident_looks"),

@@ -1,18 +1,26 @@
 """The sensor's way: records a second, processor time a record and memory of ``watch --once``, in turns.
 
     python -m benchmarks.sensor --names names.txt --log ../shared/data/raw [--records 100000] [--rounds 3] [--growth 1000,10000]
+    python -m benchmarks.sensor --names names.txt --threads 1,2 [--records 100000] [--rounds 5]
 
-As ``edge-demist bench --sensor`` measures it (:mod:`edge_demist.diagnostics.sensor`), and how it grows with the records.
+As ``edge-demist bench --sensor`` measures it (:mod:`edge_demist.diagnostics.sensor`), and how it grows with the records. ``--threads``
+measures only that, by the clock, and puts it into the result file: it needs idle cores, and ``load_before`` says whether they were.
+``--emit all`` takes a fifth of the records. Events must be the same bytes on any number.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import hashlib
 import os
 import random
+import statistics
+import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +46,64 @@ def table(found: Mapping[str, Any]) -> str:
     return markdown.table(header, rows) + said
 
 
+def threads_table(found: Mapping[str, Any]) -> str:
+    """What more processes give, as Markdown."""
+    rows = []
+    for emit, runs in found.get("threads", {}).get("rows", {}).items():
+        for count, one in runs.items():
+            taken = f"{one['rss_bytes'] / 1e6:.0f} ({one['pss_bytes'] / 1e6:.0f})"
+            rows.append((f"`--emit {emit}`", count, f"{one['records_per_second']:,}", f"{one['ratio']:.2f}", taken))
+    header = ("variant", "`--threads`", "records a second", "times one", "largest process, MB (all)")
+    return markdown.table(header, rows) if rows else "Not measured yet."
+
+
+def memory(log: Path, options: Sequence[str], bundle: str, folder: Path) -> tuple[int, int]:
+    """Bytes that the largest process of a run has resident, and that all of them have, with what they share counted once."""
+    model = ["--bundle", bundle] if bundle else []
+    files = ["-o", str(folder / "more"), "--log", "off"]
+    command = [sys.executable, "-m", "edge_demist", "watch", str(log), "--once", *files, *model, *options]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+    largest = total = 0
+    while process.poll() is None:
+        with contextlib.suppress(OSError):  # a process that has just ended
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
+            found = [_sizes(number) for number in (str(process.pid), *children)]
+            largest, total = max(largest, *(one for one, _ in found)), max(total, sum(one for _, one in found))
+        time.sleep(0.05)
+    return largest, total
+
+
+def _sizes(number: str) -> tuple[int, int]:
+    """Resident and proportional bytes of a process."""
+    lines = Path(f"/proc/{number}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    sizes = {line.split()[0]: 1024 * int(line.split()[1]) for line in lines[1:]}
+    return sizes["Rss:"], sizes["Pss:"]
+
+
+def threads(names: Sequence[str], bundle: str, rounds: int, counts: Sequence[int], folder: Path) -> dict[str, Any]:
+    """Records a second by the clock with one process and with others, in turns; start and end are part of it."""
+    found: dict[str, Any] = {}
+    for emit, share in (("all", 5), ("alarms", 1)):
+        log = dns_log(folder / "dns.log", names[: len(names) // share])
+        runs: dict[int, list[float]] = {count: [] for count in counts}
+        events: set[bytes] = set()
+        for number in range(rounds):
+            for count in counts if number % 2 == 0 else reversed(counts):
+                (folder / "events").unlink(missing_ok=True)
+                run = watch(log, (*VARIANTS[emit], "--threads", str(count)), bundle, folder)
+                runs[count].append(run["records"] / run["seconds"])
+                events.add(hashlib.sha256((folder / "events").read_bytes()).digest())
+        if len(events) != 1:
+            raise SystemExit(f"--emit {emit}: other bytes with more processes")
+        found[emit] = {}
+        for count in counts:
+            ratio = statistics.median(several / single for several, single in zip(runs[count], runs[counts[0]], strict=True))
+            rss, pss = memory(log, (*VARIANTS[emit], "--threads", str(count)), bundle, folder)
+            sizes = {"rss_bytes": rss, "pss_bytes": pss}
+            found[emit][str(count)] = {"records_per_second": round(statistics.median(runs[count])), "ratio": round(ratio, 3), **sizes}
+    return found
+
+
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -46,12 +112,23 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--growth", type=lambda text: [int(part) for part in text.split(",")], default=[])
+    parser.add_argument("--threads", type=lambda text: [int(part) for part in text.split(",")], default=[], help="measure only these")
     parser.add_argument("--bundle", default="")
     parser.add_argument("--output", type=Path, default=result_file.RESULTS / "sensor.json")
     args = parser.parse_args()
     names = list(dict.fromkeys(args.names.read_text(encoding="utf-8").split()))
     random.Random(0).shuffle(names)
     head = facts.head("benchmarks.sensor")
+    if args.threads:
+        with tempfile.TemporaryDirectory() as place:
+            rows = threads(names[: args.records], args.bundle, args.rounds, args.threads, Path(place))
+        told = {name: head[name] for name in ("date", "load_before")} | {
+            "bundle": Bundle.load(args.bundle or None).id,
+            "rounds": args.rounds,
+        }
+        told |= {"load_after": os.getloadavg()[0], "records": args.records}
+        result_file.write(args.output, {**result_file.read(args.output), "threads": {**told, "rows": rows}})
+        return 0
     say: Any = lambda case, done, total: sys.stderr.write(f"{done + 1} of {total}: {case}\n")  # noqa: E731
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -64,7 +141,8 @@ def main() -> int:
     bundle = Bundle.load(args.bundle or None)
     told: dict[str, Any] = {"bundle": {"id": bundle.id, "version": bundle.version}, "rounds": args.rounds}
     told |= {"names": args.names.name, "load_after": os.getloadavg()[0]}
-    result_file.write(args.output, {**head, **result, **told})
+    kept = {name: value for name, value in result_file.read(args.output).items() if name == "threads"}
+    result_file.write(args.output, {**head, **result, **told, **kept})
     return 0
 
 

@@ -1,9 +1,8 @@
-"""Several specialists of the same names in one call, and several threads of the sensor, each against one, in turns.
+"""Several specialists of the same names in one call, against one, in turns.
 
-    python -m benchmarks.several --names names.txt [--rounds 7] [--records 12000] [--bundle DIR] [--busy]
+    python -m benchmarks.several --names names.txt [--rounds 7] [--bundle DIR]
 
-``classify`` is timed in processor time, so that the machine's load matters little; threads are timed by the clock and need idle cores:
-``load_before`` and ``load_after`` say whether they were, and ``--busy`` leaves threads out. Events must be the same bytes on any number.
+Timed in processor time, so that the machine's load matters little.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import os
 import random
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +19,6 @@ from typing import Any
 
 from benchmarks import markdown, result_file
 from edge_demist import EdgeDemist
-from edge_demist.diagnostics.sensor import VARIANTS, dns_log, watch
 from tools import facts
 
 TASKS = ("dga", "hostname-threat", "dns-tunnel", "hostname-category")
@@ -32,13 +29,7 @@ ALL = "the four at once"
 def table(found: Mapping[str, Any]) -> str:
     """What is asked, and how long it takes, as Markdown."""
     rows = [(name, f"{one['us_per_name']:.0f}", f"{one['all_times']:.2f}") for name, one in found["classify"].items()]
-    said = [
-        f"{one['ratio']:.2f} times as many records a second with `--emit {emit}`"
-        for emit, one in found.get("threads", {}).items()
-        if one["same_bytes"]
-    ]
-    page = markdown.table(("asked", "µs a name", "the four, times that"), rows)
-    return page + (f"\n\nTwo threads give {' and '.join(said)}." if said else "")
+    return markdown.table(("asked", "µs a name", "the four, times that"), rows)
 
 
 def several(model: EdgeDemist, names: Sequence[str], rounds: int) -> dict[str, Any]:
@@ -59,32 +50,12 @@ def several(model: EdgeDemist, names: Sequence[str], rounds: int) -> dict[str, A
     return {name: {"us_per_name": round(value, 2), "all_times": round(times[ALL] / value, 3)} for name, value in times.items()}
 
 
-def threads(log: Path, bundle: str, rounds: int, counts: Sequence[int], folder: Path) -> dict[str, Any]:
-    """Records a second by the clock on one thread and on the others, in turns."""
-    found: dict[str, Any] = {}
-    for emit in ("all", "alarms"):
-        seconds: dict[int, list[float]] = {count: [] for count in counts}
-        events: set[bytes] = set()
-        for number in range(rounds):
-            for count in counts if number % 2 == 0 else reversed(counts):
-                (folder / "events").unlink(missing_ok=True)
-                run = watch(log, (*VARIANTS[emit], "--threads", str(count)), bundle, folder)
-                seconds[count].append(run["seconds"])
-                events.add((folder / "events").read_bytes())
-        ratio = statistics.median(one / several for one, several in zip(seconds[counts[0]], seconds[counts[-1]], strict=True))
-        rate = {str(count): round(run["records"] / statistics.median(took)) for count, took in seconds.items()}
-        found[emit] = {"records_per_second": rate, "ratio": round(ratio, 3), "same_bytes": len(events) == 1}
-    return found
-
-
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--names", type=Path, required=True, help="distinct host names, one a line")
-    parser.add_argument("--records", type=int, default=12_000, help="records of the log for threads")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--bundle", default="")
-    parser.add_argument("--busy", action="store_true", help="the machine is busy: leave threads out")
     parser.add_argument("--output", type=Path, default=result_file.RESULTS / "several.json")
     args = parser.parse_args()
     names = list(dict.fromkeys(args.names.read_text(encoding="utf-8").split()))
@@ -92,10 +63,6 @@ def main() -> int:
     head = facts.head("benchmarks.several")
     model = EdgeDemist.load(args.bundle or None)
     result: dict[str, Any] = {"classify": several(model, names[:NAMES], args.rounds)}
-    if not args.busy:
-        with tempfile.TemporaryDirectory() as place:
-            log = dns_log(Path(place) / "dns.log", names[: args.records])
-            result["threads"] = threads(log, args.bundle, args.rounds, (1, 2), Path(place))
     told = {"bundle": {"id": model.bundle_id, "version": model.bundle.version}, "rounds": args.rounds, "load_after": os.getloadavg()[0]}
     result_file.write(args.output, {**head, **told, **result})
     return 0

@@ -152,14 +152,12 @@ def required_key() -> Path | None:
     return Path(named) if named else None
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """What commands that compute need: bundle, engine, threads, signature."""
+def add_model(parser: argparse.ArgumentParser, threads: str = "threads for large batches") -> None:
+    """What commands that compute need: bundle, engine, threads (and what these are), signature."""
     add_bundle(parser)
     engines = ("auto", "native", "jit", "onnxruntime")
     parser.add_argument("--engine", default="auto", choices=engines, help="what computes (default: %(default)s)")
-    parser.add_argument(
-        "--threads", type=number(1, whole=True), default=1, metavar="N", help="threads for large batches (default: %(default)s)"
-    )
+    parser.add_argument("--threads", type=number(1, whole=True), default=1, metavar="N", help=f"{threads} (default: %(default)s)")
     add_signature(parser)
 
 

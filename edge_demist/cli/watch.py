@@ -101,7 +101,7 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
     add_fpr(parser, f"calibrated false-positive rate to start at (default: {DEFAULT_FPR:g})")
     parser.add_argument("--embeddings", choices=("none", "int8", "float32"), default="none", help="write vectors of certificates")
     parser.add_argument("--no-explain", action="store_true", help="leave out why an alarm was given")
-    add_model(parser)
+    add_model(parser, "processes that parse and score, beside one that decides and writes; incidents take one")
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
