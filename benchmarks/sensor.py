@@ -104,6 +104,15 @@ def threads(names: Sequence[str], bundle: str, rounds: int, counts: Sequence[int
     return found
 
 
+def put_threads(args: argparse.Namespace, names: Sequence[str], head: Mapping[str, Any]) -> None:
+    """Measure that alone, and leave the rest of the result file as it is."""
+    with tempfile.TemporaryDirectory() as place:
+        rows = threads(names[: args.records], args.bundle, args.rounds, args.threads, Path(place))
+    told = {"date": head["date"], "load_before": head["load_before"], "load_after": os.getloadavg()[0]}
+    told |= {"bundle": Bundle.load(args.bundle or None).id, "rounds": args.rounds, "records": args.records}
+    result_file.write(args.output, {**result_file.read(args.output), "threads": {**told, "rows": rows}})
+
+
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -120,14 +129,7 @@ def main() -> int:
     random.Random(0).shuffle(names)
     head = facts.head("benchmarks.sensor")
     if args.threads:
-        with tempfile.TemporaryDirectory() as place:
-            rows = threads(names[: args.records], args.bundle, args.rounds, args.threads, Path(place))
-        told = {name: head[name] for name in ("date", "load_before")} | {
-            "bundle": Bundle.load(args.bundle or None).id,
-            "rounds": args.rounds,
-        }
-        told |= {"load_after": os.getloadavg()[0], "records": args.records}
-        result_file.write(args.output, {**result_file.read(args.output), "threads": {**told, "rows": rows}})
+        put_threads(args, names, head)
         return 0
     say: Any = lambda case, done, total: sys.stderr.write(f"{done + 1} of {total}: {case}\n")  # noqa: E731
     with tempfile.TemporaryDirectory() as place:
