@@ -101,7 +101,7 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
     add_fpr(parser, f"calibrated false-positive rate to start at (default: {DEFAULT_FPR:g})")
     parser.add_argument("--embeddings", choices=("none", "int8", "float32"), default="none", help="write vectors of certificates")
     parser.add_argument("--no-explain", action="store_true", help="leave out why an alarm was given")
-    add_model(parser, "processes that parse and score, beside one that decides and writes; incidents take one")
+    add_model(parser, "processes that parse and score, with another one that decides and writes")
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
@@ -166,8 +166,8 @@ def config_of(args: argparse.Namespace) -> WatchConfig:
 
 
 def runner_class(config: WatchConfig) -> type[Runner]:
-    """What runs: with several processes where that is asked for; incidents are one process's work."""
-    if config.threads == 1 or config.emit == "incidents":
+    """What runs: with several processes where that is asked for."""
+    if config.threads == 1:
         return Runner
     from edge_demist.sensor.workers.runner import ParallelRunner  # a start with one process needs none of it
 

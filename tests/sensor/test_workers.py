@@ -29,6 +29,8 @@ from edge_demist.sensor.sources.parser import LineParser
 from edge_demist.sensor.workers import pool as pools
 from edge_demist.sensor.workers.portion import Job, Place, Result, advance, is_plain, last_time
 from edge_demist.sensor.workers.runner import ParallelRunner
+from tests.sensor.test_incidents import dns_log as incident_log
+from tests.sensor.test_incidents import generated, ordinary
 from tests.support.sensor_fakes import DATA, balanced, read_events, zeek_log
 from tools.sensor.fake_model import ALARM_TASKS, FakeModel, FakePrediction, FakeSpecialist
 
@@ -121,9 +123,23 @@ def test_every_form_of_the_output_is_the_same(tmp_path: Path, form: str) -> None
     assert watch(tmp_path / "1", log, form=form) == watch(tmp_path / "2", log, form=form, threads=2)
 
 
-def test_incidents_are_one_process_whatever_is_asked(tmp_path: Path) -> None:
-    config = WatchConfig(paths=(tmp_path,), emit="incidents", threads=4)
-    assert runner_class(config) is Runner and runner_class(WatchConfig(paths=(tmp_path,), threads=2)) is ParallelRunner
+@pytest.mark.parametrize("state", [False, True])
+def test_incidents_are_the_same(tmp_path: Path, state: bool) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    rows = sorted(generated() + generated("10.0.0.8", 3) + ordinary(1500), key=lambda row: float(row.split(" ")[0]))
+    incident_log(logs, *rows[::2])
+    incident_log(logs, *rows[1::2], name="dns_b.log")
+    options = {"emit": "incidents", "batch_strings": 20, "state": state}
+    expected = watch(tmp_path / "1", logs, **options)
+    assert expected[0].count(b"\n") > 1
+    for count in (2, 3):
+        assert watch(tmp_path / str(count), logs, threads=count, **options) == expected
+
+
+def test_what_runs() -> None:
+    assert runner_class(WatchConfig(paths=(Path(),))) is Runner
+    assert runner_class(WatchConfig(paths=(Path(),), threads=2, emit="incidents")) is ParallelRunner
 
 
 def test_of_many_alarms_the_same_are_explained(tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ class Outcome:
     dated: bool
     clock_us: int
     counts: Counts
+    seen: Sequence[object] = ()
+    """What its records say, for incidents: the values of observations."""
 
 
 class Passed(NamedTuple):

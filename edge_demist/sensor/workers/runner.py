@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge_demist.sensor.detect.pipeline import Pipeline
-from edge_demist.sensor.events import Entry, Event
+from edge_demist.sensor.events import Event
+from edge_demist.sensor.incidents.observation import Observation
 from edge_demist.sensor.runner import MAX_PENDING_BYTES, MAX_UNSYNCED_BYTES, Runner
 from edge_demist.sensor.sinks.file import FileSink
 from edge_demist.sensor.sinks.stream import StreamSink
@@ -26,10 +27,10 @@ from edge_demist.sensor.sources.log_file import LogFile
 from edge_demist.sensor.workers.deciding import Deciding
 from edge_demist.sensor.workers.pool import DEPTH, Pool
 from edge_demist.sensor.workers.portion import Job, Mark, Outcome, Place, Portion, Rendered, Result, advance, is_plain, last_time
-from edge_demist.sensor.workers.worker import Worker
+from edge_demist.sensor.workers.worker import Watching, Worker
 
 WAIT_S = 0.1
-"""Between two looks at the watchdog and at signals, while a worker works."""
+"""Between two looks at watchdog and signals, while a worker works."""
 MAX_SURPRISES = 2
 """A file whose parser changed so often when that was not foreseen is read one portion after the other."""
 
@@ -45,6 +46,8 @@ class _Handed:
     expected: Place
     clock_us: int
     dated: bool
+    watermark: tuple[int | None, ...] = ()
+    """The log time up to which all files had been read behind it, as soon as that is known."""
 
     def portion(self) -> Portion:
         """As it is sent."""
@@ -75,7 +78,7 @@ class _Group:
 
 
 class ParallelRunner(Runner):
-    """One run of ``watch`` with ``threads`` worker processes; not for incidents."""
+    """One run of ``watch`` with ``threads`` worker processes."""
 
     pipeline_class: Callable[..., Pipeline] = Deciding
     pipeline: Deciding
@@ -87,6 +90,7 @@ class ParallelRunner(Runner):
     def _open_parts(self) -> None:
         self._batch: list[_Handed] = []
         self._batch_since = 0.0
+        self._has_handed = False
         self._sent: deque[_Sent] = deque()
         self._numbers = itertools.count(1)
         self._group = _Group()
@@ -121,9 +125,12 @@ class ParallelRunner(Runner):
         source.state.clock_us = clock_us or source.state.clock_us
         if not self._batch:
             self._batch_since = time.monotonic()
-        self._batch.append(_Handed(source, lines, place, before, Place.of(source.parser), clock_us, source.dated))
+        certain = foreseen and (clock_us > 0 or not (self.tailer.others_wait or self.stages.incidents))
+        watermark = (self.tailer.watermark_us,) if certain and self.stages.incidents else ()
+        self._batch.append(_Handed(source, lines, place, before, Place.of(source.parser), clock_us, source.dated, watermark))
         self._in_hand[source] += 1
-        return foreseen and (clock_us > 0 or not self.tailer.others_wait)
+        self._has_handed = True
+        return certain
 
     def _dispatch(self) -> None:
         if self._batch:
@@ -162,7 +169,10 @@ class ParallelRunner(Runner):
         """What does jobs: in a worker, or here where no worker can be started."""
         parts, config = self.pipeline, self.config
         drift = parts.drift if config.state is not None or config.metrics is not None or config.metrics_port else None
-        own = Pipeline(parts.scorer, parts.mapping, copy.copy(parts.policy), parts.options, memory=parts.memory, drift=drift)
+        tracker = Watching(self.stages.incidents.tracker.verdicts) if self.stages.incidents else None
+        own = Pipeline(
+            parts.scorer, parts.mapping, copy.copy(parts.policy), parts.options, memory=parts.memory, tracker=tracker, drift=drift
+        )
         plain = parts.memory is None and parts.neighbours is None and not (config.syslog or parts.policy.has_budget)
         return Worker(own, config.form if plain and config.emit == "all" and config.form != "parquet" else "")
 
@@ -268,6 +278,7 @@ class ParallelRunner(Runner):
             if not isinstance(found, Mark):
                 self.pipeline.take(found, sent.batch[number].source.counts, self._group.events)
                 continue
+            self._gather(sent.batch[number], result.outcomes[number])
             number += 1
             self._group.strings += found.strings
             self._group.size += found.size
@@ -275,6 +286,13 @@ class ParallelRunner(Runner):
                 self._end_group(sent.since)
         for handed in sent.batch:
             self._tell_about(handed.source.state.path, handed.source.counts)
+
+    def _gather(self, handed: _Handed, outcome: Outcome) -> None:
+        """What a portion says about incidents, and what there is to decide about them behind it."""
+        if self.stages.incidents is not None:
+            for values in outcome.seen:
+                self.stages.incidents.tracker.add(Observation(*values))  # type: ignore[misc]
+            self._emit(self.stages.settle(handed.watermark[0] if handed.watermark else self.tailer.watermark_us))
 
     def _take_outcome(self, handed: _Handed, outcome: Outcome) -> None:
         source = handed.source
@@ -315,10 +333,6 @@ class ParallelRunner(Runner):
             self._patiently(self._sync_sinks)
 
     def _put(self, events: Sequence[Event | Rendered]) -> None:
-        whole: list[Entry] = [event for event in events if isinstance(event, Event)]
-        if len(whole) == len(events):
-            self._emit(whole)
-            return
         self._alarms.update(event.task for event in events if isinstance(event, Event) and event.alarm)
         for rendered, some in itertools.groupby(events, key=lambda one: isinstance(one, Rendered)):
             part = list(some)
@@ -340,10 +354,16 @@ class ParallelRunner(Runner):
         if waiting and (self.config.once or not self._batch):
             self._flush()
             return
-        if self._pool is not None and self._sent:
+        if self._pool is not None:
             self._pool.pump(0.0)
             while self._sent and (len(self._sent) > DEPTH * self.config.threads or self._is_done(self._sent[0])):
                 self._settle_next()
+
+    def _settle(self) -> None:
+        if self.stages.incidents is not None and not self._has_handed:
+            self._flush()
+            self._emit(self.stages.settle(self.tailer.watermark_us))
+        self._has_handed = False
 
     def _is_done(self, sent: _Sent) -> bool:
         assert self._pool is not None
@@ -352,7 +372,7 @@ class ParallelRunner(Runner):
     def _flush(self) -> None:
         since = self._sent[0].since if self._sent else self._batch_since
         self._settle_all()
-        self._end_group(since or time.monotonic())
+        self._end_group(since)
         self._pending_since = 0.0
 
     def reload(self) -> None:

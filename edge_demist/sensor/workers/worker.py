@@ -20,8 +20,10 @@ from edge_demist.sensor.detect.pipeline import MAX_EXPLAINED, Pipeline, read_par
 from edge_demist.sensor.detect.scoring import Answer
 from edge_demist.sensor.drift_sample import RATE
 from edge_demist.sensor.events import Event
+from edge_demist.sensor.incidents.observation import Observation, observe
+from edge_demist.sensor.incidents.verdicts import AnswerLike, Verdicts
 from edge_demist.sensor.sinks.formats import lines as render
-from edge_demist.sensor.sources.parser import LineParser
+from edge_demist.sensor.sources.parser import LineParser, Record
 from edge_demist.sensor.workers.portion import Found, Job, Mark, Outcome, Passed, Place, Portion, Rendered, Result, Undecided
 
 MAX_PARSERS = 64
@@ -45,6 +47,27 @@ class _Source:
     counts: Counts = field(default_factory=Counts)
 
 
+class Watching:
+    """Takes what records say, and the answers about it, for whoever gathers it: the tracker's part that needs no order."""
+
+    def __init__(self, verdicts: Verdicts | None) -> None:
+        self._verdicts = verdicts
+        self.found: list[Observation] = []
+
+    def see(self, record: Record, time_us: int | None, path: str, offset: int) -> Observation | None:
+        """What a record says."""
+        seen = observe(record, time_us)
+        if seen is not None:
+            seen.file, seen.offset = path, offset
+            self.found.append(seen)
+        return seen
+
+    def note(self, seen: object, task: str, answer: AnswerLike) -> None:
+        """An answer about it."""
+        if isinstance(seen, Observation) and self._verdicts is not None:
+            self._verdicts.attach(seen, task, answer)
+
+
 class _Border(waiting.Passed):
     """Where a portion ends, among what waits."""
 
@@ -66,7 +89,7 @@ class Worker:
             form: the output's form where events that need no decision are to be rendered; empty where they are to be handed over.
         """
         self._parts, self._form = pipeline, form
-        self._has_memory = pipeline.memory is not None
+        self._has_memory = pipeline.memory is not None and pipeline.tracker is None
         self._has_budget = pipeline.policy.has_budget
         self._all = pipeline.options.emit == "all"
         self._parsers: OrderedDict[tuple[str, str], tuple[Place, LineParser]] = OrderedDict()
@@ -88,6 +111,8 @@ class Worker:
         answers = parts.scorer.answers([pair for pair in pairs if pair[1] != EMBEDDING])
         vectors = iter(parts._vectors([text for text, task in pairs if task == EMBEDDING]))
         _Gathering(self, result).take(sifted, answers, vectors)
+        for outcome in outcomes:
+            outcome.seen = [tuple(seen.state()) for seen in outcome.seen if isinstance(seen, Observation)]
         self._explain([event for one in result.found if isinstance(one, Undecided) for _, events in one.strings for event, _ in events])
         cache = parts.scorer.cache
         now = cache.hits, cache.duplicates, cache.misses
@@ -99,6 +124,8 @@ class Worker:
         """Parse the portions of a job, those of one file one after the other."""
         parts, outcomes = self._parts, []
         parts._lines, parts.pending_strings, parts.pending_bytes = [], 0, 0
+        if isinstance(parts.tracker, Watching):
+            parts.tracker.found = []
         sources: dict[tuple[str, str], _Source] = {}
         for portion in job.portions:
             source = sources.setdefault((portion.key, portion.path), self._source(portion))
@@ -108,6 +135,8 @@ class Worker:
             parts._lines.append(_Border(Mark(parts.pending_strings - strings, parts.pending_bytes - size)))
             place = Place.of(source.parser)
             outcomes.append(Outcome(place, source.dated, source.state.clock_us, source.counts))
+            if isinstance(parts.tracker, Watching):
+                outcomes[-1].seen, parts.tracker.found = [*parts.tracker.found], []
             self._keep(portion, place, source.parser)
             parts.scorer.breathe()
         lines, parts._lines = parts._lines, []
@@ -170,9 +199,20 @@ class _Gathering:
                 self._put(line.mark)
             elif isinstance(line, waiting.Passed):
                 self._pass(line.times, tuple(line.screened))
+            elif self._parts.tracker is not None:
+                self._watched(line, answers)
             else:
                 self._line(line, answers, vectors)
         self._close()
+
+    def _watched(self, line: waiting.Line, answers: Iterator[Answer]) -> None:
+        """A record that makes no event of its own."""
+        for item in line.mapped:
+            for task in item.tasks:
+                if task != EMBEDDING:
+                    self._noted(line, task, next(answers))
+            line.counts.predictions += len(item.tasks)
+        line.counts.skip("no-incident")
 
     def _line(self, line: waiting.Line, answers: Iterator[Answer], vectors: Iterator[Mapping[str, object]]) -> None:
         screened, strings, waits = [*line.screened], [], self._worker._has_memory and bool(line.mapped)
@@ -203,6 +243,16 @@ class _Gathering:
             self._plain += done
         else:
             line.counts.skip("no-alarm")
+
+    def _noted(self, line: waiting.Line, task: str, answer: Answer) -> None:
+        parts = self._parts
+        if answer.error:
+            line.counts.error(f"{task}: {answer.error}")
+            return
+        if parts.drift is not None and answer.alarm_score is not None:
+            self._result.noted.append((task, answer.alarm_score, line.time_us))
+        if parts.tracker is not None:
+            parts.tracker.note(line.observation, task, answer)
 
     def _answered(
         self, line: waiting.Line, item: MappedString, task: str, answer: Answer, screened: list[str]
