@@ -10,7 +10,7 @@ from edge_demist.sensor.detect.allow import suggest
 from edge_demist.sensor.detect.explain import explain, fitting, sentence
 from edge_demist.sensor.detect.pipeline import MAX_EXPLAINED, Pipeline, read_part
 from edge_demist.sensor.events import Event
-from edge_demist.sensor.workers.portion import Passed, Rendered, Undecided
+from edge_demist.sensor.workers.portion import Passed, Rendered, Touched, Undecided
 
 
 class _Record(NamedTuple):
@@ -24,14 +24,23 @@ class _Record(NamedTuple):
 class Deciding(Pipeline):
     """Decides about what others have scored."""
 
-    def take(self, found: Passed | Rendered | Undecided, counts: Counts, events: list[Event | Rendered]) -> None:
+    def take(self, found: Passed | Touched | Rendered | Undecided, counts: Counts, events: list[Event | Rendered]) -> None:
         """Decide about one thing that was found in a file with these counts; its events are added to ``events``."""
         if isinstance(found, Passed):
             self.policy.pass_all(found.screened, found.times)
+        elif isinstance(found, Touched):
+            self._touch(found)
         elif isinstance(found, Rendered):
             events.append(found)
         else:
             self._take_record(found, counts, events)
+
+    def _touch(self, found: Touched) -> None:
+        if self.memory is not None:
+            from edge_demist.sensor.memory import STRING  # brings SQLite along
+
+            for text, client, time_us in found.rows:
+                self.memory.touch(text, client, time_us, STRING)
 
     def _take_record(self, found: Undecided, counts: Counts, events: list[Event | Rendered]) -> None:
         if found.screened:

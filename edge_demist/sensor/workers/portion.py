@@ -92,6 +92,12 @@ class Passed(NamedTuple):
     screened: tuple[str, ...]
 
 
+class Touched(NamedTuple):
+    """Strings for the memory, in order, of records without an event: string, client, time."""
+
+    rows: list[tuple[str, str, int]]
+
+
 class Mark(NamedTuple):
     """A portion ends: how many strings it had, and how many bytes."""
 
@@ -151,7 +157,7 @@ def _undecided(
     return Undecided(time_us, client, screened, found)
 
 
-Found: TypeAlias = Passed | Mark | Rendered | Undecided
+Found: TypeAlias = Passed | Touched | Mark | Rendered | Undecided
 
 
 @dataclass(slots=True)

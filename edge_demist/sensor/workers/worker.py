@@ -24,7 +24,7 @@ from edge_demist.sensor.incidents.observation import Observation, observe
 from edge_demist.sensor.incidents.verdicts import AnswerLike, Verdicts
 from edge_demist.sensor.sinks.formats import lines as render
 from edge_demist.sensor.sources.parser import LineParser, Record
-from edge_demist.sensor.workers.portion import Found, Job, Mark, Outcome, Passed, Place, Portion, Rendered, Result, Undecided
+from edge_demist.sensor.workers.portion import Found, Job, Mark, Outcome, Passed, Place, Portion, Rendered, Result, Touched, Undecided
 
 MAX_PARSERS = 64
 MAX_TOLD = 2048
@@ -91,6 +91,7 @@ class Worker:
         self._parts, self._form = pipeline, form
         self._has_memory = pipeline.memory is not None and pipeline.tracker is None
         self._has_budget = pipeline.policy.has_budget
+        self._needs_client = self._has_memory or self._has_budget
         self._all = pipeline.options.emit == "all"
         self._parsers: OrderedDict[tuple[str, str], tuple[Place, LineParser]] = OrderedDict()
         self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -186,6 +187,7 @@ class _Gathering:
         self._least = self._parts.policy.least()
         self._passed = Passed([], ())
         self._plain: list[Event] = []
+        self._touched: list[tuple[str, str, int]] = []
 
     def take(
         self,
@@ -215,7 +217,7 @@ class _Gathering:
         line.counts.skip("no-incident")
 
     def _line(self, line: waiting.Line, answers: Iterator[Answer], vectors: Iterator[Mapping[str, object]]) -> None:
-        screened, strings, waits = [*line.screened], [], self._worker._has_memory and bool(line.mapped)
+        screened, strings, waits, some = [*line.screened], [], False, False
         for item in line.mapped:
             events: list[tuple[Event, str | None]] = []
             for task in item.tasks:
@@ -227,17 +229,19 @@ class _Gathering:
                     events.append((event, text))
                     waits = waits or text is not None
             strings.append((item.text, events))
+            some = some or bool(events)
             line.counts.predictions += len(item.tasks)
-        if waits or (self._worker._has_budget and screened):
-            client = line.client if self._worker._has_memory or self._worker._has_budget else ""
+        if waits or (some and not self._worker._form):
+            client = line.client if self._worker._needs_client else ""
             self._put(Undecided(line.time_us, client, tuple(screened), strings))
             return
-        if screened and line.time_us is not None:
+        if line.time_us is not None:
             self._pass([line.time_us], tuple(screened))
-        done = [event for _, events in strings for event, _ in events]
-        if done and not self._worker._form:
-            self._put(Undecided(line.time_us, "", (), strings))
-        elif done:
+            if self._worker._has_memory:
+                client = line.client
+                self._touched += [(text, client, line.time_us) for text, _ in strings]
+        if some:
+            done = [event for _, events in strings for event, _ in events]
             line.counts.records_out += 1
             line.counts.events += len(done)
             self._plain += done
@@ -303,6 +307,9 @@ class _Gathering:
 
     def _close(self) -> None:
         self._close_passed()
+        if self._touched:
+            self._result.found.append(Touched(self._touched))
+            self._touched = []
         if self._plain:
             data = b"".join([line for _, line in render(self._plain, self._worker._form)])
             self._result.found.append(Rendered(data, len(self._plain)))
