@@ -26,7 +26,8 @@ from edge_demist.sensor.workers.portion import Job, Result
 DEPTH = 2
 """Jobs that a worker has: one that it works on, and the next."""
 HANG_S = 60.0
-MAX_FAILED_STARTS = 3
+MAX_FAILED_STARTS, PAUSE_S = 3, 5.0
+"""So many starts may fail one after the other; where others work, the next one waits so long."""
 _READ, _WRITE = 1 << 20, 1 << 17
 _SIZE = struct.Struct("<Q")
 _BEAT = struct.Struct("<d")
@@ -55,6 +56,7 @@ class Pool:
         self.died: set[int] = set()
         """Jobs in the middle of which a worker ended."""
         self.ended = self._failed_starts = 0
+        self._start_after = 0.0
         self._workers: list[_Process | None] = [None] * count
         for slot in range(count):
             self._start(slot)
@@ -135,18 +137,23 @@ class Pool:
                     self._bury(worker)
 
     def _start(self, slot: int) -> None:
-        ours, theirs = socket.socketpair()
+        if time.monotonic() < self._start_after and any(self._workers):
+            return
         parent = os.getpid()
+        ends: list[socket.socket] = []
         try:
+            ends += socket.socketpair()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # the threads of an endpoint for metrics do not matter to the child
                 pid = os.fork()
         except OSError as error:
-            ours.close()
-            theirs.close()
+            for end in ends:
+                end.close()
             self._failed_starts += 1
+            self._start_after = time.monotonic() + PAUSE_S
             self._log("worker-not-started", {"error": error.strerror or str(error)})
             return
+        ours, theirs = ends
         if pid == 0:
             try:
                 self._be_worker(theirs, slot, parent)

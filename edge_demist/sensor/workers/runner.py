@@ -107,6 +107,7 @@ class ParallelRunner(Runner):
         alone = place.lines == 1 and self._in_flight.is_careful(place.key, place.start)
         if alone or source in self._doubtful or (self._surprises[source.key] >= MAX_SURPRISES and self._in_hand[source]):
             self._settle_all()
+        self._note(place)
         if not self._hand(source, list(lines), place):
             self._settle_all()
 
@@ -149,8 +150,8 @@ class ParallelRunner(Runner):
     def _job(self, sent: _Sent) -> Job:
         return Job(sent.number, dict(self.pipeline.policy.thresholds), [handed.portion() for handed in sent.batch])
 
-    def _note(self) -> None:
-        self._in_flight.note([handed.where for sent in self._sent for handed in sent.batch])
+    def _note(self, *more: in_flight.Place) -> None:
+        self._in_flight.note([*(handed.where for sent in self._sent for handed in sent.batch), *more])
 
     def _make_pool(self) -> Pool:
         read = getattr(self.model, "specialist", lambda _task: None)
@@ -256,7 +257,8 @@ class ParallelRunner(Runner):
             self._in_hand[handed.source] += len(handed.lines) - 1
             for line in handed.lines:
                 where = in_flight.Place(handed.where.key, line.start, line.end, 1)
-                one = replace(handed, lines=[line], where=where)
+                watermark = handed.watermark if line is handed.lines[-1] else (0,)
+                one = replace(handed, lines=[line], where=where, watermark=watermark)
                 singles.append(_Sent([one], sent.least, sent.since, alone=True))
         self._sent.extendleft(reversed(singles))
         return True
@@ -264,7 +266,7 @@ class ParallelRunner(Runner):
     def _apply(self, sent: _Sent, result: Result) -> None:
         """Take the counts of a batch, decide about what it found, and write when so much is together as one process scores at once."""
         for handed, outcome in zip(sent.batch, result.outcomes, strict=True):
-            self._take_outcome(handed, outcome)
+            self._take_outcome(handed, outcome, alone=sent.alone)
         if self.stages.drift is not None:
             for task, score, time_us in result.noted:
                 self.stages.drift.note(task, score, time_us)
@@ -294,12 +296,12 @@ class ParallelRunner(Runner):
                 self.stages.incidents.tracker.add(Observation(*values))  # type: ignore[misc]
             self._emit(self.stages.settle(handed.watermark[0] if handed.watermark else self.tailer.watermark_us))
 
-    def _take_outcome(self, handed: _Handed, outcome: Outcome) -> None:
+    def _take_outcome(self, handed: _Handed, outcome: Outcome, *, alone: bool) -> None:
         source = handed.source
         source.counts.add(outcome.counts)
         source.counts.understanding.add(outcome.counts.understanding)
         source.dated = source.dated or outcome.dated
-        if outcome.place != handed.expected or (handed.clock_us and outcome.clock_us != handed.clock_us):
+        if not alone and (outcome.place != handed.expected or (handed.clock_us and outcome.clock_us != handed.clock_us)):
             self._surprises[source.key] += 1
             self._doubtful.add(source)
         if self._leave(handed, outcome.place) or not handed.clock_us:
@@ -358,6 +360,7 @@ class ParallelRunner(Runner):
             self._pool.pump(0.0)
             while self._sent and (len(self._sent) > DEPTH * self.config.threads or self._is_done(self._sent[0])):
                 self._settle_next()
+        self._pending_since = self._batch_since if self._batch else self._sent[0].since if self._sent else 0.0
 
     def _settle(self) -> None:
         if self.stages.incidents is not None and not self._has_handed:
