@@ -400,9 +400,9 @@ from pathlib import Path
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.control import Control, Log
 from edge_demist.sensor.workers.runner import ParallelRunner
-from tests.sensor.test_workers import ManyAlarms
+from tools.sensor.fake_model import FakeModel
 
-class Slow(ManyAlarms):
+class Slow(FakeModel):
     def classify(self, *args, **kwargs):
         time.sleep(float(sys.argv[5]))
         return super().classify(*args, **kwargs)
@@ -444,8 +444,8 @@ def test_sigkill_of_the_parent_loses_nothing_and_leaves_nobody(tmp_path: Path) -
     folder, logs = tmp_path / "killed", tmp_path / "logs"
     folder.mkdir()
     logs.mkdir()
-    dns(logs / "dns.log", [f"n{n}.example" for n in range(1200)])
-    watch(tmp_path / "whole", logs, state=True, batch_strings=8)
+    dns(logs / "dns.log", [f"{'evil' if n % 9 else 'n'}{n}.example" for n in range(1200)])
+    watch(tmp_path / "whole", logs, state=True, batch_strings=8, model=FakeModel)
     expected = {event["event_id"]: event for event in read_events(tmp_path / "whole" / "out")}
     chance, killed = random.Random(5), []
     for _ in range(3):
