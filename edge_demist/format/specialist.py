@@ -108,7 +108,8 @@ class Specialist(Facts):
         out = np.zeros((len(scores), len(self.labels)), np.float32)
         for column, label in enumerate(self.subclasses):
             out[:, label] += scores[:, column]
-        return out
+        minimum: Floats = np.minimum(out, np.float32(1))  # float32 may add up to more
+        return minimum
 
     def probabilities(self, pooled: Floats, ngrams: Floats | None) -> Floats:
         """P(label), float32 [n, labels], from pooled float32 [n, H] and n-gram vectors float32 [n, dim].
