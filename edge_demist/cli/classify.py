@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_demist.cli.fit import AUTO, fitting
 from edge_demist.cli.line import Line, decoded
-from edge_demist.cli.lines import Blanks, Progress, dump, input_format, merged, read_batches, write_lines
+from edge_demist.cli.lines import Blanks, Progress, dump, input_format, merged, read_batches, said, write_lines
 from edge_demist.cli.models import load_model
 from edge_demist.cli.options import Example, add_fpr, add_input, add_model, command, rate
 from edge_demist.cli.tables import CsvWriter
@@ -27,7 +27,7 @@ EXAMPLES = (
     ),
     Example(
         'echo \'{"text": "curl/8.5.0", "id": 7}\' | edge-demist classify --task user-agent --top-k 2 --input-format jsonl -',
-        '{"id": 7, "text": "curl/8.5.0", "task": "user-agent", "label": "http-library", …}',
+        '{"text": "curl/8.5.0", "id": 7, "task": "user-agent", "label": "http-library", …}',
     ),
     Example(
         "printf 'xjwqpvkz.info\\n' | edge-demist classify --task dga,dns-tunnel -",
@@ -42,7 +42,8 @@ NOTES = """
 output: {"text", "task", "label", "score"}; for alarm tasks "alarm" (true or false), "alarm_score" and the "threshold" it
 reaches, at --fpr or at 1e-3; "window" where a part of a long string decides; with --top-k "scores"; "truncated": true
 where only the beginning of a string was read; "screened": true for a score of stage one; {"line", "error"} for a line that
-cannot be processed. With several tasks a line for each of them, in the order asked.
+cannot be processed. With several tasks a line for each of them, in the order asked. A JSON object comes back as it was
+written, with the answer behind its own keys; a key of its own that the answer has too is called "input_…".
 """
 
 
@@ -104,7 +105,7 @@ def _output(path: Path | None) -> Iterator[Callable[[Iterable[str]], None]]:
         return
     try:
         with replacing(path) as stream:
-            yield lambda lines: stream.writelines(line.encode() + b"\n" for line in lines)
+            yield lambda lines: stream.writelines(line.encode("utf-8", "surrogateescape") + b"\n" for line in lines)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
 
@@ -123,8 +124,10 @@ def _run(args: argparse.Namespace, model: EdgeDemist, write: Callable[[Iterable[
         failed |= any("error" in a for a in answers)
         if form == "csv":
             write(table.rows(_with_columns(line, answer) for line, answer in zip(batch, answers, strict=True)))
+        elif form == "jsonl":
+            write(dump(a) if "error" in a else said(line, a) for line, a in zip(batch, answers, strict=True))
         else:
-            write(dump(a) if form == "jsonl" else table_row(a) for a in answers)
+            write(table_row(a) for a in answers)
         progress.add(len(lines))
     progress.close()
     blanks.tell()
@@ -132,8 +135,8 @@ def _run(args: argparse.Namespace, model: EdgeDemist, write: Callable[[Iterable[
 
 
 def _with_columns(line: Line, answer: dict[str, Any]) -> dict[str, Any]:
-    """An answer for a table; where there is none, with the columns of its row all the same."""
-    return merged(line.carried, {"text": line.text, **answer}) if "error" in answer else answer
+    """An answer for a table, behind the columns of its row; where there is none, the text stands there all the same."""
+    return merged(line.carried, {"text": line.text, **answer} if "error" in answer else answer)
 
 
 def _tasks(args: argparse.Namespace) -> list[str]:
@@ -165,7 +168,7 @@ def _answer(model: EdgeDemist, batch: list[Line], args: argparse.Namespace, note
         screen=args.screen,
     )
     for (i, _), prediction in zip(asked, predictions, strict=True):
-        out[i] = _object(batch[i], prediction, own_task=args.task is None)
+        out[i] = _object(batch[i], prediction)
         if fits and "error" not in out[i]:
             out[i]["fits"] = {task: round(fit, 3) for task, fit in fits[i].items()}
     return out
@@ -191,12 +194,11 @@ def table_row(answer: dict[str, Any]) -> str:
     return f"{answer['score']:>6.2f}  {shown(answer['label']):<24}{shown(answer['text'], 120)}"
 
 
-def _object(line: Line, prediction: Prediction, *, own_task: bool) -> dict[str, Any]:
-    """One output object."""
+def _object(line: Line, prediction: Prediction) -> dict[str, Any]:
+    """What is said about a line."""
     if prediction.error:
         return {"line": line.number, "error": prediction.error}
     result = prediction.to_dict()
     if line.cut:
         result["truncated"] = True
-    carried = {k: v for k, v in line.carried.items() if not (own_task and k == "task")}
-    return merged(carried, result)
+    return result

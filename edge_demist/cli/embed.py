@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_demist.cli.line import Line
-from edge_demist.cli.lines import Progress, dump, merged, read_batches, write_lines
+from edge_demist.cli.lines import Progress, dump, read_batches, said, write_lines
 from edge_demist.cli.models import load_model
 from edge_demist.cli.options import Example, add_input, add_model, add_normalizer, command
 from edge_demist.errors import InputError
@@ -96,20 +96,20 @@ class _JsonSink:
 
     def write(self, lines: list[Line], vectors: Floats) -> None:
         rows = stored(vectors, self._passport.dtype)
-        out = [dump(self._record(line, row)) for line, row in zip(lines, rows, strict=True)]
+        out = [self._record(line, row) for line, row in zip(lines, rows, strict=True)]
         if self._file is None:
             write_lines(out)
         else:
-            self._file.stream.write("".join(line + "\n" for line in out).encode("ascii"))
+            self._file.stream.write("".join(line + "\n" for line in out).encode("utf-8"))
 
-    def _record(self, line: Line, row: NDArray[Any]) -> dict[str, Any]:
+    def _record(self, line: Line, row: NDArray[Any]) -> str:
         if line.error:
-            return {"line": line.number, "error": line.error}
+            return dump({"line": line.number, "error": line.error})
         numbers = [round(float(v), 7) for v in row] if self._passport.dtype == "float32" else row.tolist()
         result: dict[str, Any] = {"text": line.text, "vector": numbers, "space": self._passport.space}
         if not self._told:
             self._told, result["passport"] = True, dataclasses.asdict(self._passport)
-        return merged(line.carried, result)
+        return said(line, result)
 
     def commit(self) -> None:
         if self._file is not None:

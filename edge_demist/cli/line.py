@@ -14,13 +14,14 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Line:
-    """One input line: its number (from 1), its text or what is wrong with it, and other keys to carry through."""
+    """One input line: its number (from 1), its text or what is wrong with it, other keys to carry through, the object that it was."""
 
     number: int
     text: str
     carried: Mapping[str, Any]
     error: str | None = None
     cut: bool = False
+    written: JsonObject | None = None
 
 
 def no_constant(name: str) -> float:
@@ -34,13 +35,45 @@ class RawJson(str):
     __slots__ = ()
 
 
-_SCAN: Callable[[str, int], tuple[object, int]] = json.JSONDecoder(parse_constant=no_constant).scan_once  # type: ignore[attr-defined]
+class JsonObject(dict[str, RawJson]):
+    """The members of a JSON object, of equal names the last; ``text`` is how it was written, ``names`` where all names stand."""
+
+    __slots__ = ("names", "text")
+
+    def __init__(self) -> None:
+        """Start without members."""
+        super().__init__()
+        self.text = ""
+        self.names: list[tuple[str, int, int]] = []
+
+    def plus(self, more: Mapping[str, str]) -> str:
+        """The object with other members behind its own, each a value in JSON; a name of its own that they have gets ``input_`` before it.
+
+        Every other byte stays: numbers, escapes, blanks, order and members of equal names.
+        """
+        taken, parts, at = {*self, *more}, [], 0
+        for name, begin, end in self.names:
+            if name in more:
+                new = f"input_{name}"
+                while new in taken:
+                    new = f"input_{new}"
+                parts += [self.text[at:begin], json.dumps(new)]
+                at = end
+        added = ", ".join(f"{json.dumps(name)}: {value}" for name, value in more.items())
+        return "".join((*parts, self.text[at:-1], ", " if self.names and more else "", added, "}"))
+
+
+_NUMBERS_ASIDE = json.JSONDecoder(parse_constant=no_constant, parse_int=float)
+"""Numbers are not looked at: of any length, they stay as they were written."""
+_SCAN: Callable[[str, int], tuple[object, int]] = _NUMBERS_ASIDE.scan_once  # type: ignore[attr-defined]
+_UNSEEN = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb]")
+"""What steers a terminal or turns the direction of text; JSON may hold it inside strings alone, where an escape means the same."""
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _OUTSIDE = str.maketrans("\t\n\r", "   ")
 """JSON has none of these inside strings, so where they stand they are blanks."""
 
 
-def members(text: str) -> dict[str, RawJson] | None:
+def members(text: str) -> JsonObject | None:
     """The members of a JSON object (RFC 8259), each value as it was written; None for another JSON value.
 
     Raises:
@@ -49,15 +82,17 @@ def members(text: str) -> dict[str, RawJson] | None:
     """
     at = _blanks(text, 0)
     if not text.startswith("{", at):
-        json.loads(text, parse_constant=no_constant)
+        _NUMBERS_ASIDE.decode(text)
         return None
-    found: dict[str, RawJson] = {}
+    found, start = JsonObject(), at
     at = _blanks(text, at + 1)
     closed = text.startswith("}", at)
     while not closed:
         if not text.startswith('"', at):
             raise ValueError(f"a name in quotes is expected at character {at}")
+        opened = at
         name, at = json.decoder.scanstring(text, at + 1, True)  # type: ignore[attr-defined]
+        found.names.append((name, opened - start, at - start))
         at = _blanks(text, at)
         if not text.startswith(":", at):
             raise ValueError(f"a colon is expected at character {at}")
@@ -72,8 +107,12 @@ def members(text: str) -> dict[str, RawJson] | None:
         if not closed and not text.startswith(",", at):
             raise ValueError(f"a comma is expected at character {at}")
         at = _blanks(text, at + 1)
-    if closed and _blanks(text, at if found else at + 1) != len(text):
+    end = at if found else at + 1
+    if closed and _blanks(text, end) != len(text):
         raise ValueError("something follows the object")
+    found.text = text[start:end].rstrip()
+    if found.names and _UNSEEN.search(found.text):
+        return members(_UNSEEN.sub(lambda m: f"\\u{ord(m[0]):04x}", found.text))
     return found
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from edge_demist.cli.inputs import opened
-from edge_demist.cli.line import MAX_LINE_BYTES, Line, RawJson, members
+from edge_demist.cli.line import MAX_LINE_BYTES, Line, RawJson, decoded, members
 from edge_demist.cli.tables import CsvReader
 from edge_demist.errors import InputError
 from edge_demist.io import bounded_lines
@@ -77,6 +77,8 @@ def read_batches(args: argparse.Namespace, blanks: Blanks | None = None) -> Iter
                 if found is not None:
                     lines.append(found)
             yield lines
+    if isinstance(parse, CsvReader) and (unfinished := parse.unfinished()):
+        yield [unfinished]
 
 
 def _parser(form: str, field: str | None) -> Any:
@@ -122,21 +124,35 @@ def parse_json(number: int, raw: bytes, key: str, *, cut: bool) -> Line:
         return Line(number, "", {}, f"the line is longer than {MAX_LINE_BYTES} bytes")
     try:
         value = members(raw.decode("utf-8"))
-        text = json.loads(value.pop(key)) if value is not None and key in value else None
+        text = json.loads(value[key]) if value is not None and key in value else None
     except RecursionError:
         return Line(number, "", {}, "not readable: the JSON is nested too deeply")
     except ValueError as error:
         return Line(number, "", {}, f"not valid JSON: {str(error)[:200]}")
     if value is None:
         return Line(number, "", {}, "not a JSON object")
+    carried = {name: member for name, member in value.items() if name != key}
     if not isinstance(text, str):
-        return Line(number, "", value, f"key {key!r} is missing or not a string")
-    return Line(number, text, value)
+        return Line(number, "", carried, f"key {key!r} is missing or not a string")
+    return Line(number, text, carried, written=value)
 
 
 def merged(carried: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
     """Carried keys, then the result's; a carried key that the result also has is kept as ``input_<key>``."""
     return {**{(f"input_{k}" if k in result else k): v for k, v in carried.items()}, **result}
+
+
+SAME = ("text", "task")
+"""Keys of an answer that are not said again where the input says the same under them."""
+
+
+def said(line: Line, result: Mapping[str, Any]) -> str:
+    """A result as one JSON line: behind what the input was, as it was written, or behind what is carried."""
+    if line.written is None:
+        return dump(merged(line.carried, result))
+    own = line.written
+    more = {name: value for name, value in result.items() if not (name in SAME and name in own and decoded(own[name]) == value)}
+    return own.plus({name: json.dumps(value, allow_nan=False) for name, value in more.items()})
 
 
 def dump(value: Mapping[str, Any]) -> str:
@@ -175,6 +191,7 @@ class Progress:
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Write and flush a batch of output lines."""
-    sys.stdout.write("".join(line + "\n" for line in lines))
+    """Write and flush a batch of output lines, as UTF-8 whatever the locale."""
     sys.stdout.flush()
+    sys.stdout.buffer.write("".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape"))
+    sys.stdout.buffer.flush()

@@ -70,8 +70,8 @@ def _table_rows(batches: Batches, field: str | None, column: str | None) -> Iter
     from edge_demist.cli.tables import CsvReader
 
     read = CsvReader(field)
-    for number, (raw, cut) in enumerate(itertools.chain.from_iterable(batches), 1):
-        line = read(number, raw, cut)
+    lines = (read(number, raw, cut) for number, (raw, cut) in enumerate(itertools.chain.from_iterable(batches), 1))
+    for line in itertools.chain(lines, (read.unfinished() for _ in range(1))):
         if line is not None and (line.error or not line.text):
             yield Row("", error=line.error or "the cell is empty")
         elif line is not None:

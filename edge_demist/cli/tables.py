@@ -24,7 +24,8 @@ class CsvReader:
         self._header: list[str] | None = None
         self._column = 0
         self._delimiter = ","
-        self._pending = ""
+        self._begun: list[str] = []
+        self._begun_bytes = self._begun_at = 0
 
     def __call__(self, number: int, raw: bytes, cut: bool) -> Line | None:
         """The row that a line ends; None for the header and for lines inside a quoted value.
@@ -32,28 +33,63 @@ class CsvReader:
         Raises:
             InputError: the header lacks the column.
         """
-        text = self._pending + from_bytes(raw)
-        if text.count('"') % 2 and not cut and len(text) < MAX_LINE_BYTES:
-            self._pending = text + "\n"
-            return None
-        self._pending = ""
-        if self._header is None:
+        text = from_bytes(raw)
+        if self._header is None and not self._begun:
             self._delimiter = max(DELIMITERS, key=text.count)
+        if not cut and self._goes_on(text) and self._begun_bytes + len(raw) < MAX_LINE_BYTES:
+            self._begun_at = self._begun_at if self._begun else number
+            self._begun.append(text)
+            self._begun_bytes += len(raw) + 1
+            return None
+        text = "\n".join((*self._begun, text))
+        self._begun.clear()
+        self._begun_bytes = 0
+        if self._header is None:
             self._header = [name.strip() for name in self._cells(text)]
             self._column = _column(self._header, self._field)
             return None
         return self._row(number, self._cells(text), cut=cut)
 
+    def unfinished(self) -> Line | None:
+        """At the end: the row whose value in quotes did not end."""
+        return Line(self._begun_at, "", {}, "a value in quotes begins in this line and does not end") if self._begun else None
+
+    def _goes_on(self, text: str) -> bool:
+        """Whether a value in quotes is open behind a line; quotes inside a value without them are its own."""
+        at, inside = 0, bool(self._begun)
+        if not inside and '"' not in text:
+            return False
+        while True:
+            if not inside and text.startswith('"', at):
+                inside, at = True, at + 1
+            while inside:
+                at = text.find('"', at) + 1
+                if not at:
+                    return True
+                inside = text.startswith('"', at)
+                at += inside
+            at = text.find(self._delimiter, at) + 1
+            if not at:
+                return False
+
     def _cells(self, text: str) -> list[str]:
         csv.field_size_limit(MAX_LINE_BYTES)
-        return next(csv.reader([text.replace("\0", "\ufffd")], delimiter=self._delimiter), [])
+        return next(csv.reader([text], delimiter=self._delimiter), [])
 
     def _row(self, number: int, cells: list[str], *, cut: bool) -> Line:
         assert self._header is not None
         if len(cells) != len(self._header):
             return Line(number, "", {}, f"{len(cells)} values for {len(self._header)} columns")
-        carried = {name: cell for i, (name, cell) in enumerate(zip(self._header, cells, strict=True)) if i != self._column}
+        carried: dict[str, str] = {}
+        for i, (name, cell) in enumerate(zip(self._header, cells, strict=True)):
+            if i != self._column:
+                carried[_unused(name, carried)] = cell
         return Line(number, cells[self._column], carried, cut=cut)
+
+
+def _unused(name: str, carried: Mapping[str, str]) -> str:
+    """A column's name; with a number behind it where another column has it already."""
+    return name if name not in carried else next(new for i in range(2, len(carried) + 3) if (new := f"{name}_{i}") not in carried)
 
 
 def _column(header: list[str], field: str | None) -> int:
@@ -88,7 +124,12 @@ def _cell(value: Any) -> str:
         import json
 
         return json.dumps(value)
-    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    text = str(value)
+    try:
+        text.encode("utf-8", "surrogateescape")  # bytes that are no UTF-8 are written as they came
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text
 
 
 def _line(cells: list[str]) -> str:

@@ -6,7 +6,7 @@ import argparse
 import itertools
 from typing import Any
 
-from edge_demist.cli.lines import Blanks, dump, merged, read_batches, write_lines
+from edge_demist.cli.lines import Blanks, dump, read_batches, said, write_lines
 from edge_demist.cli.models import load_model
 from edge_demist.cli.options import Example, add_input, add_model, command
 from edge_demist.normalizers import to_bytes
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
                     continue
                 begin, end = next(rows)
                 row = ids[begin:end]
-                out.append(dump(merged(line.carried, {"text": line.text, "ids": row.tolist(), "pieces": model.tokenizer.pieces(row)})))
+                out.append(said(line, {"text": line.text, "ids": row.tolist(), "pieces": model.tokenizer.pieces(row)}))
             write_lines(out)
         blanks.tell()
     return 1 if failed else 0

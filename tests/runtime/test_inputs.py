@@ -121,7 +121,23 @@ def test_a_table_of_other_forms(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert code == 2 and "no column 'text'" in told and "a, b" in told
 
 
-CELL = st.text(st.characters(exclude_characters="\r\0", exclude_categories=["Cs"]), max_size=12)
+def test_nothing_of_a_table_is_lost(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    table = b'text,a,a,label\nkernel.org,5" disk,\xff\x00,-0\nxjwqpvkz.info,2,"3\n""4",1e400\n'
+    (tmp_path / "t.csv").write_bytes(table)
+    answers = classify(capsys, "--task", "dga", tmp_path / "t.csv")[1]
+    assert [(a["a"], a["a_2"], a["input_label"]) for a in answers] == [('5" disk', "\udcff\0", "-0"), ("2", '3\n"4', "1e400")]
+    assert classify(capsys, "--task", "dga", tmp_path / "t.csv", "-o", tmp_path / "o.csv")[0] == 0
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "o.csv").read_bytes().decode("utf-8", "surrogateescape"), newline="")))
+    assert [(r["a"], r["a_2"], r["input_label"]) for r in rows] == [('5" disk', "\udcff\0", "-0"), ("2", '3\n"4', "1e400")]
+
+
+def test_a_row_left_open_is_counted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('text,a\nkernel.org,1\nexample.org,"2\nexample.com,3\n')
+    code, answers, _ = classify(capsys, "--task", "dga", tmp_path / "t.csv")
+    assert code == 1 and len(answers) == 2 and answers[1]["line"] == 3 and "does not end" in answers[1]["error"]
+
+
+CELL = st.text(st.characters(exclude_characters="\r", exclude_categories=["Cs"]), max_size=12)
 
 
 @given(st.lists(st.tuples(CELL, CELL), max_size=5))
