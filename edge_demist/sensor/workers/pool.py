@@ -28,7 +28,7 @@ DEPTH = 2
 HANG_S = 60.0
 MAX_FAILED_STARTS, PAUSE_S = 3, 5.0
 """So many starts may fail one after the other; where others work, the next one waits so long."""
-_READ, _WRITE = 1 << 20, 1 << 17
+_READ = 1 << 16
 _SIZE = struct.Struct("<Q")
 _BEAT = struct.Struct("<d")
 _PR_SET_PDEATHSIG = 1
@@ -204,7 +204,8 @@ class _Process:
     def __init__(self, pid: int, channel: socket.socket) -> None:
         self.pid, self.socket = pid, channel
         self.jobs: deque[Job] = deque()
-        self.out, self._in = bytearray(), bytearray()
+        self.out: deque[memoryview] = deque()
+        self._in = bytearray()
         self.since = time.monotonic()
         self.is_proven = False
 
@@ -213,14 +214,18 @@ class _Process:
         if not self.jobs:
             self.since = time.monotonic()
         self.jobs.append(job)
-        self.out += _framed(job)
+        self.out.append(memoryview(_framed(job)))
         self.write()
 
     def write(self) -> None:
         """Send what the pipe takes."""
         with suppress(OSError):  # a broken pipe is seen where answers are read
             while self.out:
-                del self.out[: self.socket.send(self.out[:_WRITE])]
+                sent = self.socket.send(self.out[0])
+                if sent == len(self.out[0]):
+                    self.out.popleft()
+                else:
+                    self.out[0] = self.out[0][sent:]
 
     def read(self) -> bool:
         """Take what there is; False at the end."""
