@@ -111,7 +111,7 @@ CASES: dict[str, dict[str, object]] = {
 def test_the_sample_logs_give_the_same_events_and_counts(tmp_path: Path, case: str) -> None:
     expected, summary = watch(tmp_path / "1", DATA / "logs", **CASES[case])
     assert balanced(summary) and summary["predictions"] > 100
-    for count in (2, 3):
+    for count in (2, 3) if case in ("all", "alarms") else (2,):
         found, counts = watch(tmp_path / str(count), DATA / "logs", threads=count, **CASES[case])
         assert undated(found) == undated(expected)
         assert counts == summary
@@ -119,7 +119,7 @@ def test_the_sample_logs_give_the_same_events_and_counts(tmp_path: Path, case: s
 
 @pytest.mark.parametrize("form", ["eve", "ecs", "ocsf", "zeek"])
 def test_every_form_of_the_output_is_the_same(tmp_path: Path, form: str) -> None:
-    log = dns(tmp_path / "dns.log", [f"name{n}.example" for n in range(700)])
+    log = dns(tmp_path / "dns.log", [f"name{n}.example" for n in range(300)])
     assert watch(tmp_path / "1", log, form=form) == watch(tmp_path / "2", log, form=form, threads=2)
 
 
@@ -127,14 +127,13 @@ def test_every_form_of_the_output_is_the_same(tmp_path: Path, form: str) -> None
 def test_incidents_are_the_same(tmp_path: Path, state: bool) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
-    rows = sorted(generated() + generated("10.0.0.8", 3) + ordinary(1500), key=lambda row: float(row.split(" ")[0]))
+    rows = sorted(generated() + generated("10.0.0.8", 3) + ordinary(600), key=lambda row: float(row.split(" ")[0]))
     incident_log(logs, *rows[::2])
     incident_log(logs, *rows[1::2], name="dns_b.log")
     options = {"emit": "incidents", "batch_strings": 20, "state": state}
     expected = watch(tmp_path / "1", logs, **options)
     assert expected[0].count(b"\n") > 1
-    for count in (2, 3):
-        assert watch(tmp_path / str(count), logs, threads=count, **options) == expected
+    assert watch(tmp_path / "2", logs, threads=3 if state else 2, **options) == expected
 
 
 def test_what_runs() -> None:
@@ -170,7 +169,7 @@ def test_several_files_are_read_in_the_order_of_their_times(tmp_path: Path) -> N
     logs = tmp_path / "logs"
     logs.mkdir()
     for number in range(4):
-        dns(logs / f"dns.{number}.log", [f"same{n % 40}.example" for n in range(300)], 1_700_000_000.0 + 3 * number)
+        dns(logs / f"dns.{number}.log", [f"same{n % 40}.example" for n in range(150)], 1_700_000_000.0 + 3 * number)
     records = [
         {"timestamp": f"2023-11-14T22:13:{n:02d}.5+0000", "event_type": "dns", "dns": {"rrname": f"same{n % 40}.example"}}
         for n in range(60)
@@ -181,7 +180,7 @@ def test_several_files_are_read_in_the_order_of_their_times(tmp_path: Path) -> N
 
 
 def test_a_header_in_the_middle_changes_the_columns_from_there(tmp_path: Path) -> None:
-    rows = [f"{1_700_000_000 + n}.000000 10.0.0.1 n{n}.example" for n in range(200)]
+    rows = [f"{1_700_000_000 + n}.000000 10.0.0.1 n{n}.example" for n in range(120)]
     turned = [" ".join([row.split()[0], row.split()[2], row.split()[1]]) for row in rows]
     parts = [
         zeek_log(DNS, *rows),
@@ -191,10 +190,9 @@ def test_a_header_in_the_middle_changes_the_columns_from_there(tmp_path: Path) -
     ]
     log = tmp_path / "dns.log"
     log.write_text("#close\t2023\n".join(parts * 2))
-    for options in ({"batch_strings": 16}, {"batch_strings": 100, "emit": "alarms"}):
-        expected = watch(tmp_path / "1", log, **options)
-        assert expected[1]["skipped"].get("field-count", 0) == 0
-        assert watch(tmp_path / "2", log, threads=2, **options) == expected
+    expected = watch(tmp_path / "1", log, batch_strings=16, emit="alarms")
+    assert expected[1]["skipped"].get("field-count", 0) == 0
+    assert watch(tmp_path / "2", log, batch_strings=16, emit="alarms", threads=2) == expected
 
 
 def test_tables_and_audit_records_whose_lines_belong_together(tmp_path: Path) -> None:
@@ -225,7 +223,7 @@ lines_of_logs = st.lists(
 
 
 @given(lines_of_logs, st.integers(1, 9))
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_mixture_of_lines_gives_what_one_process_gives(tmp_path: Path, lines: list[str], batch: int) -> None:
     log = tmp_path / "dns.log"
     log.write_text("\n".join(lines) + "\n")
@@ -444,11 +442,11 @@ def test_sigkill_of_the_parent_loses_nothing_and_leaves_nobody(tmp_path: Path) -
     folder, logs = tmp_path / "killed", tmp_path / "logs"
     folder.mkdir()
     logs.mkdir()
-    dns(logs / "dns.log", [f"{'evil' if n % 9 else 'n'}{n}.example" for n in range(1200)])
+    dns(logs / "dns.log", [f"{'evil' if n % 9 else 'n'}{n}.example" for n in range(800)])
     watch(tmp_path / "whole", logs, state=True, batch_strings=8, model=FakeModel)
     expected = {event["event_id"]: event for event in read_events(tmp_path / "whole" / "out")}
     chance, killed = random.Random(5), []
-    for _ in range(3):
+    for _ in range(2):
         process = start(logs, folder)
         wait_for(lambda process=process: process.poll() is not None or len(children(process.pid)) == 2)
         time.sleep(chance.uniform(0.02, 0.2))
