@@ -1,6 +1,6 @@
 """Kills ``watch`` at hundreds of random points and at every write, fsync and rename, and counts what was lost.
 
-    python -m tools.sensor.crash [--kills 300] [--json FILE]
+    python -m tools.sensor.crash [--kills 300] [--threads N] [--json FILE]
 
 Lost must be 0; repeats may happen, with the same event id and the same content. Logs are rotated and compressed all
 the while. ``--json`` writes the counts.
@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
 
+from edge_demist.cli.watch import runner_class
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.control import Control
 from edge_demist.sensor.detect.scoring import ModelLike
@@ -61,6 +62,9 @@ class Tally:
 class Bench:
     """A folder with logs, output and state."""
 
+    threads = 1
+    """Worker processes of all runs."""
+
     def __init__(self, root: Path, seed: int, records: int, *, copytruncate: bool = False) -> None:
         """Make the folders and the world."""
         self.logs, self.own = root / "logs", root / "own"
@@ -87,6 +91,7 @@ class Bench:
             "commit_s": 0.0,
             "explain": False,
             "rotate_bytes": 6000,
+            "threads": self.threads,
         }
         return WatchConfig(**(options | changes))  # type: ignore[arg-type]
 
@@ -96,7 +101,7 @@ class Bench:
         config = self.config(**changes)
         runner = None
         try:
-            runner = Runner(config, lambda: cast(ModelLike, FakeModel(tasks=TASKS)), control=control, disk=disk)
+            runner = runner_class(config)(config, lambda: cast(ModelLike, FakeModel(tasks=TASKS)), control=control, disk=disk)
             runner.run()
         finally:
             if runner is not None:
@@ -290,7 +295,8 @@ class _Fail(ScriptedControl):
 
 def _child(folder: Path, seconds: float, kill_operation: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tools.sensor.crash", "--child", str(folder), "--seconds", str(seconds)]
-    return subprocess.Popen([*command, "--kill-at", str(kill_operation)], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE)
+    more = ["--kill-at", str(kill_operation), "--threads", str(Bench.threads)]
+    return subprocess.Popen([*command, *more], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE)
 
 
 def run_child(folder: Path, seconds: float, kill_operation: int) -> None:
@@ -299,7 +305,7 @@ def run_child(folder: Path, seconds: float, kill_operation: int) -> None:
     bench_folder.logs, bench_folder.own = folder / "logs", folder / "own"
     disk = FaultDisk(kill_at(kill_operation)) if kill_operation >= 0 else Disk()
     config = bench_folder.config(poll_s=0.002, scan_s=0.01, commit_s=0.02, batch_strings=16)
-    runner = Runner(config, lambda: cast(ModelLike, FakeModel(tasks=TASKS)), disk=disk)
+    runner = runner_class(config)(config, lambda: cast(ModelLike, FakeModel(tasks=TASKS)), disk=disk)
     runner.control.install()
     os.write(1, b"r")
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -347,11 +353,13 @@ def main() -> int:
     """Run everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=300, help="SIGKILLs of each kind")
+    parser.add_argument("--threads", type=int, default=1, help="worker processes of the sensor")
     parser.add_argument("--json", type=Path, help="write the counts here")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=1.0, help=argparse.SUPPRESS)
     parser.add_argument("--kill-at", type=int, default=-1, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    Bench.threads = args.threads
     if args.child:
         run_child(args.child, args.seconds, args.kill_at)
         return 0
