@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,9 @@ def threads_table(found: Mapping[str, Any]) -> str:
     for emit, runs in found.get("threads", {}).get("rows", {}).items():
         for count, one in runs.items():
             taken = f"{one['rss_bytes'] / 1e6:.0f} ({one['pss_bytes'] / 1e6:.0f})"
-            rows.append((f"`--emit {emit}`", count, f"{one['records_per_second']:,}", f"{one['ratio']:.2f}", taken))
-    header = ("variant", "`--threads`", "records a second", "times one", "largest process, MB (all)")
+            separate = f"{one['ratio_of_separate_runs']:.2f}" if "ratio_of_separate_runs" in one else ""
+            rows.append((f"`--emit {emit}`", count, f"{one['records_per_second']:,}", f"{one['ratio']:.2f}", separate, taken))
+    header = ("variant", "`--threads`", "records a second", "times one", "separate runs at once", "largest process, MB (all)")
     return markdown.table(header, rows) if rows else "Not measured yet."
 
 
@@ -80,12 +82,23 @@ def _sizes(number: str) -> tuple[int, int]:
     return sizes["Rss:"], sizes["Pss:"]
 
 
+def apart(log: Path, options: Sequence[str], bundle: str, count: int, folder: Path) -> float:
+    """Records a second of so many runs with one process at the same time: what the machine gives those that have nothing in common."""
+    folders = [folder / str(number) for number in range(count)]
+    for one in folders:
+        one.mkdir(exist_ok=True)
+    with ThreadPoolExecutor(count) as pool:
+        runs = list(pool.map(lambda one: watch(log, options, bundle, one), folders))
+    return sum(run["records"] for run in runs) / max(run["seconds"] for run in runs)
+
+
 def threads(names: Sequence[str], bundle: str, rounds: int, counts: Sequence[int], folder: Path) -> dict[str, Any]:
     """Records a second by the clock with one process and with others, in turns; start and end are part of it."""
     found: dict[str, Any] = {}
     for emit, share in (("all", 5), ("alarms", 1)):
         log = dns_log(folder / "dns.log", names[: len(names) // share])
         runs: dict[int, list[float]] = {count: [] for count in counts}
+        side_by_side: list[float] = []
         events: set[bytes] = set()
         for number in range(rounds):
             for count in counts if number % 2 == 0 else reversed(counts):
@@ -93,6 +106,7 @@ def threads(names: Sequence[str], bundle: str, rounds: int, counts: Sequence[int
                 run = watch(log, (*VARIANTS[emit], "--threads", str(count)), bundle, folder)
                 runs[count].append(run["records"] / run["seconds"])
                 events.add(hashlib.sha256((folder / "events").read_bytes()).digest())
+            side_by_side.append(apart(log, VARIANTS[emit], bundle, counts[-1], folder) / runs[counts[0]][-1])
         if len(events) != 1:
             raise SystemExit(f"--emit {emit}: other bytes with more processes")
         found[emit] = {}
@@ -101,6 +115,7 @@ def threads(names: Sequence[str], bundle: str, rounds: int, counts: Sequence[int
             rss, pss = memory(log, (*VARIANTS[emit], "--threads", str(count)), bundle, folder)
             sizes = {"rss_bytes": rss, "pss_bytes": pss}
             found[emit][str(count)] = {"records_per_second": round(statistics.median(runs[count])), "ratio": round(ratio, 3), **sizes}
+        found[emit][str(counts[-1])]["ratio_of_separate_runs"] = round(statistics.median(side_by_side), 3)
     return found
 
 
