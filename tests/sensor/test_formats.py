@@ -358,6 +358,8 @@ def test_envelopes_know_the_records_of_the_mapping() -> None:
         "domain",
         "uri",
         "path",
+        "arg",
+        "ua",
         "process command line",
     }  # envelopes have them too
     roots = {rule.root for rule in load_rules() if "host" in rule.logs}
@@ -609,7 +611,9 @@ def http(**parts: object) -> bytes:
         ({"url": "/p", "request_headers": [{"name": "Host", "value": "h1.example"}]}, "h1.example/p", "/p"),
         ({"hostname": "a.example", "url": "http://b.example/x?y"}, "http://b.example/x?y", "/x?y"),
         ({"url": "http://b.example"}, "http://b.example", "/"),
-        ({"hostname": "a.example", "url": "a.example/x"}, "a.example/x", "a.example/x"),
+        ({"hostname": "a.example", "url": "a.example/x"}, "a.example/x", "/x"),
+        ({"url": "a.example/x?y"}, "a.example/x?y", "/x?y"),
+        ({"url": "index.php/x?y"}, None, "index.php/x?y"),
         ({"hostname": "a.example", "url": "index.php"}, "a.example/index.php", "index.php"),
         ({"hostname": "a.example", "url": "?id=1"}, "a.example/?id=1", "?id=1"),
         ({"hostname": "2001:db8::1", "url": "/x"}, "[2001:db8::1]/x", "/x"),

@@ -244,7 +244,7 @@ class FieldMapping:
         if len(found) > MAX_STRINGS_PER_RECORD:
             return "too-many-strings"
         if not unanswerable and all(item.tasks == _AGENT for item in found):  # an agent is seldom all that a request has
-            found += self._elsewhere(record)
+            found += [item for item in self._elsewhere(record) if not set(item.tasks) <= set(asked.get(item.text, ()))]
         return found or unanswerable or self._lent(record) or "no-string"
 
     def _lent(self, record: Record) -> list[MappedString]:

@@ -7,7 +7,14 @@ import re
 _ABSOLUTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]{0,20}://")
 _AUTHORITY = re.compile(r"(?:[\w.\-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}\Z")
 _BARE_IPV6 = re.compile(r"[0-9a-fA-F:.]+\Z")
-_REQUEST_LINE = re.compile(r"([A-Z]{3,16}) (.*?) HTTP/\d(?:\.\d)?\Z", re.DOTALL)
+_REQUEST_LINE = re.compile(r"([A-Z]{3,16}) (.*?) HTTP/\d(?:\.\d)?(?:\Z|[\r\n\\])", re.DOTALL)
+_HOST_FIRST = re.compile(
+    r"(?:[a-z0-9-]{1,63}\.)+(?!(?:php\d?|aspx?|jspx?|cgi|html?|js|do|py|pl|action|json|xml|cfm|dll|exe)/)[a-z][a-z0-9-]{1,62}(?::\d{1,5})?(?=/)",
+    re.IGNORECASE,
+)
+"""A host before a path, as logs of proxies write an address without its scheme; no file's name before what servers call path info."""
+_NO_TARGET = re.compile(r"0x[0-9a-fA-F]{1,32}\Z")
+"""A number that a log calls ``request``."""
 _AUTHORITY_END = re.compile(r"[/?#\\]")
 
 
@@ -31,7 +38,7 @@ def full_url(host: str, target: str, method: str = "") -> str:
         return target or host
     if target == "*":
         return ""
-    if _ABSOLUTE.match(target):
+    if _ABSOLUTE.match(target) or (not host and _HOST_FIRST.match(target)):
         return target
     rest = target[len(host) :]
     if host and target[: len(host)].lower() == host.lower() and (not rest or rest[0] in "/?#:"):
@@ -45,9 +52,9 @@ def request_target(target: str, method: str = "") -> str:
         return target
     if line := _request_line(target):
         return request_target(line[2], line[1])
-    if target == "*" or _is_authority(target, method):
+    if target == "*" or _is_authority(target, method) or _NO_TARGET.match(target):
         return ""
-    absolute = _ABSOLUTE.match(target)
+    absolute = _ABSOLUTE.match(target) or _HOST_FIRST.match(target)
     if absolute is None:
         return target
     end = _AUTHORITY_END.search(target, absolute.end())

@@ -1,7 +1,7 @@
 """Lines of web servers' and proxies' access logs, as Elastic Common Schema objects.
 
 Knows the common and combined form (NCSA, Apache httpd, nginx; also behind a syslog header), HAProxy's HTTP log, Squid's native
-log, AWS load balancers and Envoy.
+log, AWS load balancers and S3, Envoy, lighttpd.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _LINES = tuple(
     for mark, pattern in (
         (
             b'] "',
-            rb"(?:(?P<vhost>[\w.\-]+(?::\d{1,5})?) )?(?P<client>[0-9A-Fa-f.:]{2,45}|(?!- )[\w.\-]+) \S+ (?P<user>\S+|\"[^\"]*\") "
+            rb"(?:(?P<vhost>[\w.\-]+(?::\d{1,5})?) )?(?P<client>[0-9A-Fa-f.:]{2,45}|(?!- )[\w.\-]+) (?P<ident>\S+) "
+            rb"(?P<user>\S+|\"[^\"]*\") "
             rb"\[(?P<time>\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] "
             + _REQUEST_TEXT
             + rb' (?P<status>\d{3}) (?:\d+|-)(?: "(?:[^"\\]|\\.)*" "(?P<agent>(?:[^"\\]|\\.)*)")?',
@@ -34,7 +35,7 @@ _LINES = tuple(
         (  # Envoy: [start] "request" status …
             b'] "',
             rb"\[(?P<time>\d{4}-\d\d-\d\dT[\d:.]{8,18}Z)\] " + _REQUEST_TEXT + rb" (?P<status>\d{1,3}) "
-            rb'(?:[^"]{0,256}"[^"]{0,256}" ){0,2}(?:[\d\-]+ ){4}"(?P<client>[0-9A-Fa-f.:]{2,45})?[^"]{0,256}" '
+            rb'(?:[^"]{0,256}"[^"]{0,256}" ){0,2}(?:[\w,\-]+ ){4,5}"(?P<client>[0-9A-Fa-f.:]{2,45})?[^"]{0,256}" '
             rb'"(?P<agent>' + _QUOTED + rb')" "[^"]{0,128}" "(?P<vhost>[^"]{0,255})"',
         ),
         (  # AWS load balancers: type time lb client:port target:port … "request" "agent"
@@ -42,12 +43,24 @@ _LINES = tuple(
             rb"(?:https?|h2|wss?|grpcs?) (?P<time>\d{4}-\d\d-\d\dT[\d:.]{8,18}Z) \S+ (?P<client>[0-9A-Fa-f.:]{2,45}):\d{1,5} "
             rb"(?:\S+ ){4}(?P<status>\S+) (?:\S+ ){3}" + _REQUEST_TEXT + rb' "(?P<agent>' + _QUOTED + rb')"',
         ),
+        (  # AWS classic load balancers: time lb client:port target:port three times, two statuses, two sizes "request" "agent"
+            b'" ',
+            rb"(?P<time>\d{4}-\d\d-\d\dT[\d:.]{8,18}Z) \S+ (?P<client>[0-9A-Fa-f.:]{2,45}):\d{1,5} \S+ (?:-?[\d.]+ ){3}"
+            rb"(?P<status>\S+) \S+ \d+ \d+ " + _REQUEST_TEXT + rb' "(?P<agent>' + _QUOTED + rb')"',
+        ),
+        (  # AWS S3: owner bucket [time] client requester id operation key "request" status
+            b"] ",
+            rb"\S{1,128} \S{1,128} \[(?P<time>\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] (?P<client>\S+) \S+ \S+ [A-Z]+\.\S+ \S+ "
+            + _REQUEST_TEXT
+            + rb' (?P<status>\d{3}|-) (?:\S+ ){5}"(?:[^"\\]|\\.)*" "(?P<agent>(?:[^"\\]|\\.)*)"',
+        ),
         (  # Squid: time elapsed client result/status bytes method URL user …
             b"/",
             rb"(?P<time>\d{9,10}\.\d{3}) +\d+ (?P<client>\S+) [A-Z_]+/(?P<status>\d{3}) \d+ (?P<request>[A-Z_]{3,16} \S+) ",
         ),
     )
 )
+_HOST = re.compile(rb"(?:[\w\-]{1,63}\.)+[A-Za-z][\w\-]{1,62}(?::\d{1,5})?")
 _REQUEST = re.compile(rb"([A-Z]{3,16}) (.*?)(?: HTTP/\d(?:\.\d)?)?\Z", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([\"\\])|([bnrtv]))")
 _C_STYLE = {b"b": b"\b", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
@@ -66,7 +79,7 @@ def access_object(line: bytes) -> dict[str, object] | None:
     if request:
         found["http"] = {"request": {"method": from_bytes(request[1])}}
         found["url"] = {"original": from_bytes(request[2])}
-    vhost = parts.get("vhost")
+    vhost = parts.get("vhost") or (ident if _HOST.fullmatch(ident := parts.get("ident") or b"-") else None)  # lighttpd
     if vhost and vhost != b"-":
         found["url"] = {**dict(found.get("url") or {}), "domain": from_bytes(vhost)}  # type: ignore[call-overload]
     agent = parts.get("agent")

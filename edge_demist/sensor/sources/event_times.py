@@ -47,7 +47,7 @@ _BESIDE = frozenset(
         received receive generated generation observed occurred detected detection reported report created creation create published
         ingest ingested ingestion collected first server client edge local device sensor utc gmt iso iso8601 8601 3339 rfc rfc3339 unix
         ns us ms s sec seconds nanos string str stamp of the at output source original rt cef
-        and nano system initiated frame
+        and nano system initiated frame click clicked req
         """,
     )
 )

@@ -22,7 +22,8 @@ _BOM = b"\xef\xbb\xbf"
 _BARE_NAMES = re.compile(rb"ts\t[\w.\t]+\Z")
 _PREFIX_TIME = re.compile(
     r"(?:<\d{1,3}>\d? ?)?(?:"
-    r"(\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d\S{0,16}|\d\d/\d\d/\d{4} \d\d:\d\d:\d\d [AP]M)(?=\s)|"
+    r"(\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d\S{0,16}|\d\d/\d\d/\d{4} \d\d:\d\d:\d\d [AP]M|"
+    r"\d{4}:\d\d:\d\d-\d\d:\d\d:\d\d|\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,6})? \d{4}\])(?=\s)|"
     r"([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) )"
 )
 _LIST = re.compile(rb"\[\s*(?:[{\[\"\]]|true|false|null|\Z|-?\d[-+\d.eE,\s]*\]\s*\Z)")
@@ -194,7 +195,7 @@ class LineParser:
             if isinstance(data, dict):
                 record = unwrap(data, self.file_log, is_zeek_log, self._read_text, depth)
                 return _dated(record, from_bytes(line[:begin]))
-        audit_object, access_object, query_object, text_object = _forms()
+        audit_object, access_object, query_object, appliance_object, text_object = _forms()
         if b"audit(" in line:
             audited = audit_object(line)
             return None if audited is None else JsonRecord(audited, "audit")
@@ -202,6 +203,8 @@ class LineParser:
             return JsonRecord(request, "access")
         if (question := query_object(line)) is not None:
             return JsonRecord(question, "queries")
+        if (placed := appliance_object(line)) is not None:
+            return _dated(JsonRecord(*placed), from_bytes(line[:MAX_PREFIX_BYTES]))
         if (b"<Event" in line[:MAX_PREFIX_BYTES] or b"ommand" in line or b"QueryName" in line) and (
             windows := _windows_record(from_bytes(line))
         ) is not None:
@@ -223,6 +226,11 @@ class LineParser:
         return record
 
     @property
+    def is_within_row(self) -> bool:
+        """Whether a row of a table was begun whose value in quotes has not ended."""
+        return self._table.is_within_row
+
+    @property
     def held_bytes(self) -> int:
         """About how much memory the header takes."""
         return self._zeek.held_bytes + self._table.held_bytes
@@ -240,14 +248,15 @@ class LineParser:
 
 
 @functools.cache
-def _forms() -> tuple[_Form, _Form, _Form, _Form]:
-    """Readers of audit events, access logs, query logs and texts with names: their expressions are compiled for the first such line."""
+def _forms() -> tuple[_Form, _Form, _Form, Callable[[bytes], tuple[dict[str, object], str] | None], _Form]:
+    """Readers of audit events, access logs, query logs, appliances and texts with names: their expressions are compiled when needed."""
     from edge_demist.sensor.sources.access import access_object
+    from edge_demist.sensor.sources.appliances import appliance_object
     from edge_demist.sensor.sources.audit import audit_object
     from edge_demist.sensor.sources.queries import query_object
     from edge_demist.sensor.sources.texts import text_object
 
-    return audit_object, access_object, query_object, text_object
+    return audit_object, access_object, query_object, appliance_object, text_object
 
 
 def _windows_record(text: str) -> JsonRecord | None:

@@ -14,10 +14,23 @@ _QUERIES = tuple(
     for mark, pattern in (
         (
             b": query: ",
-            rb"client (?:@0x[0-9a-f]+ )?" + _CLIENT + rb"#\d+(?: \([^)]*\))?: (?:view \S+: )?query: " + _NAME + rb" [A-Z]+ ",
+            rb"client (?:@0x[0-9a-f]+ )?"
+            + _CLIENT
+            + rb"#\d+(?: \([^)]*\))?: (?:(?:UDP|TCP): )?(?:view \S+: )?query: "
+            + _NAME
+            + rb" [A-Z]+ ",
         ),  # BIND
-        (b": query[", rb": query\[[\w=]+\] " + _NAME + rb" from (?P<client>\S+)"),  # dnsmasq, Pi-hole
-        (b"unbound", rb"unbound\[\d+:\d+\] (?:info|query): " + _CLIENT + rb" " + _NAME + rb" [A-Z0-9]+ [A-Z]+(?: [A-Z]+ .{1,64})?\s*\Z"),
+        (  # rewrites by response policy zones: BIND, Infoblox
+            b" rewrite ",
+            rb"(?:client (?:@0x[0-9a-f]+ )?" + _CLIENT + rb"#\d+.{0,400}?)?rpz:? (?:QNAME|CLIENT-IP|IP|NSDNAME|NSIP) [\w-]+ rewrite "
+            rb"(?P<name>[^\s/]{1,1024})(?:/[A-Z0-9]+/[A-Z]+| \[[A-Z0-9]+\])? via ",
+        ),
+        (b" query[", rb": (?:\d+ \S+ )?query\[[\w=]+\] " + _NAME + rb" from (?P<client>\S+)"),  # dnsmasq, Pi-hole
+        (
+            b" CQ ",
+            rb" CQ " + _CLIENT + rb"(?: -> \S+)? (?:UDP|TCP|DOT|DOH|DOQ) \d+b \"?(?P<name>[^\s\"/]{1,1024})\"?[/ ]IN[/ ]",
+        ),  # dnstap-read, dnstap
+        (b"unbound", rb"\[\d+:\d+\] (?:info|query|reply): " + _CLIENT + rb" " + _NAME + rb" [A-Z0-9]+ [A-Z]+(?: [A-Z]+ .{1,64})?\s*\Z"),
         (b"question for '", rb"question for '(?P<name>[^'|]{1,1024})\|\w+' from " + _CLIENT),  # PowerDNS Recursor
         (b"\t", rb"\]\t" + _CLIENT + rb"\t" + _NAME + rb"\t[A-Z0-9]{1,10}\t[A-Z_]{2,24}\t"),  # dnscrypt-proxy
         (b"||IN||", rb"\d\|\|" + _CLIENT + rb"\|\|[^|]{2,60}\|\|IN\|\|(?P<name>[^|]{1,1024})\|\|"),  # PassiveDNS
@@ -50,7 +63,10 @@ def query_object(line: bytes) -> dict[str, object] | None:
     parts = match.groupdict()
     name = parts.get("name") or _LABEL.sub(b".", parts.get("labels") or b"").strip(b".")
     name = _DECIMAL.sub(lambda m: bytes([int(m[1])]) if int(m[1]) < 256 else m[0], name) if b"\\" in name else name
-    found: dict[str, object] = {"dns": {"question": {"name": from_bytes(name)}}, "src_ip": from_bytes(parts["client"])}
+    found: dict[str, object] = {
+        "dns": {"question": {"name": from_bytes(name)}},
+        **({"src_ip": from_bytes(parts["client"])} if parts["client"] else {}),
+    }
     begin = _LINE_TIME.match(from_bytes(line[:64]))
     if begin:
         found["timestamp"] = begin["full"] or begin["epoch"] or syslog_time(begin["short"])

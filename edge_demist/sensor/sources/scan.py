@@ -333,9 +333,9 @@ class Scanner:
         return (idle >= IDLE_CLOSE_S and source.path not in self._paths) or (crowded and idle > 1.0)
 
     def _finish(self, file_id: FileId, source: LogFile) -> None:
-        if source.problem:
-            source.counts.error(source.problem)
-            self._notify("damaged", {"path": source.state.path, "error": source.problem, "offset": source.state.offset})
+        if problem := source.problem or ("row-left-open" if source.parser.is_within_row else ""):
+            source.counts.error(problem)
+            self._notify("damaged", {"path": source.state.path, "error": problem, "offset": source.state.offset})
         state = source.snapshot()
         source.close()
         del self.sources[file_id]

@@ -99,6 +99,11 @@ class TableParser:
         return {name: value for name, value in zip(names, row, strict=False) if value not in _EMPTY}
 
     @property
+    def is_within_row(self) -> bool:
+        """Whether a row was begun and has not ended."""
+        return bool(self._begun)
+
+    @property
     def held_bytes(self) -> int:
         """About how much memory names and an unfinished row take."""
         return 2 * len(self._names_line) + (self._begun_bytes if self._begun else 0)

@@ -26,10 +26,11 @@ _LOGGED_COMMANDS = (
 )
 """What stands directly before a command that is told to syslog, and what must stand before that."""
 _USER_ID = re.compile(r"\A\d{1,10} ")
-_PAN = re.compile(r",THREAT,url,")
+_PAN = re.compile(r",THREAT,(?:url|spyware|dns),")
 _PAN_TIME, _PAN_URL = 6, 31
 """Columns of a PAN-OS threat log: generated time, URL or file name (PAN-OS 9.1 to 11, Syslog Field Descriptions)."""
-_COMMAND_MARKS = (b"COMMAND=", b"CMD (", b"snoopy[", b"HISTORY: ", b",THREAT,url,")
+_PAN_NAME = re.compile(r"\((?:\w{1,24}:)?((?:[\w-]{1,63}\.)+[A-Za-z][\w-]{1,62})\)")
+_COMMAND_MARKS = (b"COMMAND=", b"CMD (", b"snoopy[", b"HISTORY: ", b",THREAT,")
 _BROKEN_BAR = " ¦ ".encode()
 _HEADER_END = re.compile(r"(?<!\\)\|")
 _CEF_KEY = re.compile(r"(?:\A|(?<=[\s|]))([A-Za-z_][\w.\-\[\]]{0,127})(?<!\\)=")
@@ -39,6 +40,9 @@ _PAIR = re.compile(
     r"(?<![^\s,;|(\[{>])(?:(?<=\[)(?P<bare>[a-z_]{1,32}) (?=\")|\"?(?P<name>[A-Za-z_@][\w.@\-]{0,63})\"?(?:=|: ?(?=\")))"
     r"(?:\"((?:[^\"\\]|\\.)*+)\"(?=[\s,;|)\]}]|\Z)|\"([^\"]*)\"(?=[\s,;|)\]}]|\Z)|'([^']*)'(?=[\s,;|)\]}]|\Z))?"
 )
+_LISTED = re.compile(r"(?:\A|(?<=: )|, )([A-Z][A-Za-z]{1,31}): (?=[^,]|\Z)")
+LEAST_LISTED = 4
+"""Values with names in a line of ``Key: value`` and commas."""
 _DOUBLED = re.compile(r'(?:[^\\]|\\[\\"])*\Z')
 _ESCAPED = re.compile(r'\\([\\"])')
 _LABEL = re.compile(r"[\w.\-]{1,64}\Z")
@@ -63,7 +67,7 @@ _BESIDE_COMMANDS = frozenset(
 def text_object(line: bytes) -> _Object | None:
     """What a line of text says, by the names of its values; None for text without values that are of use."""
     is_command = any(mark in line for mark in _COMMAND_MARKS)
-    if not is_command and b"=" not in line and b'"' not in line and _BROKEN_BAR not in line and b"\t" not in line:
+    if not is_command and b"=" not in line and b'"' not in line and _BROKEN_BAR not in line and b"\t" not in line and b", " not in line:
         return None
     text = from_bytes(line[:MAX_TEXT_BYTES])
     if is_command and (command := _logged_command(text)) is not None:
@@ -72,7 +76,7 @@ def text_object(line: bytes) -> _Object | None:
         return _cef(text[begin:])
     if (begin := text.find("LEEF:", 0, MAX_PREFIX)) >= 0:
         return _leef(text[begin:])
-    return _falco(text) or _labelled(text) or _named(text)
+    return _falco(text) or _labelled(text) or _named(text) or _listed(text)
 
 
 def _logged_command(text: str) -> _Object | None:
@@ -94,7 +98,10 @@ def _pan(text: str) -> _Object | None:
     import csv  # few logs are of this kind
 
     row = next(csv.reader([text]), [])
-    return {"timestamp": row[_PAN_TIME], "url": row[_PAN_URL]} if len(row) > _PAN_URL else None
+    if len(row) <= _PAN_URL:
+        return None
+    name = _PAN_NAME.search(row[_PAN_URL + 1])
+    return {"timestamp": row[_PAN_TIME], **({"query": name[1]} if name and row[4] != "url" else {"url": row[_PAN_URL]})}
 
 
 def _cef(text: str) -> _Object | None:
@@ -168,7 +175,16 @@ def _named(text: str) -> _Object | None:
     barred = [part.partition(": ") for part in text.split(" ¦ ")] if " ¦ " in text else ()
     for name, value in [*((name.lower(), value) for name, _, value in barred), *_pairs(text)]:
         found.setdefault(name, value)
+    if "://" in str(found.get("resource", "")):  # Check Point
+        found.setdefault("url", found.pop("resource"))
     return found if any(map(is_telling, found)) else None
+
+
+def _listed(text: str) -> _Object | None:
+    """``Key: value, Key: value`` (Cisco Firepower), where one of the names is telling."""
+    pieces = _LISTED.split(text, MAX_PAIRS) if text.count(", ") >= LEAST_LISTED - 1 else []
+    found: _Object = {name: value for name, value in reversed(list(zip(pieces[1::2], pieces[2::2], strict=True))) if value}
+    return found if len(found) >= LEAST_LISTED and any(map(is_telling, found)) else None
 
 
 def _name(pair: re.Match[str]) -> str:

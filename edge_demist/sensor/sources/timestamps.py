@@ -40,6 +40,8 @@ _WRITTEN = tuple(
         rf"{_NAME} +(?P<day>\d{{1,2}}),? (?P<year>\d{{4}}),? {_CLOCK}{_ZONE}",
         # 04.05.2020 16:54:27 (Windows, German)
         rf"(?P<day>\d\d)\.(?P<month>\d\d)\.(?P<year>\d{{4}}),? {_CLOCK}{_ZONE}",
+        # 05/04/2020 16:54:27.123456 (Suricata)
+        r"(?P<month>\d\d)/(?P<day>\d\d)/(?P<year>\d{4}) (?P<clock>\d\d:\d\d:\d\d\.\d{6})(?P<half>)(?P<zone>)",
         # 5/4/2020 4:54:27 PM (Windows, English)
         rf"(?P<month>\d{{1,2}})/(?P<day>\d{{1,2}})/(?P<year>\d{{4}}),? (?=.*[AaPp][Mm]){_CLOCK}{_ZONE}",
     )
@@ -174,7 +176,8 @@ def _other_text(text: str) -> int | None:
     for pattern in _WRITTEN:
         if match := pattern.match(text):
             return _written(match.groupdict())
-    iso = re.sub(r"^(\d{4})/(\d\d)/(\d\d)", r"\1-\2-\3", text)
+    iso = re.sub(r"^(\d{4})([/:])(\d\d)\2(\d\d)(?:-(?=\d\d:))?", r"\1-\3-\4T", text)  # 2024:05:01-08:00:00 (Sophos UTM)
+    iso = iso.replace("T ", "T")
     iso = re.sub(r" ?(?:([+-]\d\d:?\d\d)(?: \w{3,4})?|UTC|GMT)\Z", r"\1", iso)  # 2020-04-09 19:08:36.785 +0000 UTC
     try:
         return _us(datetime.fromisoformat(iso))

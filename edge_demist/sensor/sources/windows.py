@@ -14,7 +14,7 @@ _NEXT_FIELD = (
 )
 _FLAT_FIELD = re.compile(
     r"(?:^|[\s,])(Command ?Line|Process Command Line|QueryName|UtcTime):[ \t]{0,8}(.+?)"
-    rf"(?=,? {{1,8}}(?:{_NEXT_FIELD}):|\t|\Z)",
+    rf"(?=,? {{1,8}}(?:(?:{_NEXT_FIELD}):|Token Elevation Type indicates)|\t|\Z)",
     re.IGNORECASE,
 )
 """A field of a message whose lines a shipper joined."""

@@ -1,0 +1,107 @@
+"""Lines of proxies, firewalls and DNS services whose values have no names: they are known by their places, or by what they look like.
+
+Barracuda's firewall and web filter, Skyhigh (McAfee) Web Gateway, Cisco ASA, Suricata's http.log, request lines alone (ModSecurity's
+serial audit log), rows of CSV without a header (Cisco Umbrella, Zscaler).  Gives Elastic Common Schema objects, as
+:mod:`edge_demist.sensor.sources.access` does.
+"""
+
+from __future__ import annotations
+
+import re
+
+from edge_demist.normalizers import from_bytes
+from edge_demist.sensor.sources.timestamps import parse_time
+
+MAX_ROW_BYTES = 1 << 15
+_AGENT = r'"(?P<agent>[^"]{0,2048})"'
+_LINES = tuple(
+    (mark, re.compile(pattern))
+    for mark, pattern in (
+        (  # Barracuda Web Application Firewall, access: … TR server port client port … method version host … path query referrer "agent"
+            b" TR ",
+            r" TR \S+ \d+ (?P<client>\S+) \d+ \S+ \S+ (?P<method>[A-Z]{3,16}) \S+ (?P<vhost>\S+) HTTP/\S+ \d{3} .{0,400}? "
+            rf"(?P<target>/\S*) (?P<query>\S+) \S+ {_AGENT}",
+        ),
+        (  # Barracuda Web Application Firewall, attacks: … WF severity attack client port … [details] method URL version "referrer" "agent"
+            b" WF ",
+            r" WF [A-Z]{3,5} \w+ (?P<client>\S+) \d+ .{0,1024}\] (?P<method>[A-Z]{3,16}) (?P<target>\S+) \S+ \"[^\"]{0,2048}\" " + _AGENT,
+        ),
+        (  # Barracuda Web Filter: http_scan[pid]: time n client server type source URL …
+            b"http_scan[",
+            r"http_scan\[\d+\]: (?P<time>\d{9,10}) \d+ (?P<client>\S+) \S+ \S+ \S+ (?P<target>https?://\S+)",
+        ),
+        (  # Skyhigh, McAfee Web Gateway: [time] "user" client server status "request" …
+            b'] "',
+            r"\[(?P<time>\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] \"[^\"]{0,256}\" (?P<client>[0-9A-Fa-f.:]{2,45}) \S+ \d{3} "
+            r"\"(?P<method>[A-Z]{3,16}) (?P<target>[^\"]{1,8192}?) HTTP/\d\.\d\"(?:.{0,2048}?\"(?P<agent>\w[\w.-]*/[\d.][^\"]{0,1024})\")?",
+        ),
+        (b" Accessed ", r"%\w+-\d-304001: (?P<client>[^\s@]+)(?:@\S+)? Accessed (?:JAVA )?URL [\w.:]+?:(?P<target>\S+)"),  # Cisco ASA
+        (  # Suricata's http.log
+            b" [**] ",
+            r"\A(?P<time>\d\d/\d\d/\d{4}-\d\d:\d\d:\d\d\.\d{6}) (?P<vhost>\S+) ?\[\*\*\] ?(?P<target>.+?) ?\[\*\*\] "
+            r"?(?P<agent>.*?) ?\[\*\*\] (?:.{0,256} )?(?P<client>[0-9A-Fa-f.:]+):\d+ -> ",
+        ),
+        (b" HTTP/", r"\A(?P<method>[A-Z]{3,16}) (?P<target>(?:/|https?://)\S*) HTTP/\d(?:\.\d)?\s*\Z"),  # a request line alone
+    )
+)
+_RECORD_TYPE = re.compile(r"(?:\d{1,5} \()?(?:A|AAAA|ANY|CNAME|HTTPS|MX|NAPTR|NS|NULL|PTR|SOA|SRV|SVCB|TXT)\)?\Z")
+_NAME = re.compile(r"(?=.{4,255}\Z)(?!\d+\.\d+\.\d+\.\d+\Z)(?:[\w\-]{1,63}\.)+[A-Za-z][\w\-]{1,62}\.?\Z")
+_URL = re.compile(r"https?://[^\s\"]+\Z", re.IGNORECASE)
+_AGENT_CELL = re.compile(r"[A-Za-z][\w.\-]{1,40}/\d[\w.]{0,24}(?:[ ;(].*)?\Z", re.DOTALL)
+_LEAST_CELLS = 5
+_ROW_BEGIN = re.compile(rb"(?:<\d{1,3}>.{0,128}?)?\"?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d")
+
+
+def appliance_object(line: bytes) -> tuple[dict[str, object], str] | None:
+    """What such a line asks for, and whether it is of a log of ``access`` or of ``queries``; None for any other line."""
+    if b'","' in line and len(line) <= MAX_ROW_BYTES and _ROW_BEGIN.match(line) is not None:
+        return _row(from_bytes(line))
+    text = None
+    for mark, pattern in _LINES:
+        if mark in line:
+            text = text or from_bytes(line[:MAX_ROW_BYTES])
+            if match := pattern.search(text):
+                return _request(match.groupdict()), "access"
+    return None
+
+
+def _request(parts: dict[str, str | None]) -> dict[str, object]:
+    """The request with the names that access logs give it."""
+    target, query = parts["target"] or "", parts.get("query") or "-"
+    url: dict[str, object] = {"original": target if query in ("-", '"-"') else f"{target}?{query}"}
+    if (parts.get("vhost") or "-") != "-":
+        url["domain"] = parts["vhost"]
+    found: dict[str, object] = {"url": url}
+    if parts.get("client"):
+        found["src_ip"] = parts["client"]
+    if parts.get("method"):
+        found["http"] = {"request": {"method": parts["method"]}}
+    if (parts.get("agent") or "-") not in ("-", "<useragent unknown>"):
+        found["user_agent"] = {"original": parts["agent"]}
+    if parts.get("time"):
+        found["timestamp"] = (parts["time"] or "").replace("-", " ", 1) if "/" in (parts["time"] or "")[:3] else parts["time"]
+    return found
+
+
+def _row(text: str) -> tuple[dict[str, object], str] | None:
+    """A row whose first cell is a time: with a type of DNS records it is a question, with an address a request."""
+    import csv  # few logs are of this kind
+
+    begin = text.find('"')
+    cells = next(csv.reader([text[begin:] if begin >= 0 and not text[:1].isdigit() else text]), [])
+    if len(cells) < _LEAST_CELLS or parse_time(cells[0]) is None:
+        return None
+    found: dict[str, object] = {"timestamp": cells[0]}
+    client = next((cell for cell in cells[1:] if re.fullmatch(r"\d{1,3}(?:\.\d{1,3}){3}", cell)), "")
+    if client:
+        found["src_ip"] = client
+    if any(_RECORD_TYPE.match(cell) for cell in cells) and (name := next((cell for cell in cells[1:] if _NAME.match(cell)), "")):
+        return {**found, "dns": {"question": {"name": name}}}, "queries"
+    if address := next((cell for cell in cells[1:] if _URL.match(cell)), ""):
+        agent = next((cell for cell in cells[1:] if _AGENT_CELL.match(cell) and "://" not in cell[:12] and not _is_media_type(cell)), "")
+        return {**found, "url": {"original": address}, **({"user_agent": {"original": agent}} if agent else {})}, "access"
+    return None
+
+
+def _is_media_type(cell: str) -> bool:
+    return cell.split("/", 1)[0] in ("application", "audio", "font", "image", "message", "multipart", "text", "video")
