@@ -251,8 +251,17 @@ def test_the_last_time_of_a_portion() -> None:
         for n, line in enumerate(zeek_log(DNS, "5.000000 10.0.0.1 a", "7.000000 10.0.0.1 b", "- - c").splitlines())
     ]
     assert advance(parser, raw) and is_plain(parser, raw[-3:])
-    assert last_time(parser, raw, lambda record: record.time_us) == 7_000_000
-    assert last_time(parser, raw[:3], lambda record: record.time_us) == 0
+    assert last_time(parser, "dns.log", raw, lambda record: record.time_us) == 7_000_000
+    assert last_time(parser, "dns.log", raw[:3], lambda record: record.time_us) == 0
+
+
+@given(lines_of_logs)
+def test_looking_for_the_last_time_leaves_the_parser_where_it_is(lines: list[str]) -> None:
+    parser, raw = LineParser("dns.log"), [RawLine(n, n + 1, line.encode()) for n, line in enumerate(lines)]
+    if advance(parser, raw):
+        place = Place.of(parser)
+        last_time(parser, "dns.log", raw, lambda record: record.time_us)
+        assert Place.of(parser) == place
 
 
 # --- what dies ---------------------------------------------------------------------------------------------------

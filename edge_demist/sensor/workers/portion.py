@@ -194,11 +194,11 @@ def advance(parser: LineParser, lines: Sequence[RawLine]) -> bool:
     return True
 
 
-def last_time(parser: LineParser, lines: Sequence[RawLine], time_of: Callable[[Record], int | None]) -> int:
-    """The time of the last record that has one, in microseconds; 0 where it is not among the last lines."""
-    looking = copy.copy(parser)
+def last_time(parser: LineParser, name: str, lines: Sequence[RawLine], time_of: Callable[[Record], int | None]) -> int:
+    """The time of the last record that has one, in microseconds; 0 where it is not among the last lines. The parser stays as it is."""
+    looking = copy.copy(parser) if parser.header is not None else Place.of(parser).parser(name)
     for line in reversed(lines[-MAX_BACK:]):
-        record = None if line.data is None else looking.parse(line.data)
+        record = None if line.data is None or line.data[:1] == b"#" else looking.parse(line.data)
         if record is None or isinstance(record, str):
             continue
         parts: Sequence[Record] = getattr(record, "parts", ()) or (record,)

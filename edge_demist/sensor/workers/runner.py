@@ -113,14 +113,14 @@ class ParallelRunner(Runner):
 
     def _hand(self, source: LogFile, lines: list[RawLine], place: in_flight.Place) -> bool:
         """Put a portion into the batch; whether it is known by now where the parser and the file's clock will be behind it."""
-        before = Place.of(source.parser)
+        before, name = Place.of(source.parser), Path(source.state.path).name
         foreseen, clock_us = True, 0
         try:
             if not is_plain(source.parser, lines):
-                ahead = before.parser(Path(source.state.path).name)
+                ahead = before.parser(name)
                 foreseen = advance(ahead, lines)
                 source.parser = ahead if foreseen else source.parser
-            clock_us = last_time(source.parser, lines, self.pipeline.mapping.time_us) if foreseen else 0
+            clock_us = last_time(source.parser, name, lines, self.pipeline.mapping.time_us) if foreseen else 0
         except Exception:  # what a record does to a parser is the worker's to tell
             foreseen = False
         source.state.clock_us = clock_us or source.state.clock_us
