@@ -69,6 +69,7 @@ def watch(
     """Run to the end of the logs: output and summary, without what is of its own in every run."""
     folder.mkdir(parents=True, exist_ok=True)
     told = {"paths": paths, "once": True, "output": folder / "out", "summary": folder / "summary.json"}
+    told |= {"max_latency_s": 60.0, "commit_s": 600.0}  # what a slow machine flushes early has more of its alarms explained
     if options.pop("state", None):
         (folder / "state").mkdir(exist_ok=True)
         told["state"] = folder / "state"
@@ -322,6 +323,7 @@ def test_workers_that_are_killed_cost_nothing_but_time(tmp_path: Path) -> None:
             return super().classify(texts, task)
 
     settings_ = {"paths": (log,), "once": True, "output": tmp_path / "2", "summary": tmp_path / "s", "threads": 2, "batch_strings": 32}
+    settings_ |= {"max_latency_s": 60.0, "commit_s": 600.0}
     runner = ParallelRunner(WatchConfig(**settings_), Slow, log=told)  # type: ignore[arg-type]
     runners.append(runner)
     killer = threading.Thread(target=kill)
