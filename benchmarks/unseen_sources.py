@@ -32,14 +32,12 @@ from edge_demist.normalizers import to_bytes
 from edge_demist.train.columns import Settings
 from tools.train import warm
 from tools.train.data import normalized, read_table
-from tools.train.plain import NGRAM_SHARES, PLAIN, UNKNOWN, Plain, Rowset
+from tools.train.plain import MADE, NGRAM_SHARES, PLAIN, UNKNOWN, Plain, Rowset, prior
 from tools.train.refit import fit_head, joined, labels_of, train_table
 from tools.train.shipped import BundleTokenizer
 
 RESULTS = result_file.RESULTS / "unseen-sources.json"
 FOLDS = 5
-MADE = ("generated", "composed")
-"""Origins of rows that only train."""
 
 
 def fold_of(source: str) -> int:
@@ -87,14 +85,17 @@ def measured(args: argparse.Namespace, task: str) -> dict[str, Any]:
         rest = fold != number
         place = np.flatnonzero(~rest)
         train, held = (rows.take(np.flatnonzero(mask)) for mask in (rest, ~rest))
+        real = fold[rest] >= 0
         known, vectors, texts = y[rest], pooled[rest], list(table.loc[rest, "text"])
         if plain.twins and not args.without_made:
             more = plain.twin_table(random.Random(f"1 {task} {number}"), table[rest])
             packed = pack(list(more["text"]), list(more["label"]))
             train, known = joined([train, packed]), np.concatenate([known, labels_of(packed)])
+            real = np.concatenate([real, np.zeros(len(more), bool)])
             vectors, texts = np.concatenate([vectors, encoder.pooled(packed)]), texts + list(more["text"])
         grams, (select, add) = train_table([train], len(labels), Settings(epochs=args.epochs, drop=args.drop), 1)
         weight, bias = fit_head(vectors, known, len(labels))
+        bias = bias + prior(task, known, real, len(labels))
         ours, theirs = pooled[place] @ weight.T + bias, grams.vectors(held) @ select + add
         answers["encoder"][place], answers["n-gram table"][place] = ours.argmax(1), theirs.argmax(1)
         for share in args.shares:
@@ -127,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--task", nargs="*", default=sorted(PLAIN), choices=sorted(PLAIN))
     p.add_argument("--without-made", action="store_true", help="train without the rows of tools.synth")
     p.add_argument(
-        "--shares", type=float, nargs="*", default=sorted({0.3, 0.6, 1.0, 2.0}), help="weights of the n-grams beside the encoder"
+        "--shares", type=float, nargs="*", default=sorted({0.3, 0.6, 1.0, 2.0, 3.0}), help="weights of the n-grams beside the encoder"
     )
     p.add_argument("--epochs", type=int, default=12)
     p.add_argument("--drop", type=float, default=0.3)

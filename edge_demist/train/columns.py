@@ -54,8 +54,13 @@ def _sgd(
     rate: float,
     drop: float,
     seed: int,
+    weights: Floats,
+    margins: Floats,
 ) -> None:
-    """Stochastic gradient descent, one row at a time; one column: logistic, several: softmax."""
+    """Stochastic gradient descent, one row at a time; one column: logistic, several: softmax.
+
+    A row counts ``weights[row]`` times; with one column ``margins[row]`` is added to its score, which pushes it so far beyond even odds.
+    """
     np.random.seed(seed)
     rows, columns = len(offsets) - 1, table.shape[1]
     scores = np.empty(columns, np.float32)
@@ -63,7 +68,7 @@ def _sgd(
     step, total = 0, epochs * rows
     for _ in range(epochs):
         for row in np.random.permutation(rows):
-            eta = rate * (1.0 - step / total)
+            eta = rate * (1.0 - step / total) * weights[row]
             step += 1
             count = 0
             for i in range(offsets[row], offsets[row + 1]):
@@ -77,7 +82,7 @@ def _sgd(
             for i in range(count):
                 scores += weight * table[kept[i]]
             if columns == 1:
-                scores[0] = 1.0 / (1.0 + np.exp(-scores[0])) - y[row]
+                scores[0] = 1.0 / (1.0 + np.exp(-scores[0] - margins[row])) - y[row]
             else:
                 scores -= scores.max()
                 scores[:] = np.exp(scores)
@@ -97,7 +102,8 @@ def train_columns(rows: Rows, classes: int, config: NgramConfig, settings: Setti
     columns = 1 if classes == 2 else classes
     table, bias = np.zeros((config.buckets, columns), np.float32), np.zeros(columns, np.float32)
     buckets, offsets = hash_rows(rows.data, rows.off[:-1], rows.off[1:], config)
-    _sgd(buckets, offsets, rows.labels, table, bias, settings.epochs, settings.rate, settings.drop, seed)
+    alike = np.ones(len(rows), np.float32)
+    _sgd(buckets, offsets, rows.labels, table, bias, settings.epochs, settings.rate, settings.drop, seed, alike, np.zeros_like(alike))
     return torch.from_numpy(table), torch.from_numpy(bias)
 
 

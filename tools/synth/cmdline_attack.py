@@ -12,7 +12,7 @@ import random
 from tools.synth.cmdline_slots import Row, draw
 
 FILES = ("attack_windows.txt", "attack_unix.txt")
-SHORT = ("attack_short.txt",)
+SHORT = ("attack_short.txt", "attack_scripts.txt")
 
 
 def generate(rng: random.Random, n: int) -> list[Row]:

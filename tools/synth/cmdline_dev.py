@@ -13,6 +13,7 @@ from tools.synth.cmdline_slots import Row, draw
 FILES = ("benign_unix.txt", "benign_windows.txt")
 EVERYDAY = ("everyday.txt",)
 BACKGROUND = ("background.txt",)
+PROVISIONING = ("provisioning.txt",)
 
 
 def generate(rng: random.Random, n: int) -> list[Row]:
@@ -24,3 +25,8 @@ def generate(rng: random.Random, n: int) -> list[Row]:
 def background(rng: random.Random, n: int) -> list[Row]:
     """Make ``n`` rows of what machines start by themselves: services, security agents, timers, automation."""
     return draw(rng, n, BACKGROUND, "benign", "background-")
+
+
+def provisioning(rng: random.Random, n: int) -> list[Row]:
+    """Make ``n`` rows of scripts that build images and set up hosts, and of comments and file names in other languages."""
+    return draw(rng, n, PROVISIONING, "benign", "provisioning-")

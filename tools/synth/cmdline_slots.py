@@ -134,6 +134,7 @@ SLOTS: dict[str, Callable[[random.Random], str]] = WINDOWS_SLOTS | {
         ("falcon", "sentinel", "carbon", "cbagent", "wazuh", "osquery", "mdatp", "sophos", "auditd", "clamd", "ossec")
     ),
     "ext": _choice(_EXTENSIONS),
+    "foreign": lambda rng: rng.choice(lines("foreign_phrases.txt")),
     "hash": _digits("0123456789abcdef", 32),
     "hash22": _digits(string.ascii_letters + string.digits + "./", 22),
     "hex16": lambda rng: _digits("0123456789abcdef", rng.choice((8, 17, 17)))(rng),

@@ -103,7 +103,7 @@ class Mixture:
         self._seed = args.seed
         self.all_groups = "classic" not in args.hold_out
         self._generated = GENERATED.get(task, 0) if args.generated < 0 else args.generated
-        self._more, self._more_rows = self._read_more(args.more), args.more_rows
+        self.more, self._more_rows = self._read_more(args.more), args.more_rows
         self._pools = pools.of_task(data, self.task, labels, args) if getattr(args, "pools", 0) else None
         self._scale = getattr(args, "pools", 0)
         known = [*table["text"], *self._dev["text"]]
@@ -111,7 +111,7 @@ class Mixture:
 
     def rounds(self) -> Iterator[Rows]:
         """Training rows, round after round; the same object again where nothing is drawn anew."""
-        if self.task.name not in _ROUNDS and not self._more:
+        if self.task.name not in _ROUNDS and not self.more:
             fixed = self.pack(*self.real())
             while True:
                 yield fixed
@@ -129,7 +129,7 @@ class Mixture:
         if self._pools is not None:
             more = pools.drawn(self._pools, self.task.name, 1000 * self._seed + number, self._scale)
             texts, names = texts + list(more["text"]), names + list(more["label"])
-        return self.add(texts, names, rng.sample(self._more, min(self._more_rows, len(self._more))))
+        return self.add(texts, names, rng.sample(self.more, min(self._more_rows, len(self.more))))
 
     def _read_more(self, path: Path | None) -> list[tuple[str, str, str]]:
         """Rows of a table beside the task's own."""

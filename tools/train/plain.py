@@ -33,6 +33,7 @@ from edge_demist.train.ood_texts import binary, made_up, prose
 from tools.synth import certificates, http_headers, sensitive_files
 from tools.train import warm
 from tools.train.data import Rows, Task, normalized, pack, read_table, sha256_file
+from tools.train.ngram_table import prior_shift
 from tools.train.refit import fit_head, labels_of, train_table
 from tools.train.shipped import BundleTokenizer
 from tools.train.specialist import describe
@@ -110,8 +111,20 @@ PLAIN = {
 }
 
 
-NGRAM_SHARES = {"tls-certificate": 1.0, "http-header": 2.0, "filename-sensitivity": 2.0}
+NGRAM_SHARES = {"tls-certificate": 1.0, "http-header": 2.0, "filename-sensitivity": 3.0}
 """Weights of the n-grams beside the encoder, by what sources not seen say (``benchmarks.unseen_sources``); dev's sources trained."""
+
+
+PRIORS = {"filename-sensitivity": 1.0}
+"""Share of the logarithm between how often labels come in real rows and in all rows, made ones too, that is added to a head's biases."""
+MADE = ("generated", "composed")
+"""Origins of rows of the tables that are not real ones."""
+
+
+def prior(task: str, y: NDArray[np.int64], real: NDArray[np.bool_], classes: int) -> Floats:
+    """What to add to the biases of a head trained on labels ``y``, of which those of real rows tell how often each comes; float32 [C]."""
+    found: Floats = PRIORS.get(task, 0.0) * prior_shift(y, y[real], classes).numpy()
+    return found
 
 
 class Rowset:
@@ -171,6 +184,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         on_dev = packed(dev["text"], dev["label"])
         pooled, ngrams = features(on_dev)
         share = NGRAM_SHARES[args.task]
+        real = train["origin"].notna().to_numpy() & ~train["origin"].isin(MADE).to_numpy()
+        bias = bias + prior(args.task, labels_of(rows), real, len(labels))
         head = calibration.Combined(weight.T, share * ngram_head[0], bias + share * ngram_head[1], 1.0, share)
         ood = calibration.fit_domain((served.pooled(rows), table.vectors(rows)), features(packed(strangers(args, plain))))
         result = calibration.calibrate(plain.task, labels, head.logits(pooled, ngrams), labels_of(on_dev), ood.probability(pooled, ngrams))

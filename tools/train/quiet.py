@@ -22,7 +22,7 @@ import dataclasses
 import json
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,8 +137,8 @@ class Fit:
         odds, old = log_odds(now, self.accused), log_odds(before, self.accused)
         over, under = odds - (self.line - self.args.margin), self.line + self.args.margin - odds
         low = torch.where(old > 0, FLOOR - odds, torch.full_like(odds, -1.0))
-        rows = {"kept": kept, "quiet": self.args.quiet * _pull(over), "loud": 0.3 * kept + self.args.loud * _pull(under)}
-        rows["bare"] = rows["quiet"] + self.args.quiet * _pull(low)
+        rows = {"kept": kept, "quiet": self.args.quiet * pull(over), "loud": 0.3 * kept + self.args.loud * pull(under)}
+        rows["bare"] = rows["quiet"] + self.args.quiet * pull(low)
         chosen = [torch.from_numpy(part == name) for name in rows]
         return torch.stack(
             [torch.where(mask, value, torch.zeros_like(value)) for mask, value in zip(chosen, rows.values(), strict=True)]
@@ -162,9 +162,14 @@ class Fit:
         return moved.detach().numpy() / spread[:, None], shift.detach().numpy()
 
 
-def _pull(excess: torch.Tensor) -> torch.Tensor:
+def pull(excess: torch.Tensor) -> torch.Tensor:
     """Huber's loss of what is above zero."""
     return functional.huber_loss(functional.relu(excess), torch.zeros_like(excess), reduction="none", delta=MOST)
+
+
+def threshold_of(metadata: Mapping[str, str]) -> float:
+    """The threshold for one false alarm in a thousand that stands in a specialist's file."""
+    return float(json.loads(metadata["thresholds"])["fpr"][RATE])
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -219,8 +224,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metadata, tensors = safetensors.read(model.bundle.path / "specialists" / f"{args.task}.safetensors")
         line = 0.0
         if AIMS[args.task].threshold:
-            threshold = float(json.loads(metadata["thresholds"])["fpr"][RATE])
-            line = float(low_end.log_odds(np.array([threshold]))[0]) * float(metadata["temperature"])
+            line = float(low_end.log_odds(np.array([threshold_of(metadata)]))[0]) * float(metadata["temperature"])
         new = fitted(args, specialist, Served(model, specialist), line)
         metadata.pop(SCREEN, None)  # cut for the head before: tools.train.screen fits another
     if args.mean_of:

@@ -73,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for column in args.columns:
         weight = np.ascontiguousarray(found.weight[:, column : column + 1].astype(np.float32) * found.scale[column])
         bias = np.zeros(1, np.float32)
-        _sgd(buckets, offsets, y, weight, bias, 1, args.rate, 0.0, args.seed)
+        alike = np.ones(len(y), np.float32)
+        _sgd(buckets, offsets, y, weight, bias, 1, args.rate, 0.0, args.seed, alike, np.zeros_like(alike))
         new[column] = weight[:, 0]
     replace_columns(bundle, new, args.out)
     sys.stdout.write(json.dumps({"out": str(args.out), "rows": len(y)}) + "\n")
