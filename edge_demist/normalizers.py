@@ -146,7 +146,9 @@ def _request(text: str, fold: Callable[[str], str]) -> str:
     plain = _SELF_SEGMENTS.sub("", plain) if "/./" in plain else plain
     plain = _FOLDED.sub("", plain) if "/../" in plain else plain
     plain = _SLASHES.sub("/", plain) if "//" in plain else plain
-    return decoding.short_repeats(wrappers.plain_parameters(wrappers.without_ending(decoding.one_blank(wrappers.less_nested(plain)))))
+    return decoding.short_repeats(
+        wrappers.plain_parameters(wrappers.without_ending(decoding.one_blank(wrappers.plain_elements(wrappers.less_nested(plain)))))
+    )
 
 
 def undisguised(text: str) -> str:

@@ -52,6 +52,25 @@ _ENDING = re.compile(r"(?<=/)([^/?]*[\s'\"`{}<>;$|&()][^/?]*)\.(?:css|js|png|jpe
 _PHRASE = re.compile(r"(?<==)\"([\w \-.,]{1,256})\"(?=&|\Z)")
 """A value that is one phrase of plain words in quotes, as people search."""
 _NESTING = re.compile(r"(?:[\[{]\s?(?:\"\w{1,32}\"\s?:\s?)?){2,}(?=[\[{])")
+_ELEMENT = re.compile(r"<([a-z][\w:.-]{0,31})>([^<>]{0,4096})</\1>")
+_MARKUP = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        a abbr acronym address animate applet article aside audio b base basefont bdi bdo bgsound big blink
+        blockquote body br button canvas caption center cite code col colgroup command content data datalist dd
+        del desc details dfn dialog dir div dl dt element em embed fieldset figcaption figure font footer
+        foreignobject form frame frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html i iframe image img input
+        ins isindex kbd keygen label layer legend li link listing main map mark marquee math menu menuitem meta
+        meter multicol nav nextid nobr noembed noframes noscript object ol optgroup option output p param
+        picture plaintext portal pre progress q rb rp rt rtc ruby s samp script search section select set shadow
+        slot small source spacer span strike strong style sub summary sup svg table tbody td template textarea
+        tfoot th thead time title tr track tt u ul use var video wbr xml xmp xss
+        """,
+    )
+)
+"""Names of elements that browsers know (HTML Living Standard, obsolete ones and SVG's that run script as well)."""
+MOST_DEEP = 3
 _NESTING_END = re.compile(r"(?:[\]}]\s?){3,}")
 
 
@@ -139,6 +158,16 @@ def _dotted_name(match: re.Match[str]) -> str:
 def without_ending(target: str) -> str:
     """A request target without the ending of a picture or script behind a last segment that is no file's name."""
     return _ENDING.sub(r"\1", target) if "." in target[-6:-2] and "?" not in target else target
+
+
+def plain_elements(text: str) -> str:
+    """Text without elements of XML around values, where no browser knows them: ``<order><city>Bonn</city></order>``, up to three deep."""
+    for _ in range(MOST_DEEP if "</" in text else 0):
+        found = _ELEMENT.sub(lambda m: m[0] if m[1] in _MARKUP else f"{m[2]} ", text)
+        if found == text:
+            break
+        text = found
+    return text
 
 
 def less_nested(text: str) -> str:

@@ -215,6 +215,9 @@ def test_any_text_is_normalized_and_stays_so(text, name):
         "$env:comspec[4,",
         "base32 -d <<< ",
         "set a=b& ",
+        "<a1>",
+        "<zz>a</zz>",
+        "<zz><yy>",
         "X=1 ",
     ],
 )
@@ -296,6 +299,8 @@ def test_invented_changes_are_undone_too():
         assert NORMALIZERS["page"](evasion.FURTHER["url-phishing"][name](rng, address)) == address, name
     assert request("/a?b[c][]=1&d[__proto__][x]=2") == "/a?b.c=1&d[__proto__][x]=2"
     assert request("/a/1' or 2.css") == "/a/1' or 2" and request("/a/b-1.css") == "/a/b-1.css"
+    assert request("/a?v=<order><city>Bonn</city><n>2</n></order>&x=1") == "/a?v=Bonn 2&x=1".lower()
+    assert request("/a?v=<x><script>alert(1)</script></x>") == "/a?v=<x><script>alert(1)</script></x>"
     assert request('/find?q="red shoes"&n=1') == "/find?q=red shoes&n=1"
     assert request("/find?file=/..\\..\\windows\\win.ini") == "/find?file=/..\\..\\windows\\win.ini"
     for kept in ("LD_PRELOAD=/tmp/x.so sshd", "HISTFILE=/dev/null bash", "cat c:\\a\\b\\c", "FOO=1", "sudo -l", "sh -c 'a' 'b'"):
