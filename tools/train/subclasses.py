@@ -9,9 +9,9 @@ they do not compete.  With a = log-odds of the head that is there, f = those of 
 ordinary string in a hundred, and k = log-odds of a kind against threats, above 0 for ``--spare`` of the threats, the columns are::
 
     harmless   0,  a - CAP,  a + k of each kind
-    alarm      a,  a + STEEP f,  and for addresses a + d, d = log-odds of where loaders fetch from
+    alarm      a,  a + f,  and for addresses a + d, d = log-odds of where loaders fetch from
 
-so that the log-odds of an alarm are about min(a, CAP) + max(0, STEEP f, d), and -k where a kind is recognized.  Vectors, adapter, n-gram
+so that the log-odds of an alarm are about min(a, CAP) + max(0, f, d), and -k where a kind is recognized.  Vectors, adapter, n-gram
 columns and OOD detector stay.  Threats below the operators of a kind are left out of what its k is fitted on: on a list or not, a machine's
 name of a cloud says nothing about who rents it.
 """
@@ -48,17 +48,21 @@ if TYPE_CHECKING:
     from edge_demist.format.specialist import Specialist
 
 Floats: TypeAlias = NDArray[np.float32]
-CAP, STEEP, DECAY = 4.0, 2.0, 3e-3
-"""Log-odds from which on only what is fresh counts; slope of what is fresh and of kinds; weight of a kind's squares."""
+CAP, STEEP, DECAY = 3.0, 2.0, 3e-3
+"""Log-odds from which on only what is fresh counts; slope of kinds; weight of a kind's squares on standardized features."""
 ABOVE = 0.01
 """Share of ordinary strings above 0 of the head for what is fresh."""
 OF_A_KIND, THREATS, LEAST = 1000, 12_000, 10
 """Strings of a part of a kind, threats that it is told from, and strings from which on a registered domain is an operator's."""
 PARTS = {
     "cloud-machines": 3, "provider-lines": 2, "cdn": 2, "mail-wrappers": 2, "shared-documents": 3, "sign-in": 3, "foreign-sites": 3,
-    "newsletters": 2,
+    "newsletters": 2, "dynamic-dns-parents": 3, "short-names": 6, "short-links": 1,
 }  # fmt: skip
 """Kinds whose templates are dealt into parts, each a subclass: one plane does not part them from all threats."""
+SPARED = {"dynamic-dns-parents": 4.0, "short-names": 5.0, "short-links": 5.0}
+"""Kinds that may take so many times more threats: lists hold strangers' names below the same domains, or names as short."""
+LOWERED = {"short-links": 4.0}
+"""Kinds that count later: lists hold most of what they are, so they keep their label and lose their alarm."""
 OPERATED = {
     "cdn", "cloud-machines", "provider-lines", "antivirus", "dnsbl", "certificates", "updates", "mail-time", "short-links", "mail-wrappers",
     "newsletters", "checks",
@@ -110,11 +114,11 @@ def of_specialist(specialist: Specialist, alarm: int) -> Plane:
 
 
 def fresh_head(x: Floats, known: Plane, rows: pd.DataFrame, args: argparse.Namespace) -> Plane:
-    """The head fitted for a low rate, above 0 for ``ABOVE`` of the ordinary strings."""
+    """The head fitted for a low rate, above ``--fresh-shift`` for ``ABOVE`` of the ordinary strings."""
     change, shift = low_head.changed(x, known(x), rows, args)
     found = known.plus(Plane(change, shift), args.step)
     plain = ~rows["alarm"].to_numpy(bool) & rows["origin"].isin([name for name in low_head.ORDINARY if name != "made"]).to_numpy()
-    return Plane(found.weight, found.bias - float(np.quantile(found(x[plain]), 1 - ABOVE)))
+    return Plane(found.weight, found.bias - float(np.quantile(found(x[plain]), 1 - ABOVE)) + args.fresh_shift)
 
 
 def parts_of(what: str, skip: Sequence[str]) -> dict[str, list[str]]:
@@ -123,7 +127,7 @@ def parts_of(what: str, skip: Sequence[str]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for kind, templates in everyday_kinds.kinds(what, "train").items():
         for n, template in enumerate(templates if kind not in skip else ()):
-            part = "+" if template in reported else str(n % PARTS.get(kind, 1))
+            part = "+" * (template in reported) + str(n % PARTS.get(kind, 1))
             groups.setdefault(f"{kind} {part}" if kind in PARTS else kind, []).append(template)
     found = {}
     for name, some in groups.items():
@@ -156,17 +160,19 @@ def told_apart(some: Floats, others: Floats, scale: Floats, steps: int = 40) -> 
     return Plane((weight.detach().numpy() / scale).astype(np.float32), float(bias.detach()))
 
 
-def kind_planes(parts: Mapping[str, Sequence[str]], served: Kept, x: Floats, rows: pd.DataFrame, spare: float) -> list[Plane]:
-    """A plane a part of a kind: above 0 for the share ``spare`` of the threats."""
+def kind_planes(parts: Mapping[str, Sequence[str]], served: Kept, x: Floats, rows: pd.DataFrame, spare: float, shift: float) -> list[Plane]:
+    """A plane a part of a kind: above ``shift`` for the share ``spare`` of the threats."""
     threats, scale = np.flatnonzero(rows["alarm"].to_numpy(bool)), x.std(0) + np.float32(1e-3)
     known = operators(parts)
     strange = threats[[ordinary.registered_domain(text) not in known for text in rows["text"].to_numpy(str)[threats]]]
     planes = []
     for name, texts in parts.items():
+        share = spare * SPARED.get(name.split()[0], 1.0)
         others = strange if name.split()[0] in OPERATED else threats
         drawn = np.random.default_rng(0).permutation(others)[:THREATS]
         plane = told_apart(served.joined(texts), x[drawn], scale)
-        planes.append(Plane(np.float32(STEEP) * plane.weight, STEEP * (plane.bias - float(np.quantile(plane(x[others]), 1 - spare)))))
+        bias = STEEP * (plane.bias - float(np.quantile(plane(x[others]), 1 - share))) - LOWERED.get(name.split()[0], 0.0)
+        planes.append(Plane(np.float32(STEEP) * plane.weight, bias + shift))
     return planes
 
 
@@ -183,7 +189,7 @@ def composed(known: Plane, fresh: Plane | None, kinds: Sequence[Plane], more: Se
     """The columns of both labels, as the module says."""
     none = Plane(np.zeros_like(known.weight), 0.0)
     harmless = [none, *([known.plus(none, shift=-CAP)] if fresh else []), *(known.plus(kind) for kind in kinds)]
-    alarming = [known, *([known.plus(fresh, STEEP)] if fresh else []), *(known.plus(one) for one in more)]
+    alarming = [known, *([known.plus(fresh)] if fresh else []), *(known.plus(one) for one in more)]
     sides = [harmless, alarming] if alarm else [alarming, harmless]
     return Head([*sides[0], *sides[1]], [0] * len(sides[0]) + [1] * len(sides[1]))
 
@@ -201,7 +207,7 @@ def fit(args: argparse.Namespace, specialist: Specialist, served: Kept, say: Cal
     say("fresh threats fitted")
     what = "pages" if args.task == "url-phishing" else "names"
     parts = parts_of(what, args.skip)
-    kinds = kind_planes(parts, served, x, rows, args.spare) if args.spare else []
+    kinds = kind_planes(parts, served, x, rows, args.spare, args.kinds_shift) if args.spare else []
     say(f"{len(kinds)} parts of kinds fitted")
     more = [dropped_plane(parts, served, x, rows)] if what == "pages" else []
     return composed(known, fresh, kinds, more, alarm)
@@ -216,6 +222,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--task", required=True, choices=[name for name in ordinary.FILES if TASKS[name].kind == "alarm"])
     p.add_argument("--step", type=float, default=0.7, help="share of the change for a low rate that is taken (0: no such subclass)")
     p.add_argument("--spare", type=float, default=2e-4, help="share of the threats above 0 of each part of a kind (0: no kinds)")
+    p.add_argument("--fresh-shift", type=float, default=0.0, help="added to the log-odds of what is fresh")
+    p.add_argument("--kinds-shift", type=float, default=0.0, help="added to the log-odds of kinds")
     p.add_argument("--skip", nargs="*", default=[], help="kinds that are no subclasses")
     p.add_argument("--table", type=float, default=0.0, help="weight of the task's table in the head for what is fresh")
     p.add_argument("--top", type=float, default=0.12, help="weight of the loss at the cut")
