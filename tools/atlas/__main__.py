@@ -1,6 +1,8 @@
 """Make the atlas of a bundle, or put one into a bundle.
 
     python -m tools.atlas make --data DATA --work WORK -o atlas.safetensors    # an hour on one core; WORK keeps what is slow
+    python -m tools.atlas again --data DATA --work WORK --like OLD --bundle NEW -o atlas.safetensors
+                                                 # the places and regions of OLD for the vectors of NEW: the map stays as people know it
     python -m tools.atlas add atlas.safetensors --bundle DIR                   # writes the file and its hash; sign again afterwards
 
 Needs the extra ``atlas`` (umap-learn, scikit-learn, pandas). The atlas belongs to the encoder: a bundle with other specialists or
@@ -90,6 +92,34 @@ def make(args: argparse.Namespace) -> int:
     return 0
 
 
+def again(args: argparse.Namespace) -> int:
+    """Find the sample's rows that are the older bundle's landmarks, and see them as the new one does.
+
+    ``vectors.npy`` in ``args.work`` is of the older bundle.
+    """
+    args.work.mkdir(parents=True, exist_ok=True)
+    sample = read_sample(args.data)
+    texts, kinds = sample["text"].tolist(), sample["kind"].to_numpy()
+    with EdgeDemist.load(args.like) as older:
+        atlas = older.atlas
+        place: dict[bytes, int] = {}
+        vectors = vectors_of(older, texts, args.work / "vectors.npy")
+        for begin in range(0, len(vectors), 65_536):
+            for row, mark in enumerate(fit.one_length(atlas.project(to_int8(np.asarray(vectors[begin : begin + 65_536])))), begin):
+                place.setdefault(mark.tobytes(), row)
+    try:
+        rows = np.array([place[mark.tobytes()] for mark in atlas.landmarks])
+    except KeyError:
+        raise BundleError(f"{args.like}: its atlas has landmarks that are not of this sample") from None
+    with EdgeDemist.load(args.bundle) as model:
+        seen = vectors_of(model, [texts[row] for row in rows], args.work / f"landmarks-{model.bundle_id[:16]}.npy")
+        axes, offset, shift = fit.projection(np.asarray(seen), kinds[rows])
+        atlas = atlas._replace(projection=axes, offset=offset, shift=shift)
+        write_atlas(args.output, atlas._replace(landmarks=fit.one_length(atlas.project(to_int8(np.asarray(seen))))), model.bundle)
+    print(f"{args.output}: {len(rows)} landmarks, {len(atlas.regions)} regions, {args.output.stat().st_size:,} bytes")
+    return 0
+
+
 def add(args: argparse.Namespace) -> int:
     """Put an atlas into a bundle's folder; its old signature, which no longer fits, is taken away."""
     bundle = Bundle.load(args.bundle)
@@ -117,6 +147,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     maker.add_argument("--bundle", type=Path, default=None, help="bundle (default: the one in the package)")
     maker.add_argument("-o", "--output", type=Path, default=Path(FILE))
     maker.set_defaults(run=make)
+    other = commands.add_parser("again", help="the same map for other vectors")
+    other.add_argument("--data", type=Path, required=True, help="folder with corpus/ and tasks/")
+    other.add_argument("--work", type=Path, required=True, help="folder that keeps vectors")
+    other.add_argument("--like", type=Path, required=True, help="bundle whose places stay")
+    other.add_argument("--bundle", type=Path, required=True, help="bundle of the new vectors")
+    other.add_argument("-o", "--output", type=Path, default=Path(FILE))
+    other.set_defaults(run=again)
     adder = commands.add_parser("add", help="put an atlas into a bundle")
     adder.add_argument("atlas", type=Path)
     adder.add_argument("--bundle", type=Path, required=True, help="folder of the bundle, changed in place")

@@ -38,7 +38,7 @@ from tools.train.general_pairs import Rows
 
 Floats = NDArray[np.float32]
 PARTS = ("pooled", "n-grams", "words")
-BATCH, ROUNDS_AT_ONCE = 384, 3
+BATCH, ROUNDS_AT_ONCE = 256, 3
 TEMPERATURE_OF_PAIRS, TEMPERATURE_OF_GROUPS = 0.05, 0.1
 
 
