@@ -1,4 +1,4 @@
-"""Does what looks alike by the general vector belong together? Strings in groups of a leader and its followers, and cases of episodes.
+"""Does what looks alike by the pooled vector belong together? Strings in groups of a leader and its followers, and cases of episodes.
 
     python -m benchmarks.incident_looks DATA/sensor-days --tables DATA --made-up DIR -o benchmarks/results/incident-looks.json
 
@@ -15,6 +15,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def strings(tables: Path, name: str) -> list[tuple[str, str]]:
 
 def purity(rows: list[tuple[str, str]], model: EdgeDemist) -> dict[str, Any]:
     """At each least cosine: groups, and how pure they are."""
-    vectors, found = to_int8(np.asarray(model.encode([text for text, _ in rows]), np.float32)), {}
+    vectors, found = to_int8(np.asarray(model.encode([text for text, _ in rows], projected=False), np.float32)), {}
     for least in COSINES:
         groups: dict[int, list[str]] = {}
         for number, (_, what) in zip(leader(vectors, least).number.tolist(), rows, strict=True):
@@ -82,7 +83,7 @@ def cases(folder: Path, cache: Path | None, rules: Path, model: EdgeDemist) -> I
             continue
         told = {"first": case.first_us / 1e6, "last": case.last_us / 1e6, "clients": [case.key[0]], "entities": case.entities()}
         tools = [t["tool"] for t in days[row.day].truth if t["episode"] in days[row.day].judge(told)[1]]
-        own = look(case, model.encode) if tools else None
+        own = look(case, partial(model.encode, projected=False)) if tools else None
         if own is not None:
             yield row.kind, re.split(r" \d+ bytes", tools[0])[0], own
 

@@ -271,9 +271,9 @@ class Inference:
             return np.empty((0, self._bundle.architecture.hidden_size), np.float32), np.zeros(0, np.bool_)
         return self._pooled(engine, self._batch(items), normalize=normalize)
 
-    def vectors(self, engine: Engine, items: Sequence[Item], *, normalize: bool) -> Floats:
+    def vectors(self, engine: Engine, items: Sequence[Item], *, normalize: bool, projected: bool = True) -> Floats:
         """Vectors [n, H] of items, all of one task; the general ones by the bundle's projection, where it has one."""
-        if self.projection is None or not items or items[0].task is not None:
+        if self.projection is None or not projected or not items or items[0].task is not None:
             return self.pooled(engine, items, normalize=normalize)[0]
         limits = self._bundle.limits
         raws = [raw if len(raw) <= limits.max_bytes else truncate_utf8(raw, limits.max_bytes) for raw, _ in items]
@@ -285,14 +285,14 @@ class Inference:
         vectors[order] = self.projection.vectors(engine.encode(ids, offsets, normalize=False), ngrams, ids, offsets, normalize=normalize)
         return vectors
 
-    def vector(self, engine: NativeEngine, tokenizer: Tokenizer, item: Item, *, normalize: bool) -> Floats:
+    def vector(self, engine: NativeEngine, tokenizer: Tokenizer, item: Item, *, normalize: bool, projected: bool = True) -> Floats:
         """The vector [H] of one item in one call of the kernels, with the bits of :meth:`vectors`."""
         raw, task = item
         if task is not None:
             specialist = self._specialist(task)
             return engine.encode_text(tokenizer, raw, specialist.max_tokens, specialist.adapter, normalize)
         most = self._bundle.limits.max_tokens
-        if self.projection is None:
+        if self.projection is None or not projected:
             return engine.encode_text(tokenizer, raw, most, None, normalize)
         return self.projection.vector(engine, tokenizer, raw, most, normalize=normalize)
 

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias, overload
+from typing import TYPE_CHECKING, TypeAlias, cast, overload
 
 import numpy as np
 
@@ -166,6 +166,7 @@ class EdgeDemist:
         normalize_embeddings: bool = True,
         show_progress_bar: bool = False,
         convert_to_numpy: bool = True,
+        projected: bool = True,
     ) -> Floats:
         """Vectors of texts.
 
@@ -177,6 +178,7 @@ class EdgeDemist:
             normalize_embeddings: divide each vector by its Euclidean norm.
             show_progress_bar: progress on stderr if it is a terminal.
             convert_to_numpy: accepted for code written for sentence-transformers; must be true.
+            projected: false: the encoder's pooled vector, also where the bundle projects general vectors.
 
         Returns:
             float32 [n, dim], or [dim] for a single text.
@@ -187,13 +189,12 @@ class EdgeDemist:
         if not convert_to_numpy:
             raise InputError("convert_to_numpy=False is not supported: vectors are numpy arrays")
         if isinstance(texts, (str, bytes)):
-            vector: Floats = self._encode([texts], CHUNK, task, normalizer, normalize_embeddings, show=False)[0]
-            return vector
+            return cast("Floats", self._encode([texts], CHUNK, task, normalizer, (normalize_embeddings, projected), False)[0])
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
-        return self._encode(listed(texts), batch_size, task, normalizer, normalize_embeddings, show=show_progress_bar)
+        return self._encode(listed(texts), batch_size, task, normalizer, (normalize_embeddings, projected), show_progress_bar)
 
-    def _encode(self, texts: Sequence[Text], batch: int, task: str | None, normalizer: str, normalize: bool, *, show: bool) -> Floats:
+    def _encode(self, texts: Sequence[Text], batch: int, task: str | None, normalizer: str, how: tuple[bool, bool], show: bool) -> Floats:
         """Vectors [n, dim] of a list of texts."""
         specialist = self.specialist(task) if task is not None else None
         name = specialist.normalizer if specialist else normalizer
@@ -202,7 +203,7 @@ class EdgeDemist:
         out = np.empty((len(texts), self.dim), np.float32)
         for begin in range(0, len(texts), batch):
             items, where = self._inference.distinct([(t, task, name) for t in texts[begin : begin + batch]], begin)
-            vectors = self._vectors(items, normalize=normalize)
+            vectors = self._vectors(items, *how)
             out[begin : begin + len(where)] = vectors[where]
             if show and sys.stderr.isatty():
                 done = min(begin + batch, len(texts))
@@ -379,12 +380,12 @@ class EdgeDemist:
                 answers.append(judged[k].prediction(rules[name], as_shown(text), top_k))
         return answers
 
-    def _vectors(self, items: Sequence[Item], *, normalize: bool) -> Floats:
+    def _vectors(self, items: Sequence[Item], normalize: bool, projected: bool) -> Floats:
         """Vectors [n, H] of items of one task; one item takes one call of the kernels."""
         tools = self._short(items[0].raw) if len(items) == 1 else None
         if tools is None:
-            return self._inference.vectors(self.engine, items, normalize=normalize)
-        return self._inference.vector(*tools, items[0], normalize=normalize)[None]
+            return self._inference.vectors(self.engine, items, normalize=normalize, projected=projected)
+        return self._inference.vector(*tools, items[0], normalize=normalize, projected=projected)[None]
 
     def _short(self, raw: bytes) -> tuple[NativeEngine, Tokenizer] | None:
         """What takes bytes to the answer in one call; None where the engine or the tokenizer cannot, or they are too many."""

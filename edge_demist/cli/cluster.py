@@ -41,7 +41,8 @@ NOTES = """
 input: strings (text, JSON Lines, Zeek or EVE logs, Parquet) or a file of vectors as embed writes it (.npy, .parquet, .jsonl).
 output: a line a cluster, largest first: {"cluster", "name", "size", "typical", "odd"}. -o adds a file with every string's cluster and its
 cosine to the middle (.parquet or .jsonl), for pandas and others.
-Good thresholds: 0.5 for attack values and user agents, 0.8 for host names and tunnels.
+Good thresholds: 0.3 for attack values and user agents, 0.4 for host names and tunnels where the bundle projects general vectors;
+0.5 and 0.8 where it does not.
 """
 
 BLOCK = 16_384
@@ -52,8 +53,9 @@ def add_parser(subparsers: Any) -> None:
     parser = command(subparsers, "cluster", "group alike strings", EXAMPLES, NOTES, __doc__ or "")
     parser.add_argument("input", metavar="FILE", help="strings or vectors; - for standard input")
     parser.add_argument(
-        "--threshold", type=number(0, 1, above=True), default=0.7, metavar="COSINE", help="leader clustering: how alike members are (0.7)"
-    )
+        "--threshold", type=number(0, 1, above=True), default=None, metavar="COSINE",
+        help="leader clustering: how alike members are (0.7; 0.4 for general vectors that the bundle projects)",
+    )  # fmt: skip
     parser.add_argument("--count", type=number(1, whole=True), default=None, metavar="N", help="k-means with N clusters instead")
     parser.add_argument(
         "--members", type=number(0, whole=True), default=5, metavar="N", help="typical and odd members to name (default: 5)"
@@ -74,7 +76,11 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"{args.output}: the name must end in .parquet or .jsonl")
     with load_model(args) as model:
         texts, vectors, passport, failed = _read(args, model)
-        clusters = cluster.kmeans(vectors, args.count) if args.count is not None else cluster.leader(vectors, args.threshold)
+        clusters = (
+            cluster.kmeans(vectors, args.count)
+            if args.count is not None
+            else cluster.leader(vectors, args.threshold or _least(model, passport))
+        )
         names = cluster.names(texts, [cluster.words_of(pieces) for pieces in _pieces(model, texts)], clusters)
     write_lines(_describe(texts, clusters, names, args.members, args.smallest))
     sizes = np.bincount(clusters.number[clusters.number >= 0])
@@ -93,6 +99,11 @@ def _pieces(model: EdgeDemist, texts: list[str]) -> Iterator[list[str]]:
                 yield model.tokenizer.pieces(ids[first:last])
             except BundleError:  # a tokenizer without the pieces' text
                 yield [text[:2048]]
+
+
+def _least(model: EdgeDemist, passport: Passport) -> float:
+    """The cosine that members of a cluster have at least, where none is given."""
+    return 0.4 if passport.task is None and model.inference.projection is not None else 0.7
 
 
 def _read(args: argparse.Namespace, model: EdgeDemist) -> tuple[list[str], NDArray[np.int8], Passport, int]:

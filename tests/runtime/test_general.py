@@ -183,3 +183,9 @@ def test_a_bundle_without_n_grams_is_refused(tmp_path):
 def test_correction_is_that_of_the_weight():
     weight = tiny_model.general().weight
     assert (correction_of(weight) == -128 * from_panels(weight).astype(np.int64).sum(0)).all()
+
+
+def test_asked_for_the_encoder_alone_it_is_left_out(model, plain):
+    texts = [text for text in TEXTS if text]
+    assert (model.encode(texts, projected=False) == plain.encode(texts)).all()
+    assert (model.encode(texts[0], projected=False) == plain.encode(texts[0])).all()

@@ -81,7 +81,7 @@ class FakeModel:
         bad = 0.9999 if "evil" in text else share * 0.9
         return FakePrediction(text, task, "bad" if bad >= 0.5 else "good", max(bad, 1 - bad), bad)
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str], *, projected: bool = True) -> NDArray[np.float32]:
         """Unit vectors of 16 numbers."""
         seeds = [int.from_bytes(hashlib.blake2b(t.encode("utf-8", "surrogatepass"), digest_size=4).digest(), "big") for t in texts]
         rows = np.stack([np.random.default_rng(seed).standard_normal(16) for seed in seeds]) if texts else np.zeros((0, 16))

@@ -38,7 +38,7 @@ from tools.train.general_pairs import Rows
 
 Floats = NDArray[np.float32]
 PARTS = ("pooled", "n-grams", "words")
-BATCH, ROUNDS_AT_ONCE = 256, 3
+BATCH, ROUNDS_AT_ONCE = 384, 3
 TEMPERATURE_OF_PAIRS, TEMPERATURE_OF_GROUPS = 0.05, 0.1
 
 
@@ -141,7 +141,7 @@ def train(begun: Learnt, data: Data, *, steps: int, rate: float, pair_weight: fl
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        total += float(loss)
+        total += float(loss.detach())
         if (step + 1) % 250 == 0:
             print(f"step {step + 1:,} of {steps:,}: loss {total / 250:.3f}", file=sys.stderr, flush=True)
             total = 0.0

@@ -60,8 +60,8 @@ class ModelLike(Protocol):
     def classify(self, texts: Sequence[str], task: Sequence[str], *, screen: bool | Mapping[str, float] = ...) -> Sequence[Prediction]:
         """Answers, in order; ``screen`` is given only to a model with first scores."""
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors [n, dim]."""
+    def encode(self, texts: Sequence[str], *, projected: bool = ...) -> NDArray[np.float32]:
+        """Vectors [n, dim]; not projected: by the encoder alone."""
 
     def first_scores(self, texts: Sequence[str], tasks: Sequence[str]) -> NDArray[np.float32]:
         """First scores float32 [n, tasks]; a model without them is never screened."""
@@ -250,8 +250,15 @@ class Scorer:
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors [n, dim] of strings as they stand, cut to 8192 bytes."""
-        cut = [from_bytes(truncate_utf8(to_bytes(text[:MAX_MODEL_BYTES]), MAX_MODEL_BYTES)) for text in texts]
-        return self.model.encode(cut)
+        return self.model.encode(_cut(texts))
+
+    def look(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """As :meth:`embed`, by the encoder alone: what the cosines from which incidents join were chosen for."""
+        return self.model.encode(_cut(texts), projected=False)
+
+
+def _cut(texts: Sequence[str]) -> list[str]:
+    return [from_bytes(truncate_utf8(to_bytes(text[:MAX_MODEL_BYTES]), MAX_MODEL_BYTES)) for text in texts]
 
 
 def _remembering(name: str) -> Callable[[str], str]:

@@ -1,4 +1,4 @@
-"""Cases that look alike join: the first is the leader, later ones follow it, by the cosine of the general vectors of their examples.
+"""Cases that look alike join: the first is the leader, later ones follow it, by the cosine of the pooled vectors of their examples.
 
 Only what has something else in common may join: tunnels of one client, scans of one server. Looks alone mix tools: benchmarks/
 results/incident-looks.json. Generated names join by client and hour; their looks say nothing.
@@ -18,7 +18,7 @@ LEAST = {"scan": 0.5, "tunnel": 0.8}
 """The cosine from which cases of a kind join."""
 MAX_LOOKS = 256
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
-"""General vectors float32 [n, dim] of strings."""
+"""Vectors float32 [n, dim] of strings, by the encoder alone: projected ones tell finer kinds apart, and their cosines are lower."""
 
 
 def look(case: Case, embed: Embed) -> NDArray[np.int8] | None:

@@ -43,7 +43,7 @@ class IncidentStage:
             raise BundleError(f"--emit incidents needs one of the specialists {', '.join(sorted(TASKS))}; the bundle has none")
         budget = IncidentBudget(per_day) if per_day else None
         weights, verdicts = bundle_weights(scorer.model.bundle), Verdicts.of(scorer.model)
-        self.tracker = Tracker(weights, scorer.bundle_id, memory, verdicts=verdicts, budget=budget, embed=scorer.embed)
+        self.tracker = Tracker(weights, scorer.bundle_id, memory, verdicts=verdicts, budget=budget, embed=scorer.look)
         self.told: Counter[str] = Counter()
 
     def allow(self, rules: AllowList) -> None:
@@ -52,7 +52,7 @@ class IncidentStage:
 
     def use(self, scorer: Scorer) -> None:
         """Go on with another model."""
-        self.tracker.use(scorer.bundle_id, Verdicts.of(scorer.model), scorer.embed)
+        self.tracker.use(scorer.bundle_id, Verdicts.of(scorer.model), scorer.look)
 
     def settle(self, watermark_us: int | None) -> list[IncidentLine]:
         """Decide about everything up to a log time (None: all there is)."""
