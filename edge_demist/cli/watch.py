@@ -22,6 +22,8 @@ from edge_demist.sensor.retry import Stopped
 from edge_demist.sensor.runner import Runner
 from edge_demist.sensor.sources.lines import MAX_LINE_BYTES
 
+COLLECT_AFTER = 50_000, 20, 20
+"""New objects, and collections, between Python's looks for circles: records make many objects and hardly a circle."""
 EXAMPLES = (
     Example(
         'printf \'{"_path": "dns", "ts": 1700000000.5, "query": "xjwqpvkz.info"}\\n\' > dns.log\n'
@@ -188,6 +190,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"edge-demist watch: {printable(error)}\n")
         return 2
     gc.freeze()  # the model and the tables live as long as the process: the collector need not look through them
+    gc.set_threshold(*COLLECT_AFTER)
     try:
         runner.run()
         return exit_code(runner.summary(), control, once=config.once)

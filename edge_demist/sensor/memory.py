@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import math
 import zlib
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,11 @@ FILE = "memory.sqlite"
 DAY_US = 86_400_000_000
 MAX_KEY_BYTES = 200
 MAX_HELD = 16_384
+"""Entries that are held at least; at most twice as many, the younger half of them touched since it was begun."""
 MAX_ENTRIES = 1_000_000
 MAX_AGE_US = 90 * DAY_US
 PRUNE_EVERY = 64
+MAX_BITS_KEPT = 4096
 _BITS = 63
 HOST, STRING = "h", "s"
 MAX_COUNT = 1 << 62
@@ -70,8 +71,10 @@ class Memory:
             OSError: it cannot be opened. A damaged one is set aside as ``memory.sqlite.bad``.
         """
         self._max_held, self._max_entries = max_held, max_entries
-        self._held: OrderedDict[bytes, Seen] = OrderedDict()
+        self._held: dict[bytes, Seen] = {}
+        self._older: dict[bytes, Seen] = {}
         self._changed: dict[bytes, Seen] = {}
+        self._bits: dict[str, int] = {}
         self._written = 0
         self._store = Database(folder / FILE, SCHEMA) if folder is not None else None
 
@@ -79,25 +82,35 @@ class Memory:
         """Note a contact of a client; the entry with it. ``last_us`` and ``count`` include it."""
         key, held = _key(kind, host), self._held
         seen = held.get(key)
-        if seen is not None:
-            held.move_to_end(key)
-        else:
-            seen = held[key] = (self._find(key) if self._store is not None else None) or Seen(time_us, time_us)
-            if len(held) > self._max_held:
-                held.popitem(last=False)
-        seen.bits |= 1 << zlib.crc32(to_bytes(client)) % _BITS
+        if seen is None:
+            seen = held[key] = self._find(key) or Seen(time_us, time_us)
+            if len(held) >= self._max_held:
+                self._held, self._older = {}, held
+        bit = self._bits.get(client)
+        if bit is None:
+            bit = self._bit(client)
+        seen.bits |= bit
         seen.count += 1
         seen.last_us = max(seen.last_us, time_us)
         if self._store is not None:
             self._changed[key] = seen
         return seen
 
+    def _bit(self, client: str) -> int:
+        """A client's bit in the sketches."""
+        if len(self._bits) >= MAX_BITS_KEPT:
+            self._bits.clear()
+        bit = 1 << zlib.crc32(to_bytes(client)) % _BITS
+        if len(client) <= MAX_KEY_BYTES:
+            self._bits[client] = bit
+        return bit
+
     def look_up(self, host: str, kind: str = HOST) -> Seen | None:
         """What is known, without noting anything."""
         return self._find(_key(kind, host))
 
     def _find(self, key: bytes) -> Seen | None:
-        seen = self._held.get(key) or self._changed.get(key)
+        seen = self._held.get(key) or self._older.get(key) or self._changed.get(key)
         if seen is None and self._store is not None:
             seen = _seen(self._store.row(_FIND, (key,)))
         return seen
@@ -110,7 +123,7 @@ class Memory:
     def __len__(self) -> int:
         """Entries known."""
         if self._store is None:
-            return len(self._held)
+            return len(self._older | self._held)
         return self._store.number("SELECT count(*) FROM seen")
 
     def problems(self) -> list[str]:
@@ -125,7 +138,7 @@ class Memory:
     def state(self) -> dict[str, object]:
         """For the checkpoint: what the database lacks, and the number it gets. Without a database all that is held."""
         if self._store is None:
-            return {"held": [[key.hex(), s.first_us, s.last_us, s.count, s.bits] for key, s in self._held.items()]}
+            return {"held": [[key.hex(), s.first_us, s.last_us, s.count, s.bits] for key, s in (self._older | self._held).items()]}
         rows = [[key.hex(), s.first_us, s.last_us, s.count, s.bits] for key, s in self._changed.items()]
         return {"number": self._written + 1, "rows": rows}
 

@@ -49,27 +49,34 @@ class PublicSuffixes(NamedTuple):
         return count
 
 
-@functools.cache
 def public_suffixes(*, private: bool = True) -> PublicSuffixes:
     """The rules of the list in the package, with or without its private part."""
-    version, section = "", ""
-    rules: list[str] = []
-    for line in LIST.read_text(encoding="ascii").splitlines():
-        if line.startswith("#"):
-            version = version or line.removeprefix("# ")
-        elif line.startswith("["):
-            section = line
-        elif section == _ICANN or (section == _PRIVATE and private):
-            rules.append(line)
-    found: dict[str, int] = {}
-    for rule in rules:
-        flag = {"!": _EXCEPTION, "*": _WILDCARD}.get(rule[0], _PLAIN)
+    return _lists()[private]
+
+
+@functools.cache
+def _lists() -> tuple[PublicSuffixes, PublicSuffixes]:
+    """Without and with the private part."""
+    head, _, rest = LIST.read_text(encoding="ascii").partition(f"{_ICANN}\n")
+    icann, _, private = rest.partition(f"{_PRIVATE}\n")
+    version, without = head.partition("\n")[0].removeprefix("# "), _with_rules({}, icann)
+    return PublicSuffixes(version, without), PublicSuffixes(version, _with_rules(without, private))
+
+
+def _with_rules(known: Mapping[str, int], lines: str) -> dict[str, int]:
+    """Known rules and those of a part of the list."""
+    found = dict(known)
+    for rule in lines.split("\n")[:-1]:
+        flag = _EXCEPTION if rule[0] == "!" else _WILDCARD if rule[0] == "*" else _PLAIN
         name = rule.removeprefix("!").removeprefix("*.")
         found[name] = found.get(name, 0) | flag
         while "." in name:
-            name = name.split(".", 1)[1]
-            found[name] = found.get(name, 0) | _LONGER
-    return PublicSuffixes(version, found)
+            name = name.partition(".")[2]
+            held = found.get(name, 0)
+            if held & _LONGER:
+                break  # and so all above it have
+            found[name] = held | _LONGER
+    return found
 
 
 def registrable_domain(name: str, *, private: bool = True) -> str:
@@ -78,16 +85,17 @@ def registrable_domain(name: str, *, private: bool = True) -> str:
     ``www.example.co.uk`` gives ``example.co.uk``; with the private part ``a.b.duckdns.org`` gives ``b.duckdns.org``.
     Labels above the domain may hold any characters (tunnels put bytes there). Addresses are not told apart here.
     """
+    last = name.rfind(".")
+    begin = name.rfind(".", 0, last) + 1 if last > 0 else last
+    if -1 < begin < last < len(name) - 1 < MAX_NAME_CHARS:  # most names: there is no rule for what its last two labels are
+        domain, rules = name[begin:].lower(), _lists()[private].rules
+        if domain not in rules and domain.isascii() and not rules.get(domain[last - begin + 1 :], 0) & (_WILDCARD | _EXCEPTION):
+            return domain
     if name.isascii() and len(name) <= MAX_NAME_CHARS and ".." not in name and name[:1] != "." and name[-1:] != ".":
-        return _below_suffix(name.lower(), _rules(private))
+        return _below_suffix(name.lower(), _lists()[private].rules)
     labels = _labels(name)
     count = public_suffixes(private=private).suffix_labels(_ascii(labels))
     return ".".join(labels[-count - 1 :]) if len(labels) > count else ""
-
-
-@functools.cache
-def _rules(private: bool) -> Mapping[str, int]:
-    return public_suffixes(private=private).rules
 
 
 def _below_suffix(name: str, rules: Mapping[str, int]) -> str:

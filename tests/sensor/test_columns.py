@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from edge_demist.sensor.detect.budget import Budget
 from edge_demist.sensor.detect.columns import read_columns
 from edge_demist.sensor.detect.mapping import FieldMapping, load_rules
+from edge_demist.sensor.incidents.observation import observe, observe_lookups
 from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.parser import LineParser
 from edge_demist.sensor.sources.zeek import ZeekRecord
@@ -68,6 +69,45 @@ def test_what_is_read_in_columns_is_what_the_parser_reads(texts: list[str]) -> N
             assert (mapping.time_us(record), [string.text for string in strings]) == (one[0], [one[1]])
 
 
+LOOKUP_HEADER = (
+    "#separator \\x09\n#set_separator\t,\n#path\tdns\n"
+    "#fields\tts\tid.orig_h\tid.resp_h\tid.resp_p\tquery\tqtype_name\trcode_name\tanswers\n"
+    "#types\ttime\taddr\taddr\tport\tstring\tstring\tstring\tvector[string]\n"
+)
+LOOKUPS = st.builds(
+    "\t".join,
+    st.tuples(
+        TIMES,
+        st.sampled_from(["10.0.0.1", "fe80::1", "-", "", "x" * 600]),
+        st.sampled_from(["10.0.0.53", "-"]),
+        st.sampled_from(["53", "5353", "-", "many", "9" * 30]),
+        st.one_of(NAMES, st.sampled_from(["Example.COM.", "[::1]", "host:8080", "."])),
+        st.sampled_from(["A", "-", "T" * 40]),
+        st.sampled_from(["NOERROR", "NXDOMAIN", "-"]),
+        st.sampled_from(["-", "192.0.2.1", "192.0.2.1,a.example,-,,(empty)", ",".join(["1.2.3.4"] * 20), "TXT 3 a\\x2cb", "", "a\r"]),
+    ),
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(texts=st.lists(LOOKUPS, max_size=8))
+def test_what_lines_say_together_is_what_each_says(texts: list[str]) -> None:
+    parser = LineParser("dns.log")
+    for line in LOOKUP_HEADER.splitlines():
+        parser.parse(line.encode())
+    header, lines = parser.header, raw_lines(texts)
+    assert header is not None
+    times = [one and one[0] for one in read_columns(lines, header, 4)]
+    for line, time_us, seen in zip(lines, times, observe_lookups(lines, times, header, parser.log, "dns.log"), strict=True):
+        if seen is not None:
+            record = parser.parse(line.data or b"")
+            assert isinstance(record, ZeekRecord)
+            alone = observe(record, time_us)
+            assert alone is not None
+            alone.file, alone.offset = "dns.log", line.start
+            assert seen == alone
+
+
 def test_an_ordinary_line_is_read_in_columns() -> None:
     parser = LineParser("dns.log")
     for line in HEADER.splitlines():
@@ -98,6 +138,26 @@ def test_a_log_gives_the_same_events_and_counts_either_way(
     quick = watch(tmp_path / "a", log, cut=-2.0, **options)
     monkeypatch.setattr(FieldMapping, "only_column", lambda *_: None)
     slow = watch(tmp_path / "a", log, cut=-2.0, **options)
+    for _, summary in (quick, slow):
+        for changing in ("seconds", "cache", "started", "duration_s", "latency"):
+            summary.pop(changing, None)
+    assert quick[0] and quick[0] == slow[0]
+    assert json.dumps(quick[1], sort_keys=True) == json.dumps(slow[1], sort_keys=True)
+
+
+@pytest.mark.parametrize("state", [False, True])
+def test_a_log_gives_the_same_incidents_either_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: bool) -> None:
+    names = [f"{word}{n}.example.org" for n in range(60) for word in ("mail", "www.shop.", "cdn")]
+    names[20::4] = [f"{'qxzvkjwp'[n % 8]}{'hfwjqzxk'[n // 8]}zkqvxjwpth{n}.info" for n in range(len(names[20::4]))]
+    rows = [f"10.0.0.{1 + n % 2}\t10.0.0.53\t53\t{name}\tA\t{'NXDOMAIN' if n % 2 else 'NOERROR'}" for n, name in enumerate(names)]
+    lines = [f"{1700000000 + 7 * n}.{n:06}\t{row}\t{'192.0.2.1,192.0.2.2' if n % 5 else '-'}" for n, row in enumerate(rows)]
+    lines[90:90] = ["broken", "1700000300.5\t10.0.0.1\t10.0.0.53\t53\ta\\x09b.example\tA\tNXDOMAIN\t-"]
+    log = tmp_path / "dns.log"
+    log.write_text(LOOKUP_HEADER + "\n".join(lines), encoding="utf-8")
+    more = {"emit": "incidents", "batch_strings": 32}
+    quick = watch(tmp_path / "a", log, cut=-2.0, state=tmp_path / "quick" if state else None, **more)
+    monkeypatch.setattr(FieldMapping, "only_column", lambda *_: None)
+    slow = watch(tmp_path / "b", log, cut=-2.0, state=tmp_path / "slow" if state else None, **more)
     for _, summary in (quick, slow):
         for changing in ("seconds", "cache", "started", "duration_s", "latency"):
             summary.pop(changing, None)

@@ -105,7 +105,7 @@ def test_without_a_folder_the_held_part_goes_into_the_checkpoint() -> None:
         memory.touch(f"n{i}.example", "a", i)
     again = Memory(None)
     again.restore(memory.state())
-    assert len(again) == 3 and again.look_up("n4.example") is not None
+    assert 3 <= len(again) <= 6 and again.look_up("n4.example") is not None
 
 
 DNS = "ts uid id.orig_h query"

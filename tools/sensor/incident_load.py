@@ -35,7 +35,7 @@ def write_log(path: Path, names: list[str]) -> None:
         out.write(HEADER)
         for i, name in enumerate(names):
             client, answer = f"10.0.{i % 4}.{i % 200 + 1}", f"93.184.{i % 250}.{i // 250 % 250}"
-            out.write(f"{T0 + i * 0.5:.3f}\tC{i}\t{client}\t5353\t10.0.0.53\t53\tudp\t{name}\tA\tNOERROR\t{answer}\n")
+            out.write(f"{T0 + i * 0.5:.6f}\tC{i}\t{client}\t5353\t10.0.0.53\t53\tudp\t{name}\tA\tNOERROR\t{answer}\n")
 
 
 def processor_seconds(log: Path, emit: str, bundle: Path | None) -> float:

@@ -24,9 +24,9 @@ MAX_FIELDS = 1024
 """A header of more fields goes the long way: what is remembered holds on to it."""
 MAX_PLAIN_BYTES = 8192
 """A longer line goes the long way: the places of its columns take eight times its memory."""
-_TIME_CHARS = 17
+_LEAST_CHARS, _TIME_CHARS = 12, 17
 _DOT = 10
-"""``1700000000.123456``: Zeek's times as it writes them."""
+"""``1700000000.123456``: Zeek's times as it writes them, or with fewer digits behind the dot."""
 _DIGITS = np.array([n for n in range(_TIME_CHARS) if n != _DOT])
 _WEIGHTS = 10 ** np.arange(len(_DIGITS) - 1, -1, -1, dtype=np.int64)
 
@@ -115,9 +115,10 @@ def _times(
     raw: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64], lines: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], list[int]]:
     """Those of ``lines`` whose first column, from ``starts`` to ``ends``, is a time as Zeek writes it, and their times."""
-    whole = ends - starts == _TIME_CHARS
-    lines, starts = lines[whole], starts[whole]
-    chars = raw[starts[:, None] + np.arange(_TIME_CHARS)]
+    size = ends - starts
+    whole = (size >= _LEAST_CHARS) & (size <= _TIME_CHARS)
+    lines, places = lines[whole], starts[whole, None] + np.arange(_TIME_CHARS)
+    chars = np.where(places < ends[whole, None], raw[np.minimum(places, len(raw) - 1)], np.uint8(ord("0")))
     digits = chars[:, _DIGITS] - np.uint8(ord("0"))
     good = (digits <= 9).all(axis=1) & (chars[:, _DOT] == ord("."))
     return lines[good], (digits[good].astype(np.int64) @ _WEIGHTS).tolist()

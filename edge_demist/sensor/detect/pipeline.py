@@ -6,7 +6,7 @@ import base64
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from edge_demist.sensor.detect.mapping import EMBEDDING, MAX_STRINGS_PER_RECORD,
 from edge_demist.sensor.detect.score_histogram import DAY_US
 from edge_demist.sensor.detect.scoring import Answer, Scorer
 from edge_demist.sensor.detect.sieve import Sieve
-from edge_demist.sensor.detect.waiting import Dated, Line, Passed, Run
+from edge_demist.sensor.detect.waiting import Dated, Line, Observer, Passed, Run, Seen
 from edge_demist.sensor.drift import ScoreDrift
 from edge_demist.sensor.events import Event
 from edge_demist.sensor.sources.lines import RawLine
@@ -56,16 +56,6 @@ class Options:
     screen: bool = True
 
 
-class Observer(Protocol):
-    """Who takes records and answers instead of events being made of them."""
-
-    def see(self, record: Record, time_us: int | None, path: str, offset: int) -> object:
-        """What the record says; None for nothing."""
-
-    def note(self, seen: object, task: str, answer: Answer) -> None:
-        """A specialist's answer to a string of what was seen."""
-
-
 class Pipeline:
     """Turns batches of lines into events. All state that a restart needs is in ``policy``, ``memory`` and ``tracker``."""
 
@@ -86,8 +76,9 @@ class Pipeline:
         self.memory, self.tracker, self.drift, self.neighbours = memory, tracker, drift, neighbours
         self._sieve: tuple[Scorer, tuple[Sieve | None, Sieve | None]] | None = None
         self.options = options or Options()
-        self._by_column = self.options.emit == "alarms" and self.options.screen and tracker is None and memory is None
-        """Whether of a record without an alarm nothing but its string and its time matters."""
+        only_alarms = self.options.emit == "alarms" and memory is None
+        self._by_column = self.options.screen and (only_alarms or tracker is not None)
+        """Whether of a record that stage one answers nothing matters but its string, its time and what a tracker sees in it."""
         self._lines: list[Line | Run | Passed] = []
         self.pending_strings = self.pending_bytes = 0
         self.budget_spent = False
@@ -95,34 +86,40 @@ class Pipeline:
 
     def add(self, source: LogFile, lines: Sequence[RawLine]) -> None:
         """Parse lines and queue their strings."""
-        header, found = source.parser.header, self._plain(source, lines)
+        header, (found, seen) = source.parser.header, self._plain(source, lines)
         begin = 0
         for n, line in enumerate(lines):
             if found and found[n] is not None:
                 continue
             if begin < n:
-                self._add_run(source, lines[begin:n], found[begin:n])
+                self._add_run(source, lines[begin:n], found[begin:n], seen[begin:n])
             self._add_line(source, line)
             begin = n + 1
             if source.parser.header is not header:  # the columns are others from here on
                 found = []
         if found and begin < len(lines):
-            self._add_run(source, lines[begin:], found[begin:])
+            self._add_run(source, lines[begin:], found[begin:], seen[begin:])
         held = source.parser.held_bytes
         self.pending_bytes += held if held > LARGE_HEADER else 0  # the records hold on to it until they are scored
 
-    def _plain(self, source: LogFile, lines: Sequence[RawLine]) -> list[tuple[int, str] | None]:
-        """Time and string of the lines that need not be looked at one by one; empty where all must."""
+    def _plain(self, source: LogFile, lines: Sequence[RawLine]) -> tuple[list[tuple[int, str] | None], Sequence[Seen | None]]:
+        """Time and string of the lines that need not be looked at one by one, empty where all must, and what the tracker sees in them."""
         header, log = source.parser.header, source.parser.log
-        if header is None or not self._by_column or (self.drift is not None and self.drift.sample is not None):
-            return []
-        column = self.mapping.only_column(header, log)
+        column = self.mapping.only_column(header, log) if header is not None and self._by_column else None
+        if header is None or column is None:
+            return [], []
         try:
-            return [] if column is None else read_columns(lines, header, column.number)
+            found = read_columns(lines, header, column.number)
         except Exception:  # the long way names the record
-            return []
+            return [], []
+        if self.tracker is None:
+            return found, []
+        seen = self.tracker.see_lines(lines, [one and one[0] for one in found], header, log, source.state.path)
+        return [one if that else None for one, that in zip(found, seen, strict=True)], seen
 
-    def _add_run(self, source: LogFile, lines: Sequence[RawLine], found: Sequence[tuple[int, str] | None]) -> None:
+    def _add_run(
+        self, source: LogFile, lines: Sequence[RawLine], found: Sequence[tuple[int, str] | None], seen: Sequence[Seen | None]
+    ) -> None:
         """Queue lines of which time and string are all that matters."""
         header, log, path, key = source.parser.header, source.parser.log, source.state.path, source.key
         rows = [(line, *one) for line, one in zip(lines, found, strict=True) if one is not None and line.data is not None]
@@ -142,6 +139,7 @@ class Pipeline:
             last = Run(counts, header, log, path, key, column)
             self._lines.append(last)
         last.rows += rows
+        last.seen += [one for one in seen if one is not None]
 
     def _add_line(self, source: LogFile, line: RawLine) -> None:
         counts = source.counts
@@ -204,8 +202,7 @@ class Pipeline:
         """Score everything queued; events in the order of the lines."""
         waiting, self._lines, self.pending_strings, self.pending_bytes = self._lines, [], 0, 0
         if self.drift is not None and self.drift.sample is not None:
-            one_by_one = [line for line in waiting if isinstance(line, Line)]
-            self.drift.sample.take(self.scorer, ((m.text, m.tasks, line.time_us) for line in one_by_one for m in line.mapped))
+            self.drift.sample.take(self.scorer, (one for line in waiting if not isinstance(line, Passed) for one in line.strings()))
         lines = self._sift(waiting)
         pairs = [(m.text, task) for line in lines for m in line.mapped for task in m.tasks]
         answers = self.scorer.answers([pair for pair in pairs if pair[1] != EMBEDDING])
@@ -271,7 +268,10 @@ class Pipeline:
             self._sift_with(weak, [line for line, failed in zip(lines, missing, strict=True) if failed])
             self._sift_with(strict, [line for line, failed in zip(lines, missing, strict=True) if not failed])
         self.scorer.screening = weak.thresholds
-        return [found for line in waiting for found in (line.sifted(weak) if isinstance(line, Run) else [line])]
+        found: list[Line | Passed] = []
+        for one in waiting:
+            found += [one] if not isinstance(one, Run) else one.sifted(weak) if strict is None else one.asked(weak, strict)
+        return found
 
     def _sift_with(self, sieve: Sieve, lines: list[Line]) -> None:
         left = iter(sieve.left([(item.text, item.tasks) for line in lines for item in line.mapped]))

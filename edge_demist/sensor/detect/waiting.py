@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Protocol
 
 from edge_demist.sensor.counters import Counts
 from edge_demist.sensor.detect.columns import Column
 from edge_demist.sensor.detect.mapping import MappedString
+from edge_demist.sensor.detect.scoring import Answer
 from edge_demist.sensor.detect.sieve import Sieve
 from edge_demist.sensor.events import Event, Hash, Origin, event_id, finish_id, origin_of
 from edge_demist.sensor.sources.lines import RawLine
@@ -35,6 +37,29 @@ class Dated(Protocol):
         """Who sent it."""
 
 
+class Seen(Protocol):
+    """What an observer made of a record."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the name asked for does not exist."""
+
+
+class Observer(Protocol):
+    """Who takes records and answers instead of events being made of them."""
+
+    def see(self, record: Record, time_us: int | None, path: str, offset: int) -> object:
+        """What the record says; None for nothing."""
+
+    def see_lines(
+        self, lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str
+    ) -> Sequence[Seen | None]:
+        """What the lines of a portion that have a time here say; None for one that must be seen as a record."""
+
+    def note(self, seen: object, task: str, answer: Answer) -> None:
+        """A specialist's answer to a string of what was seen."""
+
+
 @dataclass(slots=True)
 class Line:
     """A record with its strings, waiting for the batch. What only events need is made when the first one is."""
@@ -53,6 +78,10 @@ class Line:
     screened: Sequence[str] = ()
     _origin: Origin | None = None
     _identity: Hash | None = None
+
+    def strings(self) -> Iterator[tuple[str, tuple[str, ...], int | None]]:
+        """Each string, who reads it, and its time."""
+        return ((item.text, item.tasks, self.time_us) for item in self.mapped)
 
     def event(self, item: MappedString, task: str, model: str, **verdict: object) -> Event:
         """An event of this record."""
@@ -79,6 +108,22 @@ class Run:
     key: str
     column: Column
     rows: list[tuple[RawLine, int, str]] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
+    """What an observer made of each record; empty without one."""
+
+    def strings(self) -> Iterator[tuple[str, tuple[str, ...], int | None]]:
+        """Each string, who reads it, and its time."""
+        return ((text, self.column.tasks, time_us) for _, time_us, text in self.rows)
+
+    def asked(self, weak: Sieve, strict: Sieve) -> list[Line]:
+        """Of records that an observer has seen: what must be asked whole, as lines; ``strict`` sifts the names that exist."""
+        tasks, found = self.column.tasks, []
+        for sieve, failed in ((weak, True), (strict, False)):
+            places = [n for n, seen in enumerate(self.seen) if seen.failed is failed]
+            left = sieve.left_of([self.rows[n][2] for n in places], tasks)
+            found += [(n, self._line(n, some, sieve.answered(tasks, some))) for n, some in zip(places, left, strict=True) if some]
+            self._count(left.count(()), sieve.answered(tasks, ()), "no-incident")
+        return [line for _, line in sorted(found, key=itemgetter(0))]
 
     def sifted(self, sieve: Sieve) -> list[Line | Passed]:
         """What must be asked whole, as lines, and what lies between."""
@@ -96,20 +141,25 @@ class Run:
     def _passed(self, begin: int, end: int, gone: Sequence[str]) -> list[Line | Passed]:
         if begin == end:
             return []
-        self.counts.predictions += len(gone) * (end - begin)
-        self.counts.screened += len(gone) * (end - begin)
-        self.counts.skipped["no-alarm"] += end - begin
+        self._count(end - begin, gone, "no-alarm")
         return [Passed([time_us for _, time_us, _ in self.rows[begin:end]], gone)]
+
+    def _count(self, records: int, gone: Sequence[str], reason: str) -> None:
+        """So many records that stage one answered."""
+        self.counts.predictions += len(gone) * records
+        self.counts.screened += len(gone) * records
+        self.counts.skipped[reason] += records
 
     def _line(self, n: int, left: tuple[str, ...], screened: Sequence[str]) -> Line:
         """The record of a place, with the specialists that must be asked whole."""
         (start, _, data, _, _), time_us, text = self.rows[n]
         assert data is not None
+        seen = self.seen[n] if self.seen else None
         self.counts.predictions += len(screened)
         self.counts.screened += len(screened)
         record = ZeekRecord(self.header, data.removesuffix(b"\r").split(self.header.separator), self.log)
         mapped = [MappedString(self.column.name, 0, text, left)]
-        return Line(self.counts, record, time_us, self.path, self.key, start, data, mapped, screened=screened)
+        return Line(self.counts, record, time_us, self.path, self.key, start, data, mapped, observation=seen, screened=screened)
 
 
 @dataclass(slots=True)

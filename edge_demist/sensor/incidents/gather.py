@@ -6,7 +6,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from edge_demist.sensor.detect.allow import AllowList
 from edge_demist.sensor.incidents.case import DAY_US, Case
@@ -64,19 +64,26 @@ class Limits:
     addresses: int = 8192
 
 
-class _Recent(OrderedDict[str, V]):
-    """A mapping that forgets its oldest entry."""
+class _Recent(Generic[V]):
+    """A mapping that knows at least the last ``limit`` keys noted, at most twice as many."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__()
-        self.limit = limit
+        self._limit = limit
+        self._young: dict[str, V] = {}
+        self._old: dict[str, V] = {}
 
     def note(self, key: str, value: V) -> None:
-        if key in self:
-            self.move_to_end(key)
-        self[key] = value
-        if len(self) > self.limit:
-            self.popitem(last=False)
+        self._young[key] = value
+        if len(self._young) >= self._limit:
+            self._old, self._young = self._young, {}
+
+    def get(self, key: str) -> V | None:
+        found = self._young.get(key)
+        return self._old.get(key) if found is None else found
+
+    def state(self) -> list[tuple[str, V]]:
+        """All entries in order: noting them again gives the same."""
+        return [*self._old.items(), *self._young.items()]
 
 
 class Gatherer:
@@ -128,13 +135,13 @@ class Gatherer:
         changed: list[Case] = []
         sub, key = name[: -len(domain) - 1], (client, domain)
         levels = seen.levels if len(sub) <= MAX_SUB_CHARS else {}
-        names = self.names.get((client,))
         answered = seen.service not in _QUESTIONS
         if not (self.allow.rules and self.allow.find(domain, "dga") is not None):
-            if levels or seen.failed or domain in names.domains or seen.query_type in MAIL_TYPES:
-                changed += self._add_name(seen, domain, levels.get("dga", 0), names, answered=answered)
+            names = self.names.find((client,))
+            if levels or seen.failed or seen.query_type in MAIL_TYPES or (names is not None and domain in names.domains):
+                changed += self._add_name(seen, domain, levels.get("dga", 0), answered=answered)
             else:  # most look-ups: the name exists, and looks like others
-                if names.domains:
+                if names is not None and names.domains:
                     names.forget(seen.time_us)
                 if answered:
                     self._outage.answers.append((client, False))
@@ -144,7 +151,7 @@ class Gatherer:
                 self.tunnels.promote(key, tunnel)
                 changed.append(tunnel)
         if answered and not seen.failed:  # the answer tells whether there is such a host
-            if levels and domain in names.mail:
+            if levels and (names := self.names.find((client,))) is not None and domain in names.mail:
                 levels = {}
             if levels or self.contacts.find(key) is not None or Contact.tells_own_address(name):
                 changed += self._add_contact(seen, domain, levels, named=True)
@@ -152,7 +159,8 @@ class Gatherer:
                 self.memory.touch(domain, client, seen.time_us)
         return changed
 
-    def _add_name(self, seen: Observation, domain: str, level: int, names: GeneratedNames, *, answered: bool) -> list[Case]:
+    def _add_name(self, seen: Observation, domain: str, level: int, *, answered: bool) -> list[Case]:
+        names = self.names.get((seen.client,))
         if seen.query_type in MAIL_TYPES:
             self._note_mail(seen.client, domain, names)
         if not names.add(seen, domain, level, missing=answered and self._is_telling(seen, domain, level)):
@@ -177,7 +185,7 @@ class Gatherer:
             return False
         if level:
             return True
-        missing = self._missed_by.get(domain, "").split()
+        missing = (self._missed_by.get(domain) or "").split()
         if seen.client not in missing and len(missing) < MAX_MISSING:
             missing.append(seen.client)
             self._missed_by.note(domain, " ".join(missing))
@@ -238,7 +246,7 @@ class Gatherer:
 
     def _is_mail_server(self, client: str, host: str) -> bool:
         """Whether a client, which sends mail to this host now, does so to many."""
-        hosts = self._mails_to.get(client, "").split()
+        hosts = (self._mails_to.get(client) or "").split()
         if host not in hosts and len(hosts) <= MAX_MAIL_HOSTS:
             hosts.append(host)
         self._mails_to.note(client, " ".join(hosts))
@@ -251,7 +259,7 @@ class Gatherer:
                 self._name_of.note(seen.server, seen.name)
             name = seen.name
         else:
-            name = self._name_of.get(seen.server, "")
+            name = self._name_of.get(seen.server) or ""
         domain = "" if name.endswith(_LOCAL) else registrable_domain(name)
         if domain:
             return domain, True
@@ -270,10 +278,10 @@ class Gatherer:
         tables = {"names": self.names, "tunnels": self.tunnels, "contacts": self.contacts, "scans": self.scans}
         return {
             **{name: [case.state() for _, case in table.items()] for name, table in tables.items()},  # type: ignore[attr-defined]
-            "name_of": list(self._name_of.items()),
-            "asked_own": list(self._asked_own.items()),
-            "missed_by": list(self._missed_by.items()),
-            "mails_to": list(self._mails_to.items()),
+            "name_of": self._name_of.state(),
+            "asked_own": self._asked_own.state(),
+            "missed_by": self._missed_by.state(),
+            "mails_to": self._mails_to.state(),
             "outage": self._outage.state(),
         }
 
@@ -287,13 +295,13 @@ class Gatherer:
         self.contacts.load(_read(state, "contacts", Contact.restored))
         self.scans.load(_read(state, "scans", Scan.restored))
         for address, name in state.get("name_of", ()):  # type: ignore[attr-defined]
-            self._name_of[str(address)] = str(name)
+            self._name_of.note(str(address), str(name))
         for client, time_us in state.get("asked_own", ()):  # type: ignore[attr-defined]
-            self._asked_own[str(client)] = int(time_us)
+            self._asked_own.note(str(client), int(time_us))
         for domain, client in state.get("missed_by", ()):  # type: ignore[attr-defined]
-            self._missed_by[str(domain)] = str(client)
+            self._missed_by.note(str(domain), str(client))
         for client, hosts in state.get("mails_to", ()):  # type: ignore[attr-defined]
-            self._mails_to[str(client)] = str(hosts)
+            self._mails_to.note(str(client), str(hosts))
         self._outage.load(state.get("outage", ()))  # type: ignore[arg-type]
 
 

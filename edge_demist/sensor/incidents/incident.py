@@ -204,7 +204,7 @@ class Incident:
         for name, kind, log_odds, evidence, examples, entities, count in parts:  # type: ignore[attr-defined]
             if kind not in TECHNIQUES:
                 raise ValueError(f"unknown kind {kind!r}"[:100])
-            signs = [Evidence(str(sign), float(value), float(adds)) for sign, value, adds in evidence]
+            signs = [Evidence(str(sign), value if type(value) is int else float(value), float(adds)) for sign, value, adds in evidence]
             seen = [Example(str(sign), str(text), str(file), int(offset)) for sign, text, file, offset in examples]
             incident.parts[str(name)] = Part(kind, float(log_odds), signs, seen, [str(e) for e in entities], int(count))
         if not incident.parts:

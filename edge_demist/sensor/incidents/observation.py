@@ -12,9 +12,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from edge_demist.normalizers import from_bytes
 from edge_demist.sensor.caching import cached
+from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.parser import Record
-from edge_demist.sensor.sources.zeek import ZeekRecord
+from edge_demist.sensor.sources.zeek import ZeekHeader
 
 MAX_NAME_CHARS = 512
 MAX_URI_CHARS = 2048
@@ -166,20 +168,38 @@ def _zeek(record: Record, kind: str, time_us: int) -> Observation:
 
 
 def _zeek_dns(record: Record, time_us: int) -> Observation | None:
-    found = record.plain(_LOOKUP) if isinstance(record, ZeekRecord) else None
-    if found is not None:
-        client, server, port, query, kind, code, answer = found
-        if not query or not client:
-            return None
-        if len(client) + len(server) + len(query) + len(answer) <= MAX_NAME_CHARS and len(kind) <= MAX_TYPE_CHARS:
-            name, number = _host(query), 53 if port == "53" else _whole(port)
-            single = (answer,) if answer else ()
-            return Observation(DNS, time_us, client, server, number, name, code == "NXDOMAIN", kind, single) if name else None
     source, target, port_text, question, sort, outcome, _ = record.row(_LOOKUP)
     name, client = _host(_cut(question)), _cut(source)
     answers = tuple(a[:MAX_NAME_CHARS] for a in record.values("answers")[:16])
     failed, kind = outcome == "NXDOMAIN", _cut(sort, MAX_TYPE_CHARS)
     return Observation(DNS, time_us, client, _cut(target), _whole(port_text), name, failed, kind, answers) if name and client else None
+
+
+def observe_lookups(
+    lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str
+) -> list[Observation | None]:
+    """As :func:`observe`, for the lines of one portion of a log that have a time here; None where one must be looked at by itself."""
+    take = header.layout(_LOOKUP) if (_READERS.get(log) or _reader(log)) is _zeek_dns else None
+    if take is None or not header.containers.isdisjoint(header.index[name] for name in _LOOKUP[:-1]):
+        return [None] * len(lines)
+    none, comma, found = header.no_text, from_bytes(header.set_separator), []
+    several = header.index[_LOOKUP[-1]] in header.containers
+    for line, time_us in zip(lines, times, strict=True):
+        seen = None
+        if time_us is not None and line.data is not None and b"\\" not in line.data:
+            row = from_bytes(line.data).removesuffix("\r")
+            client, server, port, query, kind, code, answer = ["" if text in none else text for text in take(row.split("\t"))]
+            if client and len(query) + len(client) + len(server) + len(answer) <= MAX_NAME_CHARS and len(kind) <= MAX_TYPE_CHARS:
+                answers: tuple[str, ...] = (answer,) if answer else ()
+                if several and comma in answer:
+                    answers = tuple(part for part in answer.split(comma) if part not in none)[:16]
+                name, number = _host(query), 53 if port == "53" else _whole(port)
+                if name:
+                    seen = Observation(
+                        DNS, time_us, client, server, number, name, code == "NXDOMAIN", kind, answers, file=path, offset=line.start
+                    )
+        found.append(seen)
+    return found
 
 
 def _zeek_http(record: Record, time_us: int) -> Observation | None:

@@ -7,7 +7,7 @@ depend on how the reading of several files was interleaved.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from edge_demist.sensor.detect.alarms import _LogClock
 from edge_demist.sensor.incidents.book import IncidentBook
@@ -15,11 +15,13 @@ from edge_demist.sensor.incidents.budget import IncidentBudget
 from edge_demist.sensor.incidents.case import DAY_US, Case
 from edge_demist.sensor.incidents.gather import Gatherer, Limits
 from edge_demist.sensor.incidents.looks import Embed
-from edge_demist.sensor.incidents.observation import Observation, observe
+from edge_demist.sensor.incidents.observation import Observation, observe, observe_lookups
 from edge_demist.sensor.incidents.verdicts import AnswerLike, Verdicts
 from edge_demist.sensor.incidents.weights import Weights
 from edge_demist.sensor.memory import Memory
+from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.parser import Record
+from edge_demist.sensor.sources.zeek import ZeekHeader
 
 MAX_WAITING, MAX_WAITING_CHARS = 32_768, 4 << 20
 """Observations that wait for older ones, and the characters of what they say."""
@@ -70,6 +72,16 @@ class Tracker:
             self.add(seen)
         return seen
 
+    def see_lines(
+        self, lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str
+    ) -> list[Observation | None]:
+        """As :meth:`see`, for the plain lines of one portion; None where a line must be seen by itself."""
+        found = observe_lookups(lines, times, header, log, path)
+        for seen in found:
+            if seen is not None:
+                self.add(seen)
+        return found
+
     def note(self, seen: object, task: str, answer: AnswerLike) -> None:
         """A specialist's answer to a string of the record."""
         if isinstance(seen, Observation) and self.verdicts is not None:
@@ -88,12 +100,16 @@ class Tracker:
         count = self._count_due(until_us)
         due, self._waiting = self._waiting[:count], self._waiting[count:]
         lines: list[dict[str, object]] = []
-        clock, add = self._clock, self.gatherer.add
+        clock, add, now_us = self._clock, self.gatherer.add, self._clock.now_us
+        near = bool(due) and clock.tell_all((due[0][0], due[-1][0]))
         for time_us, _, _, _, _, seen in due:
-            clock.tell(time_us)
-            now_us = clock.now_us
-            if not -DAY_US < time_us - now_us < DAY_US:  # a stray time
-                continue
+            if near:
+                now_us = time_us if time_us > now_us else now_us
+            else:
+                clock.tell(time_us)
+                now_us = clock.now_us
+                if not -DAY_US < time_us - now_us < DAY_US:  # a stray time
+                    continue
             if self.on_observation is not None:
                 self.on_observation(seen)
             if not -CLOSE_EVERY_US < now_us - self._closed_us < CLOSE_EVERY_US:

@@ -8,9 +8,10 @@ be misread are written ``\xHH``, a backslash is doubled. Which string goes where
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import Any
 
 from edge_demist.normalizers import from_bytes
 from edge_demist.sensor.sources.timestamps import parse_time
@@ -25,7 +26,7 @@ _CONTAINERS = (b"set[", b"vector[", b"table[")
 _W3C_FIELDS = b"#Fields:"
 W3C = "w3c"
 """The log name of W3C's extended format (IIS, CloudFront): names on a line ``#Fields:``, columns with blanks or tabs between."""
-_Take = Callable[[list[bytes]], tuple[bytes, ...]]
+_Take = Callable[[Sequence[Any]], tuple[Any, ...]]
 _QUOTED_COLUMN = re.compile(rb'"[^"]*"|[^ ]+')
 """A column of a W3C log; in quotes where it holds blanks."""
 _STATE_KEYS = (b"separator", b"set_separator", b"empty_field", b"unset_field", b"path", b"fields", b"types")

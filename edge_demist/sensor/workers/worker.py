@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge_demist.sensor.counters import Counts
@@ -20,10 +20,12 @@ from edge_demist.sensor.detect.pipeline import MAX_EXPLAINED, Pipeline, read_par
 from edge_demist.sensor.detect.scoring import Answer
 from edge_demist.sensor.drift_sample import RATE
 from edge_demist.sensor.events import Event
-from edge_demist.sensor.incidents.observation import Observation, observe
+from edge_demist.sensor.incidents.observation import Observation, observe, observe_lookups
 from edge_demist.sensor.incidents.verdicts import AnswerLike, Verdicts
 from edge_demist.sensor.sinks.formats import lines as render
+from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.parser import LineParser, Record
+from edge_demist.sensor.sources.zeek import ZeekHeader
 from edge_demist.sensor.workers.portion import Found, Job, Mark, Outcome, Passed, Place, Portion, Rendered, Result, Touched, Undecided
 
 MAX_PARSERS = 64
@@ -60,6 +62,14 @@ class Watching:
         if seen is not None:
             seen.file, seen.offset = path, offset
             self.found.append(seen)
+        return seen
+
+    def see_lines(
+        self, lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str
+    ) -> list[Observation | None]:
+        """What the plain lines of a portion say."""
+        seen = observe_lookups(lines, times, header, log, path)
+        self.found += [one for one in seen if one is not None]
         return seen
 
     def note(self, seen: object, task: str, answer: AnswerLike) -> None:
@@ -105,7 +115,7 @@ class Worker:
         result = Result(job.number, outcomes, [])
         drift = parts.drift
         if drift is not None and drift.sample is not None:
-            whole = [(m.text, m.tasks, line.time_us) for line in lines if isinstance(line, waiting.Line) for m in line.mapped]
+            whole = [one for line in lines if not isinstance(line, waiting.Passed) for one in line.strings()]
             result.sample = [one for one in whole if zlib.crc32(one[0].encode("utf-8", "surrogatepass")) % RATE == 0]
         sifted = parts._sift(lines)
         pairs = [(m.text, task) for line in sifted for m in line.mapped for task in m.tasks]
