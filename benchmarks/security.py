@@ -19,6 +19,7 @@ TARGETS = {
     "logs": "folders of hostile logs",
     "states": "state folders",
     "kits": "offline kits",
+    "pieces": "strings of up to 256 kB tokenized beside SentencePiece",
 }
 VARIANTS = {
     "shipped": "the shipped bundle itself",
