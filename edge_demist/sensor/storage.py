@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from edge_demist.io import is_special, write_special
@@ -63,21 +64,23 @@ class Disk:
         while view:
             view = view[self.write(fd, view) :]
 
-    def replace_file(self, path: Path, data: bytes) -> None:
+    def replace_file(self, path: Path, data: bytes | Iterable[bytes]) -> None:
         """Replace a file's content as a whole: temporary file, fsync, rename, fsync of the folder.
 
-        The temporary file is new and has a name that nobody can foresee. A pipe or a device is written to and stays; of a link
-        the file that it leads to is replaced.
+        ``data`` may come in pieces. The temporary file is new and has a name that nobody can foresee. A pipe or a device is written
+        to and stays; of a link the file that it leads to is replaced.
         """
+        pieces = (data,) if isinstance(data, bytes) else data
         if is_special(path):
-            write_special(path, data)
+            write_special(path, b"".join(pieces))
             return
         path = Path(os.path.realpath(path))
         temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
         fd = self.open_new(temporary)
         try:
             try:
-                self.write_all(fd, data)
+                for piece in pieces:
+                    self.write_all(fd, piece)
                 self.fsync(fd)
             finally:
                 self.close(fd)

@@ -24,7 +24,7 @@ from edge_demist.sensor.metrics import write_textfile
 from edge_demist.sensor.runner import Runner
 from edge_demist.sensor.sinks.formats import MAX_SYSLOG_BYTES, syslog
 from edge_demist.sensor.sinks.make import make_file_sink
-from edge_demist.sensor.sources.checkpoint import CheckpointStore, StateError, _encode
+from edge_demist.sensor.sources.checkpoint import CheckpointStore, StateError, _encoded
 from edge_demist.sensor.sources.lines import ByteStream
 from edge_demist.sensor.sources.tail import Tailer
 from edge_demist.sensor.storage import Disk
@@ -302,7 +302,7 @@ WRONG = [
 
 def forge(folder, body, name="checkpoint.json"):
     folder.mkdir(exist_ok=True)
-    (folder / name).write_bytes(_encode(body))
+    (folder / name).write_bytes(b"".join(_encoded(body)))
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG, ids=range(len(WRONG)))

@@ -16,7 +16,7 @@ from typing import Any
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.detect.budget import Budget
 from edge_demist.sensor.runner import Runner
-from edge_demist.sensor.sources.checkpoint import _encode
+from edge_demist.sensor.sources.checkpoint import _encoded
 from tools.fuzz.values import nasty, spoil, spoil_bytes
 from tools.sensor.fake_model import FakeModel
 
@@ -109,7 +109,7 @@ def spoil_file(state: Path, chance: random.Random) -> None:
         body = json.loads(path.read_bytes())["body"]
         part = chance.choice([name for name in body if isinstance(body[name], dict) and body[name]] or [""])
         spoil(body[part] if part else body, chance)
-        path.write_bytes(_encode(body))
+        path.write_bytes(b"".join(_encoded(body)))
 
 
 def spoil_database(path: Path, chance: random.Random) -> None:

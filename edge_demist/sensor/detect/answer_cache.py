@@ -7,17 +7,17 @@ from typing import Generic, TypeVar
 
 V = TypeVar("V")
 DEFAULT_ENTRIES = 16_384
-ENTRY_BYTES = 400
+ENTRY_BYTES, MEAN_BYTES = 400, 1000
 MAX_KEY_CHARS = 2048
 
 
 class AnswerCache(Generic[V]):
     """Least recently used goes first; bounded in entries and, roughly, in bytes."""
 
-    def __init__(self, max_entries: int = DEFAULT_ENTRIES, max_bytes: int = 32 << 20) -> None:
-        """Set the bounds; zero entries switches the cache off."""
+    def __init__(self, max_entries: int = DEFAULT_ENTRIES, max_bytes: int | None = None) -> None:
+        """Set the bounds (bytes: a thousand an entry, where none are given); zero entries switches the cache off."""
         self._entries: OrderedDict[tuple[str, str], V] = OrderedDict()
-        self._max_entries, self._max_bytes = max_entries, max_bytes
+        self._max_entries, self._max_bytes = max_entries, max_entries * MEAN_BYTES if max_bytes is None else max_bytes
         self._bytes = 0
         self.hits = self.duplicates = 0
         self.misses = 0

@@ -10,7 +10,7 @@ from typing import ClassVar
 from edge_demist.sensor.incidents.case import HOUR_US, Case
 from edge_demist.sensor.incidents.observation import Observation
 
-MAX_DOMAINS = 256
+MAX_DOMAINS = 128
 COUNTED = 40
 MAIL_TYPES = frozenset(("MX", "TXT", "SPF"))
 """Who asks for these of a domain itself checks where mail comes from; names that a bot tries have no mail."""

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from edge_demist.sensor.storage import Disk
 
 FORMAT = 1
 MAX_STATE_BYTES = 256 << 20
+DEPTH, MANY, PIECE_BYTES = 3, 64, 1 << 20
+"""Objects down to this depth are written key by key, longer lists in parts, about so many bytes at once: never all of the text."""
 MAX_PATH = 4096
 MAX_PARSER_KEYS = 16
 MAX_PARSER_VALUE = 1 << 17
@@ -41,6 +43,10 @@ _RANGES = (
 
 class StateError(EdgeDemistError):
     """The state folder cannot be used."""
+
+
+_SUM = b',"sum":"'
+_HEAD, _TAIL = b'{"format":%d,"body":' % FORMAT, _SUM + b'%s"}\n'
 
 
 @dataclass(slots=True)
@@ -153,10 +159,12 @@ class CheckpointStore:
             raw = read_bounded(path, MAX_STATE_BYTES)
             if raw is None:
                 raise ValueError(f"over {MAX_STATE_BYTES} bytes")
+            found = _sum_of_file(raw)
             value = json.loads(raw)
+            del raw
             if not isinstance(value, dict) or value.get("format") != FORMAT:
                 raise ValueError(f"not of format {FORMAT}")
-            if value.get("sum") != _sum(value["body"]):
+            if value.get("sum") != (found or _sum(value["body"])):
                 raise ValueError("checksum does not match")
         except FileNotFoundError:
             return {}
@@ -181,7 +189,7 @@ class CheckpointStore:
         """
         if finished_changed:
             done = {"files": [asdict(f) for f in checkpoint.finished], "occurrences": checkpoint.occurrences}
-            self._disk.replace_file(self.folder / "finished.json", _encode(done))
+            self._disk.replace_file(self.folder / "finished.json", _encoded(done))
         body = {
             "files": [asdict(f) for f in checkpoint.active],
             "output": checkpoint.output,
@@ -193,7 +201,7 @@ class CheckpointStore:
             "bundle_id": checkpoint.bundle_id,
             "committed_at": checkpoint.committed_at,
         }
-        self._disk.replace_file(self.folder / "checkpoint.json", _encode(body))
+        self._disk.replace_file(self.folder / "checkpoint.json", _encoded(body))
 
     def close(self) -> None:
         """Give the folder back."""
@@ -203,11 +211,50 @@ class CheckpointStore:
 
 
 def _sum(body: object) -> str:
-    return hashlib.sha256(json.dumps(body, separators=(",", ":"), sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for part in _parts(body, DEPTH):
+        digest.update(part.encode())
+    return digest.hexdigest()
 
 
-def _encode(body: object) -> bytes:
-    return json.dumps({"format": FORMAT, "sum": _sum(body), "body": body}, separators=(",", ":")).encode() + b"\n"
+def _parts(value: object, depth: int) -> Iterator[str]:
+    """The text of a value in pieces, so that a large one is never there as a whole; keys in order."""
+    if isinstance(value, list) and len(value) > MANY:
+        for n in range(0, len(value), MANY):
+            yield ("," if n else "[") + json.dumps(value[n : n + MANY], separators=(",", ":"), sort_keys=True)[1:-1]
+        yield "]"
+        return
+    if not depth or not isinstance(value, dict):
+        yield json.dumps(value, separators=(",", ":"), sort_keys=True)
+        return
+    begin = "{"
+    for key in sorted(value):
+        yield f"{begin}{json.dumps(key)}:"
+        yield from _parts(value[key], depth - 1)
+        begin = ","
+    yield "}" if value else "{}"
+
+
+def _encoded(body: object) -> Iterator[bytes]:
+    """A file of the state folder in pieces: format, body, and the SHA-256 of the body's text behind it."""
+    digest, held, size = hashlib.sha256(), [_HEAD], 0
+    for part in _parts(body, DEPTH):
+        raw = part.encode()
+        digest.update(raw)
+        held.append(raw)
+        size += len(raw)
+        if size > PIECE_BYTES:
+            yield b"".join(held)
+            held, size = [], 0
+    yield b"".join([*held, _TAIL % digest.hexdigest().encode()])
+
+
+def _sum_of_file(raw: bytes) -> str | None:
+    """The SHA-256 of a body's text as it stands in a file of ours; None for files that were not written so."""
+    end = len(raw) - len(_TAIL % (b"0" * 64))
+    if not raw.startswith(_HEAD) or raw[end : end + len(_SUM)] != _SUM:
+        return None
+    return hashlib.sha256(memoryview(raw)[len(_HEAD) : end]).hexdigest()
 
 
 def _files(source: Mapping[str, object]) -> list[FileState]:
