@@ -281,6 +281,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "findings": security.findings,
     "siege": lambda: security.siege(result("siege")),
     "fuzz": lambda: security.fuzz(result("fuzz")),
+    "full-tables": lambda: security.full_tables(result("full-tables")),
     "serve-load": partial(optional, "serve", "benchmarks.serve"),
     "distributed": partial(optional, "distributed", "benchmarks.distributed"),
     "billion": partial(optional, "distributed", "benchmarks.distributed", "billion"),

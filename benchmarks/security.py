@@ -62,3 +62,26 @@ def fuzz(found: dict[str, Any]) -> str:
         how = ", ".join(filter(None, (VARIANTS.get(variant, variant), level)))
         rows.append([TARGETS[target], how or "–", f"{total['items']:,}", f"{total['bad']:,}"])
     return table(["what", "how", "tried", "wrong"], rows)
+
+
+STEPS = {
+    "model": "the model",
+    "answers": "asked once about everything; the cache of answers is full",
+    "memories": "strings and hosts",
+    "looks": "vectors of earlier events",
+    "addresses": "names of addresses, look-ups for mail",
+    "names": "generated names",
+    "zones": "tunnels",
+    "contacts": "contacts",
+    "scans": "scans",
+    "waiting": "records that wait for older ones",
+    "checkpoint": "the state has been written",
+}
+
+
+def full_tables(found: dict[str, Any]) -> str:
+    """What is resident of one process as its tables are filled one after the other."""
+    rows = [[STEPS[step], f"{size} MB"] for step, size in found["resident_mb"].items()]
+    most = found["most_mb"]
+    rows += [["the most, while the state is written", f"{most['full']} MB"], ["the most of a start on that state", f"{most['start']} MB"]]
+    return table(["one process, table after table", "resident"], rows)

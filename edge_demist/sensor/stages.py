@@ -68,12 +68,9 @@ class Stages:
             OSError: the memory's disk is in trouble.
         """
         self._log = log
-        for part, state in (
-            (self.memory, checkpoint.memory),
-            (self.incidents, checkpoint.incidents),
-            (self.drift, checkpoint.drift),
-            (self.neighbours, checkpoint.neighbours),
-        ):
+        for part, name in ((self.memory, "memory"), (self.incidents, "incidents"), (self.drift, "drift"), (self.neighbours, "neighbours")):
+            state = getattr(checkpoint, name)
+            setattr(checkpoint, name, {})  # nobody needs it once it is taken, and it may be large
             try:
                 if part is not None:
                     part.restore(state)
