@@ -102,7 +102,7 @@ def test_the_evasion_table(tmp_path: Path):
     assert table_of_evasion.main(["--task", "url-phishing", "--out", str(tmp_path / "e.json")]) == 0
     result = json.loads((tmp_path / "e.json").read_text())
     counted = result["tasks"]["url-phishing"]
-    assert set(counted["changes"]) == {*evasion.URL_CHANGES, *evasion.MORE_URL_CHANGES}
+    assert set(counted["changes"]) == {*evasion.CHANGES["url-phishing"], *evasion.FURTHER["url-phishing"]}
     assert len(counted["missed"]) == counted["attacks"] - counted["alarms"]
     assert all(cell["alarms"] <= cell["attacks"] <= counted["alarms"] for cell in counted["changes"].values())
     shown = table_of_evasion.table(result)
