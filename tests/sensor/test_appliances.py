@@ -31,6 +31,8 @@ QUESTIONS = {
     "Infoblox": f"{SYSLOG}named[8]: 01-May-2024 08:00:00.000 client 10.1.1.5#51: UDP: query: {NAME} IN A response: NOERROR + x",
     "dnsmasq, extra": f"May  1 08:00:00 dnsmasq[8]: 14 10.1.1.5/512 query[A] {NAME} from 10.1.1.5",
     "Unbound, syslog": f"May  1 08:00:00 ns unbound: [8:0] query: 10.1.1.5 {NAME} A IN",
+    "MikroTik": f"May  1 08:00:00 router dns,packet query from 10.1.1.5: #12 {NAME}. A",
+    "Blocky": f"2024-05-01 08:00:00\t10.1.1.5\tlaptop\t12\tRESOLVED (x)\t{NAME}\tA (192.0.2.7)\tNOERROR\tRESOLVED\tA\tb",
     "dnstap-read": f"2024-05-01 08:00:00.000 CQ 10.1.1.5:512 -> 10.0.0.1:53 UDP 31b {NAME}/IN/A",
     "PAN-OS": "<14>May  1 08:00:00 pa 1,2024/05/01 08:00:00,0,THREAT,spyware,1,2024/05/01 08:00:00," + "," * 22
     + f',x,"q",Suspicious DNS Query (generic:{NAME})(4000000),any',
@@ -46,6 +48,8 @@ PAGES = {
     "Firepower": f"{SYSLOG}SFIMS: Protocol: TCP, SrcIP: 10.1.1.5, URLCategory: x, URL: {PAGE}, UserAgent: {AGENT}",
     "Sophos UTM": f'2024:05:01-08:00:00 utm httpproxy[8]: id="1" method="GET" request="0x1f" url="{PAGE}" ua="{AGENT}"',
     "SonicWall": '<134>id=fw time="2024-05-01 08:00:00" m=97 src=10.1.1.5:5:X0 op=GET dstname=login.example.top arg=/in?id=1 code=64',
+    "MikroTik": f"{SYSLOG}web-proxy,account 10.1.1.5 GET {PAGE}  action=allow cache=MISS",
+    "Squid with tabs": f"1714550400.000\t25\t10.1.1.5\tTCP_MISS/200\t5120\tGET\t{PAGE}\t-\tDEFAULT_PARENT/127.0.0.1\ttext/html",
     "no scheme": '{"timestamp":1714550400,"type":"page","url":"login.example.top/in?id=1"}',
 }  # fmt: skip
 REQUESTS = {
@@ -64,6 +68,12 @@ REQUESTS = {
     f'{AGENT}"}}',
     "Rails": '{"method":"GET","path":"/a?id=1%27%20OR%201=1","status":200,"time":"2024-05-01T08:00:00Z","ua":"'
     f'{AGENT}"}}',
+    "container": '2024-05-01T08:00:00.000000789Z stdout F 198.51.100.4 - - [01/May/2024:08:00:00 +0000] '
+    f'"GET {ATTACK} HTTP/1.1" 200 5 "-" "{AGENT}"',
+    "two clients": f'198.51.100.4, 10.0.0.1 - - [01/May/2024:08:00:00 +0000] "GET {ATTACK} HTTP/1.1" 200 5 "-" "{AGENT}"',
+    "Django": f'[01/May/2024 08:00:00] "GET {ATTACK} HTTP/1.1" 200 12',
+    "uWSGI": f"[pid: 8|req: 1/1] 198.51.100.4 () {{40 vars}} [Wed May  1 08:00:00 2024] GET {ATTACK} => generated 12 bytes in 3 msecs",
+    "Rails, text": f'I, [x #8]  INFO -- : Started GET "{ATTACK}" for 198.51.100.4 at 2024-05-01 08:00:00 +0000',
     "a request line alone": f"GET {ATTACK} HTTP/1.1",
 }  # fmt: skip
 

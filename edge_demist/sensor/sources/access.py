@@ -56,12 +56,12 @@ _LINES = tuple(
         ),
         (  # Squid: time elapsed client result/status bytes method URL user …
             b"/",
-            rb"(?P<time>\d{9,10}\.\d{3}) +\d+ (?P<client>\S+) [A-Z_]+/(?P<status>\d{3}) \d+ (?P<request>[A-Z_]{3,16} \S+) ",
+            rb"(?P<time>\d{9,10}\.\d{3})\s+\d+\s(?P<client>\S+)\s[A-Z_]+/(?P<status>\d{3})\s\d+\s(?P<request>[A-Z_]{3,16}\s\S+)\s",
         ),
     )
 )
 _HOST = re.compile(rb"(?:[\w\-]{1,63}\.)+[A-Za-z][\w\-]{1,62}(?::\d{1,5})?")
-_REQUEST = re.compile(rb"([A-Z]{3,16}) (.*?)(?: HTTP/\d(?:\.\d)?)?\Z", re.DOTALL)
+_REQUEST = re.compile(rb"([A-Z]{3,16})\s(.*?)(?: HTTP/\d(?:\.\d)?)?\Z", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([\"\\])|([bnrtv]))")
 _C_STYLE = {b"b": b"\b", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 

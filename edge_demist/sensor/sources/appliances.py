@@ -1,8 +1,8 @@
 """Lines of proxies, firewalls and DNS services whose values have no names: they are known by their places, or by what they look like.
 
-Barracuda's firewall and web filter, Skyhigh (McAfee) Web Gateway, Cisco ASA, Suricata's http.log, request lines alone (ModSecurity's
-serial audit log), rows of CSV without a header (Cisco Umbrella, Zscaler).  Gives Elastic Common Schema objects, as
-:mod:`edge_demist.sensor.sources.access` does.
+Barracuda's firewall and web filter, Skyhigh (McAfee) Web Gateway, Cisco ASA, Suricata's http.log, MikroTik, uWSGI, Rails, request lines
+alone (ModSecurity's serial audit log) or in quotes, rows of CSV without a header (Cisco Umbrella, Zscaler, Blocky).  Gives Elastic Common
+Schema objects, as :mod:`edge_demist.sensor.sources.access` does.
 """
 
 from __future__ import annotations
@@ -42,19 +42,35 @@ _LINES = tuple(
             r"?(?P<agent>.*?) ?\[\*\*\] (?:.{0,256} )?(?P<client>[0-9A-Fa-f.:]+):\d+ -> ",
         ),
         (b" HTTP/", r"\A(?P<method>[A-Z]{3,16}) (?P<target>(?:/|https?://)\S*) HTTP/\d(?:\.\d)?\s*\Z"),  # a request line alone
+        (b"web-proxy,", r"web-proxy,\S+ (?P<client>\S+) (?P<method>[A-Z]{3,16}) (?P<target>https?://\S+)"),  # MikroTik
+        (
+            b" => generated ",
+            r"\] (?P<client>\S+) .{0,128}\[(?P<time>[^\]]{20,40})\] (?P<method>[A-Z]{3,16}) (?P<target>\S+) => generated ",
+        ),  # uWSGI
+        (
+            b"Started ",
+            r"Started (?P<method>[A-Z]{3,16}) \"(?P<target>/[^\"]{0,8192})\" for (?P<client>\S+) at (?P<time>\S+ \S+(?: [+-]\d{4})?)",
+        ),  # Rails
     )
+)
+_QUOTED_REQUEST = re.compile(
+    r'\A(?P<before>[^"]{0,512})"(?P<method>[A-Z]{3,16}) (?P<target>[^"]{1,8192}?) HTTP/\d(?:\.\d)?"'
+    r'(?:[^"]{0,64}(?:"[^"]{0,2048}")?[^"]{0,8}"(?P<agent>[A-Za-z][\w.\-]{1,40}/\d[^"]{0,1024})")?'
 )
 _RECORD_TYPE = re.compile(r"(?:\d{1,5} \()?(?:A|AAAA|ANY|CNAME|HTTPS|MX|NAPTR|NS|NULL|PTR|SOA|SRV|SVCB|TXT)\)?\Z")
 _NAME = re.compile(r"(?=.{4,255}\Z)(?!\d+\.\d+\.\d+\.\d+\Z)(?:[\w\-]{1,63}\.)+[A-Za-z][\w\-]{1,62}\.?\Z")
 _URL = re.compile(r"https?://[^\s\"]+\Z", re.IGNORECASE)
 _AGENT_CELL = re.compile(r"[A-Za-z][\w.\-]{1,40}/\d[\w.]{0,24}(?:[ ;(].*)?\Z", re.DOTALL)
 _LEAST_CELLS = 5
+_CLIENT = re.compile(r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{0,4}:[0-9a-fA-F:.]{2,40})(?![\w/])")
+_SURICATA_TIME = re.compile(r"\A(\d\d/\d\d/\d{4})-")
+_MOMENT = re.compile(r"\[(\d\d/\w{3}/\d{4})[: ](\d\d:\d\d:\d\d(?: [+-]\d{4})?)\]")
 _ROW_BEGIN = re.compile(rb"(?:<\d{1,3}>.{0,128}?)?\"?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d")
 
 
 def appliance_object(line: bytes) -> tuple[dict[str, object], str] | None:
     """What such a line asks for, and whether it is of a log of ``access`` or of ``queries``; None for any other line."""
-    if b'","' in line and len(line) <= MAX_ROW_BYTES and _ROW_BEGIN.match(line) is not None:
+    if (b'","' in line or line.count(b"\t") >= _LEAST_CELLS) and len(line) <= MAX_ROW_BYTES and _ROW_BEGIN.match(line) is not None:
         return _row(from_bytes(line))
     text = None
     for mark, pattern in _LINES:
@@ -63,6 +79,16 @@ def appliance_object(line: bytes) -> tuple[dict[str, object], str] | None:
             if match := pattern.search(text):
                 return _request(match.groupdict()), "access"
     return None
+
+
+def quoted_request(line: bytes) -> dict[str, object] | None:
+    """The request in quotes of a line in a web server's own format; client and time are looked for before it."""
+    match = _QUOTED_REQUEST.match(from_bytes(line[:MAX_ROW_BYTES])) if b" HTTP/" in line else None
+    if match is None:
+        return None
+    client, moment = _CLIENT.search(match["before"]), _MOMENT.search(match["before"])
+    time = f"{moment[1]}:{moment[2]}" if moment else None
+    return _request({**match.groupdict(), "client": client[0] if client else None, "time": time})
 
 
 def _request(parts: dict[str, str | None]) -> dict[str, object]:
@@ -79,7 +105,7 @@ def _request(parts: dict[str, str | None]) -> dict[str, object]:
     if (parts.get("agent") or "-") not in ("-", "<useragent unknown>"):
         found["user_agent"] = {"original": parts["agent"]}
     if parts.get("time"):
-        found["timestamp"] = (parts["time"] or "").replace("-", " ", 1) if "/" in (parts["time"] or "")[:3] else parts["time"]
+        found["timestamp"] = _SURICATA_TIME.sub(r"\1 ", parts["time"] or "")
     return found
 
 
@@ -87,8 +113,8 @@ def _row(text: str) -> tuple[dict[str, object], str] | None:
     """A row whose first cell is a time: with a type of DNS records it is a question, with an address a request."""
     import csv  # few logs are of this kind
 
-    begin = text.find('"')
-    cells = next(csv.reader([text[begin:] if begin >= 0 and not text[:1].isdigit() else text]), [])
+    begin, delimiter = text.find('"'), "," if '","' in text else "\t"
+    cells = next(csv.reader([text[begin:] if begin >= 0 and not text[:1].isdigit() else text], delimiter=delimiter), [])
     if len(cells) < _LEAST_CELLS or parse_time(cells[0]) is None:
         return None
     found: dict[str, object] = {"timestamp": cells[0]}

@@ -16,7 +16,8 @@ _TIME_FIELDS = tuple(
         """
         ts timestamp @timestamp UtcTime EventTime time unixTime TimeCreated SystemTime ID _time eventTime event_time eventtime
         EventTimestamp event_timestamp TimeGenerated Timestamp TimeStamp Time device_timestamp ContextTimeStamp UTCTimestamp
-        ProcessStartTime create_time createdDateTime creationTime created_at createdAt start_time startTime datetime date @t
+        ProcessStartTime create_time createdDateTime creationTime created_at createdAt
+        started_at startedAt updatedAt start_time startTime datetime date @t
         calendarTime __REALTIME_TIMESTAMP EventReceivedTime receiveTimestamp backend_timestamp T StartUTC published event_at
         """,
     )

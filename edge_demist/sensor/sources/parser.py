@@ -195,7 +195,7 @@ class LineParser:
             if isinstance(data, dict):
                 record = unwrap(data, self.file_log, is_zeek_log, self._read_text, depth)
                 return _dated(record, from_bytes(line[:begin]))
-        audit_object, access_object, query_object, appliance_object, text_object = _forms()
+        audit_object, access_object, query_object, appliance_object, text_object, quoted_request = _forms()
         if b"audit(" in line:
             audited = audit_object(line)
             return None if audited is None else JsonRecord(audited, "audit")
@@ -211,6 +211,8 @@ class LineParser:
             return _dated(windows, from_bytes(line[:MAX_PREFIX_BYTES]))
         if (named := text_object(line)) is not None:
             return _dated(JsonRecord(named, "host"), from_bytes(line[:MAX_PREFIX_BYTES]))
+        if (request := quoted_request(line)) is not None:
+            return _dated(JsonRecord(request, "access"), from_bytes(line[:MAX_PREFIX_BYTES]))
         return None
 
     def _checked(self, record: JsonRecord) -> JsonRecord | str:
@@ -248,15 +250,15 @@ class LineParser:
 
 
 @functools.cache
-def _forms() -> tuple[_Form, _Form, _Form, Callable[[bytes], tuple[dict[str, object], str] | None], _Form]:
+def _forms() -> tuple[_Form, _Form, _Form, Callable[[bytes], tuple[dict[str, object], str] | None], _Form, _Form]:
     """Readers of audit events, access logs, query logs, appliances and texts with names: their expressions are compiled when needed."""
     from edge_demist.sensor.sources.access import access_object
-    from edge_demist.sensor.sources.appliances import appliance_object
+    from edge_demist.sensor.sources.appliances import appliance_object, quoted_request
     from edge_demist.sensor.sources.audit import audit_object
     from edge_demist.sensor.sources.queries import query_object
     from edge_demist.sensor.sources.texts import text_object
 
-    return audit_object, access_object, query_object, appliance_object, text_object
+    return audit_object, access_object, query_object, appliance_object, text_object, quoted_request
 
 
 def _windows_record(text: str) -> JsonRecord | None:

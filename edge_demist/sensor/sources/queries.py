@@ -35,6 +35,7 @@ _QUERIES = tuple(
         (b"\t", rb"\]\t" + _CLIENT + rb"\t" + _NAME + rb"\t[A-Z0-9]{1,10}\t[A-Z_]{2,24}\t"),  # dnscrypt-proxy
         (b"||IN||", rb"\d\|\|" + _CLIENT + rb"\|\|[^|]{2,60}\|\|IN\|\|(?P<name>[^|]{1,1024})\|\|"),  # PassiveDNS
         (b"Packet from ", rb"Packet from " + _CLIENT + rb":\d+ for " + _NAME + rb" [A-Z0-9]{1,10} with id "),  # dnsdist
+        (b"query from ", rb"query from " + _CLIENT + rb": #\d+ " + _NAME + rb" [A-Z0-9]{1,10}\s*\Z"),  # MikroTik
         (b" wants '", rb"Remote " + _CLIENT + rb" wants '(?P<name>[^'|]{1,1024})\|"),  # PowerDNS
         (
             b" IN ",

@@ -19,7 +19,7 @@ MAX_PREFIX = 512
 _Object = dict[str, object]
 
 _LOGGED_COMMANDS = (
-    ("COMMAND=", re.compile(r"(?:\A|\bsudo(?:\[\d{1,10}\])?: +)\S{1,64} : .{0,500} ; \Z")),
+    ("COMMAND=", re.compile(r"(?:\A *|\bsudo(?:\[\d{1,10}\])?: +)\S{1,64} : .{0,500} ; \Z")),
     (" CMD (", re.compile(r"\bCROND?\[\d{1,10}\]: \([^()\s]{1,64}\)\Z", re.IGNORECASE)),
     ("]: ", re.compile(r"\bsnoopy\[\d{1,10}\]: \[[^\]]{1,512}\Z")),
     (" UID=", re.compile(r"\bHISTORY: PID=\d{1,10}\Z")),

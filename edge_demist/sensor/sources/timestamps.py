@@ -27,7 +27,7 @@ _FILETIME_FROM, _FILETIME_TO, _FILETIME_EPOCH = 116_444_736 * 10**9, 14 * 10**16
 
 _MONTHS = {name: i + 1 for i, name in enumerate(re.findall("...", "janfebmaraprmayjunjulaugsepoctnovdec"))}
 _CLOCK = r"(?P<clock>\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)(?: ?(?P<half>[AaPp][Mm]))?"
-_ZONE = r"(?: ?(?P<zone>Z|UTC|GMT|[+-]\d\d:?\d\d)(?: UTC)?)?"
+_ZONE = r"(?: ?(?:GMT(?=[+-]))?(?P<zone>Z|UTC|GMT|[+-]\d\d:?\d\d)(?: UTC)?)?"
 _NAME = r"(?P<name>[A-Za-z]{3})[a-z]*"
 _WRITTEN = tuple(
     re.compile(pattern + r"\Z", re.ASCII)
