@@ -55,7 +55,7 @@ GC_EVERY = 20_000
 
 EPILOG = """examples:
   $ printf 'kernel.org\\nxjwqpvkz.info\\n' | edge-demist classify --task dga --fpr 1e-3 --output-format table -
-    0.96  legit                   kernel.org
+    1.00  legit                   kernel.org
     1.00  dga                     xjwqpvkz.info
 
 edge-demist COMMAND --help shows more, each with its output.

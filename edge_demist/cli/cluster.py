@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     Example(
-        "printf 'www.mit.edu\\nstanford.edu\\nbet365.com\\nberkeley.edu\\n' > names.txt\nedge-demist cluster names.txt --threshold 0.8",
+        "printf 'www.mit.edu\\nstanford.edu\\nbet365.com\\nberkeley.edu\\n' > names.txt\nedge-demist cluster names.txt --threshold 0.5",
         '{"cluster": 0, "name": …, "size": 3, "typical": …, "odd": …}',
     ),
 )

@@ -12,6 +12,7 @@ import pytest
 from edge_demist.errors import InputError
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.control import Control
+from edge_demist.sensor.incidents import book
 from edge_demist.sensor.incidents.budget import IncidentBudget
 from edge_demist.sensor.incidents.looks import Looks
 from edge_demist.sensor.incidents.observation import Observation
@@ -300,6 +301,17 @@ def test_a_flood_does_not_silence_a_worse_incident(tmp_path: Path) -> None:
     lines, summary = watch_once(tmp_path, dns_log(tmp_path, *flood, *worst), emit="incidents", incidents_per_day=2)
     clients = [line["clients"][0] for line in lines if line["status"] == "opened"]
     assert "10.0.0.9" in clients and len(clients) < 9 and summary["incidents"]["held_back"] > 0
+
+
+def test_an_outbreak_of_more_clients_than_incidents_can_be_open_is_told_a_bounded_number_of_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(book, "MAX_OPEN", 8)
+    rows = [dns_row(60 * i + c, f"10.0.0.{c}", f"evil{c}x{i}.example", rcode="NXDOMAIN") for i in range(14) for c in range(1, 41)]
+    lines, summary = watch_once(tmp_path, dns_log(tmp_path, *rows), emit="incidents")
+    opened = [line for line in lines if line["status"] == "opened"]
+    assert 8 <= len(opened) <= 20 and len(lines) < 80 and balanced(summary)
+    assert max(line["followers"] for line in lines) >= 5
 
 
 def test_stopping_early_keeps_what_waits(tmp_path: Path) -> None:

@@ -49,8 +49,10 @@ def start(folder: Path | None, task: str, model: nn.Module, head: nn.Linear, fir
             rank = down.shape[1]
             sites[site].lora_A["default"].weight[:rank] = torch.from_numpy(down.T.copy())
             sites[site].lora_B["default"].weight[:, :rank] = torch.from_numpy(up.T.copy()) / sites[site].scaling["default"]
-        head.weight.copy_(torch.from_numpy(specialist.weight.T.copy()))
-        head.bias.copy_(torch.from_numpy(specialist.bias.copy()))
+        owners = np.asarray(specialist.subclasses or range(len(specialist.labels)))
+        for label in range(len(specialist.labels)):  # a label of several subclasses begins in their middle
+            head.weight[label] = torch.from_numpy(specialist.weight[:, owners == label].mean(1))
+            head.bias[label] = float(specialist.bias[owners == label].mean())
 
 
 def adapter_of(model: nn.Module, name: str) -> Adapter:

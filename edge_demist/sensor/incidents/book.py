@@ -55,7 +55,7 @@ class IncidentBook:
         if found is None:
             if log_odds < self._weights.open:
                 return []
-            incident = self._begin_or_follow(case, now_us)
+            incident = self._begin_or_follow(case, log_odds, now_us)
         else:
             incident = self._open[self._by_key[keys[found]]]
             keys = keys[: found + 1]  # what joins by its host does not bring its client's other hosts along
@@ -91,15 +91,24 @@ class IncidentBook:
         entities = case.key if case.kind == "scan" else case.entities()[:1]  # a scan: its source, or its server
         return any(self.allow.find(entity, task) for entity in entities for task in _TASKS[case.kind])
 
-    def _begin_or_follow(self, case: Case, now_us: int) -> Incident:
-        """The incident that a case looks like, else a new one."""
+    def _begin_or_follow(self, case: Case, log_odds: float, now_us: int) -> Incident:
+        """The incident that a case looks like, else a new one; where too many are open, the last of its kind that is no less likely."""
         leader, own = self.looks.leader(case)
+        if leader is None and len(self._open) >= MAX_OPEN:
+            leader = self._of_an_outbreak(case.kind, log_odds)
         if leader is not None:
             self._open[leader].followers += 1
             return self._open[leader]
         incident = self._begin(case, now_us)
         self.looks.hold(incident.identity, case, own)
         return incident
+
+    def _of_an_outbreak(self, kind: str, log_odds: float) -> str | None:
+        """Hundreds of clients that do the same at once are one incident: opened and closed in turn each would be told with every record."""
+        for identity, incident in reversed(self._open.items()):
+            if any(name.startswith(f"{kind}\0") for name in incident.parts) and incident.log_odds >= log_odds:
+                return identity
+        return None
 
     def _begin(self, case: Case, now_us: int) -> Incident:
         identity = new_identity(case.kind, *case.key, str(now_us))
