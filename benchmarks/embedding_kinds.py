@@ -42,6 +42,9 @@ KINDS = (
     ("attack class", "uri-attack", "label", ""),
     ("file name class", "filename", "label", ""),
     ("tunnel tool", "dns-tunnel", "family", "tunnel"),
+)
+"""What must agree: name, task or table, column, only rows of this label."""
+FURTHER = (
     ("header class", "http-header", "label", ""),
     ("certificate class", "tls-certificate", "label", ""),
     ("sensitive file class", "filename-sensitivity", "label", ""),
@@ -49,7 +52,7 @@ KINDS = (
     ("attack class, other sources", "threats/attacks", "kind", ""),
     ("agent software, other sources", "ordinary/user_agents", "software", ""),
 )
-"""What must agree: name, task or table, column, only rows of this label."""
+"""Kinds that are measured without MiniLM, whose vectors take minutes."""
 NO_VALUE = ("no-visible-payload", "---", "")
 
 LOOKS = str.maketrans("aceiopxyACEHIKMOPTX", "асеіорхуАСЕНІКМОРТХ")
@@ -83,14 +86,13 @@ def ngram_vectors(index: Sequence[str], questions: Sequence[str]) -> tuple[Float
 
 
 def views(model: EdgeDemist, work: Path, name: str, index: list[str], questions: list[str]) -> dict[str, tuple[Floats, Floats]]:
-    """Vectors of index and questions by each model."""
+    """Vectors of index and questions by each model; MiniLM's of the first kinds alone."""
+    found = {"edge-demist": (model.encode(index), model.encode(questions)), "n-grams": ngram_vectors(index, questions)}
+    if name in OWN:
+        return found
     keep = work / f"kinds-{name.replace(' ', '-')}.npy"
     stock = minilm_vectors([*index, *questions], keep, "identity")
-    return {
-        "edge-demist": (model.encode(index), model.encode(questions)),
-        "n-grams": ngram_vectors(index, questions),
-        "MiniLM": (stock[: len(index)], stock[len(index) :]),
-    }
+    return found | {"MiniLM": (stock[: len(index)], stock[len(index) :])}
 
 
 def rows_of(data: Path, task: str, column: str, only: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -118,7 +120,7 @@ def rows_of(data: Path, task: str, column: str, only: str) -> tuple[pd.DataFrame
 def agreement(model: EdgeDemist, data: Path, work: Path) -> dict[str, Any]:
     """Nearest neighbours of the same kind, and purity."""
     result: dict[str, Any] = {}
-    for name, task, column, only in KINDS:
+    for name, task, column, only in KINDS + FURTHER:
         index, questions = rows_of(data, task, column, only)
         code = {value: i for i, value in enumerate(sorted(set(index[column]) | set(questions[column])))}
         y, truth = index[column].map(code).to_numpy(np.int64), questions[column].map(code).to_numpy(np.int64)
@@ -187,6 +189,8 @@ def readdressed(data: Path) -> Sample:
 
 SAMPLES: dict[str, Callable[[Path], Sample]] = {"copies": copied, "addresses": readdressed, "domains": neighbours}
 """Near copies: what is asked about, and the one string that is meant."""
+OWN = {*(name for name, *_ in FURTHER), "addresses", "domains"}
+"""Measured without MiniLM."""
 
 
 def copies(model: EdgeDemist, data: Path, work: Path, name: str) -> dict[str, Any]:
@@ -212,7 +216,7 @@ def disguised(data: Path) -> Sample:
 def measured(data: Path) -> list[str]:
     """Every string that this measure looks at."""
     found = {text for sample in (disguised(data), *(make(data) for make in SAMPLES.values())) for text in (*sample.texts, *sample.asked)}
-    for _, task, column, only in KINDS:
+    for _, task, column, only in KINDS + FURTHER:
         found.update(*(rows["text"] for rows in rows_of(data, task, column, only)))
     return sorted(found)
 
@@ -248,16 +252,20 @@ ORIGINALS = {
 def table(result: dict[str, Any]) -> str:
     """Nearest neighbours by kind and model, for documents."""
     names = ("edge-demist", "n-grams", "MiniLM")
-    rows = [[f"same {name}", *(markdown.percent(entry["nearest"][view]) for view in names)] for name, entry in result["kinds"].items()]
+    rows = [[f"same {name}", *(_share(entry["nearest"], view) for view in names)] for name, entry in result["kinds"].items()]
     for name, text in ORIGINALS.items():
         if name in result:
-            rows.append([text, *(markdown.percent(result[name]["found"][view]) for view in names)])
+            rows.append([text, *(_share(result[name]["found"], view) for view in names)])
     if "disguises" in result:
         kinds = result["disguises"]["kind"]
         for text, end in (("attack of its kind, disguised", ""), (f"the same, all read with the normalizer `{UNDONE}`", f", {UNDONE}")):
             if f"edge-demist{end}" in kinds:
                 rows.append([text, *(_mean(kinds.get(name + end)) for name in names)])
     return markdown.table(["nearest neighbour is of the", *names], rows)
+
+
+def _share(shares: dict[str, float], view: str) -> str:
+    return markdown.percent(shares[view]) if view in shares else "–"
 
 
 def _mean(shares: dict[str, float] | None) -> str:

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     Example(
-        "printf 'www.mit.edu\\nstanford.edu\\nbet365.com\\nberkeley.edu\\n' > names.txt\nedge-demist cluster names.txt --threshold 0.5",
+        "printf 'www.mit.edu\\nstanford.edu\\nbet365.com\\nberkeley.edu\\n' > names.txt\nedge-demist cluster names.txt --threshold 0.4",
         '{"cluster": 0, "name": …, "size": 3, "typical": …, "odd": …}',
     ),
 )
 NOTES = """
-  edge-demist cluster attacks.txt --threshold 0.5 -o clusters.parquet
+  edge-demist cluster attacks.txt --threshold 0.3 -o clusters.parquet
   edge-demist cluster vectors.parquet --count 30
 
 input: strings (text, JSON Lines, Zeek or EVE logs, Parquet) or a file of vectors as embed writes it (.npy, .parquet, .jsonl).
