@@ -99,7 +99,7 @@ def again(args: argparse.Namespace) -> int:
     """
     args.work.mkdir(parents=True, exist_ok=True)
     sample = read_sample(args.data)
-    texts, kinds = sample["text"].tolist(), sample["kind"].to_numpy()
+    texts = sample["text"].tolist()
     with EdgeDemist.load(args.like) as older:
         atlas = older.atlas
         place: dict[bytes, int] = {}
@@ -113,7 +113,7 @@ def again(args: argparse.Namespace) -> int:
         raise BundleError(f"{args.like}: its atlas has landmarks that are not of this sample") from None
     with EdgeDemist.load(args.bundle) as model:
         seen = vectors_of(model, [texts[row] for row in rows], args.work / f"landmarks-{model.bundle_id[:16]}.npy")
-        axes, offset, shift = fit.projection(np.asarray(seen), kinds[rows])
+        axes, offset, shift = fit.projection_like(np.asarray(seen), atlas.landmarks)
         atlas = atlas._replace(projection=axes, offset=offset, shift=shift)
         write_atlas(args.output, atlas._replace(landmarks=fit.one_length(atlas.project(to_int8(np.asarray(seen))))), model.bundle)
     print(f"{args.output}: {len(rows)} landmarks, {len(atlas.regions)} regions, {args.output.stat().st_size:,} bytes")
