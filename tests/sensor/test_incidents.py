@@ -85,6 +85,36 @@ def test_a_tunnel_is_one_incident_of_its_zone_whoever_asks(tmp_path: Path) -> No
     assert lines[-1]["entities"][0] == "zone.example" and "grown" in [line["status"] for line in lines]
 
 
+def look_ups_below(
+    zone: str, label: str, count: int, clients: int = 1, failed: bool = False, answer: str = "93.184.216.34"
+) -> list[Observation]:
+    """Distinct short names that one client, or several in turn, ask for within an hour; nothing of them looks like data."""
+    found = []
+    for n in range(count):
+        client, time_us = f"10.0.0.{1 + n % clients}", (T0 + 3 * n) * 1_000_000
+        name, answers = f"{label.format(n, n % 251)}.{zone}", () if failed else (answer,)
+        found.append(Observation("dns", time_us, client, "10.0.0.53", 53, name, failed=failed, query_type="A", answers=answers))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rows", "count"),
+    [
+        (look_ups_below("evil-zone.example", "{:08x}", 1000), 1),
+        (look_ups_below("list.example", "{}.{}.2.1", 1000, failed=True), 0),
+        (look_ups_below("list.example", "{}.{}.2.1", 1000, answer="127.0.0.2"), 0),
+        (look_ups_below("corp.example", "host{}", 1000, clients=9, failed=True), 0),
+        (look_ups_below("cdn.example", "r{}-sn{}", 1000, clients=9), 0),
+    ],
+    ids=["short tunnel", "block list, not listed", "block list, listed", "suffix tried", "content network"],
+)
+def test_many_short_names_are_a_tunnel_where_they_bring_something_back_to_few(rows: list[Observation], count: int) -> None:
+    tracker = Tracker(load_weights(), "model")
+    for seen in rows:
+        tracker.add(seen)
+    assert sum(line["status"] == "opened" for line in tracker.finish()) == count
+
+
 def test_two_clients_with_generated_names_are_two_incidents(tmp_path: Path) -> None:
     rows = list(itertools.chain(*zip(generated("10.0.0.7"), generated("10.0.0.8", 1), strict=True)))
     lines, _ = watch_once(tmp_path, dns_log(tmp_path, *rows), emit="incidents")

@@ -25,6 +25,8 @@ MAX_MAIL = 16_384
 """Look-ups for mail that are known, of all clients together."""
 MAX_MAIL_HOSTS = 3
 """What sends mail to more hosts than this is a mail server."""
+MAX_OTHERS = 7
+"""More further clients of a host or zone than this say no more for it."""
 MAX_MISSING = 4
 """What so many clients miss speaks against none; a host with two addresses and its resolver are up to three."""
 _QUESTIONS = ("query", "request")
@@ -148,6 +150,8 @@ class Gatherer:
         if sub:
             tunnel = self.tunnels.get(key)
             if tunnel.add(seen, sub, seen.tunnel):
+                known = self.memory.look_up(domain)
+                tunnel.others = 0 if known is None else min(known.others, MAX_OTHERS)
                 self.tunnels.promote(key, tunnel)
                 changed.append(tunnel)
         if answered and not seen.failed:  # the answer tells whether there is such a host
@@ -229,7 +233,7 @@ class Gatherer:
             case.tick(seen.time_us)
         changed |= self._add_context(case, seen, fresh=fresh or case.contacts == 1)
         if case.signs:
-            case.signs["others"] = math.log2(1 + min(known.others, 7))
+            case.signs["others"] = math.log2(1 + min(known.others, MAX_OTHERS))
             case.signs["known"] = float(case.first_us - known.first_us >= DAY_US)
         if not (changed or (case.signs and case.contacts % 8 == 0)):
             return []

@@ -16,6 +16,13 @@ FULL_LENGTH = 24
 USUAL_NAMES = 8
 """Fewer distinct names than this below one zone in an hour say nothing."""
 MIN_LOGIT, MAX_LOGIT = -3.0, 4.0
+LOOKS_LIKE_DATA = 0.5
+"""What brings nothing back counts only if the specialist finds so: look-ups in block lists, suffixes that are tried, searches for hosts."""
+
+
+def _is_listing(seen: Observation) -> bool:
+    """Whether the answers are codes of a list of addresses or files: all of them in 127.0.0.0/8 (RFC 5782, section 2.3)."""
+    return bool(seen.answers) and all(answer.startswith("127.") for answer in seen.answers)
 
 
 @dataclass(slots=True)
@@ -51,7 +58,7 @@ class _Hour:
 
 @dataclass(slots=True)
 class Tunnel(Case):
-    """Key: (client, zone). ``total`` counts distinct names roughly over the whole life of the case."""
+    """Key: (client, zone). ``others`` are the further clients that the memory knows of the zone."""
 
     kind: ClassVar[str] = "tunnel"
     start_us: int = 0
@@ -69,6 +76,8 @@ class Tunnel(Case):
                 self.before = hour if time_us - self.start_us < 2 * HOUR_US else None
                 self.now = hour = _Hour()
             self.start_us = time_us
+        if probability <= LOOKS_LIKE_DATA and (seen.failed or _is_listing(seen)):
+            return False
         hour.lookups += 1
         if seen.query_type not in ORDINARY_TYPES:
             hour.rare_types += 1
@@ -83,8 +92,8 @@ class Tunnel(Case):
             p = min(max(probability, 1e-4), 1 - 1e-4)
             logit = max(MIN_LOGIT, min(MAX_LOGIT, math.log(p / (1 - p))))
         hour.verdicts += min(1.0, length / FULL_LENGTH) * logit
-        if probability > 0.5 or hour.lookups > USUAL_NAMES:
-            self.remember("verdict" if probability > 0.5 else "distinct_names", seen.name, seen.file, seen.offset)
+        if probability > LOOKS_LIKE_DATA or hour.lookups > USUAL_NAMES:
+            self.remember("verdict" if probability > LOOKS_LIKE_DATA else "distinct_names", seen.name, seen.file, seen.offset)
         return not hour.names.is_lone or self.before is not None
 
     @property
