@@ -56,7 +56,7 @@ def accuracy(model: EdgeDemist, train: pd.DataFrame, dev: pd.DataFrame) -> tuple
 
     code = {label: i for i, label in enumerate(sorted(train["label"].unique()))}
     y, truth = train["label"].map(code).to_numpy(np.int64), dev["label"].map(code).to_numpy(np.int64)
-    index, questions = model.encode(train["text"].tolist()), model.encode(dev["text"].tolist())
+    index, questions = (model.encode(part["text"].tolist(), projected=False) for part in (train, dev))
     rows, similar = nearest(index, questions, 10)
     result: dict[str, Any] = {}
 
@@ -82,7 +82,7 @@ def continents(model: EdgeDemist, data: Path) -> dict[str, float]:
     for kind, tasks in KINDS.items():
         for task in tasks:
             texts = pd.read_parquet(data / "tasks" / task / "dev.parquet")["text"].head(3000).tolist()
-            land = model.atlas.locate(model.encode(texts)).continent
+            land = model.atlas.locate(model.encode(texts, projected=False)).continent
             shares[f"{kind}/{task}"] = round(float((land == model.atlas.continents.index(kind)).mean()), 4)
     return shares
 

@@ -225,10 +225,10 @@ class EdgeDemist:
         return read_atlas(self._bundle)
 
     def places(self, vectors: Floats, continent: str | None = None) -> Floats:
-        """Where general vectors lie on the world map; a vector has the same place on every machine and on every day.
+        """Where vectors of the encoder alone lie on the world map; a vector has the same place on every machine and on every day.
 
         Args:
-            vectors: float32 [n, dim] from :meth:`encode` without a task.
+            vectors: float32 [n, dim] from :meth:`encode` without a task and with ``projected=False``.
             continent: put all on this one (``atlas.continents`` names them); None lets each vector choose.
 
         Returns:

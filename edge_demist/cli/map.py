@@ -220,7 +220,7 @@ def _place(args: argparse.Namespace, model: EdgeDemist, atlas: Atlas, texts: lis
     progress, began = Progress(), time.monotonic()
     for begin in range(0, len(texts), BLOCK):
         some = texts[begin : begin + BLOCK]
-        block = atlas.locate(model.encode(some, normalizer=args.normalizer), args.continent)
+        block = atlas.locate(model.encode(some, normalizer=args.normalizer, projected=False), args.continent)
         places[begin : begin + BLOCK], land[begin : begin + BLOCK] = block
         if args.task is not None:
             for k, answer in enumerate(model.classify(some, task=args.task), begin):

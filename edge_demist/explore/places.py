@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from edge_demist.errors import BundleError, InputError
-from edge_demist.explore.passport import general_sha256
+from edge_demist.explore.passport import encoder_sha256
 from edge_demist.explore.quantize import to_int8
 from edge_demist.explore.search import Panels, dots
 
@@ -74,7 +74,7 @@ class Atlas(NamedTuple):
         """Places of unit vectors float32 [n, dim]: float32 [n, 2] within 0 .. 1 and continents uint8 [n]; NaN for what has no vector.
 
         Args:
-            vectors: from ``encode`` without a task.
+            vectors: from ``encode`` without a task, ``projected=False``.
             continent: put everything on this one.
             kernels: compiled functions to use; None for the best here.
 
@@ -137,7 +137,7 @@ def read_atlas(bundle: Bundle) -> Atlas:
         )
     metadata, tensors = bundle.read(FILE, copy=False)
     atlas = parse_atlas(metadata, tensors)
-    if len(atlas.projection) != bundle.architecture.hidden_size or metadata.get("encoder_sha256") != general_sha256(bundle):
+    if len(atlas.projection) != bundle.architecture.hidden_size or metadata.get("encoder_sha256") != encoder_sha256(bundle):
         raise BundleError(f"{FILE}: was made for another encoder; make it again with python -m tools.atlas")
     return atlas
 

@@ -12,10 +12,9 @@ from support.tiny_bundle import write_tiny_bundle
 
 from edge_demist import EdgeDemist
 from edge_demist.errors import BundleError, InputError, IntegrityError
-from edge_demist.explore.places import FILE, NEIGHBOURS, Atlas, parse_atlas
+from edge_demist.explore.places import FILE, NEIGHBOURS, parse_atlas
 from edge_demist.explore.quantize import to_int8
 from edge_demist.native import library as native
-from tools.atlas import fit
 
 DIM = 128
 
@@ -157,21 +156,3 @@ def test_an_atlas_of_another_encoder_is_refused(bundle, tmp_path, rehash):
     rehash(copy)
     with EdgeDemist.load(copy) as model, pytest.raises(BundleError, match="another encoder"):
         model.atlas  # noqa: B018
-
-
-def test_a_map_is_seen_again_through_turned_vectors():
-    random = np.random.default_rng(0)
-    vectors = random.standard_normal((600, 64)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    turned = vectors @ np.linalg.qr(random.standard_normal((64, 64)))[0].astype(np.float32)
-    first = small_atlas_like(*fit.projection(vectors, np.full(600, "host")))
-    marks = fit.one_length(first.project(to_int8(vectors)))
-    again = small_atlas_like(*fit.projection_like(turned, marks))
-    seen = fit.one_length(again.project(to_int8(turned))).astype(np.float64)
-    alike = (seen * marks).sum(1) / np.linalg.norm(seen, axis=1) / np.linalg.norm(marks.astype(np.float64), axis=1)
-    assert np.median(alike) > 0.97
-
-
-def small_atlas_like(axes, offset, shift):
-    none = np.zeros((0, fit.WIDTH), np.int8)
-    return Atlas(axes, offset, none, np.zeros((0, 2), np.float32), np.zeros(0, np.uint8), shift, (), ())

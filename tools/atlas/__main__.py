@@ -1,8 +1,6 @@
 """Make the atlas of a bundle, or put one into a bundle.
 
     python -m tools.atlas make --data DATA --work WORK -o atlas.safetensors    # an hour on one core; WORK keeps what is slow
-    python -m tools.atlas again --data DATA --work WORK --like OLD --bundle NEW -o atlas.safetensors
-                                                 # the places and regions of OLD for the vectors of NEW: the map stays as people know it
     python -m tools.atlas add atlas.safetensors --bundle DIR                   # writes the file and its hash; sign again afterwards
 
 Needs the extra ``atlas`` (umap-learn, scikit-learn, pandas). The atlas belongs to the encoder: a bundle with other specialists or
@@ -24,7 +22,7 @@ import numpy as np
 
 from edge_demist import EdgeDemist
 from edge_demist.errors import BundleError
-from edge_demist.explore.passport import general_sha256
+from edge_demist.explore.passport import encoder_sha256
 from edge_demist.explore.places import FILE, Atlas, parse_atlas
 from edge_demist.explore.quantize import to_int8
 from edge_demist.format import safetensors
@@ -43,7 +41,7 @@ def write_atlas(path: Path, atlas: Atlas, bundle: Bundle) -> None:
     rounded = [[round(v, 5) if isinstance(v, float) else v for v in region] for region in atlas.regions]
     metadata = {
         "format": "1",
-        "encoder_sha256": general_sha256(bundle),
+        "encoder_sha256": encoder_sha256(bundle),
         "shift": str(atlas.shift),
         "continents": json.dumps(atlas.continents),
         "regions": json.dumps(rounded),
@@ -53,14 +51,14 @@ def write_atlas(path: Path, atlas: Atlas, bundle: Bundle) -> None:
 
 
 def vectors_of(model: EdgeDemist, texts: list[str], keep: Path) -> Any:
-    """General vectors float32 [n, dim], kept in a file."""
+    """Vectors float32 [n, dim] by the encoder alone, kept in a file."""
     if keep.exists():
         kept = np.load(keep, mmap_mode="r")
         if len(kept) == len(texts):
             return kept
     vectors = np.empty((len(texts), model.dim), np.float32)
     for begin in range(0, len(texts), 20_000):
-        vectors[begin : begin + 20_000] = model.encode(texts[begin : begin + 20_000])
+        vectors[begin : begin + 20_000] = model.encode(texts[begin : begin + 20_000], projected=False)
         print(f"{begin:,} of {len(texts):,} strings", file=sys.stderr, flush=True)
     np.save(keep, vectors)
     return vectors
@@ -92,40 +90,12 @@ def make(args: argparse.Namespace) -> int:
     return 0
 
 
-def again(args: argparse.Namespace) -> int:
-    """Find the sample's rows that are the older bundle's landmarks, and see them as the new one does.
-
-    ``vectors.npy`` in ``args.work`` is of the older bundle.
-    """
-    args.work.mkdir(parents=True, exist_ok=True)
-    sample = read_sample(args.data)
-    texts = sample["text"].tolist()
-    with EdgeDemist.load(args.like) as older:
-        atlas = older.atlas
-        place: dict[bytes, int] = {}
-        vectors = vectors_of(older, texts, args.work / "vectors.npy")
-        for begin in range(0, len(vectors), 65_536):
-            for row, mark in enumerate(fit.one_length(atlas.project(to_int8(np.asarray(vectors[begin : begin + 65_536])))), begin):
-                place.setdefault(mark.tobytes(), row)
-    try:
-        rows = np.array([place[mark.tobytes()] for mark in atlas.landmarks])
-    except KeyError:
-        raise BundleError(f"{args.like}: its atlas has landmarks that are not of this sample") from None
-    with EdgeDemist.load(args.bundle) as model:
-        seen = vectors_of(model, [texts[row] for row in rows], args.work / f"landmarks-{model.bundle_id[:16]}.npy")
-        axes, offset, shift = fit.projection_like(np.asarray(seen), atlas.landmarks)
-        atlas = atlas._replace(projection=axes, offset=offset, shift=shift)
-        write_atlas(args.output, atlas._replace(landmarks=fit.one_length(atlas.project(to_int8(np.asarray(seen))))), model.bundle)
-    print(f"{args.output}: {len(rows)} landmarks, {len(atlas.regions)} regions, {args.output.stat().st_size:,} bytes")
-    return 0
-
-
 def add(args: argparse.Namespace) -> int:
     """Put an atlas into a bundle's folder; its old signature, which no longer fits, is taken away."""
     bundle = Bundle.load(args.bundle)
     metadata, tensors = safetensors.read(args.atlas)
     parse_atlas(metadata, tensors)
-    if metadata.get("encoder_sha256") != general_sha256(bundle):
+    if metadata.get("encoder_sha256") != encoder_sha256(bundle):
         raise BundleError(f"{args.atlas}: was made for another encoder than that of {args.bundle}")
     shutil.copyfile(args.atlas, args.bundle / FILE)
     manifest = {**bundle.manifest, "files": describe_files(args.bundle, sorted({*bundle.files, FILE}))}
@@ -147,13 +117,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     maker.add_argument("--bundle", type=Path, default=None, help="bundle (default: the one in the package)")
     maker.add_argument("-o", "--output", type=Path, default=Path(FILE))
     maker.set_defaults(run=make)
-    other = commands.add_parser("again", help="the same map for other vectors")
-    other.add_argument("--data", type=Path, required=True, help="folder with corpus/ and tasks/")
-    other.add_argument("--work", type=Path, required=True, help="folder that keeps vectors")
-    other.add_argument("--like", type=Path, required=True, help="bundle whose places stay")
-    other.add_argument("--bundle", type=Path, required=True, help="bundle of the new vectors")
-    other.add_argument("-o", "--output", type=Path, default=Path(FILE))
-    other.set_defaults(run=again)
     adder = commands.add_parser("add", help="put an atlas into a bundle")
     adder.add_argument("atlas", type=Path)
     adder.add_argument("--bundle", type=Path, required=True, help="folder of the bundle, changed in place")

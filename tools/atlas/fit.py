@@ -61,19 +61,6 @@ def projection(vectors: NDArray[np.float32], kinds: NDArray[Any]) -> tuple[NDArr
         spread += np.cov(some.T) * (3 if kind == "host" else 1) + np.outer(apart, apart)
     axes = np.linalg.eigh(spread)[1][:, ::-1][:, :WIDTH]
     axes *= np.sign(axes[np.abs(axes).argmax(0), np.arange(WIDTH)])  # the sign of an eigenvector is arbitrary
-    return _steps(axes, vectors)
-
-
-def projection_like(vectors: NDArray[np.float32], marks: NDArray[np.int8]) -> tuple[NDArray[np.int8], NDArray[np.int32], int]:
-    """Axes, offset and shift as of :func:`projection`, by which vectors come nearest to older landmarks int8 [n, WIDTH] (ridge)."""
-    x, y = vectors.astype(np.float64), marks.astype(np.float64)
-    x, y = x - x.mean(0), y - y.mean(0)
-    axes = np.linalg.solve(x.T @ x + 1e-3 * len(x) / x.shape[1] * np.eye(x.shape[1]), x.T @ y)
-    return _steps(axes, vectors)
-
-
-def _steps(axes: NDArray[np.float64], vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.int32], int]:
-    """Axes as int8, the offset that centres these vectors, and the shift."""
     steps = np.rint(axes / np.abs(axes).max() * 127).astype(np.int8)
     sums = to_int8(vectors[::7]).astype(np.float32) @ steps.astype(np.float32)
     offset = np.rint(sums.mean(0)).astype(np.int32)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_demist.explore.passport import general_sha256
+from edge_demist.explore.passport import encoder_sha256
 from edge_demist.explore.places import FILE as ATLAS
 from edge_demist.format import safetensors
 from edge_demist.format.bundle import Bundle
@@ -125,7 +125,7 @@ def write(folder: Path) -> Path:
         names.append(GENERAL)
         list_files(folder, manifest, names)
     metadata, tensors = bundle.read(ATLAS, copy=False)
-    about = {**metadata, "encoder_sha256": general_sha256(Bundle.load(folder))}
+    about = {**metadata, "encoder_sha256": encoder_sha256(Bundle.load(folder))}
     few = {name: tensor if name in ("projection", "offset") else tensor[:LANDMARKS] for name, tensor in tensors.items()}
     safetensors.write(folder / ATLAS, few | {"projection": few["projection"][:HIDDEN]}, about)
     list_files(folder, manifest, [*names, ATLAS])
