@@ -106,6 +106,11 @@ def _before_query(raw: bytes) -> int:
     return place if place and len(raw) - place > LONG_QUERY and not _ADDRESS_WITHIN.search(raw, place) else 0
 
 
+def is_name(normalizer: str) -> bool:
+    """Whether its strings are host names or names of DNS questions."""
+    return SHAPES.get(normalizer) is HOST
+
+
 def is_read_whole(raw: bytes, normalizer: str) -> bool:
     """Whether an address is read at once and has a window for its long query alone."""
     return normalizer in ADDRESSES and len(raw) <= (SHAPES[normalizer].whole or 0) and _before_query(raw) > 0
