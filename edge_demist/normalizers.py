@@ -57,13 +57,15 @@ def page(text: str) -> str:
     """:func:`url_without_root_slash` as it is understood: no user part or default port, path decoded, numbers for dotted addresses."""
     bare = text.strip()
     bare = bare if _is_bare(bare) else _written_about(bare)
-    bare = _USER_PART.sub("", _PAGE_SCHEME.sub("", bare, count=1), count=1)
+    bare = _PAGE_SCHEME.sub("", bare, count=1)
+    bare = _USER_PART.sub("", bare.lstrip("/") if bare[:2] == "//" else bare, count=1)
     bare = _MATRIX.sub("", bare) if ";" in bare else bare
     full = decoding.percent(url_without_root_slash(decoding.dotted_addresses("//" + bare).removeprefix("//")))
     end = _HOST_END.search(full)
     cut = end.start() if end else len(full)
     path = full[cut:].lower() if full[cut:].isupper() else full[cut:]
     path = _ANY_FOLDED.sub("", path) if "/../" in path else path
+    path = _one_slash(path) if "//" in path else path
     return decoding.short_repeats(decoding.one_blank(_DEFAULT_PORT.sub("", full[:cut]).lower() + path))
 
 
@@ -89,6 +91,15 @@ def _written_about(text: str) -> str:
     bare = _DEFANGED.sub(lambda m: m[1] or ".", bare)
     end = min((k for k in (bare.find(mark) for mark in "?#") if k >= 0), default=len(bare))
     return _BACK_SLASH.sub("/", bare[:end]) + bare[end:]
+
+
+_SEVERAL_SLASHES = re.compile(r"(?<!:)/{2,}")
+
+
+def _one_slash(path: str) -> str:
+    """One slash for several before a query, as servers take them; those of an address within stay."""
+    end = min((k for k in (path.find(mark) for mark in "?#") if k >= 0), default=len(path))
+    return _SEVERAL_SLASHES.sub("/", path[:end]) + path[end:]
 
 
 _ANY_FOLDED = re.compile(r"(?:/[\w.-]{0,32}[\w-]/\.\.(?=/))+")

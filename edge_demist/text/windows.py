@@ -100,10 +100,12 @@ def is_long(raw: bytes, normalizer: str, *, overflow: bool) -> bool:
 def _before_query(raw: bytes) -> int:
     """Bytes of an address before a query or fragment of ``LONG_QUERY`` bytes or more; 0 where it has none, or one that holds an address.
 
-    What wraps another address (mail wrappers, redirections, sign-in with a way back) is known by its parameters.
+    What wraps another address (mail wrappers, redirections, sign-in with a way back) is known by its parameters; fragments reach no
+    server.
     """
     place = min((k for k in (raw.find(b"?"), raw.find(b"#")) if k >= 0), default=0)
-    return place if place and len(raw) - place > LONG_QUERY and not _ADDRESS_WITHIN.search(raw, place) else 0
+    wraps = raw[place : place + 1] == b"?" and _ADDRESS_WITHIN.search(raw, place)
+    return place if place and len(raw) - place > LONG_QUERY and not wraps else 0
 
 
 def is_name(normalizer: str) -> bool:

@@ -27,6 +27,7 @@ from edge_demist.normalizers import (
     to_bytes,
     undisguised,
 )
+from edge_demist.text import windows
 from tools.synth import evasion
 
 PLAIN = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp", "Cf"]), min_size=1, max_size=40)
@@ -378,3 +379,21 @@ def test_an_encoded_word_anywhere_in_a_request_is_read(place: str, form: str) ->
     assert payload in request(place.format(encoded)) and request("/assets/main-0a1b2c3d4e5f60718293/index.html").startswith(
         "/assets/main-0a"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("//host.example/a", "host.example/a"),
+        ("http://host.example//a///b?u=http://c.example//d", "host.example/a/b?u=http://c.example//d"),
+        ("https://archive.example/web/http://c.example//d#//x", "archive.example/web/http://c.example/d#//x"),
+        ("http://host.example/a#//b", "host.example/a#//b"),
+    ],
+)
+def test_several_slashes_of_a_path_are_one(text: str, plain: str) -> None:
+    assert page(text) == plain
+
+
+def test_a_fragment_of_any_kind_is_read_without() -> None:
+    assert windows.is_long(b"host.example/login#http://other.example/of/a/long/path", "page", overflow=False)
+    assert not windows.is_long(b"host.example/login?u=http://other.example/of/a/long/path", "page", overflow=False)
