@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -525,3 +527,11 @@ def test_standard_input_and_the_command_line(tmp_path: Path) -> None:
         done = subprocess.run(command, input=data, capture_output=True, check=True, timeout=60, cwd=Path(__file__).parents[2])
         outputs.append(done.stdout)
     assert outputs[0] == outputs[1] and outputs[0].count(b"\n") > 10
+
+
+@pytest.mark.parametrize("what", [os.system, print, Path, subprocess.Popen, explain])
+def test_nothing_but_our_own_classes_comes_through_a_pipe(what: object) -> None:
+    with pytest.raises(pickle.UnpicklingError, match="has no place"):
+        pools._Known(io.BytesIO(pickle.dumps(what))).load()
+    portion = Place({"a": "b"}, is_first=True)
+    assert pools._Known(io.BytesIO(pickle.dumps(portion))).load() == portion

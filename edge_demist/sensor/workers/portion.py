@@ -130,7 +130,7 @@ class Undecided:
                 origin = origin or _OF_ORIGIN(event.origin)
             plain = [(_OF_EVENT(event), [(r.start, r.end, r.drop, r.logits, r.word) for r in event.why], asked) for event, asked in events]
             strings.append((text, plain))
-        return _undecided, (self.time_us, self.client, self.screened, origin, strings)
+        return undecided, (self.time_us, self.client, self.screened, origin, strings)
 
 
 _OF_ORIGIN = operator.attrgetter(*(one.name for one in fields(Origin)))
@@ -138,7 +138,7 @@ _OF_EVENT = operator.attrgetter(*(one.name for one in fields(Event) if one.name 
 _BEFORE_WHY = [one.name for one in fields(Event) if one.name != "origin"].index("why")
 
 
-def _undecided(
+def undecided(
     time_us: int | None,
     client: str,
     screened: tuple[str, ...],
