@@ -101,15 +101,17 @@ class Specialist(Facts):
         """Whether n-grams alone give a first score (:mod:`edge_demist.format.screen`)."""
         return self.kind == "alarm" and self.ngram_weight is not None and len(set(self.positive_labels)) < len(self.labels)
 
+    @functools.cached_property
+    def _first_subclasses(self) -> list[int]:
+        """The first subclass of each label."""
+        return [self.subclasses.index(label) for label in range(len(self.labels))]
+
     def by_label(self, scores: Floats) -> Floats:
-        """P(label) float32 [n, labels] from those of subclasses [n, subclasses]; added one after the other, so bits do not depend on n."""
+        """P(label) float32 [n, labels] from those of subclasses [n, subclasses]; each row is added up alone, so bits do not depend on n."""
         if not self.subclasses:
             return scores
-        out = np.zeros((len(scores), len(self.labels)), np.float32)
-        for column, label in enumerate(self.subclasses):
-            out[:, label] += scores[:, column]
-        minimum: Floats = np.minimum(out, np.float32(1))  # float32 may add up to more
-        return minimum
+        added: Floats = np.add.reduceat(scores, self._first_subclasses, axis=1)
+        return np.minimum(added, np.float32(1), out=added)  # float32 may add up to more
 
     def probabilities(self, pooled: Floats, ngrams: Floats | None) -> Floats:
         """P(label), float32 [n, labels], from pooled float32 [n, H] and n-gram vectors float32 [n, dim].

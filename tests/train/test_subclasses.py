@@ -55,6 +55,7 @@ def test_a_kind_is_told_from_the_rest_on_its_side_of_a_plane():
 
 @pytest.mark.parametrize("what", everyday_kinds.FILES)
 def test_parts_hold_every_kind_once(what, monkeypatch):
+    pytest.importorskip("tldextract")
     monkeypatch.setattr(subclasses, "OF_A_KIND", 20)
     monkeypatch.setattr(subclasses, "LEAST", 2)
     skipped = next(iter(everyday_kinds.kinds(what, "train")))
