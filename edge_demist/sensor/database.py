@@ -26,6 +26,8 @@ _DISK_TROUBLE = frozenset((
     *(sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_AUTH),
 ))  # fmt: skip
 """Errors of SQLite for which the database is not to blame."""
+_VALUES_TO_BLAME = (ValueError, OverflowError, sqlite3.DataError)
+"""Errors at writing for which neither the disk nor the database is to blame."""
 Cells = Sequence[object]
 
 
@@ -91,6 +93,9 @@ class Database:
     def write(self, statements: Iterable[tuple[str, Sequence[Cells]]]) -> None:
         """Do statements, each for all its rows, together or not at all; where the database is lost they are done on an empty one.
 
+        Values that no database takes (a number over 64 bits) are forgotten, and so is what an empty one refuses: the ``problems`` say so.
+        To try again would be to wait for ever.
+
         Raises:
             OSError: the disk would not take it; to be tried again.
         """
@@ -101,8 +106,10 @@ class Database:
             except (sqlite3.Error, ValueError, OverflowError) as error:
                 with contextlib.suppress(sqlite3.Error):
                     self._store.rollback()
-                if is_last:
-                    raise OSError(errno.EIO, f"{self._path}: {error}") from error
+                if is_last or isinstance(error, _VALUES_TO_BLAME):
+                    _raise_disk_trouble(self._path, error)
+                    self.problems.append(f"{self._path}: {str(error)[:200]}; what was to be remembered now is forgotten")
+                    return
                 self._lost(error)
             else:
                 return

@@ -170,10 +170,10 @@ class Memory:
             if self._store is None:
                 self._held.update(_entries(state.get("held", ()))[-self._max_held :])
                 return
-            self._written = self._store.number("SELECT value FROM meta WHERE name = 'number'")
-            number = int(str(state.get("number", 0)))
+            number, written = int(str(state.get("number", 0))), self._store.number("SELECT value FROM meta WHERE name = 'number'")
             if not 0 <= number < MAX_COUNT:
                 raise ValueError(f"number {number}")
+            self._written = written if 0 <= written < MAX_COUNT else 0  # the database is nobody's word
             if number == self._written + 1:
                 self.committed(state)
             self._written = max(self._written, number)

@@ -29,6 +29,7 @@ MAX_ENTRIES = 65_536
 MAX_WAITING = 4096
 SHOWN = 3
 MAX_TEXT_CHARS = 512
+MAX_NUMBER = 1 << 62
 _SCHEMA = """
 CREATE TABLE strings (serial INTEGER PRIMARY KEY, time INTEGER, text TEXT, labels TEXT);
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -188,14 +189,17 @@ class Neighbours:
         try:
             entries, vectors = _read_rows(state, self._dim)
             number, first, following = (int(str(state[name])) for name in ("number", "first", "next"))
-            if not 0 <= first <= following < 1 << 62 or (entries and (len(entries) > MAX_WAITING or max(entries) >= following)):
+            if not 0 <= first <= following < MAX_NUMBER or (entries and (len(entries) > MAX_WAITING or max(entries) >= following)):
                 raise ValueError("serials out of order")
+            if not 0 <= number < MAX_NUMBER:
+                raise ValueError(f"number {number}")
         except (TypeError, AttributeError, LookupError, OverflowError) as error:
             raise ValueError(f"vectors state: {error}") from error
         self._first, self._next = first, following
         if str(state.get("space")) != self.space:
             self._first = following
-        self._written = self._store.number("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'number'") if self._store else 0
+        written = self._store.number("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'number'") if self._store else 0
+        self._written = written if 0 <= written < MAX_NUMBER else 0
         if number == self._written + 1:
             self._apply(entries, vectors, number)
         self._written = max(self._written, number)
@@ -243,7 +247,7 @@ def _map(path: Path, rows: int, dim: int) -> NDArray[np.int8]:
 
 def _entry_of(cells: Sequence[object] | None) -> Entry | None:
     """An entry of a row; None where a cell is not what we would have written."""
-    if cells is None or type(cells[0]) is not int or abs(cells[0]) >= 1 << 62 or not isinstance(cells[1], str):
+    if cells is None or type(cells[0]) is not int or abs(cells[0]) >= MAX_NUMBER or not isinstance(cells[1], str):
         return None
     try:
         labels = json.loads(str(cells[2]))

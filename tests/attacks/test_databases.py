@@ -11,7 +11,7 @@ import pytest
 from edge_demist.errors import InputError
 from edge_demist.sensor import database, memory
 from edge_demist.sensor.memory import Memory
-from edge_demist.sensor.neighbours import Neighbours
+from edge_demist.sensor.neighbours import DATABASE, Neighbours
 from tests.support.sensor_fakes import watch_once, zeek_log
 
 ENDLESS = (
@@ -139,3 +139,39 @@ def test_the_sensor_says_what_it_set_aside_and_works(tmp_path):
     told: list[str] = []
     events, _ = watch_once(tmp_path, tmp_path / "dns.log", state=tmp_path / "state", log=lambda event, _: told.append(event))
     assert events and "state-damaged" in told
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, 2**62, -1, -(2**63)])
+def test_the_number_of_a_database_is_nobodys_word(tmp_path, number):
+    """A sensor that counted on from there had a number that SQLite does not hold, and waited for the disk for ever."""
+    log, told = tmp_path / "dns.log", []
+    settings = {"state": tmp_path / "state", "explain": False, "nearest": True, "log": lambda event, _: told.append(event)}
+    rows = ["100.5 C1 10.0.0.1 evil1.example", "101.5 C2 10.0.0.1 evil2.example"]
+    log.write_text(zeek_log("ts uid id.orig_h query", *rows[:1]))
+    watch_once(tmp_path, log, **settings)
+    for name in (memory.FILE, DATABASE):
+        with sqlite3.connect(tmp_path / "state" / name) as store:
+            store.execute("UPDATE meta SET value = ? WHERE name = 'number'", (number,))
+        store.close()
+    log.write_text(zeek_log("ts uid id.orig_h query", *rows))
+    _, summary = watch_once(tmp_path, log, **settings)
+    assert summary["records"] == 1 and "waiting-for-output" not in told
+    assert memory.looked_up(tmp_path / "state", ["evil2.example"])[0] is not None
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, "\ud800", b"x" * (database.MAX_CELL_BYTES + 1)])
+def test_values_that_no_database_takes_are_forgotten_and_said(tmp_path, value):
+    store = database.Database(tmp_path / "x.sqlite", "CREATE TABLE t (a);")
+    store.write([("INSERT INTO t VALUES (?)", [(1,)])])
+    store.write([("INSERT INTO t VALUES (?)", [(2,), (value,)])])
+    assert "is forgotten" in store.problems[0] and len(store.problems) == 1
+    assert store.number("SELECT count(*) FROM t") == 1, "what was there before stays, nothing is half-written"
+    store.close()
+    assert not (tmp_path / "x.sqlite.bad").exists()
+
+
+def test_what_an_empty_database_refuses_as_well_is_not_tried_for_ever(tmp_path):
+    store = database.Database(tmp_path / "x.sqlite", "CREATE TABLE t (a CHECK (a < 5));")
+    store.write([("INSERT INTO t VALUES (?)", [(7,)])])
+    assert "forgotten" in store.problems[-1]
+    store.close()
