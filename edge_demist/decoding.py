@@ -23,6 +23,7 @@ _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0\
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_%-])([A-Za-z0-9+/_-]{12,})(={1,2}(?![A-Za-z0-9+_=%-])|(?![A-Za-z0-9+/_=%-]))")
 _HEX = re.compile(r"(?<![A-Za-z0-9_-])(?:0[xX])?((?:[0-9a-fA-F]{2}){8,})(?![A-Za-z0-9_-])")
 _HEX_PAIRS = re.compile(r"(?<![A-Za-z0-9_-])([0-9a-fA-F]{2}([ :])[0-9a-fA-F]{2}(?:\2[0-9a-fA-F]{2}){6,})(?![A-Za-z0-9_-])")
+_LONG_WORD = re.compile(rb"[A-Za-z0-9+/_-]{16}")
 _OCTAL = re.compile(r"\\0?([0-3]?[0-7]{2})")
 _OCTAL_RUN = re.compile(r"(?:\\0?[0-3]?[0-7]{2}){4,}")
 _TO_SHELL = (
@@ -246,6 +247,14 @@ def _hex_word(match: re.Match[str]) -> str:
     raw = bytes.fromhex(match[1].replace(":", " "))
     printable = len(raw.translate(None, _PRINTABLE))
     return raw.decode("utf-8", "replace") if printable <= (1 - LEAST_TEXT) * len(raw) else match[0]
+
+
+def unpacked(raw: bytes) -> bytes:
+    """Bytes of a string with the text of its words of base64 and hexadecimal, of 16 characters or more, in their place."""
+    if not _LONG_WORD.search(raw):
+        return raw
+    text = raw.decode("utf-8", "surrogateescape")
+    return hex_words(base64_words(text)).encode("utf-8", "surrogateescape")
 
 
 def look_alikes(text: str) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
+from edge_demist.decoding import unpacked
 from edge_demist.engines import shared
 from edge_demist.engines.base import Engine
 from edge_demist.engines.batching import Text, cut, normalized_bytes, reorder
@@ -272,11 +273,12 @@ class Inference:
         return self._pooled(engine, self._batch(items), normalize=normalize)
 
     def vectors(self, engine: Engine, items: Sequence[Item], *, normalize: bool, projected: bool = True) -> Floats:
-        """Vectors [n, H] of items, all of one task; the general ones by the bundle's projection, where it has one."""
+        """Vectors [n, H] of items, all of one task; the general ones by the bundle's projection, where it has one, which reads what words pack."""
         if self.projection is None or not projected or not items or items[0].task is not None:
             return self.pooled(engine, items, normalize=normalize)[0]
         limits = self._bundle.limits
-        raws = [raw if len(raw) <= limits.max_bytes else truncate_utf8(raw, limits.max_bytes) for raw, _ in items]
+        raws = [unpacked(raw) for raw, _ in items]
+        raws = [raw if len(raw) <= limits.max_bytes else truncate_utf8(raw, limits.max_bytes) for raw in raws]
         ids, offsets = self.tokenizer.encode_batch(raws, max_tokens=limits.max_tokens, add_special_tokens=True)
         order = np.argsort(np.diff(offsets), kind="stable")
         ids, offsets = reorder(ids, offsets, order)
@@ -294,7 +296,7 @@ class Inference:
         most = self._bundle.limits.max_tokens
         if self.projection is None or not projected:
             return engine.encode_text(tokenizer, raw, most, None, normalize)
-        return self.projection.vector(engine, tokenizer, raw, most, normalize=normalize)
+        return self.projection.vector(engine, tokenizer, unpacked(raw), most, normalize=normalize)
 
     def _pooled(self, engine: Engine, batch: _Batch, *, normalize: bool) -> tuple[Floats, NDArray[np.bool_]]:
         """Pooled vectors of a batch's items."""

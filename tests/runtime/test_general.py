@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge_demist import EdgeDemist
+from edge_demist.decoding import unpacked
 from edge_demist.diagnostics import tiny_model
 from edge_demist.engines.general import Projection
 from edge_demist.engines.native import NativeEngine
@@ -189,3 +194,34 @@ def test_asked_for_the_encoder_alone_it_is_left_out(model, plain):
     texts = [text for text in TEXTS if text]
     assert (model.encode(texts, projected=False) == plain.encode(texts)).all()
     assert (model.encode(texts[0], projected=False) == plain.encode(texts[0])).all()
+
+
+PAYLOAD = "/search?q=1' UNION SELECT user, password FROM accounts --"
+BOMB = base64.b64encode(gzip.compress(b"a long line of text " * 5000)).decode()
+
+
+@pytest.mark.parametrize("pack", [lambda t: base64.b64encode(t).decode(), bytes.hex, lambda t: f"0x{t.hex()}"])
+def test_what_a_word_packs_is_read_in_its_place(model, pack):
+    plain, packed = PAYLOAD.encode(), pack(PAYLOAD.encode())
+    assert (model.encode(packed) == model.encode(PAYLOAD)).all()
+    assert (model.encode([packed, "x"])[0] == model.encode(PAYLOAD)).all()
+    assert (model.encode(f"a {packed} b") == model.encode(f"a {PAYLOAD} b")).all()
+    assert (model.encode(packed, projected=False) != model.encode(plain, projected=False)).any(), "the encoder alone reads what stands there"
+
+
+@pytest.mark.parametrize("text", ["www.averyveryverylongsinglelabel.example", "d41d8cd98f00b204e9800998ecf8427e", "=" * 40, "A" * 64])
+def test_a_word_that_packs_no_text_stays(text):
+    assert unpacked(text.encode()) == text.encode()
+
+
+@pytest.mark.parametrize("text", [BOMB, f"{BOMB} {BOMB}", PAYLOAD.encode().hex() * 9])
+def test_what_is_packed_is_bounded_and_the_same_alone_and_in_a_batch(model, text):
+    assert len(unpacked(text.encode())) <= 8 * len(text)
+    assert (model.encode([text, "x"])[0] == model.encode(text)).all()
+
+
+@given(st.binary(max_size=200))
+def test_reading_what_is_packed_loses_no_byte_elsewhere(raw):
+    found = unpacked(b"\xff " + raw + b" \xff")
+    assert found.startswith(b"\xff ") and found.endswith(b" \xff")
+    assert len(raw) >= 16 or found == b"\xff " + raw + b" \xff"
