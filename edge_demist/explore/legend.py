@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_demist.explore.page import MAX_GROUPS, Group
+from edge_demist.sensor.sources.timestamps import format_time
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,5 +70,5 @@ def shown(label: str) -> str:
 
 def _limit(value: float, kind: str) -> str:
     if kind == "time":
-        return datetime.fromtimestamp(math.floor(value), UTC).strftime("%Y-%m-%d %H:%M")
+        return format_time(math.floor(value) * 1_000_000)[:16].replace("T", " ")
     return f"{value:.4g}"

@@ -25,6 +25,8 @@ MAX_HELD = 16_384
 MAX_ENTRIES = 1_000_000
 MAX_AGE_US = 90 * DAY_US
 PRUNE_EVERY = 64
+MAX_STEP_US = 8 * DAY_US
+"""So far the clock that age is counted by goes ahead in a commit: to the time of most of what it brings, which no stray line is."""
 MAX_BITS_KEPT = 4096
 _BITS = 63
 HOST, STRING = "h", "s"
@@ -35,9 +37,13 @@ CREATE INDEX seen_last ON seen (last);
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
 """
 _FIND = "SELECT first, last, count, clients FROM seen WHERE key = ?"
-_DROP_OLD = "DELETE FROM seen WHERE last < (SELECT max(last) FROM seen) - ?"
+_DROP_OLD = "DELETE FROM seen WHERE last < ?"
+_DROP_AHEAD = (
+    "DELETE FROM seen WHERE key IN (SELECT key FROM seen WHERE last > ? ORDER BY last DESC LIMIT max(0, (SELECT count(*) FROM seen) - ?))"
+)
 _DROP_SURPLUS = "DELETE FROM seen WHERE key IN (SELECT key FROM seen ORDER BY last LIMIT max(0, (SELECT count(*) FROM seen) - ?))"
 _PUT = "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)"
+_META, _PUT_META = "SELECT value FROM meta WHERE name = ?", "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 
 
 @dataclass(slots=True)
@@ -151,13 +157,27 @@ class Memory:
         if self._store is None:
             return
         rows = [(key, s.first_us, s.last_us, s.count, s.bits) for key, s in _entries(state.get("rows", ()))]
-        number = int(str(state.get("number", 0)))
-        self._store.write([(_PUT, rows), ("INSERT OR REPLACE INTO meta VALUES ('number', ?)", [(number,)]), *self._pruning(number)])
+        number, clock_us = int(str(state.get("number", 0))), self._clock([row[2] for row in rows])
+        meta = [("number", number), ("clock", clock_us)]
+        self._store.write([(_PUT, rows), (_PUT_META, meta), *(() if number % PRUNE_EVERY else self._pruning(clock_us))])
         self._written = number
         self._changed.clear()
 
-    def _pruning(self, number: int) -> list[tuple[str, Sequence[Cells]]]:
-        return [] if number % PRUNE_EVERY else [(_DROP_OLD, [(MAX_AGE_US,)]), (_DROP_SURPLUS, [(self._max_entries,)])]
+    def _clock(self, times: list[int]) -> int:
+        """The log time by which age is counted: that of most of what was touched lately, back at once and ahead in steps."""
+        known = self._number("clock")
+        median = sorted(times)[len(times) // 2] if times else known
+        return min(median, known + MAX_STEP_US) if known else median
+
+    def _number(self, name: str) -> int:
+        """A number of the database's own, which is nobody's word; 0 for one that cannot be."""
+        found = self._store.number(_META, (name,)) if self._store is not None else 0
+        return found if 0 <= found < MAX_COUNT else 0
+
+    def _pruning(self, clock_us: int) -> list[tuple[str, Sequence[Cells]]]:
+        """What is too old goes; of more entries than there may be first those from beyond the clock, then those not seen for longest."""
+        ahead = (_DROP_AHEAD, [(clock_us + MAX_AGE_US, self._max_entries)])
+        return [(_DROP_OLD, [(clock_us - MAX_AGE_US,)]), ahead, (_DROP_SURPLUS, [(self._max_entries,)])]
 
     def restore(self, state: Mapping[str, object]) -> None:
         """Go on from a checkpoint; rows that a crash kept from the database are written now.
@@ -170,10 +190,10 @@ class Memory:
             if self._store is None:
                 self._held.update(_entries(state.get("held", ()))[-self._max_held :])
                 return
-            number, written = int(str(state.get("number", 0))), self._store.number("SELECT value FROM meta WHERE name = 'number'")
+            number = int(str(state.get("number", 0)))
             if not 0 <= number < MAX_COUNT:
                 raise ValueError(f"number {number}")
-            self._written = written if 0 <= written < MAX_COUNT else 0  # the database is nobody's word
+            self._written = self._number("number")
             if number == self._written + 1:
                 self.committed(state)
             self._written = max(self._written, number)

@@ -6,7 +6,6 @@ the official SDK's; here are the tools.
 
 from __future__ import annotations
 
-import datetime
 import functools
 import inspect
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from edge_demist.model import EdgeDemist
 from edge_demist.normalizers import to_bytes
 from edge_demist.sensor import memory
 from edge_demist.sensor.detect.explain import explain, sentence
+from edge_demist.sensor.sources.timestamps import format_time
 
 MAX_TEXTS, MAX_TEXT_CHARACTERS, MAX_REMEMBERED = 256, 65_536, 16_384
 INSTRUCTIONS = (
@@ -123,9 +123,7 @@ def checked(texts: Sequence[str]) -> None:
 def _described(seen: memory.Seen | None) -> dict[str, Any]:
     if seen is None:
         return {"seen": False}
-    first, last = (
-        datetime.datetime.fromtimestamp(us / 1e6, datetime.UTC).isoformat(timespec="milliseconds") for us in (seen.first_us, seen.last_us)
-    )
+    first, last = format_time(seen.first_us), format_time(seen.last_us)
     return {"seen": True, "first_seen": first, "last_seen": last, "count": seen.count, "clients": seen.clients}
 
 

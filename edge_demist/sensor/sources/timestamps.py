@@ -9,7 +9,7 @@ import functools
 import re
 from datetime import UTC, datetime, timedelta, timezone
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH, _UTC_EPOCH = datetime(1970, 1, 1, tzinfo=UTC), datetime(1970, 1, 1)
 _DECIMAL = re.compile(r"(-?)(\d{1,20})(?:\.(\d{1,18}))?\Z", re.ASCII)
 _EXPONENT = re.compile(r"\d\.\d{1,18}[eE]\+?\d{1,2}\Z", re.ASCII)
 _AUDIT = re.compile(r"(?:audit\()?(\d{9,11}\.\d{3}):\d+\)?\Z", re.ASCII)
@@ -17,7 +17,8 @@ _MICROSOFT = re.compile(r"/Date\((-?\d{1,15})(?:[+-]\d{4})?\)/\Z", re.ASCII)
 _COMPACT = re.compile(r"((?:19|20)\d{6})(\d{6})(?:\.\d{1,6})?(?:Z|[+-]\d{3,4})?\Z", re.ASCII)
 _ADDED = re.compile(r"\[[\w/+\-]{1,32}\]\Z| m=[+-][\d.]{1,24}\Z", re.ASCII)
 """What Java and Go write behind a time."""
-_MAX_US = 253_402_300_799_000_000
+_MIN_US, _MAX_US = -62_135_596_800_000_000, 253_402_300_799_000_000
+"""The years 1 and 9999, beyond which no calendar goes."""
 _MAX_CHARS = 48
 
 # Whole numbers of today's size are seconds below 10^11, then milliseconds, microseconds, nanoseconds: each range ends where
@@ -156,7 +157,8 @@ def _decimal(sign: str, whole: str, fraction: str | None) -> int | None:
     if len(whole) > 12:
         us = _whole(int(whole))
         return us if us is None or len(whole) != 13 else us + int(((fraction or "") + "000")[:3])
-    return int(whole) * 1_000_000 + int(((fraction or "") + "000000")[:6])
+    us = int(whole) * 1_000_000 + int(((fraction or "") + "000000")[:6])
+    return us if us <= _MAX_US else None
 
 
 def _bare(text: str) -> str:
@@ -217,7 +219,6 @@ def _us(moment: datetime) -> int | None:
 
 @functools.lru_cache(maxsize=256)
 def format_time(us: int) -> str:
-    """RFC 3339 in UTC with six decimals."""
-    seconds, micros = divmod(us, 1_000_000)
-    moment = _EPOCH + timedelta(seconds=seconds)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{micros:06d}Z"
+    """RFC 3339 in UTC with six decimals; of times beyond the calendar its first or last one."""
+    seconds, micros = divmod(max(_MIN_US, min(us, _MAX_US + 999_999)), 1_000_000)
+    return f"{(_UTC_EPOCH + timedelta(seconds=seconds)).isoformat()}.{micros:06d}Z"
