@@ -102,7 +102,8 @@ TasksMax=32
 LimitNOFILE=1024
 Nice=10
 IOSchedulingClass=idle
-OOMPolicy=stop
+# a worker that is killed for memory is replaced; where it is the sensor itself, the unit starts again
+OOMPolicy=continue
 
 {hardening}SupplementaryGroups={groups}
 # the logs may be read, the state and our own logs written, nothing else

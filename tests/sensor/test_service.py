@@ -62,6 +62,11 @@ def test_the_unit_keeps_its_promises(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_a_killed_worker_does_not_end_the_unit() -> None:
+    unit = render_unit(UnitOptions(arguments=("--threads", "2")))
+    assert "\nOOMPolicy=continue\n" in unit and "\nRestart=on-failure\n" in unit
+
+
 def test_the_exposure_of_the_unit_is_at_most_two(tmp_path: Path) -> None:
     path = tmp_path / "edge-demist.service"
     path.write_text(render_unit(UnitOptions(executable="/bin/true")))

@@ -1,7 +1,7 @@
 """Worker processes: started by fork, given jobs through pipes, ended by a closed pipe; what dies is replaced and said.
 
-The parent never waits for a pipe to take data: it reads answers meanwhile. A worker that gives no sign for a minute is ended. One that
-dies is not blamed on its job unless it had answered before.
+The parent never waits for a pipe to take data: it reads answers meanwhile. A worker that gives no sign for a minute is ended, and so is
+one that says what is no answer to its next job. One that dies is not blamed on its job unless it had answered before.
 """
 
 from __future__ import annotations
@@ -12,29 +12,50 @@ import io
 import mmap
 import os
 import pickle
+import resource
 import select
 import signal
 import socket
 import struct
 import time
 import warnings
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from edge_demist.sensor.workers.portion import Job, Result, undecided
+from edge_demist.sensor.counters import Counts
+from edge_demist.sensor.understanding import Understanding
+from edge_demist.sensor.workers.portion import (
+    Job,
+    Mark,
+    Outcome,
+    Passed,
+    Place,
+    Portion,
+    Rendered,
+    Result,
+    Touched,
+    undecided,
+)
 
 DEPTH = 2
 """Jobs that a worker has: one that it works on, and the next."""
 HANG_S = 60.0
 MAX_FAILED_STARTS, PAUSE_S = 3, 5.0
-"""So many starts may fail one after the other; where others work, the next one waits so long."""
-_READ = 1 << 16
+"""So many starts may fail one after the other; where others work, the next one waits so long, as after one that the system killed."""
+MAX_ANSWER_BYTES, MAX_READ_BYTES, _READ = 64 << 20, 4 << 20, 1 << 16
+"""Of one answer; at one look at a worker; at once."""
+MOST_FOR_AN_END_S = 2.0
 _SIZE = struct.Struct("<Q")
 _BEAT = struct.Struct("<d")
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _FIRST_TO_GO = 1, "500"
+"""prctl(2); and proc(5): where memory is short a worker is killed, which is replaced, and not the parent."""
 HELLO = Job(-1, {}, [])
 """The first job of every worker: nothing to do, but to show that it can."""
+_OURS = {
+    (one.__module__, one.__name__): one
+    for one in (Job, Portion, Place, Result, Outcome, Passed, Touched, Mark, Rendered, undecided, Counts, Understanding, Counter)
+}
 _Log = Callable[[str, dict[str, object]], None]
 
 
@@ -57,7 +78,7 @@ class Pool:
         self.died: set[int] = set()
         """Jobs in the middle of which a worker ended."""
         self.ended = self._failed_starts = 0
-        self._start_after = 0.0
+        self._start_after, self._awake_since, self._looked = 0.0, time.monotonic(), time.monotonic()
         self._workers: list[_Process | None] = [None] * count
         for slot in range(count):
             self._start(slot)
@@ -78,6 +99,7 @@ class Pool:
 
     def pump(self, seconds: float) -> None:
         """Hand out jobs and take results, waiting for at most so long until there is something to do."""
+        self._note_absence()
         for slot, worker in enumerate(self._workers):
             if worker is None and self._may_start:
                 self._start(slot)
@@ -102,21 +124,26 @@ class Pool:
                     worker.give(self._waiting.popleft())
 
     def _take(self, worker: _Process) -> None:
-        alive = worker.read()
-        for body in worker.bodies():
-            result: Result = _Known(io.BytesIO(body)).load()
-            worker.jobs.popleft()
-            worker.since = time.monotonic()
-            self._failed_starts = 0
-            worker.is_proven = True
-            if result.number != HELLO.number:
-                self.done[result.number] = result
+        try:
+            alive = worker.read()
+            for body in worker.bodies():
+                result = _answer(body, worker.jobs)
+                worker.since = time.monotonic()
+                self._failed_starts = 0
+                worker.is_proven = True
+                if result.number != HELLO.number:
+                    self.done[result.number] = result
+        except Exception as error:  # whatever a process in which memory is not what it was may say
+            self._log("worker-talks-nonsense", {"pid": worker.pid, "error": f"{type(error).__name__}: {str(error)[:200]}"})
+            alive = False
         if not alive:
             self._bury(worker)
 
     def _bury(self, worker: _Process) -> None:
         """Someone has ended: say so, give the jobs to others; the one in the middle of which it was is the caller's to look into."""
         status = worker.end()
+        if worker.is_over and status == -signal.SIGKILL:  # where memory is short, fewer are better than as many again
+            self._start_after = time.monotonic() + PAUSE_S
         self.ended += 1
         jobs = [job for job in worker.jobs if job.number != HELLO.number]
         slot = self._workers.index(worker)
@@ -128,11 +155,18 @@ class Pool:
         self._waiting.extendleft(reversed(jobs))
         self._log("worker-ended", {"pid": worker.pid, "status": status, "hint": "its work is done again by another one"})
 
+    def _note_absence(self) -> None:
+        """Where nobody has looked for long (a full disk, a machine that stood still), no silence before now is a worker's fault."""
+        now = time.monotonic()
+        if now - self._looked > HANG_S / 2:
+            self._awake_since = now
+        self._looked = now
+
     def _end_hung(self) -> None:
         now = time.monotonic()
         for slot, worker in enumerate(self._workers):
             if worker is not None and worker.jobs:
-                sign = max(worker.since, _BEAT.unpack_from(self._beats, slot * _BEAT.size)[0])
+                sign = max(self._awake_since, worker.since, _BEAT.unpack_from(self._beats, slot * _BEAT.size)[0])
                 if now - sign > HANG_S:
                     self._log("worker-hangs", {"pid": worker.pid, "seconds": round(now - sign)})
                     self._bury(worker)
@@ -208,7 +242,7 @@ class _Process:
         self.out: deque[memoryview] = deque()
         self._in = bytearray()
         self.since = time.monotonic()
-        self.is_proven = False
+        self.is_proven = self.is_over = False
 
     def give(self, job: Job) -> None:
         """Send a job, as far as the pipe takes it."""
@@ -229,49 +263,79 @@ class _Process:
                     self.out[0] = self.out[0][sent:]
 
     def read(self) -> bool:
-        """Take what there is; False at the end."""
+        """Take what there is, or much of it; False at the end."""
         try:
-            while data := self.socket.recv(_READ):
+            for _ in range(MAX_READ_BYTES // _READ):
+                if not (data := self.socket.recv(_READ)):
+                    self.is_over = True
+                    return False
                 self._in += data
         except BlockingIOError:
             return True
         except OSError:
             return False
-        return False
+        return True
 
-    def bodies(self) -> list[bytes]:
-        """The answers that are whole."""
-        found, at = [], 0
-        while len(self._in) - at >= _SIZE.size:
-            end = at + _SIZE.size + _SIZE.unpack_from(self._in, at)[0]
-            if end > len(self._in):
-                break
-            found.append(bytes(self._in[at + _SIZE.size : end]))
-            at = end
-        del self._in[:at]
-        return found
+    def bodies(self) -> Iterator[bytes]:
+        """The answers that are whole.
+
+        Raises:
+            ValueError: what comes next is too large to be one.
+        """
+        at = 0
+        try:
+            while len(self._in) - at >= _SIZE.size:
+                size = _SIZE.unpack_from(self._in, at)[0]
+                if size > MAX_ANSWER_BYTES:
+                    raise ValueError(f"an answer of {size} bytes")
+                begin, end = at + _SIZE.size, at + _SIZE.size + size
+                if end > len(self._in):
+                    break
+                at = end
+                yield bytes(self._in[begin:end])
+        finally:
+            del self._in[:at]
 
     def end(self) -> int:
-        """Kill it and wait; its exit status, negative for a signal."""
+        """Kill it, unless it ends by itself, and wait a little; its exit status, negative for a signal; 0 where that is not to be had."""
         self.socket.close()
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        began, signalled = time.monotonic(), False
         try:
-            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        except ChildProcessError:
+            while not (found := os.waitpid(self.pid, os.WNOHANG))[0]:
+                waited = time.monotonic() - began
+                if waited > MOST_FOR_AN_END_S:  # it waits for a disk, deep in the kernel
+                    return 0
+                if not signalled and (not self.is_over or waited > MOST_FOR_AN_END_S / 10):
+                    os.kill(self.pid, signal.SIGKILL)
+                    signalled = True
+                time.sleep(0.001)
+        except (ChildProcessError, ProcessLookupError):
             return 0
+        return os.waitstatus_to_exitcode(found[1])
 
 
 class _Known(pickle.Unpickler):
-    """Makes nothing but the sensor's own classes and counters, though both ends are our own processes."""
+    """Makes nothing but what jobs and answers are made of, though both ends are our own processes."""
 
     def find_class(self, module: str, name: str) -> object:
-        """A class of ours, or what makes one; others are refused."""
-        if module.startswith("edge_demist.sensor.") or (module, name) == ("collections", "Counter"):
-            found: object = super().find_class(module, name)
-            if isinstance(found, type) or found is undecided:
-                return found
-        raise pickle.UnpicklingError(f"{module}.{name} has no place between processes of the sensor")
+        """One of these; others are refused."""
+        found = _OURS.get((module, name))
+        if found is None:
+            raise pickle.UnpicklingError(f"{module}.{name} has no place between processes of the sensor")
+        return found
+
+
+def _answer(body: bytes, jobs: deque[Job]) -> Result:
+    """The answer to the first of these jobs, which is done with that.
+
+    Raises:
+        Exception: it is none.
+    """
+    result = _Known(io.BytesIO(body)).load()
+    if not isinstance(result, Result) or not jobs or result.number != jobs[0].number:
+        raise ValueError("no answer to a job that was given")
+    jobs.popleft()
+    return result
 
 
 def _framed(value: Job | Result) -> bytes:
@@ -288,10 +352,21 @@ def _detach(channel: int, parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    os.dup2(nothing, 1)
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
-        if int(name) > 2 and int(name) != channel:
+    for descriptor in _descriptors():
+        if descriptor not in (2, channel):
             with suppress(OSError):
-                os.close(int(name))
+                os.close(descriptor)
+    with suppress(OSError):  # standard input and output, as far as there is anything to be had
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for standard in {0, 1} - {nothing, channel}:
+            os.dup2(nothing, standard)
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as stream:  # noqa: PTH123
+        stream.write(_FIRST_TO_GO)
+
+
+def _descriptors() -> list[int]:
+    """Open descriptors, or all that there may be where nobody says so."""
+    try:
+        return [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208
+    except OSError:
+        return list(range(min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 16)))
