@@ -206,7 +206,9 @@ def test_what_a_word_packs_is_read_in_its_place(model, pack):
     assert (model.encode(packed) == model.encode(PAYLOAD)).all()
     assert (model.encode([packed, "x"])[0] == model.encode(PAYLOAD)).all()
     assert (model.encode(f"a {packed} b") == model.encode(f"a {PAYLOAD} b")).all()
-    assert (model.encode(packed, projected=False) != model.encode(plain, projected=False)).any(), "the encoder alone reads what stands there"
+    assert (model.encode(packed, projected=False) != model.encode(plain, projected=False)).any(), (
+        "the encoder alone reads what stands there"
+    )
 
 
 @pytest.mark.parametrize("text", ["www.averyveryverylongsinglelabel.example", "d41d8cd98f00b204e9800998ecf8427e", "=" * 40, "A" * 64])

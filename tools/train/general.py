@@ -205,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--without", type=Path, metavar="FILE", help="JSON list of strings that must stay unseen")
     p.add_argument("--work", type=Path, help="folder that keeps features")
     p.add_argument("--bundle", type=Path, help="bundle (default: the one in the package)")
-    p.add_argument("--steps", type=int, default=800, help="0: whitening alone")
+    p.add_argument("--steps", type=int, default=6000, help="0: whitening alone")
     p.add_argument("--rate", type=float, default=7e-4)
     p.add_argument("--shares", type=float, nargs=len(PARTS), default=(1.0, 1.0, 1.2), metavar="SHARE", help=f"of {', '.join(PARTS)}")
     p.add_argument("--pair-weight", type=float, default=1.0, help="how often pairs are drawn for one draw of a group")

@@ -2,7 +2,7 @@
 
 Nothing of the dev tables, and nothing that a measure's list names, is among the rows. The changes below are not those of
 ``benchmarks.embedding_kinds``: digits there are drawn anew in place, and attacks are disguised whole; here numbers change their length,
-and disguises touch parts of a string.
+and disguises touch parts of a string; addresses become names of other hosts, where the measure makes names up.
 """
 
 from __future__ import annotations
@@ -39,6 +39,15 @@ GROUPS = (
 OF_NUMBERS = {"uri": 9_000, "cmdline": 9_000, "user_agent": 9_000, "hostname": 5_000, "path": 9_000, "http_header": 5_000,
               "payload": 6_000, "dns_query": 5_000}  # fmt: skip
 OF_WORDS = {"cmdline": 12_000, "uri": 8_000, "http_header": 5_000, "path": 6_000, "payload": 5_000}
+OF_ADDRESSES = {"uri": 5_000, "cmdline": 5_000, "http_header": 5_000}
+FILES = (
+    r"exe|dll|bat|cmd|ps1|vbs|sh|py|pl|php|jsp|aspx?|js|css|html?|txt|log|xml|json|conf|cfg|ini|tmp|zip|gz|tar|png|jpg|gif|pdf|docx?|xlsx?"
+)
+ADDRESS = re.compile(
+    r"(?:(?<=//)|(?<![\w./\\-]))"
+    rf"(?:\d{{1,3}}(?:\.\d{{1,3}}){{3}}|(?:[a-zA-Z0-9-]+\.)+(?!(?:{FILES})\b)[a-zA-Z]{{2,12}})(?=[:/\s'\"]|$)"
+)
+"""Hosts and addresses where they stand in lines; a file's name is none."""
 REGISTRANTS = 20_000
 SHARED_ENDINGS = r"^(?:co|com|net|org|gov|ac|edu|gob|gouv|or|ne|go)\."
 
@@ -73,6 +82,17 @@ def other_numbers(text: str, random: np.random.Generator) -> str:
         return "".join(str(random.integers(10)) for _ in range(max(1, len(word) + int(random.integers(-1, 2)))))
 
     return re.sub(r"[0-9a-f]{8,}|[0-9]+", drawn, text)
+
+
+def other_addresses(text: str, random: np.random.Generator, hosts: list[str]) -> str:
+    """Every host by the name of another one, or by an address."""
+
+    def drawn(_: re.Match[str]) -> str:
+        if random.random() < 0.3:
+            return ".".join(str(number) for number in random.integers(1, 255, 4))
+        return hosts[int(random.integers(len(hosts)))]
+
+    return ADDRESS.sub(drawn, text)
 
 
 def some_words(text: str, random: np.random.Generator) -> str:
@@ -145,6 +165,10 @@ class Rows:
         for kind, count in OF_WORDS.items():
             found = [text for text in self.corpus(kind, 3 * count) if len(re.findall(r"\w+", text)) > 3][:count]
             yield Pairs(f"{kind}, some words", [some_words(t, self.random) for t in found], [some_words(t, self.random) for t in found])
+        hosts = self.corpus("hostname", 20_000)
+        for kind, count in OF_ADDRESSES.items():
+            found = [text for text in self.corpus(kind, 20 * count) if ADDRESS.search(text)][:count]
+            yield Pairs(f"{kind}, other addresses", found, [other_addresses(text, self.random, hosts) for text in found])
         attacks = read_table(self.data, "uri-attack", "train")
         shell = read_table(self.data, "cmdline", "train")
         for name, texts in (
