@@ -2,7 +2,8 @@
 
     python -m benchmarks.several --names names.txt [--rounds 7] [--bundle DIR]
 
-Timed in processor time, so that the machine's load matters little.
+Timed in processor time, so that the machine's load matters little. Every batch of names visits all cases, in changing order, so that
+what slows the machine for a while slows all of them; how many times as long the four take is the median of the rounds' own ratios.
 """
 
 from __future__ import annotations
@@ -39,15 +40,22 @@ def several(model: EdgeDemist, names: Sequence[str], rounds: int) -> dict[str, A
     cases[ALL] = lambda batch: model.classify(batch, tasks=TASKS)
     runs: dict[str, list[float]] = {name: [] for name in cases}
     for number in range(-1, rounds):
-        for name in random.Random(number).sample(sorted(cases), len(cases)):
-            began = time.process_time()
-            for batch in batches:
+        spent = dict.fromkeys(cases, 0)
+        for n, batch in enumerate(batches):
+            for name in random.Random(f"{number} {n}").sample(sorted(cases), len(cases)):
+                began = time.process_time_ns()
                 cases[name](batch)
-            if number >= 0:
-                runs[name].append(1e6 * (time.process_time() - began) / len(names))
-    times = {name: statistics.median(found) for name, found in runs.items()}
-    times = {**{task: times[task] for task in TASKS}, "the four, one after the other": sum(times[task] for task in TASKS), ALL: times[ALL]}
-    return {name: {"us_per_name": round(value, 2), "all_times": round(times[ALL] / value, 3)} for name, value in times.items()}
+                spent[name] += time.process_time_ns() - began
+        for name, took in spent.items() if number >= 0 else ():
+            runs[name].append(took / 1000 / len(names))
+    runs["the four, one after the other"] = [sum(each) for each in zip(*(runs[task] for task in TASKS), strict=True)]
+    return {
+        name: {
+            "us_per_name": round(statistics.median(took), 2),
+            "all_times": round(statistics.median(both / one for both, one in zip(runs[ALL], took, strict=True)), 3),
+        }
+        for name, took in sorted(runs.items(), key=lambda pair: pair[0] == ALL)
+    }
 
 
 def main() -> int:

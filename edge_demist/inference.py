@@ -13,21 +13,21 @@ Leaves texts, normalizers and windows to :mod:`edge_demist.model`.
 
 from __future__ import annotations
 
+import itertools
 import operator
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
 
 from edge_demist.decoding import unpacked
 from edge_demist.engines import shared
 from edge_demist.engines.base import Engine
-from edge_demist.engines.batching import Text, cut, normalized_bytes, reorder
+from edge_demist.engines.batching import Text, cut, reorder
 from edge_demist.engines.general import Projection
 from edge_demist.engines.heads import Heads
 from edge_demist.engines.native import NativeEngine
-from edge_demist.errors import InputError
 from edge_demist.format.bundle import Bundle
 from edge_demist.format.general import read_general
 from edge_demist.format.specialist import Specialist
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from edge_demist.text.wordpiece import WordPieceTokenizer
 
 Floats: TypeAlias = "NDArray[np.float32]"
+Task = TypeVar("Task", bound="str | None")
 
 WORTH_SHARING = 1.5
 """Specialists a string from which on layers are shared: below, the blocks of rows that leave the trunk together would be too small."""
@@ -133,24 +134,30 @@ class Inference:
             found = self._own_ngrams.setdefault(specialist.task, Ngrams(specialist.ngrams, self.kernels))
         return found
 
-    def distinct(self, asked: Sequence[tuple[Text, str | None, str]], first: int) -> tuple[list[Item], list[int]]:
-        """Distinct normalized items of (text, task, normalizer), and for each the number of its item.
+    def distinct(
+        self, texts: Sequence[str], asked: Mapping[Task, Sequence[int]], normalizers: Mapping[Task, str]
+    ) -> tuple[list[Item], dict[Task, list[int]]]:
+        """Distinct normalized items, one task after the other, and by task the number of each text's item.
 
-        Raises:
-            InputError: something is no text; counted from ``first``.
+        Args:
+            texts: any.
+            asked: by task, the numbers of the texts that it is asked about.
+            normalizers: by task.
         """
-        items: dict[Item, int] = {}
-        known: dict[tuple[Text, str], bytes] = {}
-        where = []
+        items: list[Item] = []
+        where: dict[Task, list[int]] = {}
+        known: dict[str, dict[str, bytes]] = {}
         limit = 16 * self._bundle.limits.max_bytes
-        for i, (text, task, normalizer) in enumerate(asked):
-            if not isinstance(text, (str, bytes)):
-                raise InputError(f"text {first + i} is {type(text).__name__}, not str or bytes")
-            raw = known.get((text, normalizer))
-            if raw is None:
-                raw = known[text, normalizer] = normalized_bytes(text, normalizer, limit)
-            where.append(items.setdefault(Item(raw, task), len(items)))
-        return list(items), where
+        for task, numbers in asked.items():
+            own = [texts[n] for n in numbers]
+            raw_of = known.setdefault(normalizers[task], {})
+            new = [text for text in dict.fromkeys(own) if text not in raw_of]
+            raw_of.update(zip(new, normalized([text[:limit] for text in new], normalizers[task]), strict=True))
+            raws = [raw_of[text] for text in own]
+            place = {raw: n for n, raw in enumerate(dict.fromkeys(raws), len(items))}
+            items += map(Item, place, itertools.repeat(task))
+            where[task] = [place[raw] for raw in raws]
+        return items, where
 
     # ---- stage one --------------------------------------------------------------------------------------------
 

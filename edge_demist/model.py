@@ -7,6 +7,7 @@ Does de-duplication and chunking; leaves the way from bytes to probabilities to 
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import sys
 import threading
@@ -17,7 +18,7 @@ import numpy as np
 
 from edge_demist import engines
 from edge_demist.engines.base import Engine
-from edge_demist.engines.batching import Text, as_shown, listed, normalized_bytes, refusal
+from edge_demist.engines.batching import Text, as_shown, as_strings, listed, normalized_bytes, refusal
 from edge_demist.engines.native import NativeEngine
 from edge_demist.errors import InputError, UnknownTaskError
 from edge_demist.format.bundle import Bundle
@@ -26,7 +27,7 @@ from edge_demist.format.specialist import Specialist, load_specialist
 from edge_demist.inference import Cuts, Inference, Item, Judged, cuts_of
 from edge_demist.judging import judge, through_windows
 from edge_demist.normalizers import NORMALIZERS
-from edge_demist.predictions import UNKNOWN, Prediction, Rule
+from edge_demist.predictions import UNKNOWN, Prediction, Rule, failed
 from edge_demist.text import windows
 from edge_demist.text.tokenizer import Tokenizer
 
@@ -39,12 +40,13 @@ if TYPE_CHECKING:
     from edge_demist.text.wordpiece import WordPieceTokenizer
 
 CHUNK = 2048
-"""Distinct texts computed at a time; bounds the memory of one call."""
+"""Distinct texts, or answers about them, computed at a time; bounds the memory of one call."""
 
 EMPTY = "the text is empty after normalization"
 
 Floats: TypeAlias = "NDArray[np.float32]"
 Screening: TypeAlias = "bool | Mapping[str, float]"
+Levels: TypeAlias = "tuple[float | None, float | None]"
 
 
 class EdgeDemist:
@@ -202,9 +204,9 @@ class EdgeDemist:
             raise InputError(f"unknown normalizer {name!r}; known: {', '.join(NORMALIZERS)}")
         out = np.empty((len(texts), self.dim), np.float32)
         for begin in range(0, len(texts), batch):
-            items, where = self._inference.distinct([(t, task, name) for t in texts[begin : begin + batch]], begin)
-            vectors = self._vectors(items, *how)
-            out[begin : begin + len(where)] = vectors[where]
+            some = as_strings(texts[begin : begin + batch], begin)
+            items, where = self._inference.distinct(some, {task: range(len(some))}, {task: name})
+            out[begin : begin + len(some)] = self._vectors(items, *how)[where[task]]
             if show and sys.stderr.isatty():
                 done = min(begin + batch, len(texts))
                 print(f"\r{done:,} / {len(texts):,} texts", end="" if done < len(texts) else "\n", file=sys.stderr, flush=True)  # noqa: T201
@@ -301,36 +303,31 @@ class EdgeDemist:
         """
         many = [texts] if isinstance(texts, (str, bytes)) else listed(texts)
         if tasks is not None:
-            asked = list(dict.fromkeys(tasks))
+            asked = tuple(dict.fromkeys(tasks))
             if isinstance(tasks, str) or not asked:
                 raise InputError("tasks must be a list of at least one task")
-            each = [text for text in many for _ in asked]
-            found = iter(self._classify(each, asked * len(many), top_k, min_accuracy, fpr, screen))
+            found = iter(self._classify(many, [asked] * len(many), top_k, (min_accuracy, fpr), screen))
             return [{name: next(found) for name in asked} for _ in many]
         names = [task] * len(many) if isinstance(task, str) else list(task)
         if len(names) != len(many):
             raise InputError(f"{len(names)} tasks for {len(many)} texts; give one task, or one per text")
-        return self._classify(many, names, top_k, min_accuracy, fpr, screen)
+        return self._classify(many, list(zip(names)), top_k, (min_accuracy, fpr), screen)
 
     def _classify(
-        self,
-        texts: Sequence[Text],
-        names: list[str],
-        top_k: int,
-        min_accuracy: float | None,
-        fpr: float | None,
-        screen: Screening,
+        self, texts: Sequence[Text], asked: Sequence[tuple[str, ...]], top_k: int, levels: Levels, screen: Screening
     ) -> list[Prediction]:
-        """Predictions of one task a text."""
+        """Predictions of each text's tasks."""
         if top_k < 0:
             raise InputError(f"top_k must be 0 (all labels) or more, not {top_k}")
-        rules = {name: Rule(self.specialist(name), min_accuracy, fpr) for name in dict.fromkeys(names)}
+        names = dict.fromkeys(itertools.chain.from_iterable(dict.fromkeys(asked)))
+        rules = {name: Rule(self.specialist(name), *levels) for name in names}
         cuts = cuts_of(rules, None if screen is True else screen) if screen is not False else {}
-        if len(texts) == 1:
-            return [self._classify_one(texts[0], rules[names[0]], top_k, cuts)]
+        if len(texts) == len(names) == 1:
+            return [self._classify_one(texts[0], rules[asked[0][0]], top_k, cuts)]
         answers: list[Prediction] = []
-        for begin in range(0, len(texts), CHUNK):
-            answers += self._classify_chunk(texts[begin : begin + CHUNK], names[begin : begin + CHUNK], rules, top_k, cuts)
+        step = max(1, CHUNK // max(map(len, asked), default=1))
+        for begin in range(0, len(texts), step):
+            answers += self._classify_chunk(texts[begin : begin + step], asked[begin : begin + step], rules, top_k, cuts)
         return answers
 
     def first_scores(self, texts: Sequence[Text], tasks: Sequence[str]) -> Floats:
@@ -347,7 +344,7 @@ class EdgeDemist:
         reason = refusal(text)
         raw = b"" if reason else normalized_bytes(text, specialist.normalizer, 16 * self._bundle.limits.max_bytes)
         if not raw:
-            return Prediction(as_shown(text), specialist.task, "", 0.0, error=reason or EMPTY)
+            return failed(as_shown(text), specialist.task, reason or EMPTY)
         item, rules = Item(raw, specialist.task), {specialist.task: rule}
         tools = self._short(raw) if not cuts else None
         if tools is None:
@@ -362,22 +359,26 @@ class EdgeDemist:
         return found[0].prediction(rule, as_shown(text), top_k)
 
     def _classify_chunk(
-        self, texts: Sequence[Text], names: list[str], rules: Mapping[str, Rule], top_k: int, cuts: Cuts
+        self, texts: Sequence[Text], asked: Sequence[tuple[str, ...]], rules: Mapping[str, Rule], top_k: int, cuts: Cuts
     ) -> list[Prediction]:
         """Predictions for at most ``CHUNK`` texts."""
-        reasons = [refusal(text) for text in texts]
-        trios = list(zip(texts, names, reasons, strict=True))
-        asked = [(text, name, rules[name].specialist.normalizer) for text, name, why in trios if not why]
-        items, where = self._inference.distinct(asked, 0)
+        shown, reasons = [as_shown(text) for text in texts], [refusal(text) for text in texts]
+        numbers: dict[str, list[int]] = {name: [] for name in rules}
+        for n, names in enumerate(asked):
+            for name in () if reasons[n] else names:
+                numbers[name].append(n)
+        normalizers = {name: rule.specialist.normalizer for name, rule in rules.items()}
+        items, where = self._inference.distinct(shown, numbers, normalizers)
         judged = judge(self._inference, self.engine, items, rules, cuts)
         answers: list[Prediction] = []
-        place = iter(where)
-        for text, name, why in trios:
-            k = -1 if why else next(place)
-            if why or not items[k].raw:
-                answers.append(Prediction(as_shown(text), name, "", 0.0, error=why or EMPTY))
-            else:
-                answers.append(judged[k].prediction(rules[name], as_shown(text), top_k))
+        place = {name: iter(found) for name, found in where.items()}
+        for text, why, names in zip(shown, reasons, asked, strict=True):
+            for name in names:
+                k = -1 if why else next(place[name])
+                if why or not items[k].raw:
+                    answers.append(failed(text, name, why or EMPTY))
+                else:
+                    answers.append(judged[k].prediction(rules[name], text, top_k))
         return answers
 
     def _vectors(self, items: Sequence[Item], normalize: bool, projected: bool) -> Floats:

@@ -43,6 +43,18 @@ def as_shown(text: object) -> str:
     return from_bytes(text) if isinstance(text, bytes) else text if isinstance(text, str) else repr(text)
 
 
+def as_strings(texts: Sequence[Text], first: int) -> list[str]:
+    """Texts as they are shown.
+
+    Raises:
+        InputError: something is no text; counted from ``first``.
+    """
+    for n, text in enumerate(texts, first):
+        if not isinstance(text, (str, bytes)):
+            raise InputError(f"text {n} is {type(text).__name__}, not str or bytes")
+    return [as_shown(text) for text in texts]
+
+
 def normalized_bytes(text: Text, normalizer: str, limit: int) -> bytes:
     """The bytes that a specialist sees, reading at most ``limit`` characters of an overlong text."""
     whole = from_bytes(text) if isinstance(text, bytes) else text

@@ -61,7 +61,7 @@ class Facts:
 
     def alarm_score(self, scores: Sequence[float]) -> float:
         """Probability that the answer is one of the positive labels, from P(label) [labels]."""
-        return sum([scores[i] for i in self.positive])
+        return sum(map(scores.__getitem__, self.positive))
 
     def level(self, kind: str, asked: float) -> tuple[float, float]:
         """The calibrated level that stands for one asked for, and its score (:func:`calibrated_level`).

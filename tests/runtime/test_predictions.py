@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_demist import EdgeDemist
-from edge_demist.predictions import DEFAULT_FPR, UNKNOWN, Rule
+from edge_demist.normalizers import REFUSED, UNREGISTERED
+from edge_demist.predictions import DEFAULT_FPR, UNKNOWN, Rule, is_registered_name
+from edge_demist.text.windows import SHAPES, is_name
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,13 @@ def test_label_and_score_agree(model, weights, inside, fpr):
         assert positive or answer.label == UNKNOWN or answer.alarm_score <= 0.5  # no "normal" of what is more likely an attack
     if positive and not answer.alarm:
         assert inside >= 0.09
+
+
+@given(st.lists(st.text("abz019-_", max_size=64), max_size=6).map(".".join) | st.text("a1-. \n\t/:*x\\_é。", max_size=70))
+def test_a_registered_name_is_one_in_which_no_pattern_finds_fault(name):
+    if is_registered_name(name):
+        patterns = [table.get(normalizer) for table in (REFUSED, UNREGISTERED) for normalizer in SHAPES if is_name(normalizer)]
+        assert not any(pattern is not None and pattern.search(name.strip()) for pattern in patterns)
 
 
 def test_every_alarm_specialist_says_its_threshold(model):
