@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import stat
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 TEMPORARY_TRIES = 16
-WRITE_WAIT_S = 1.0
+WRITE_WAIT_S, LEAST_BYTES_A_WAIT = 1.0, 1 << 16
 BATCH_LINES = 2048
 
 
@@ -187,19 +188,21 @@ def bounded_lines(stream: BinaryIO | Readable, limit: int, read_bytes: int = 1 <
 
 
 def write_special(path: Path | str, data: bytes) -> None:
-    """Write to a pipe or a device that somebody reads; a reader who takes nothing for a second is not waited for.
+    """Write to a pipe or a device that somebody reads.
+
+    A reader who takes nothing for a second is not waited for, nor one who takes less than 64 kB a second.
 
     Raises:
         OSError: nobody reads the pipe, or it is full.
     """
     handle = os.open(path, _flags("O_WRONLY", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC"))
     try:
-        view = memoryview(data)
+        view, until = memoryview(data), time.monotonic() + WRITE_WAIT_S * (1 + len(data) / LEAST_BYTES_A_WAIT)
         while view:
             try:
                 view = view[os.write(handle, view) :]
             except BlockingIOError:
-                if not select.select([], [handle], [], WRITE_WAIT_S)[1]:
+                if time.monotonic() > until or not select.select([], [handle], [], WRITE_WAIT_S)[1]:
                     raise
     finally:
         os.close(handle)

@@ -80,6 +80,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     gc.set_threshold(GC_EVERY)
+    _open_standard_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     module = arguments[0].replace("-", "_") if arguments else ""
     known = module in COMMANDS
@@ -104,6 +105,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("edge-demist: interrupted", file=sys.stderr)
         return 130
     return code
+
+
+def _open_standard_streams() -> None:
+    """Of the standard streams that whoever started us has closed, reading ends and writing fails; no file of ours gets their numbers."""
+    for number, name, flags, mode in ((0, "stdin", os.O_RDONLY, "r"), (1, "stdout", os.O_RDONLY, "w"), (2, "stderr", os.O_WRONLY, "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # the lowest number that is free
+            setattr(sys, name, os.fdopen(number, mode))
 
 
 def _silence_stdout() -> None:

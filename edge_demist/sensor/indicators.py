@@ -12,6 +12,7 @@ import base64
 import json
 import re
 import socket
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,17 @@ def zeek_intel(items: Iterable[Indicator]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _object(raw: bytes) -> dict[str, Any] | None:
+    """An answer, if it is there as a whole."""
+    if not raw.rstrip().endswith(b"}"):  # what comes byte by byte is not read as often
+        return None
+    try:
+        answer = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
 class SuricataSocket:
     """Suricata's command socket; JSON messages over a local stream."""
 
@@ -91,7 +103,7 @@ class SuricataSocket:
         Raises:
             SocketError: nobody answers there.
         """
-        self._path, self._buffer = path, b""
+        self._path, self._buffer, self._timeout_s = path, b"", timeout_s
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self._socket.settimeout(timeout_s)
         try:
@@ -105,17 +117,19 @@ class SuricataSocket:
             raise SocketError(f"{path}: Suricata refuses protocol {PROTOCOL}: {answer}")
 
     def _ask(self, message: Mapping[str, object]) -> dict[str, Any]:
+        self._socket.settimeout(self._timeout_s)
         self._socket.sendall(json.dumps(message).encode() + b"\n")
+        until = time.monotonic() + self._timeout_s
         while True:
             line, newline, rest = self._buffer.partition(b"\n")
-            complete = line if newline else self._buffer
-            try:
-                answer = json.loads(complete)
-            except (ValueError, RecursionError):
-                answer = None
-            if isinstance(answer, dict):  # older versions end a message without a newline
+            answer = _object(line if newline else self._buffer)
+            if answer is not None:  # older versions end a message without a newline
                 self._buffer = rest if newline else b""
                 return answer
+            left = until - time.monotonic()
+            if newline or left <= 0:
+                raise OSError(f"{self._path}: {'what came is no answer' if newline else 'the answer takes too long'}")
+            self._socket.settimeout(left)
             block = self._socket.recv(1 << 16)
             if not block or len(self._buffer) > MAX_ANSWER_BYTES:
                 raise OSError(f"{self._path}: the answer ends early")

@@ -97,7 +97,7 @@ class Runner(Reports):
         self._guard.accept(self.model)
         self.pipeline = self._make_pipeline(checkpoint)
         self.stages.restore(checkpoint, self.log)
-        self.sinks = make_sinks(self.config, self._disk, checkpoint.output, self.log)
+        self.sinks = make_sinks(self.config, self._disk, checkpoint.output, self.log, self._breathe)
         self.tailer = self._make_follower(checkpoint)
         port = self.config.metrics_port
         self._close_endpoint = serve_local(port, self.render_metrics) if port else lambda: None

@@ -64,17 +64,18 @@ class Disk:
         while view:
             view = view[self.write(fd, view) :]
 
-    def replace_file(self, path: Path, data: bytes | Iterable[bytes]) -> None:
+    def replace_file(self, path: Path, data: bytes | Iterable[bytes], *, own: bool = False) -> None:
         """Replace a file's content as a whole: temporary file, fsync, rename, fsync of the folder.
 
         ``data`` may come in pieces. The temporary file is new and has a name that nobody can foresee. A pipe or a device is written
-        to and stays; of a link the file that it leads to is replaced.
+        to and stays; of a link the file that it leads to is replaced. Not so with a name of our ``own``, as those of the state folder
+        are: whatever stands there gives way to the file.
         """
         pieces = (data,) if isinstance(data, bytes) else data
-        if is_special(path):
+        if not own and is_special(path):
             write_special(path, b"".join(pieces))
             return
-        path = Path(os.path.realpath(path))
+        path = path if own else Path(os.path.realpath(path))
         temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
         fd = self.open_new(temporary)
         try:

@@ -213,6 +213,21 @@ def test_a_reader_that_stands_still_is_given_up_after_a_stop(tmp_path):
         child.stderr.close()
 
 
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&-"])
+def test_standard_streams_that_are_closed(tmp_path, log, closed):
+    """The file that came first had the number of standard output, and a run ended with a traceback."""
+    command = [sys.executable, "-m", "edge_demist", "watch", str(log), "--once", "--emit", "all"]
+
+    def run(*more: str) -> subprocess.CompletedProcess[bytes]:
+        shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *command, *more]
+        return subprocess.run(shell, stderr=subprocess.PIPE, check=False, cwd=Path(__file__).parents[2], timeout=60)
+
+    done = run("--state", str(tmp_path / "state"), "-o", str(tmp_path / "out"))
+    assert done.returncode == 0 and b"Traceback" not in done.stderr and len(read_events(tmp_path / "out")) >= 1
+    lost = run()
+    assert lost.returncode == 1 and (b"Bad file descriptor" in lost.stderr) == (closed == ">&-")
+
+
 # ---- files that come back -------------------------------------------------------------------------------------
 
 

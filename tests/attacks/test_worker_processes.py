@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import pickle
 import signal
@@ -12,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from edge_demist.sensor.sources.checkpoint import CheckpointStore
 from edge_demist.sensor.workers import pool as pools
 from edge_demist.sensor.workers.portion import Job, Result
 from tests.sensor.test_workers import POISON, Told, dns, killing, watch
+from tests.support.sensor_fakes import read_events
 
 GOOD, EVIL = Job(1, {}, []), Job(7, {}, [])
 
@@ -231,3 +235,34 @@ def test_a_log_in_which_every_record_ends_a_worker(tmp_path):
     found, summary = watch(tmp_path / "2", log, threads=2, model=killing, log=told)
     assert summary["skipped"] == {"stepped-over": 12} and summary["records"] == 13
     assert found.count(b"\n") == expected.count(b"\n") == 4
+
+
+@pytest.mark.parametrize("now", [0, -(10**18), 10**18, 253_402_300_800 * 10**9, 2**63 - 1])
+def test_a_clock_that_is_far_off_ends_nothing(tmp_path, monkeypatch, now):
+    clock = itertools.cycle((now, 1_700_000_000 * 10**9))
+    monkeypatch.setattr(time, "time_ns", lambda: next(clock))
+    monkeypatch.setattr(time, "time", lambda: next(clock) / 1e9)
+    log = tmp_path / "dns.log"
+    log.write_text("".join(f'{{"query":"evil{n}.example"}}\n' for n in range(20)))
+    _, summary = watch(tmp_path / "ran", log, state=True, emit="all")
+    events = read_events(tmp_path / "ran" / "out")
+    assert len({event["text"] for event in events}) == 20 and not summary["errors"]
+    assert CheckpointStore(tmp_path / "ran" / "state").load()[1] == []
+
+
+def test_records_over_which_the_system_killed_workers_are_not_stepped_over(tmp_path):
+    """Memory was short, and any record would have done: the parent looks for itself, and at last works alone."""
+    names = [f"n{n}.example" for n in range(30)]
+    names[5] = names[17] = POISON
+    expected, _ = watch(tmp_path / "1", dns(tmp_path / "dns.log", names), batch_strings=8)
+    told = Told()
+    model = functools.partial(killing, signal.SIGKILL)
+    found, summary = watch(tmp_path / "2", tmp_path / "dns.log", batch_strings=8, threads=2, model=model, log=told)
+    assert found == expected and not summary["skipped"] and told.named("worker-ended")
+
+
+def test_where_every_worker_is_killed_before_it_has_done_anything_the_parent_works_alone(tmp_path):
+    log, told = dns(tmp_path / "dns.log", [POISON] * 40), Told()
+    expected, _ = watch(tmp_path / "1", log, batch_strings=8)
+    found, summary = watch(tmp_path / "2", log, batch_strings=8, threads=2, model=functools.partial(killing, signal.SIGKILL), log=told)
+    assert found == expected and not summary["skipped"] and len(told.named("worker-ended")) < 20

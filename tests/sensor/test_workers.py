@@ -47,6 +47,7 @@ class ManyAlarms(FakeModel):
 
     parent = 0
     hang = ""
+    ends_by = signal.SIGTRAP
 
     def facts(self, task: str) -> FakeSpecialist:
         """Facts with other thresholds."""
@@ -59,7 +60,7 @@ class ManyAlarms(FakeModel):
     def classify(self, texts: list[str], task: list[str]) -> list[FakePrediction]:  # type: ignore[override]
         """Answers; in a worker one string is the last."""
         if self.parent and os.getpid() != self.parent and any(POISON in text for text in texts):
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.ends_by)
         if self.parent and os.getpid() != self.parent and self.hang and any(self.hang in text for text in texts):
             time.sleep(60)
         return super().classify(texts, task)
@@ -285,10 +286,10 @@ class Told:
         return [facts for name, facts in self.lines if name == event]
 
 
-def killing() -> FakeModel:
+def killing(ends_by: int = signal.SIGTRAP) -> FakeModel:
     """A model that ends workers."""
     model = ManyAlarms()
-    model.parent = os.getpid()
+    model.parent, model.ends_by = os.getpid(), ends_by
     return model
 
 
@@ -302,7 +303,7 @@ def test_a_record_that_ends_workers_is_stepped_over_and_said(tmp_path: Path, sta
     kept = [event for event in read_events(tmp_path / "1" / "out") if event["text"] != POISON]
     assert [json.loads(line) for line in found.splitlines()] == kept and len(kept) == len(expected.splitlines()) - 4
     assert summary["skipped"]["stepped-over"] == 1 and balanced(summary) and summary["records"] == 90
-    assert len(told.named("worker-ended")) == 3 and all(facts["status"] == -signal.SIGKILL for facts in told.named("worker-ended"))
+    assert len(told.named("worker-ended")) == 3 and all(facts["status"] == -signal.SIGTRAP for facts in told.named("worker-ended"))
     assert [facts["path"] for facts in told.named("stepped-over")] == [str(log)]
 
 
@@ -410,7 +411,7 @@ import sys, time
 from pathlib import Path
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.control import Control, Log
-from edge_demist.sensor.workers.runner import ParallelRunner
+from edge_demist.cli.watch import runner_class
 from tools.sensor.fake_model import FakeModel
 
 class Slow(FakeModel):
@@ -421,8 +422,11 @@ class Slow(FakeModel):
 logs, out, state, once = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4] == "once"
 control = Control()
 control.install()
-config = WatchConfig(paths=(logs,), once=once, output=out, state=state, threads=2, batch_strings=8, commit_s=0.02, poll_s=0.02, scan_s=0.05)
-runner = ParallelRunner(config, Slow, control=control, log=Log("json"))
+threads = int(sys.argv[6])
+config = WatchConfig(
+    paths=(logs,), once=once, output=out, state=state, threads=threads, batch_strings=8, commit_s=0.02, poll_s=0.02, scan_s=0.05
+)
+runner = runner_class(config)(config, Slow, control=control, log=Log("json"))
 try:
     runner.run()
 finally:
@@ -430,9 +434,10 @@ finally:
 """
 
 
-def start(logs: Path, folder: Path, *, once: bool = True, seconds: float = 0.003) -> subprocess.Popen[bytes]:
+def start(logs: Path, folder: Path, *, once: bool = True, seconds: float = 0.003, threads: int = 2) -> subprocess.Popen[bytes]:
     """A run in a process of its own."""
-    command = [sys.executable, "-c", PROGRAM, str(logs), str(folder / "out"), str(folder / "state"), "once" if once else "", str(seconds)]
+    arguments = [str(logs), str(folder / "out"), str(folder / "state"), "once" if once else "", str(seconds), str(threads)]
+    command = [sys.executable, "-c", PROGRAM, *arguments]
     environment = {**os.environ, "PYTHONPATH": "."}
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(command, cwd=Path(__file__).parents[2], env=environment, stderr=log)
@@ -451,27 +456,23 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
         time.sleep(0.005)
 
 
-def test_sigkill_of_the_parent_loses_nothing_and_leaves_nobody(tmp_path: Path) -> None:
+def test_sigkill_of_the_parent_loses_nothing_and_leaves_nobody_whatever_number_of_workers_goes_on(tmp_path: Path) -> None:
     folder, logs = tmp_path / "killed", tmp_path / "logs"
     folder.mkdir()
     logs.mkdir()
-    dns(logs / "dns.log", [f"{'evil' if n % 9 else 'n'}{n}.example" for n in range(800)])
-    watch(tmp_path / "whole", logs, state=True, batch_strings=8, model=FakeModel)
-    expected = {event["event_id"]: event for event in read_events(tmp_path / "whole" / "out")}
-    chance, killed = random.Random(5), []
-    for _ in range(2):
-        process = start(logs, folder)
-        wait_for(lambda process=process: process.poll() is not None or len(children(process.pid)) == 2)
-        time.sleep(chance.uniform(0.02, 0.2))
-        if process.poll() is None:
-            killed += children(process.pid)
-            process.send_signal(signal.SIGKILL)
+    dns(logs / "dns.log", [f"{'evil' if n % 9 else 'n'}{n % 200}.example" for n in range(600)])
+    expected, _ = watch(tmp_path / "whole", logs, state=True, batch_strings=8, model=FakeModel)
+    workers, killed = [], 0
+    for threads in (3, 1, 2):
+        process, lines = start(logs, folder, threads=threads), len(read_lines(folder / "out"))
+        wait_for(lambda process=process, lines=lines: process.poll() is not None or len(read_lines(folder / "out")) > lines)
+        workers += children(process.pid)
+        killed += process.poll() is None
+        process.kill()
         process.wait(10)
-    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in killed), 5.0)
-    assert start(logs, folder, seconds=0.0).wait(60) == 0 and killed
-    found = read_events(folder / "out")
-    assert len(found) == len(expected)
-    assert {event["event_id"]: event for event in found} == expected
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 5.0)
+    assert start(logs, folder, seconds=0.0, threads=1).wait(60) == 0 and killed > 1 and workers
+    assert (folder / "out").read_bytes() == expected
 
 
 def test_a_rotated_log_that_grows_and_a_stop_within_five_seconds(tmp_path: Path) -> None:

@@ -17,14 +17,24 @@ from edge_demist.sensor.storage import Disk
 
 
 def make_sinks(
-    config: WatchConfig, disk: Disk, committed: Mapping[str, object], log: Callable[[str, dict[str, object]], None]
+    config: WatchConfig,
+    disk: Disk,
+    committed: Mapping[str, object],
+    log: Callable[[str, dict[str, object]], None],
+    breathe: Callable[[], None],
 ) -> list[Sink]:
-    """The file or stream, and the syslog socket; ``committed`` is the place in the output that the checkpoint knows."""
+    """The file or stream, and the syslog socket; ``committed`` is the place in the output that the checkpoint knows.
+
+    ``breathe`` is called while a reader takes long over what there is.
+    """
     sinks: list[Sink] = [SyslogSink(config.syslog)] if config.syslog else []
     if config.output or not config.syslog:
         options: dict[str, object] = {"disk": disk, "append": config.state is not None, "committed": committed, "notify": log}
         options |= {"rotate_bytes": config.rotate_bytes, "keep": config.keep}
         sinks.insert(0, make_file_sink(config.form, config.output, **options))
+    for sink in sinks:
+        if isinstance(sink, StreamSink | SyslogSink):
+            sink.breathe = breathe
     return sinks
 
 

@@ -6,7 +6,7 @@ import errno
 import os
 import select
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edge_demist.sensor.events import Entry
 from edge_demist.sensor.sinks.formats import lines, zeek_header
@@ -21,7 +21,8 @@ class StreamSink:
     batch_only = False
 
     def __init__(self, fd: int, form: str = "jsonl", *, own: bool = False) -> None:
-        """Take a descriptor; ``own`` closes it at the end."""
+        """Take a descriptor; ``own`` closes it at the end. ``breathe`` is called while a slow reader takes what there is."""
+        self.breathe: Callable[[], None] = lambda: None
         self._fd, self._form, self._own = fd, form, own
         self._queue = zeek_header().encode("ascii") + b"\n" if form == "zeek" else b""
 
@@ -48,6 +49,7 @@ class StreamSink:
                 if not waiting.poll(READER_WAIT_MS):
                     raise TimeoutError(errno.ETIMEDOUT, "the reader of the output takes nothing")
                 done += os.write(self._fd, view[done : done + block])
+                self.breathe()
         finally:
             view.release()
             self._queue = self._queue[done:]

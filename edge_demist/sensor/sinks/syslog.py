@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edge_demist.sensor.events import Entry
 from edge_demist.sensor.sinks.formats import syslog
@@ -15,7 +15,8 @@ class SyslogSink:
     batch_only = False
 
     def __init__(self, path: str) -> None:
-        """Remember the socket's path; it is connected when needed."""
+        """Remember the socket's path; it is connected when needed. ``breathe`` is called between two messages."""
+        self.breathe: Callable[[], None] = lambda: None
         self._path = path
         self._queue: list[bytes] = []
         self._socket: socket.socket | None = None
@@ -35,6 +36,7 @@ class SyslogSink:
             for message in self._queue:
                 self._send(message)
                 sent += 1
+                self.breathe()
         except OSError:
             if self._socket is not None:
                 self._socket.close()

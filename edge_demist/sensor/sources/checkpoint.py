@@ -189,7 +189,7 @@ class CheckpointStore:
         """
         if finished_changed:
             done = {"files": [asdict(f) for f in checkpoint.finished], "occurrences": checkpoint.occurrences}
-            self._disk.replace_file(self.folder / "finished.json", _encoded(done))
+            self._disk.replace_file(self.folder / "finished.json", _encoded(done), own=True)
         body = {
             "files": [asdict(f) for f in checkpoint.active],
             "output": checkpoint.output,
@@ -201,7 +201,7 @@ class CheckpointStore:
             "bundle_id": checkpoint.bundle_id,
             "committed_at": checkpoint.committed_at,
         }
-        self._disk.replace_file(self.folder / "checkpoint.json", _encoded(body))
+        self._disk.replace_file(self.folder / "checkpoint.json", _encoded(body), own=True)
 
     def close(self) -> None:
         """Give the folder back."""

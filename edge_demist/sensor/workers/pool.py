@@ -42,7 +42,8 @@ DEPTH = 2
 """Jobs that a worker has: one that it works on, and the next."""
 HANG_S = 60.0
 MAX_FAILED_STARTS, PAUSE_S = 3, 5.0
-"""So many starts may fail one after the other; where others work, the next one waits so long, as after one that the system killed."""
+"""So many starts may fail one after the other, or be killed before they did anything, until the parent works alone; where others work,
+the next one waits so long, as after one that the system killed."""
 MAX_ANSWER_BYTES, MAX_READ_BYTES, _READ = 64 << 20, 4 << 20, 1 << 16
 """Of one answer; at one look at a worker; at once."""
 MOST_FOR_AN_END_S = 2.0
@@ -75,8 +76,8 @@ class Pool:
         self._beats = mmap.mmap(-1, _BEAT.size * count)
         self._waiting: deque[Job] = deque()
         self.done: dict[int, Result] = {}
-        self.died: set[int] = set()
-        """Jobs in the middle of which a worker ended."""
+        self.died: dict[int, bool] = {}
+        """Jobs in the middle of which a worker ended; whether the system killed it, for which the job need not be to blame."""
         self.ended = self._failed_starts = 0
         self._start_after, self._awake_since, self._looked = 0.0, time.monotonic(), time.monotonic()
         self._workers: list[_Process | None] = [None] * count
@@ -91,6 +92,10 @@ class Pool:
     @property
     def _may_start(self) -> bool:
         return self._failed_starts < MAX_FAILED_STARTS
+
+    def is_over(self, number: int) -> bool:
+        """Whether there is nothing to wait for about a job."""
+        return number in self.done or number in self.died or not self.is_alive
 
     def submit(self, job: Job, *, first: bool = False) -> None:
         """Queue a job, or put it before all others."""
@@ -129,10 +134,11 @@ class Pool:
             for body in worker.bodies():
                 result = _answer(body, worker.jobs)
                 worker.since = time.monotonic()
-                self._failed_starts = 0
                 worker.is_proven = True
                 if result.number != HELLO.number:
                     self.done[result.number] = result
+                    worker.has_worked = True
+                    self._failed_starts = 0
         except Exception as error:  # whatever a process in which memory is not what it was may say
             self._log("worker-talks-nonsense", {"pid": worker.pid, "error": f"{type(error).__name__}: {str(error)[:200]}"})
             alive = False
@@ -142,15 +148,16 @@ class Pool:
     def _bury(self, worker: _Process) -> None:
         """Someone has ended: say so, give the jobs to others; the one in the middle of which it was is the caller's to look into."""
         status = worker.end()
-        if worker.is_over and status == -signal.SIGKILL:  # where memory is short, fewer are better than as many again
+        killed = worker.is_over and status == -signal.SIGKILL
+        if killed:  # where memory is short, fewer are better than as many again
             self._start_after = time.monotonic() + PAUSE_S
         self.ended += 1
         jobs = [job for job in worker.jobs if job.number != HELLO.number]
         slot = self._workers.index(worker)
         self._workers[slot] = None
         if worker.is_proven and jobs:
-            self.died.add(jobs.pop(0).number)
-        elif not worker.is_proven:
+            self.died[jobs.pop(0).number] = killed
+        if not worker.is_proven or (killed and not worker.has_worked):
             self._failed_starts += 1
         self._waiting.extendleft(reversed(jobs))
         self._log("worker-ended", {"pid": worker.pid, "status": status, "hint": "its work is done again by another one"})
@@ -242,7 +249,7 @@ class _Process:
         self.out: deque[memoryview] = deque()
         self._in = bytearray()
         self.since = time.monotonic()
-        self.is_proven = self.is_over = False
+        self.is_proven = self.has_worked = self.is_over = False
 
     def give(self, job: Job) -> None:
         """Send a job, as far as the pipe takes it."""

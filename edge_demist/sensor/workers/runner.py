@@ -221,12 +221,12 @@ class ParallelRunner(Runner):
         return changed
 
     def _wait_for(self, sent: _Sent) -> Result | None:
-        """The result of a batch; None if a worker ended in the middle of it."""
+        """The result of a batch; None if a worker ended in the middle of it. Who was killed twice over one line is not believed."""
         assert self._pool is not None
         while sent.number not in self._pool.done:
             if sent.number in self._pool.died:
-                self._pool.died.discard(sent.number)
-                return None
+                killed = self._pool.died.pop(sent.number)
+                return self._do_here(sent) if killed and sent.alone and sent.deaths else None
             if not self._pool.is_alive:
                 return self._do_here(sent)
             self._pool.pump(WAIT_S)
@@ -239,7 +239,10 @@ class ParallelRunner(Runner):
 
     def _do_here(self, sent: _Sent) -> Result:
         self._inline = self._inline or self._make_worker()
-        return self._inline.work(self._job(sent))
+        self._in_flight.note([handed.where for handed in sent.batch])
+        result = self._inline.work(self._job(sent))
+        self._note()
+        return result
 
     def _after_death(self, sent: _Sent) -> bool:
         """A worker ended: take what it was working on line by line, and step over the line that ends a second one; True if so."""
@@ -358,7 +361,7 @@ class ParallelRunner(Runner):
             return
         if self._pool is not None:
             self._pool.pump(0.0)
-            while self._sent and (len(self._sent) > DEPTH * self.config.threads or self._is_done(self._sent[0])):
+            while self._sent and (len(self._sent) > DEPTH * self.config.threads or self._pool.is_over(self._sent[0].number)):
                 self._settle_next()
         self._pending_since = self._batch_since if self._batch else self._sent[0].since if self._sent else 0.0
 
@@ -367,10 +370,6 @@ class ParallelRunner(Runner):
             self._flush()
             self._emit(self.stages.settle(self.tailer.watermark_us))
         self._has_handed = False
-
-    def _is_done(self, sent: _Sent) -> bool:
-        assert self._pool is not None
-        return sent.number in self._pool.done or sent.number in self._pool.died or not self._pool.is_alive
 
     def _flush(self) -> None:
         since = self._sent[0].since if self._sent else self._batch_since
