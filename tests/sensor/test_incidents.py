@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,31 +87,123 @@ def test_a_tunnel_is_one_incident_of_its_zone_whoever_asks(tmp_path: Path) -> No
 
 
 def look_ups_below(
-    zone: str, label: str, count: int, clients: int = 1, failed: bool = False, answer: str = "93.184.216.34"
+    zone: str,
+    label: str,
+    count: int,
+    clients: int = 1,
+    failed: bool = False,
+    answer: str = "93.184.216.34",
+    kinds: tuple[str, ...] = ("A",),
 ) -> list[Observation]:
     """Distinct short names that one client, or several in turn, ask for within an hour; nothing of them looks like data."""
-    found = []
+    found, rng = [], random.Random(5)
     for n in range(count):
         client, time_us = f"10.0.0.{1 + n % clients}", (T0 + 3 * n) * 1_000_000
-        name, answers = f"{label.format(n, n % 251)}.{zone}", () if failed else (answer,)
-        found.append(Observation("dns", time_us, client, "10.0.0.53", 53, name, failed=failed, query_type="A", answers=answers))
+        name, answers = f"{label.format(n, n % 251, rng.getrandbits(32))}.{zone}", () if failed else (answer,)
+        for kind in kinds:
+            found.append(Observation("dns", time_us, client, "10.0.0.53", 53, name, failed=failed, query_type=kind, answers=answers))
     return found
+
+
+def visited(rows: list[Observation]) -> list[Observation]:
+    """The same with a TLS handshake after each look-up."""
+    hello = [Observation("tls", one.time_us + 1000, one.client, one.answers[0], 443, one.name) for one in rows]
+    return sorted([*rows, *hello], key=lambda one: one.time_us)
 
 
 @pytest.mark.parametrize(
     ("rows", "count"),
     [
-        (look_ups_below("evil-zone.example", "{:08x}", 1000), 1),
+        (look_ups_below("evil-zone.example", "{2:08x}", 1000), 1),
+        (look_ups_below("evil-zone.example", "{2:08x}", 1000, kinds=("TXT",)), 1),
         (look_ups_below("list.example", "{}.{}.2.1", 1000, failed=True), 0),
         (look_ups_below("list.example", "{}.{}.2.1", 1000, answer="127.0.0.2"), 0),
         (look_ups_below("corp.example", "host{}", 1000, clients=9, failed=True), 0),
         (look_ups_below("cdn.example", "r{}-sn{}", 1000, clients=9), 0),
+        (visited(look_ups_below("cdn.example", "r{0}-{2:08x}", 300)), 0),
+        (look_ups_below("cdn.example", "r{0}-{2:08x}", 300, kinds=("A", "AAAA")), 0),
+        (look_ups_below("shops.example", "shop-{}", 1000), 0),
     ],
-    ids=["short tunnel", "block list, not listed", "block list, listed", "suffix tried", "content network"],
+    ids=[
+        *("short tunnel", "short tunnel, TXT", "block list, not listed", "block list, listed", "suffix tried", "content network"),
+        *("content network of one client, visited", "content network of one client, asked for in two types", "names counted through"),
+    ],
 )
 def test_many_short_names_are_a_tunnel_where_they_bring_something_back_to_few(rows: list[Observation], count: int) -> None:
     tracker = Tracker(load_weights(), "model")
     for seen in rows:
+        tracker.add(seen)
+    assert sum(line["status"] == "opened" for line in tracker.finish()) == count
+
+
+def test_a_zone_known_for_a_day_and_a_tunnel_that_also_visits_its_zone() -> None:
+    """What speaks for a zone lowers the odds, and does not hide a busy tunnel."""
+    odds = []
+    rows = look_ups_below("evil-zone.example", "{2:08x}", 1000)
+    for before, after in (
+        ([], []),
+        ([replace(rows[0], time_us=rows[0].time_us - 30 * 3600 * 1_000_000)], []),
+        ([], visited(rows[-1:])[1:]),
+    ):
+        tracker = Tracker(load_weights(), "model")
+        for seen in [*before, *rows, *after]:
+            tracker.add(seen)
+        odds.append(max(line["log_odds"] for line in tracker.finish()))
+    assert odds[0] > odds[1] > 0 and odds[2] > 0
+
+
+@pytest.mark.parametrize(("agent", "kind", "count"), [("Mozilla/5.0", "browser-desktop", 0), ("curl/8", "http-library", 1)])
+def test_attack_values_that_a_browser_sends_to_outside_servers_are_mostly_advertising(agent: str, kind: str, count: int) -> None:
+    tracker = Tracker(load_weights(), "model")
+    for n in range(3):
+        one = Observation(
+            "http", (T0 + n) * 1_000_000, "10.0.0.7", "198.51.100.9", 80, "ads.example", uri=f"/t?v={n}", agent=agent, status=200
+        )
+        one.levels, one.attack, one.agent_kind = {"uri-attack": 2}, "cmd-injection", kind
+        tracker.add(one)
+    assert sum(line["status"] == "opened" and line["kind"] == "scan" for line in tracker.finish()) == count
+
+
+def request(second: float, uri: str, **more: object) -> Observation:
+    one = Observation("http", int((T0 + second) * 1e6), "10.0.0.7", "198.51.100.9", 80, "198.51.100.9", uri=uri, agent="x", status=200)
+    return replace(one, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("one", "signs"),
+    [
+        (request(0, "/api", method="POST", service="application/octet-stream"), {"bare_address", "post", "post_to_address"}),
+        (request(0, "/x", method="GET", service="application/octet-stream"), {"bare_address", "program", "program_from_address"}),
+        (request(0, "/x.exe", method="GET"), {"bare_address", "program", "program_from_address"}),
+        (request(0, "/v", method="GET", levels={"url-phishing": 3}, agent_kind="mobile-app"), {"bare_address"}),
+        (
+            request(0, "/v", method="GET", levels={"url-phishing": 3}, agent_kind="browser-mobile"),
+            {"bare_address", "phishing_2", "phishing_3"},
+        ),
+        (
+            request(0, "/v.php", method="POST", levels={"url-phishing": 2}, name="a.example"),
+            {"phishing_2", "post", "post_script", "looks_and_acts"},
+        ),
+        (request(0, "/v", method="GET", levels={"url-phishing": 2}, name="a.example"), {"phishing_2"}),
+    ],
+    ids=["answer to an api", "fetched bytes", "fetched program", "an app's video", "a page", "looks bad and acts", "looks bad"],
+)
+def test_signs_of_a_request(one: Observation, signs: set[str]) -> None:
+    tracker = Tracker(load_weights(), "model")
+    tracker.add(one)
+    tracker.finish()
+    assert {sign for case in tracker.gatherer.contacts.items() for sign, value in case[1].features().items() if value} == signs
+
+
+@pytest.mark.parametrize(("lookups", "count"), [(10, 1), (9_000, 0)])
+def test_an_address_that_stands_for_many_has_finds_by_chance(lookups: int, count: int) -> None:
+    """Behind NAT and resolvers mistyped names and the specialist's own errors add up."""
+    ordinary = [
+        Observation("dns", int((T0 + i * 3000 / lookups) * 1e6), "10.0.0.7", "r", 53, f"www{i % 900}.example") for i in range(lookups)
+    ]
+    missed = [Observation("dns", int((T0 + 300 + 60 * i) * 1e6), "10.0.0.7", "r", 53, f"plain{i}.example", failed=True) for i in range(30)]
+    tracker = Tracker(load_weights(), "model")
+    for seen in sorted(ordinary + missed, key=lambda one: one.time_us):
         tracker.add(seen)
     assert sum(line["status"] == "opened" for line in tracker.finish()) == count
 

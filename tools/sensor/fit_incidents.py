@@ -41,10 +41,10 @@ from edge_demist.sensor.memory import Memory
 from edge_demist.sensor.runner import Runner
 
 PRIOR: dict[str, dict[str, float]] = json.loads(Path(__file__).with_name("incident_prior.json").read_text(encoding="utf-8"))
-SPREAD = 0.6
+SPREAD = 0.8
 BIAS_SPREAD = 1.5
-MIN_OPEN = -2.9
-MARGIN = 1.0
+MIN_OPEN = -3.3
+MARGIN = 2.0
 JOIN_BELOW = 0.75
 
 

@@ -20,7 +20,9 @@ MAX_URLS = 4
 PROGRAMS = re.compile(
     r"\.(?:exe|dll|scr|ps1|bat|cmd|vbs|vbe|hta|msi|jar|apk|bin|elf|sh|lnk|iso|img|cab|zip|rar|7z|tgz|xz|dat|docm|xlsm|jse|wsf)\Z", re.I
 )
-PROGRAM_TYPES = re.compile(r"dosexec|x-msdownload|x-executable|octet-stream|x-rar|x-7z|x-elf|java-archive|vnd\.android", re.I)
+PROGRAM_TYPES = re.compile(r"dosexec|x-msdownload|x-executable|x-rar|x-7z|x-elf|java-archive|vnd\.android", re.I)
+ANY_BYTES = "octet-stream"
+"""What servers call a program, and what they call any answer that is no text: of the latter only what was fetched counts."""
 SCRIPTS = re.compile(r"\.(?:php\d?|aspx?|jsp|cgi|pl)\Z", re.I)
 OWN_ADDRESS = re.compile(
     r"(?:^|\.)(?:[a-z]*(?:my|check|get|what|show|haz|external|public|echo|geo|your|free|ident|wtfis)[a-z]*-?)?ip"
@@ -35,6 +37,10 @@ NAME_SIGNS = frozenset(
     {"threat_1", "threat_2", "threat_3", "generated", "shared_suffix", "phishing_2", "phishing_3", "others", "known", "own_address"}
 )
 """What is known of a contact by its name and address alone, without anything that the client did."""
+SUSPECTED = frozenset({"threat_1", "generated", "phishing_2"})
+DEEDS = frozenset({"post", "program", "odd_port", "program_agent", "no_agent", "mail_port", "transfer_port", "upload", "big_upload"})
+"""A name or an address that looks bad is common among ten thousand, and so is a program that sends data; both at one host are rare."""
+REGULAR = 0.5
 USUAL_PAGES = 4
 BIG_UPLOAD = 1 << 20
 USUAL_PORTS = frozenset(
@@ -76,11 +82,14 @@ class Contact(Case):
         self.pages += agent in BROWSERS and seen.method == "GET" and seen.status == 200
         path = seen.uri.split("?", 1)[0]
         bare, url = not named and is_address(seen.name or seen.server), (seen.name + seen.uri)[:300]
-        program = seen.status in (0, 200) and bool(PROGRAMS.search(path) or PROGRAM_TYPES.search(seen.service))
+        kind = PROGRAM_TYPES.search(seen.service) or (seen.method == "GET" and ANY_BYTES in seen.service)
+        program = seen.status in (0, 200) and bool(PROGRAMS.search(path) or kind)
+        # pages that phish are read with browsers; what else is fetched from a bare address has addresses of that look too
+        phishing = levels.get("url-phishing", 0) if not bare or agent in BROWSERS else 0
         script = seen.method == "POST" and bool(SCRIPTS.search(path))
         found = {
-            "phishing_2": levels.get("url-phishing", 0) >= 2,
-            "phishing_3": levels.get("url-phishing", 0) >= 3,
+            "phishing_2": phishing >= 2,
+            "phishing_3": phishing >= 3,
             "bare_address": bare,
             "no_agent": not seen.agent,
             "program_agent": bool(seen.agent) and agent in ("http-library", "attack-tool"),
@@ -156,6 +165,8 @@ class Contact(Case):
         found["agreement"] = max(0, ("threat_1" in found) + ("generated" in found) + ("phishing_2" in found) - 1)
         if self.beat is not None and self.beat.period_s >= 5:
             found["beacon"] = self.beat.regularity
+        if not SUSPECTED.isdisjoint(found) and (not DEEDS.isdisjoint(found) or found.get("beacon", 0.0) > REGULAR):
+            found["looks_and_acts"] = 1.0
         if self.pages > USUAL_PAGES:
             found["browsed"] = min(math.log2(self.pages / USUAL_PAGES), 4.0)
         return found

@@ -123,6 +123,8 @@ class Gatherer:
         elif seen.kind == FLOW and seen.failed and seen.query_type == "tcp":
             changed += self._add_closed_port(seen)
         host, named = self._host_of(seen)
+        if named and not seen.failed and (tunnel := self.tunnels.find((seen.client, host))) is not None:
+            tunnel.visits += 1
         if host and (is_internal(seen.client) or not is_internal(seen.server)):
             changed += self._add_contact(seen, host, seen.levels, named=named)
         return changed
@@ -143,7 +145,7 @@ class Gatherer:
             if levels or seen.failed or seen.query_type in MAIL_TYPES or (names is not None and domain in names.domains):
                 changed += self._add_name(seen, domain, levels.get("dga", 0), answered=answered)
             else:  # most look-ups: the name exists, and looks like others
-                if names is not None and names.domains:
+                if names is not None:
                     names.forget(seen.time_us)
                 if answered:
                     self._outage.answers.append((client, False))
@@ -151,7 +153,8 @@ class Gatherer:
             tunnel = self.tunnels.get(key)
             if tunnel.add(seen, sub, seen.tunnel):
                 known = self.memory.look_up(domain)
-                tunnel.others = 0 if known is None else min(known.others, MAX_OTHERS)
+                if known is not None:
+                    tunnel.note_memory(known.first_us, min(known.others, MAX_OTHERS))
                 self.tunnels.promote(key, tunnel)
                 changed.append(tunnel)
         if answered and not seen.failed:  # the answer tells whether there is such a host
@@ -203,6 +206,7 @@ class Gatherer:
         key = (seen.client, seen.server)
         case = self.scans.get(key)
         case.inbound = is_internal(seen.server) and not is_internal(seen.client)
+        case.outbound = is_internal(seen.client) and not is_internal(seen.server)
         if not case.add_request(seen):
             return []
         self.scans.promote(key, case)

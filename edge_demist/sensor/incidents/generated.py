@@ -12,6 +12,10 @@ from edge_demist.sensor.incidents.observation import Observation
 
 MAX_DOMAINS = 128
 COUNTED = 40
+ONE_HOST = 2048
+"""Look-ups an hour that one host may make; an address with more stands for many (a resolver, NAT), whose chance finds add up."""
+CHANCE = {"missing_generated": 1 / 4096, "missing": 1 / 128, "generated": 1 / 256, "strong": 1 / 2048}
+"""What ordinary look-ups beyond those bring by chance, of each sign: mistyped and dead names, and the specialist's own rate."""
 MAIL_TYPES = frozenset(("MX", "TXT", "SPF"))
 """Who asks for these of a domain itself checks where mail comes from; names that a bot tries have no mail."""
 
@@ -48,6 +52,9 @@ class GeneratedNames(Case):
     kind: ClassVar[str] = "dga"
     domains: OrderedDict[str, tuple[int, int, bool]] = field(default_factory=OrderedDict)
     mail: OrderedDict[str, int] = field(default_factory=OrderedDict)
+    asked: int = 0
+    asked_before: int = 0
+    hour_us: int = 0
 
     def add(self, seen: Observation, domain: str, level: int, *, missing: bool) -> bool:
         """A look-up; True if it changes the case.
@@ -81,7 +88,12 @@ class GeneratedNames(Case):
         return True
 
     def forget(self, now_us: int) -> None:
-        """What was looked up over an hour ago counts no more."""
+        """What was looked up over an hour ago counts no more; ``asked`` are the look-ups since ``hour_us``."""
+        past = now_us - self.hour_us
+        if not 0 <= past < HOUR_US:
+            self.asked_before = self.asked * HOUR_US // past if past > 0 else 0
+            self.asked, self.hour_us = 0, now_us
+        self.asked += 1
         domains = self.domains
         while domains and now_us - domains[domain := next(iter(domains))][0] >= HOUR_US:
             del domains[domain]
@@ -95,12 +107,14 @@ class GeneratedNames(Case):
     def features(self) -> dict[str, float]:
         """Distinct domains: missing ones, generated ones, and those that are both; ``strong``: generated at the next stricter level."""
         kinds = [(level > 0, failed, level > 1) for _, level, failed in self.domains.values()]
-        return {
-            "missing_generated": min(sum(g and f for g, f, _ in kinds), COUNTED),
-            "missing": min(sum(f and not g for g, f, _ in kinds), COUNTED),
-            "generated": min(sum(g and not f for g, f, _ in kinds), COUNTED),
-            "strong": min(sum(s for _, _, s in kinds), COUNTED),
+        found = {
+            "missing_generated": sum(g and f for g, f, _ in kinds),
+            "missing": sum(f and not g for g, f, _ in kinds),
+            "generated": sum(g and not f for g, f, _ in kinds),
+            "strong": sum(s for _, _, s in kinds),
         }
+        many = max(0, self.asked + self.asked_before - ONE_HOST)
+        return {sign: min(max(count - int(many * CHANCE[sign]), 0), COUNTED) for sign, count in found.items()}
 
     def entities(self) -> list[str]:
         """The domains, those that look most generated first."""
@@ -108,7 +122,8 @@ class GeneratedNames(Case):
 
     def state(self) -> list[object]:
         """For the checkpoint."""
-        return [self._shared_state(), [[d, *v] for d, v in self.domains.items()], list(self.mail.items())]
+        domains = [[d, *v] for d, v in self.domains.items()]
+        return [self._shared_state(), domains, list(self.mail.items()), self.asked, self.asked_before, self.hour_us]
 
     @classmethod
     def restored(cls, key: tuple[str, ...], state: Sequence[object]) -> GeneratedNames:
@@ -117,5 +132,6 @@ class GeneratedNames(Case):
         case._restore_shared(state[0])  # type: ignore[arg-type]
         for domain, time_us, level, failed in state[1]:  # type: ignore[attr-defined]
             case.domains[str(domain)] = (int(time_us), int(level), bool(failed))
+        case.asked, case.asked_before, case.hour_us = (int(str(number)) for number in state[3:6])
         case.mail = OrderedDict((str(domain), int(time_us)) for domain, time_us in state[2])  # type: ignore[attr-defined]
         return case

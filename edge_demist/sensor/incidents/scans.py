@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from edge_demist.sensor.incidents.case import Case
+from edge_demist.sensor.incidents.contacts import BROWSERS
 from edge_demist.sensor.incidents.counters import Distinct
 from edge_demist.sensor.incidents.observation import Observation
 
@@ -17,7 +18,7 @@ USUAL_MISSING, USUAL_PORTS, USUAL_HOSTS = 16, 8, 32
 
 @dataclass(slots=True)
 class Scan(Case):
-    """Key: (source, server). ``inbound``: from outside to a server of this network."""
+    """Key: (source, server). ``inbound``: from outside to this network; ``by_program``: an attack value came from no browser."""
 
     kind: ClassVar[str] = "scan"
     attacks: Distinct = field(default_factory=Distinct)
@@ -28,6 +29,8 @@ class Scan(Case):
     ports: Distinct = field(default_factory=Distinct)
     requests: int = 0
     inbound: bool = False
+    outbound: bool = False
+    by_program: bool = False
 
     def add_request(self, seen: Observation) -> bool:
         """A request; True if it changes the case."""
@@ -38,6 +41,7 @@ class Scan(Case):
         if level >= 1 and self.attacks.add(seen.uri):
             changed = True
             self.remember("strong_attacks" if level >= 2 else "attacks", seen.uri, seen.file, seen.offset)
+            self.by_program |= seen.agent_kind not in BROWSERS
         if level >= 2:
             changed |= self.strong.add(seen.uri)
             if label and label not in self.labels and len(self.labels) < 8:
@@ -68,6 +72,7 @@ class Scan(Case):
             "tool": max(0.0, self.tool - 0.9) * 10,
             "missing_pages": math.log2(max(self.missing.count, USUAL_MISSING) / USUAL_MISSING),
             "closed_ports": math.log2(max(self.ports.count, USUAL_PORTS) / USUAL_PORTS),
+            "reads_pages": float(self.outbound and self.attacks.count > 0 and not self.by_program),
             "inbound": float(self.inbound and (self.attacks.count > 0 or self.tool > 0.9)),
         }
 
@@ -78,15 +83,16 @@ class Scan(Case):
     def state(self) -> list[object]:
         """For the checkpoint."""
         counters = [c.state() for c in (self.attacks, self.strong, self.missing, self.ports)]
-        return [self._shared_state(), counters, self.labels, self.tool, self.requests, self.inbound]
+        return [self._shared_state(), counters, self.labels, self.tool, self.requests, self.inbound, self.outbound, self.by_program]
 
     @classmethod
     def restored(cls, key: tuple[str, ...], state: Sequence[object]) -> Scan:
         """From the checkpoint."""
         case = cls(key)
-        shared, counters, labels, tool, requests, inbound = state
+        shared, counters, labels, tool, requests, *flags = state
         case._restore_shared(shared)  # type: ignore[arg-type]
         case.attacks, case.strong, case.missing, case.ports = (Distinct.restored(c) for c in counters)  # type: ignore[attr-defined]
         case.labels = [str(label) for label in labels]  # type: ignore[attr-defined]
-        case.tool, case.requests, case.inbound = float(str(tool)), int(str(requests)), bool(inbound)
+        case.tool, case.requests = float(str(tool)), int(str(requests))
+        case.inbound, case.outbound, case.by_program = (bool(flag) for flag in flags)
         return case

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from edge_demist.sensor.incidents.case import HOUR_US, Case
+from edge_demist.sensor.incidents.case import DAY_US, HOUR_US, Case
 from edge_demist.sensor.incidents.counters import Distinct
 from edge_demist.sensor.incidents.observation import Observation
 
@@ -18,6 +19,9 @@ USUAL_NAMES = 8
 MIN_LOGIT, MAX_LOGIT = -3.0, 4.0
 LOOKS_LIKE_DATA = 0.5
 """What brings nothing back counts only if the specialist finds so: look-ups in block lists, suffixes that are tried, searches for hosts."""
+MAX_VISITS = 15
+"""More connections to hosts of the zone than this say no more for it."""
+_COUNTED_THROUGH = re.compile(r"[0-9]+(?=[.\-_]|\Z)")
 
 
 def _is_listing(seen: Observation) -> bool:
@@ -27,13 +31,18 @@ def _is_listing(seen: Observation) -> bool:
 
 @dataclass(slots=True)
 class _Hour:
-    """Counts of one hour of log time; only names not seen before in it count."""
+    """Counts of one hour of log time; only names not seen before in it count.
+
+    ``version_4`` and ``beside``: look-ups for A, and for AAAA or HTTPS. What opens connections asks for both; a tunnel asks once.
+    """
 
     names: Distinct = field(default_factory=Distinct)
     verdicts: float = 0.0
     chars: int = 0
     rare_types: int = 0
     lookups: int = 0
+    version_4: int = 0
+    beside: int = 0
 
     def features(self) -> dict[str, float]:
         count = self.names.count
@@ -45,20 +54,21 @@ class _Hour:
             "verdict": max(MIN_LOGIT, min(MAX_LOGIT, self.verdicts / counted)) * min(1.0, count / USUAL_NAMES),
             "length": min(self.chars / counted, 120) / 40,
             "rare_types": self.rare_types / max(self.lookups, 1),
+            "paired": min(self.version_4, self.beside, self.lookups - count, count) / count if self.lookups > count else 0.0,
         }
 
     def state(self) -> list[object]:
-        return [self.names.state(), round(self.verdicts, 4), self.chars, self.rare_types, self.lookups]
+        return [self.names.state(), round(self.verdicts, 4), self.chars, self.rare_types, self.lookups, self.version_4, self.beside]
 
     @classmethod
     def restored(cls, state: Sequence[object]) -> _Hour:
-        names, verdicts, chars, rare, lookups = state
-        return cls(Distinct.restored(names), float(str(verdicts)), int(str(chars)), int(str(rare)), int(str(lookups)))
+        names, verdicts, *counts = state
+        return cls(Distinct.restored(names), float(str(verdicts)), *(int(str(count)) for count in counts))
 
 
 @dataclass(slots=True)
 class Tunnel(Case):
-    """Key: (client, zone). ``others`` are the further clients that the memory knows of the zone."""
+    """Key: (client, zone). ``others`` are the further clients that the memory knows of the zone, ``visits`` connections to its hosts."""
 
     kind: ClassVar[str] = "tunnel"
     start_us: int = 0
@@ -66,6 +76,8 @@ class Tunnel(Case):
     before: _Hour | None = None
     bytes_in_names: int = 0
     others: int = 0
+    visits: int = 0
+    known: bool = False
 
     def add(self, seen: Observation, sub: str, probability: float) -> bool:
         """A look-up of a name ``sub`` + zone; True if the name is new in this hour and not the only one."""
@@ -79,9 +91,12 @@ class Tunnel(Case):
         if probability <= LOOKS_LIKE_DATA and (seen.failed or _is_listing(seen)):
             return False
         hour.lookups += 1
+        hour.version_4 += seen.query_type == "A"
+        hour.beside += seen.query_type in ("AAAA", "HTTPS")
         if seen.query_type not in ORDINARY_TYPES:
             hour.rare_types += 1
-        if not hour.names.add(sub):
+        # what is only counted through (edge12, edge13) is one name, unless it looks like data
+        if not hour.names.add(sub if probability > LOOKS_LIKE_DATA else _COUNTED_THROUGH.sub("0", sub)):
             return False
         length = len(sub)
         hour.chars += length
@@ -96,15 +111,23 @@ class Tunnel(Case):
             self.remember("verdict" if probability > LOOKS_LIKE_DATA else "distinct_names", seen.name, seen.file, seen.offset)
         return not hour.names.is_lone or self.before is not None
 
+    def note_memory(self, first_us: int, others: int) -> None:
+        """What the memory knows of the zone: when it was first asked for, and how many further clients do."""
+        self.others, self.known = others, self.start_us - first_us >= DAY_US
+
     @property
     def distinct(self) -> int:
         """Distinct names of the busier of the last two hours."""
         return max(self.now.names.count, self.before.names.count if self.before else 0)
 
     def features(self) -> dict[str, float]:
-        """Of the busier of this hour and the one before; ``others``: further clients that ask below the zone."""
+        """Of the busier of this hour and the one before; that others ask below the zone, and that its hosts are visited, speaks for it."""
         hour = self.before if self.before and self.before.names.count > self.now.names.count else self.now
-        return hour.features() | {"others": math.log2(1 + self.others)}
+        return hour.features() | {
+            "others": math.log2(1 + self.others),
+            "visited": math.log2(1 + min(self.visits, MAX_VISITS)),
+            "known": float(self.known),
+        }
 
     def entities(self) -> list[str]:
         """The zone."""
@@ -119,15 +142,18 @@ class Tunnel(Case):
             self.before.state() if self.before else None,
             self.bytes_in_names,
             self.others,
+            self.visits,
+            self.known,
         ]
 
     @classmethod
     def restored(cls, key: tuple[str, ...], state: Sequence[object]) -> Tunnel:
         """From the checkpoint."""
         case = cls(key)
-        shared, start, now, before, total, others = state
+        shared, start, now, before, total, others, visits, known = state
         case._restore_shared(shared)  # type: ignore[arg-type]
         case.start_us, case.bytes_in_names, case.others = int(str(start)), int(str(total)), int(str(others))
+        case.visits, case.known = int(str(visits)), bool(known)
         case.now = _Hour.restored(now)  # type: ignore[arg-type]
         case.before = None if before is None else _Hour.restored(before)  # type: ignore[arg-type]
         return case

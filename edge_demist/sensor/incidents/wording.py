@@ -14,6 +14,9 @@ SIGNS = {
     "length": "long names",
     "rare_types": "record types that carry data (TXT, NULL, MX, CNAME)",
     "others": "other clients talk to it too",
+    "paired": "each name is asked for with two types, as programs do that connect",
+    "visited": "its hosts are connected to",
+    "reads_pages": "all by a browser that reads pages outside",
     "attacks": "request values that look like attacks",
     "strong_attacks": "request values that are attacks beyond doubt",
     "attack_kinds": "attacks of several kinds",
@@ -25,6 +28,7 @@ SIGNS = {
     "threat_2": "the name looks malicious at a strict threshold",
     "threat_3": "the name looks malicious at the strictest threshold",
     "agreement": "several specialists agree",
+    "looks_and_acts": "it looks bad, and what is done there is what bad hosts are used for",
     "phishing_2": "the address looks like phishing",
     "phishing_3": "the address looks like phishing at the strictest threshold",
     "bare_address": "web requests to an address without a name",
@@ -49,7 +53,7 @@ SIGNS = {
     "after_own_address": "contacted right after the client had asked for its own public address",
     "own_address": "a service that tells callers their own address",
     "beacon": "contacts at regular intervals",
-    "known": "known here for more than a day before this client",
+    "known": "known here for more than a day before",
 }
 
 TECHNIQUES = {
