@@ -190,18 +190,18 @@ class EdgeDemist:
         """
         if not convert_to_numpy:
             raise InputError("convert_to_numpy=False is not supported: vectors are numpy arrays")
-        if isinstance(texts, (str, bytes)):
-            return cast("Floats", self._encode([texts], CHUNK, task, normalizer, (normalize_embeddings, projected), False)[0])
-        if batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, not {batch_size}")
-        return self._encode(listed(texts), batch_size, task, normalizer, (normalize_embeddings, projected), show_progress_bar)
-
-    def _encode(self, texts: Sequence[Text], batch: int, task: str | None, normalizer: str, how: tuple[bool, bool], show: bool) -> Floats:
-        """Vectors [n, dim] of a list of texts."""
-        specialist = self.specialist(task) if task is not None else None
-        name = specialist.normalizer if specialist else normalizer
+        name = normalizer if task is None else self.specialist(task).normalizer
         if name not in NORMALIZERS:
             raise InputError(f"unknown normalizer {name!r}; known: {', '.join(NORMALIZERS)}")
+        if isinstance(texts, (str, bytes)):
+            item = Item(normalized_bytes(texts, name, 16 * self._bundle.limits.max_bytes), task)
+            return cast("Floats", self._vectors([item], normalize_embeddings, projected)[0])
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, not {batch_size}")
+        return self._encode(listed(texts), batch_size, task, name, (normalize_embeddings, projected), show_progress_bar)
+
+    def _encode(self, texts: Sequence[Text], batch: int, task: str | None, name: str, how: tuple[bool, bool], show: bool) -> Floats:
+        """Vectors [n, dim] of a list of texts."""
         out = np.empty((len(texts), self.dim), np.float32)
         for begin in range(0, len(texts), batch):
             some = as_strings(texts[begin : begin + batch], begin)

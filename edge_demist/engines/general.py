@@ -87,7 +87,7 @@ class Projection:
             tokenizer.table_address,
             self.ngrams.table_address,
             self._table.address,
-            native.address(np.frombuffer(text or b"\0", np.uint8)),
+            native.bytes_address(text),
             len(text),
             limit,
             int(normalize),

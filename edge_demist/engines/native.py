@@ -194,7 +194,7 @@ class NativeEngine:
         status = self.kernels.encode_text(
             self.model.address,
             tokenizer.table_address,
-            native.address(np.frombuffer(text or b"\0", np.uint8)),
+            native.bytes_address(text),
             len(text),
             limit,
             int(normalize),
@@ -240,7 +240,7 @@ class NativeEngine:
             tokenizer.table_address,
             0 if ngrams is None else ngrams.table_address,
             head.address,
-            native.address(np.frombuffer(text or b"\0", np.uint8)),
+            native.bytes_address(text),
             len(text),
             limit,
             self.text_scratch(len(text) + own // 64 + 1, max(limit, tokenizer.special_count), rank),
@@ -270,7 +270,7 @@ class NativeEngine:
         """Address of this thread's scratch memory, one for all kinds of calls, grown when one needs more."""
         local = self._local
         had: tuple[int, int, int] | None = getattr(local, kind, None)
-        if had is None or any(a > b for a, b in zip(need, had, strict=True)):
+        if had is None or need[0] > had[0] or need[1] > had[1] or need[2] > had[2]:
             had = had or need
             room = max(need[0], had[0]), max(need[1], had[1]), max(need[2], had[2])
             least = size(*room)

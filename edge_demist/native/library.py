@@ -177,9 +177,21 @@ def _open(level: str, path: str) -> Kernels:
     return Kernels(level, library, functions)
 
 
+_bytes_address = ctypes.pythonapi.PyBytes_AsString
+_bytes_address.restype, _bytes_address.argtypes = ctypes.c_void_p, [ctypes.py_object]
+
+
+def bytes_address(text: bytes) -> int:
+    """Address of the first of some bytes, behind which a zero stands; the caller keeps them alive."""
+    return int(_bytes_address(text))
+
+
 def address(array: NDArray[np.generic]) -> int:
     """Address of an array's first element; the caller keeps the array alive."""
-    return int(array.__array_interface__["data"][0])
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]  # a fifth of the time of the array interface
+    except (TypeError, ValueError):  # an array that is read-only, empty, or not in one piece
+        return int(array.__array_interface__["data"][0])
 
 
 def aligned(size: int) -> NDArray[np.uint8]:

@@ -64,7 +64,7 @@ class Ngrams:
         out = np.empty((count, self.dim), np.float32)
         status = self.kernels.ngrams(
             self.table_address,
-            native.address(np.frombuffer(text or b"\0", np.uint8)),
+            native.bytes_address(text),
             native.address(text_offsets),
             count,
             self._scratch(),
@@ -99,7 +99,7 @@ class Ngrams:
             len(bias),
             native.address(table),
             len(nets),
-            native.address(np.frombuffer(text or b"\0", np.uint8)),
+            native.bytes_address(text),
             native.address(text_offsets),
             len(texts),
             self._scratch(),

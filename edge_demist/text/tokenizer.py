@@ -119,7 +119,7 @@ class Tokenizer:
         offsets = np.empty(count + 1, np.int32)
         total = self.kernels.tokenize(
             self.table_address,
-            native.address(np.frombuffer(text or b"\0", np.uint8)),
+            native.bytes_address(text),
             native.address(text_offsets),
             count,
             limit,
