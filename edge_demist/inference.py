@@ -280,19 +280,15 @@ class Inference:
         return self._pooled(engine, self._batch(items), normalize=normalize)
 
     def vectors(self, engine: Engine, items: Sequence[Item], *, normalize: bool, projected: bool = True) -> Floats:
-        """Vectors [n, H] of items, all of one task; the general ones by the bundle's projection, where it has one, which reads what words pack."""
+        """Vectors [n, H] of items, all of one task; the general ones by the bundle's projection, where it has one, of what words pack."""
         if self.projection is None or not projected or not items or items[0].task is not None:
             return self.pooled(engine, items, normalize=normalize)[0]
         limits = self._bundle.limits
         raws = [unpacked(raw) for raw, _ in items]
         raws = [raw if len(raw) <= limits.max_bytes else truncate_utf8(raw, limits.max_bytes) for raw in raws]
         ids, offsets = self.tokenizer.encode_batch(raws, max_tokens=limits.max_tokens, add_special_tokens=True)
-        order = np.argsort(np.diff(offsets), kind="stable")
-        ids, offsets = reorder(ids, offsets, order)
-        ngrams = self.projection.ngrams.encode_batch([raws[n] for n in order.tolist()])
-        vectors = np.empty((len(raws), self._bundle.architecture.hidden_size), np.float32)
-        vectors[order] = self.projection.vectors(engine.encode(ids, offsets, normalize=False), ngrams, ids, offsets, normalize=normalize)
-        return vectors
+        pooled, ngrams = engine.encode(ids, offsets, normalize=False), self.projection.ngrams.encode_batch(raws)
+        return self.projection.vectors(pooled, ngrams, ids, offsets, normalize=normalize)
 
     def vector(self, engine: NativeEngine, tokenizer: Tokenizer, item: Item, *, normalize: bool, projected: bool = True) -> Floats:
         """The vector [H] of one item in one call of the kernels, with the bits of :meth:`vectors`."""
@@ -314,14 +310,14 @@ class Inference:
         ids, offsets = self.tokenizer.encode_batch(raws, max_tokens=limits.max_tokens + 1, add_special_tokens=True)
         lengths = offsets[1:] - offsets[:-1]
         shortened = np.array([len(raw) > limits.max_bytes for raw in whole], np.bool_)
-        kept = np.minimum(lengths[where], caps[slots])
-        truncated = shortened[where] | (lengths[where] > kept)
-        # A row is a string cut to a length: one row for all specialists that read as much of it.
-        keys, row_of = np.unique(kept * len(raws) + where, return_inverse=True)
-        rows: NDArray[np.int32] = row_of.astype(np.int32)
-        ids, offsets = self._rows_of_ids(ids, offsets, keys // len(raws), keys % len(raws))
+        overlong = lengths[where] > caps[slots]
+        truncated, rows = shortened[where] | overlong, where
+        if overlong.any():  # a row is a string cut to a length: one row for all specialists that read as much of it
+            keys, row_of = np.unique(np.minimum(lengths[where], caps[slots]) * len(raws) + where, return_inverse=True)
+            rows = row_of.astype(np.int32)
+            ids, offsets = self._rows_of_ids(ids, offsets, keys // len(raws), keys % len(raws))
         adapters = [None if one is None else one.adapter for one in specialists]
-        if isinstance(engine, NativeEngine) and len(where) >= WORTH_SHARING * len(keys) and not normalize:
+        if isinstance(engine, NativeEngine) and len(where) >= WORTH_SHARING * (len(offsets) - 1) and not normalize:
             layers = self._bundle.architecture.num_layers
             numbers = np.cumsum([0, *(a is not None and bool(a.layers) for a in adapters)])[:-1].tolist()
             forks = [shared.fork(a, layers) for a in adapters]
