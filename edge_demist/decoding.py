@@ -32,7 +32,8 @@ _TO_SHELL = (
 )
 _DECODER = (
     r"(?:base64\s{1,4}(?:-d|-D|--decode|-di|-id)(?:\s{0,4}\|\s{0,4}(?:gunzip|zcat|gzip\s-d))?|openssl\s{1,4}(?:enc\s{1,4}-)?base64\s{1,4}(?:-d|-A|\s){2,10}"
-    r"|base32\s{1,4}(?:-d|--decode)|xxd(?:\s{1,4}-(?:r|p|ps|plain|rp|pr)){1,2}|rev)"
+    r"|base32\s{1,4}(?:-d|--decode)|xxd(?:\s{1,4}-(?:r|p|ps|plain|rp|pr)){1,2}|rev"
+    r"|tr\s{1,4}['\"]?\[?[aA]-[zZ]\[?[aA]?-?[zZ]?\]?['\"]?\s{1,4}['\"]?\[?[nN]-[zZ][aA]-[mM]?[\w-]{0,8}\]?['\"]?)"
 )
 _PIPED = re.compile(
     r"(?<![\w./-])(?:(?:ba|da|z|k)?sh\s{1,4}-c\s{1,4})?(?:echo|printf)(?:\s{1,4}-[neE]{1,3}|\s{1,4}'?%[sb]'?){0,2}\s{1,4}"
@@ -40,17 +41,20 @@ _PIPED = re.compile(
     rf"(?:\s{{0,4}}\|\s{{0,4}}({_DECODER})(?![\w-]))?{_TO_SHELL}"
 )
 _HERE_STRING = re.compile(rf"({_DECODER})\s{{0,4}}<<<\s{{0,4}}['\"]?([\w+/=]{{8,}})['\"]?{_TO_SHELL}")
+_LETTERS_13 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_ROT13 = {ord(c): letters[(i + 13) % 26] for letters in (_LETTERS_13, _LETTERS_13.lower()) for i, c in enumerate(letters)}
 _LATIN = re.compile("[A-Za-z]")
 _LOOK_ALIKES = str.maketrans(
     "аАвВсСеЕһНіІјЈкКӏмМоОрРԛѕЅтТуУѵԝхХαΑβΒεΕζΖηΗιΙκΚμΜνΝοΟρΡτΤυΥχΧ",
     "aABBcCeEhHiIjJkKlMMoOpPqsSTTyYvwxXaAbBeEzZnHiIkKuMvNoOpPtTuYxX",
 )
 _CODES = re.compile(
-    r"(?:\[char\[\]\]\s{0,4}\(?|(?:string\.)?fromcharcode\s{0,4}\(|\bcha?r\s{0,4}\(|-join\s{0,4}\(\s{0,4})((?:\d{2,3}\s{0,4},\s{0,4}){3,}\d{2,3})\)?",
+    r"(?:\[char\[\]\]\s{0,4}\(?|(?:string\.)?fromcharcode\s{0,4}\(|\bcha?r\s{0,4}\(|-join\s{0,4}\(\s{0,4})"
+    r"((?:(?:0x[\da-f]{2}|\d{2,3})\s{0,4},\s{0,4}){3,}(?:0x[\da-f]{2}|\d{2,3}))\)?",
     re.IGNORECASE,
 )
 _CODES_ONE_BY_ONE = re.compile(r"\bcha?r\((\d{2,3})\)(?:\s{0,4}(?:\|\||\+|,|\.)\s{0,4}cha?r\(\d{2,3}\)){2,}", re.IGNORECASE)
-_CODE = re.compile(r"\d{2,3}")
+_CODE = re.compile(r"0x[\da-f]{2}|\d{2,3}", re.IGNORECASE)
 _ODD_NUMBER = re.compile(
     r"(?<=//)(?=[\da-fA-FxX.]*0[xX\d])((?:0[xX][0-9a-fA-F]{1,2}|0?\d{1,3})(?:\.(?:0[xX][0-9a-fA-F]{1,2}|0?\d{1,3})){3})(?=[/:?#\s\"')]|$)"
 )
@@ -59,6 +63,7 @@ _WHOLE_NUMBER = re.compile(r"(?<=//)(?:(\d{8,10})|0[xX]([0-9a-fA-F]{8}))(?=[/:?#
 _LETTERS = r"([^${}:']{1,16})"
 _LOOKUP = re.compile(rf"\$\{{(?:(?:lower|upper):{_LETTERS}|[^${{}}]{{0,24}}:-{_LETTERS}|date:'{_LETTERS}')\}}", re.IGNORECASE)
 _REPEATED = re.compile(r"(.)\1{31,}", re.DOTALL)
+_WITHIN_WORDS = re.compile(r"(?<=\w)[\x00\xad\u200b-\u200f\u2060\ufeff]+(?=\w)")
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff\udca0]+")
 _ODD_CASE = re.compile(r"(?<![A-Za-z])(?:[A-Z]{5,}(?![a-z])|[A-Za-z]*[a-z][A-Z]+[a-z]?(?![a-z]))[A-Za-z]*")
 _ODD_WORD = re.compile(rf"(?<![^\s\"'(\\-]){_ODD_CASE.pattern}")
@@ -216,6 +221,8 @@ def _sent(text: str, sent: str, decoder: str) -> str:
     """What a decoder hands to a shell; ``text`` where that is no text."""
     if decoder == "rev":
         return sent[::-1]
+    if decoder.startswith("tr"):
+        return sent.translate(_ROT13)
     if decoder.startswith("xxd"):
         return _decoded(text, lambda: bytes.fromhex(re.sub(r"\s|\\x|0x", "", sent)))
     if decoder.startswith("base32"):
@@ -332,7 +339,7 @@ def character_codes(text: str) -> str:
 
 
 def _from_codes(match: re.Match[str]) -> str:
-    codes = [int(code) for code in _CODE.findall(match[0])]
+    codes = [int(code, 0) if code[:2] in ("0x", "0X") else int(code) for code in _CODE.findall(match[0])]
     return "".join(map(_char, codes)) if all(code in _TEXT_CODES for code in codes) else match[0]
 
 
@@ -345,7 +352,7 @@ def one_blank(text: str) -> str:
     """Write each run of blanks, tabs, line ends, other control characters and invisible ones as one blank."""
     if text.isprintable() and "  " not in text:  # no blank but single ones
         return text.strip(" ")
-    return _BLANKS.sub(" ", text).strip(" ")
+    return _BLANKS.sub(" ", _WITHIN_WORDS.sub("", text)).strip(" ")
 
 
 def short_repeats(text: str) -> str:

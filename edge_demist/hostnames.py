@@ -28,7 +28,7 @@ def leading(labels: str) -> re.Pattern[str]:
 
 
 def hostname(text: str) -> str:
-    """Lower-case a host name, drop surrounding blanks, scheme, port and one trailing dot; U-labels become A-labels (RFC 5891).
+    """Lower-case a host name, drop surrounding blanks, scheme, port and dots at the end; U-labels become A-labels (RFC 5891).
 
     Names that the IDNA codec refuses (empty or overlong labels, forbidden characters) are kept as they are, and so are those of
     more than ``MAX_HOSTNAME`` characters: an A-label is no shorter than its U-label, and the codec's time grows with the square.
@@ -36,8 +36,7 @@ def hostname(text: str) -> str:
     name = text.strip().lower()
     if ":" in name:
         name = _authority(name)
-    if name.endswith("."):
-        name = name[:-1]
+    name = name.rstrip(".")
     if name.isascii() or len(name) > MAX_HOSTNAME:
         return name
     try:

@@ -35,6 +35,7 @@ from edge_demist.native.library import Kernels
 from edge_demist.normalizers import from_bytes, truncate_utf8
 from edge_demist.predictions import Prediction, Rule
 from edge_demist.text import windows
+from edge_demist.text.looks import KINDS, is_wrapped
 from edge_demist.text.many import normalized
 from edge_demist.text.ngrams import Ngrams
 from edge_demist.text.screens import Screens
@@ -202,15 +203,16 @@ class Inference:
         return min((one.max_bytes for one in tables if one is not None), default=0)
 
     def beyond_stage_one(self, raws: Sequence[bytes], normalizer: str, tasks: Sequence[str]) -> list[int]:
-        """Numbers of the strings that need windows, or of which specialists read more than the n-grams do."""
+        """Numbers of the strings that need windows or stand behind a wrapper, or of which specialists read more than the n-grams do."""
         most, cap = self.stage_one_bytes(tasks), min(self._specialist(task).max_tokens for task in tasks)
 
         def is_beyond(raw: bytes) -> bool:
             overflow = len(raw) >= cap and len(self.tokenizer.encode(raw, cap + 1, add_special_tokens=True)) > cap
             return len(raw) > most or windows.is_long(raw, normalizer, overflow=overflow)
 
-        shortest = min(cap, SURELY_SHORT)
-        return [n for n, raw in enumerate(raws) if len(raw) >= shortest and is_beyond(raw)]
+        shortest, kind = min(cap, SURELY_SHORT), KINDS.get(normalizer)
+        kind = kind if kind is not None and kind.wrappers else None
+        return [n for n, raw in enumerate(raws) if (len(raw) >= shortest and is_beyond(raw)) or is_wrapped(raw, kind)]
 
     def _screened(self, items: Sequence[Item], cuts: Cuts) -> tuple[list[int], dict[int, Judged]]:
         """The items that reach the encoder, and the rows of those that stage one answers."""

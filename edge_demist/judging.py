@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from edge_demist.engines.base import Engine
 from edge_demist.format.specialist import Specialist
 from edge_demist.inference import SURELY_SHORT, Cuts, Inference, Item, Judged
+from edge_demist.normalizers import from_bytes
 from edge_demist.predictions import Rule
 from edge_demist.text import windows
+from edge_demist.text.looks import KINDS, Kind, is_wrapped, looks
 
 MOST_WINDOWS = 2048
 """About so many windows are computed at a time; bounds the memory of one call."""
@@ -19,7 +22,19 @@ LEAST_ALARM = 0.5
 
 def judge(inference: Inference, engine: Engine, items: Sequence[Item], rules: Mapping[str, Rule], cuts: Cuts | None = None) -> list[Judged]:
     """Scores of every item; of alarm specialists, of long items through windows."""
-    found = inference.rows(engine, items, cuts)
+    return closely(inference, engine, items, inference.rows(engine, items, cuts), rules, cuts)
+
+
+def closely(
+    inference: Inference,
+    engine: Engine,
+    items: Sequence[Item],
+    whole: Sequence[Judged],
+    rules: Mapping[str, Rule],
+    cuts: Cuts | None = None,
+) -> list[Judged]:
+    """What is said of items whose ``whole`` scores are known: long ones through windows, suspicious ones by their second looks."""
+    found = list(whole)
     specialists = {name: rule.specialist for name, rule in rules.items() if rule.specialist.kind == "alarm"}
     shortest = min([SURELY_SHORT, *(one.max_tokens for one in specialists.values())])
     long = [
@@ -29,12 +44,56 @@ def judge(inference: Inference, engine: Engine, items: Sequence[Item], rules: Ma
         and (one := specialists.get(str(item.task)))
         and _is_long(inference, item.raw, one, row)
     ]
-    if not long:
-        return found
-    worst = through_windows(inference, engine, [items[k] for k in long], [found[k] for k in long], rules, cuts)
-    for k, better in zip(long, worst, strict=True):
-        found[k] = better
+    if long:
+        worst = through_windows(inference, engine, [items[k] for k in long], [found[k] for k in long], rules, cuts)
+        for k, better in zip(long, worst, strict=True):
+            found[k] = better
+    _look_again(inference, engine, items, found, rules, cuts)
     return found
+
+
+def _look_again(
+    inference: Inference, engine: Engine, items: Sequence[Item], found: list[Judged], rules: Mapping[str, Rule], cuts: Cuts | None
+) -> None:
+    """Put the best reading that alarms in the place of an answer a little below its threshold."""
+    readings: dict[Item, int] = {}
+    asked: list[tuple[int, list[bytes]]] = []
+    for k, (item, row) in enumerate(zip(items, found, strict=True)):
+        rule = rules.get(str(item.task))
+        kind = None if rule is None else KINDS.get(rule.specialist.normalizer)
+        if rule is None or kind is None or not (is_wrapped(item.raw, kind) if row.screened else _is_suspicious(rule, row, kind)):
+            continue
+        asked.append((k, looks(item.raw if row.window is None else row.window.raw, kind)))
+        for way in asked[-1][1]:
+            readings.setdefault(Item(way, item.task), len(readings))
+    if not readings:
+        return
+    answers = inference.rows(engine, list(readings), cuts)
+    for k, ways in asked:
+        rule, item = rules[str(items[k].task)], items[k]
+        best = max(ways, key=lambda way: _alarm(rule, answers[readings[Item(way, item.task)]]), default=b"")
+        row = answers[readings[Item(best, item.task)]] if best else found[k]
+        if best and _alarm(rule, row) >= _stricter(rule):
+            begin = max(item.raw.find(best), 0)
+            end = begin + len(best) if item.raw[begin:].startswith(best) else len(item.raw)
+            found[k] = Judged(row.scores, found[k].truncated, windows.Window(begin, end, from_bytes(best)))
+
+
+def _is_suspicious(rule: Rule, row: Judged, kind: Kind) -> bool:
+    """Whether an answer lies below its threshold, but not far below."""
+    return kind.least <= _alarm(rule, row) < (rule.threshold or 0.0)
+
+
+def _stricter(rule: Rule) -> float:
+    """The alarm score that a second look must reach."""
+    threshold = rule.threshold or LEAST_ALARM
+    odds = math.exp(KINDS[rule.specialist.normalizer].margin)
+    return threshold * odds / (1.0 - threshold + threshold * odds)
+
+
+def _alarm(rule: Rule, row: Judged) -> float:
+    """The alarm score of a row."""
+    return rule.specialist.alarm_score(row.scores) / (sum(row.scores) or 1.0)
 
 
 def _is_long(inference: Inference, raw: bytes, specialist: Specialist, found: Judged) -> bool:

@@ -25,10 +25,9 @@ from edge_demist.format.bundle import Bundle
 from edge_demist.format.facts import Facts, load_facts
 from edge_demist.format.specialist import Specialist, load_specialist
 from edge_demist.inference import Cuts, Inference, Item, Judged, cuts_of
-from edge_demist.judging import judge, through_windows
+from edge_demist.judging import closely, judge
 from edge_demist.normalizers import NORMALIZERS
 from edge_demist.predictions import UNKNOWN, Prediction, Rule, failed
-from edge_demist.text import windows
 from edge_demist.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -353,10 +352,8 @@ class EdgeDemist:
         cap, ngrams, head = specialist.max_tokens, self._inference.ngrams_of(specialist), self._inference.heads.table(specialist)
         row, tokens = engine.classify_text(tokenizer, ngrams, head, raw, cap, specialist.adapter)
         over = tokens == cap and len(tokenizer.encode(raw, cap + 1, add_special_tokens=True)) > cap
-        found = [Judged(specialist.by_label(row[None])[0].tolist(), over)]
-        if specialist.kind == "alarm" and windows.is_long(raw, specialist.normalizer, overflow=over):
-            found = through_windows(self._inference, engine, [item], found, rules)
-        return found[0].prediction(rule, as_shown(text), top_k)
+        found = Judged(specialist.by_label(row[None])[0].tolist(), over)
+        return closely(self._inference, engine, [item], [found], rules)[0].prediction(rule, as_shown(text), top_k)
 
     def _classify_chunk(
         self, texts: Sequence[Text], asked: Sequence[tuple[str, ...]], rules: Mapping[str, Rule], top_k: int, cuts: Cuts

@@ -12,11 +12,10 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from edge_demist import decoding, wrappers
-from edge_demist.hostnames import hostname, query_name, strip_all_service_labels, strip_service_labels, strip_www
+from edge_demist.addresses import page, url, url_without_root_slash
+from edge_demist.hostnames import query_name, strip_all_service_labels, strip_service_labels, strip_www
 
 T = TypeVar("T")
-_SCHEME = re.compile(r"^https?://", re.IGNORECASE)
-_HOST_END = re.compile(r"[/?#]")
 
 
 def identity(text: str) -> str:
@@ -24,93 +23,15 @@ def identity(text: str) -> str:
     return text
 
 
-def url(text: str) -> str:
-    """Strip blanks, ``http://`` or ``https://`` and the port; the host part as :func:`hostname` has it (RFC 3986, section 3.2).
-
-    Of the addresses in the training table of url-phishing that name a port 92 % are harmless; without ports their verdict is that of
-    the same address as a log without ports has it.
-    """
-    bare = _SCHEME.sub("", text.strip(), count=1)
-    end = _HOST_END.search(bare)
-    cut = end.start() if end else len(bare)
-    host = bare[:cut]
-    return (hostname(host) if ":" in host or host.endswith(".") or not host.isascii() else host.lower()) + bare[cut:]
-
-
-def url_without_root_slash(text: str) -> str:
-    """:func:`url` without the slash of an empty path: ``example.com/`` and ``example.com`` are one resource (RFC 3986, section 6.2.3).
-
-    A sensor sees the slash in every request for a first page; in the training table of url-phishing 62 % of such addresses are malicious,
-    of those without it 27 %.
-    """
-    full = url(text)
-    end = len(full) - 1
-    return full[:end] if end > 0 and full[end] == "/" and not _HOST_END.search(full, 0, end) else full
-
-
-_PAGE_SCHEME = re.compile(r"^h(?:tt|xx)ps?://", re.IGNORECASE)
-_USER_PART = re.compile(r"^[^/?#@]{0,255}@")
-_DEFAULT_PORT = re.compile(r":(?:80|443)$")
-
-
-def page(text: str) -> str:
-    """:func:`url_without_root_slash` as it is understood: no user part or default port, path decoded, numbers for dotted addresses."""
-    bare = text.strip()
-    bare = bare if _is_bare(bare) else _written_about(bare)
-    bare = _PAGE_SCHEME.sub("", bare, count=1)
-    bare = _USER_PART.sub("", bare.lstrip("/") if bare[:2] == "//" else bare, count=1)
-    bare = _MATRIX.sub("", bare) if ";" in bare else bare
-    full = decoding.percent(url_without_root_slash(decoding.dotted_addresses("//" + bare).removeprefix("//")))
-    end = _HOST_END.search(full)
-    cut = end.start() if end else len(full)
-    path = full[cut:].lower() if full[cut:].isupper() else full[cut:]
-    path = _ANY_FOLDED.sub("", path) if "/../" in path else path
-    path = _one_slash(path) if "//" in path else path
-    return decoding.short_repeats(decoding.one_blank(_DEFAULT_PORT.sub("", full[:cut]).lower() + path))
-
-
-_ABOUT = re.compile(r"[\t\r\n\\]|\A\s*[<\"'(]|[\[({](?:\.|dot|:|://)[\])}]|\A\s*(?:view-source|feed|url):", re.IGNORECASE)
-_BACK_SLASH = re.compile(r"\\(?=[\w.%-]|\Z|\\)")
-
-
-def _is_bare(text: str) -> bool:
-    """Whether an address stands as it is typed: the cheap look comes first."""
-    first = text[:1]
-    odd = not first.isalnum() or not text.isprintable() or (first in "vfuVFU" and ":" in text[:12])
-    odd = odd or "\\" in text or "(" in text or "[" in text or "{" in text
-    return not odd or not _ABOUT.search(text)
-
-
-_DEFANGED = re.compile(r"[\[({](\.|:|://)[\])}]|[\[({]dot[\])}]", re.IGNORECASE)
-
-
-def _written_about(text: str) -> str:
-    """An address out of the brackets and quotes of who writes about it (``hxxp://a[.]b``), and as browsers clean it (WHATWG URL, 4.4)."""
-    bare = re.sub(r"[\t\r\n]", "", text).strip(" <>\"'()")
-    bare = re.sub(r"\A(?:view-source|feed|url):", "", bare, flags=re.IGNORECASE)
-    bare = _DEFANGED.sub(lambda m: m[1] or ".", bare)
-    end = min((k for k in (bare.find(mark) for mark in "?#") if k >= 0), default=len(bare))
-    return _BACK_SLASH.sub("/", bare[:end]) + bare[end:]
-
-
-_SEVERAL_SLASHES = re.compile(r"(?<!:)/{2,}")
-
-
-def _one_slash(path: str) -> str:
-    """One slash for several before a query, as servers take them; those of an address within stay."""
-    end = min((k for k in (path.find(mark) for mark in "?#") if k >= 0), default=len(path))
-    return _SEVERAL_SLASHES.sub("/", path[:end]) + path[end:]
-
-
-_ANY_FOLDED = re.compile(r"(?:/[\w.-]{0,32}[\w-]/\.\.(?=/))+")
-_MATRIX = re.compile(r"(?:;[A-Za-z][\w-]{0,23}=[\w.!-]{0,128}){1,8}+(?=[/?#]|\Z)")
-"""Parameters of a path segment (RFC 3986, section 3.3), sessions among them: a server finds the page without them."""
 _SESSION = re.compile(r";(?:jsessionid|phpsessid|sid|aspsessionid\w{0,8})=[\w.!\-]{8,128}", re.IGNORECASE)
 """The name of a session in a path: letters and digits that no target runs."""
+_CARETED = re.compile(r"(?<=\w)\^(?=\w)")
+LEAST_CARETS = 3
+_CDATA = re.compile(r"<!\[cdata\[(.*?)\]\]>", re.IGNORECASE | re.DOTALL)
 _SQL_COMMENT = re.compile(r"/\*[\w\s]{0,512}\*/|/\*!?\d{0,6}|\*/|(?:--|#)[\w \t]{0,40}\n")
 """Comments of plain words, up to the end of their line, and the marks of others: what those hold stays, for some servers run it."""
 _EMPTY_QUOTES = re.compile(r"(?<=[A-Za-z])(?:''|\"\"|\$[@*]|``)(?=[A-Za-z])")
-_FIELD_SEPARATOR = re.compile(r"\$(?:\{ifs[^}]{0,12}\}|ifs\$\d|ifs(?![a-z0-9_]))", re.IGNORECASE)
+_FIELD_SEPARATOR = re.compile(r"\$(?:\{ifs[^}]{0,12}\}|ifs\$\d|ifs(?![a-z0-9_]))(?:\$\(\))?", re.IGNORECASE)
 _SELF_SEGMENTS = re.compile(r"(?<=/)(?:\./)+")
 _SLASHES = re.compile(r"(?<=[^:/.?=&])//+(?=[^/])|\A//+(?=/[^/])")
 _FOLDED = re.compile(r"(?:/\w[\w-]{0,32}/\.\.(?=/)){3,}")
@@ -151,6 +72,8 @@ def _request(text: str, fold: Callable[[str], str]) -> str:
     plain = wrappers.slices(_FIELD_SEPARATOR.sub(" ", plain)) if "$" in plain else plain
     plain = _SLASHED.sub(r"\1\2", wrappers.spare_back_slashes(plain)) if "\\" in plain else plain
     plain = _SQL_COMMENT.sub(" ", plain) if "*" in plain or "\n" in plain else plain
+    plain = _CARETED.sub("", plain) if plain.count("^") >= LEAST_CARETS else plain
+    plain = _CDATA.sub(r"\1", plain) if "<![" in plain else plain
     plain = _BRACES.sub(lambda m: m[1].replace(",", " "), plain) if "{" in plain else plain
     plain = _SESSION.sub("", plain) if ";" in plain else plain
     plain = _EMPTY_QUOTES.sub("", plain)
@@ -202,6 +125,7 @@ def _command(text: str, fold: Callable[[str], str]) -> str:
     plain = _BRACES.sub(lambda m: m[1].replace(",", " "), plain) if "{" in plain else plain
     for _ in range(2):
         form = decoding.base64_words(decoding.script_escapes(decoding.piped_to_shell(plain)))
+        form = decoding.hex_words(form) if "pack" in form or "hex" in form else form
         if form == plain:
             break
         plain = form
@@ -291,8 +215,8 @@ Sentences, paths with a query and wildcards of NetBIOS are no names.
 """
 _NO_ADDRESS = re.compile(r"^\s*(?:https?://)?[^/?#@\s\"'<>(){},;|^`]{0,300}[\s\"'<>(){},;|^`]+[^\s]|\A[^./:@?#%\u3002]*\Z", re.IGNORECASE)
 _NO_PAGE = re.compile(
-    r"\A[<\"'(]?+(?:(?:view-source:|url:)?h[tx\t\r\n]{2,6}ps?[\[(]?:[\])]?[/\\]{0,3}[\])]?)?+"
-    r"(?:[^/?#@\s\"'<>(){},;|^`]|[({](?:\.|dot)[)}]){0,300}+[\s\"'<>(){},;|^`]+[^\s\"'>)]|\A[^./:@?#%\u3002]*\Z",
+    r"\A(?:[<\"'(`]|\[[^\[\]]{0,64}\]\()?+(?:(?:view-source:|url:)?h[tx\t\r\n]{2,6}ps?[\[(]?:[\])]?[/\\]{0,3}[\])]?)?+"
+    r"(?:\s?[\[({](?:\.|dot)[)}\]]\s?|[^/?#@\s\"'<>(){},;|^`]){0,300}+[\s\"'<>(){},;|^`]+[^\s\"'>)`\]]|\A[^./:@?#%\u3002]*\Z",
     re.IGNORECASE,
 )
 """As :func:`page` undoes it: brackets around an address or its dots, ``hxxp``, tabs in the scheme."""

@@ -14,6 +14,7 @@ _SLICE = re.compile(rf"\$\{{{_FOLDERS}(?::0:1|%%[\w?]\*|%%\[[\w^!-]{{1,8}}\]\*)\
 _COMSPEC = re.compile(r"\$env:comspec\s?\[([\d,\s]{1,24})\](?:\s?-join\s?(?:''|\"\"))?", re.IGNORECASE)
 _COMSPEC_VALUE = r"C:\WINDOWS\system32\cmd.exe"
 _REVERSED = re.compile(r"-join\s?\(?\s?(?:'([^']{4,8192})'|\"([^\"]{4,8192})\")\[\s?-1\s?\.\.\s?-\s?\d{1,5}\s?\]\s?\)?", re.IGNORECASE)
+_TAKEN_OUT = re.compile(r"'([^']{4,8192})'(?:\.replace\(|\s?-c?replace\s?)'([^'\\]{1,8})'\s?,\s?(?:''|\[string\]::empty)\)?", re.IGNORECASE)
 _OF_DOT_NET = re.compile(
     r"\[(?:system\.)?text\.encoding\]::\w{3,16}\.getstring\(\s?\[(?:system\.)?convert\]::frombase64string\(\s?['\"]?([^'\"]*)['\"]?\s?\)\s?\)",
     re.IGNORECASE,
@@ -42,7 +43,7 @@ _ASSIGNMENT = re.compile(r"(?:\A|(?<=[;&\"\s]))(?:(?:set|export)\s{1,4})?([A-Za-
 _FIRST_ASSIGNED = re.compile(
     r"\A(?:[\w.\\:%]{3,64}\s/[a-z:\s/]{1,16}\s?\"?\s?)?(?:set\s{1,4}|export\s{1,4})?[A-Za-z_]\w{0,15}=", re.IGNORECASE
 )
-_USED = re.compile(r"\$\{?([A-Za-z_]\w{0,15})\}?|%([A-Za-z_]\w{0,15})%|!([A-Za-z_]\w{0,15})!")
+_USED = re.compile(r"\$(?:\{([A-Za-z_]\w{0,15})\}|([A-Za-z_]\w{0,15}))|%([A-Za-z_]\w{0,15})%|!([A-Za-z_]\w{0,15})!")
 _AT = re.compile(r"\A\s*@(?=[A-Za-z])")
 _BRACKETS_OF_NAME = re.compile(r"(?<=[?&])([\w.-]{1,64})((?:\[(?!__|prototype|constructor|class)\w{0,32}\]){1,8})(?==)", re.IGNORECASE)
 _BLANK_FIRST = re.compile(r"(?<=[?&])([\w.-]{1,64}=) ")
@@ -124,12 +125,14 @@ def _filled(line: str) -> str:
     if not names:
         return line
     bare = _ASSIGNMENT.sub("", line)
-    full = _USED.sub(lambda m: names.get((m[1] or m[2] or m[3]).lower(), m[0]), bare)
+    full = _USED.sub(lambda m: names.get((m[1] or m[2] or m[3] or m[4]).lower(), m[0]), bare)
     return full if bare != full and len(full) <= len(line) else line
 
 
 def powershell_texts(line: str) -> str:
-    """Write reversed text, and what .NET decodes from base64 (decoded already), as the text it is."""
+    """Write reversed text, text with marks that it takes out, and what .NET decodes from base64 (decoded already), as the text it is."""
+    if "replace" in line or "Replace" in line:
+        line = _TAKEN_OUT.sub(lambda m: f"'{m[1].replace(m[2], '')}'", line)
     if "[" not in line:
         return line
     line = _REVERSED.sub(lambda m: (m[1] or m[2])[::-1], line) if ".." in line else line

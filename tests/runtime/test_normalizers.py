@@ -6,18 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_demist.addresses import url, url_without_root_slash
+from edge_demist.hostnames import hostname, strip_all_service_labels, strip_service_labels, strip_www
 from edge_demist.normalizers import (
     NORMALIZERS,
     from_bytes,
-    hostname,
     identity,
-    strip_all_service_labels,
-    strip_service_labels,
-    strip_www,
     to_bytes,
     truncate_utf8,
-    url,
-    url_without_root_slash,
 )
 from edge_demist.text.many import normalized
 
@@ -27,7 +23,7 @@ from edge_demist.text.many import normalized
     [
         ("WWW.Example.COM", "www.example.com"),
         (" example.com. ", "example.com"),
-        ("example.com..", "example.com."),
+        ("example.com..", "example.com"),
         ("münchen.example", "xn--mnchen-3ya.example"),
         ("пример.рф", "xn--e1afmkfd.xn--p1ai"),
         ("pаypal.com", "xn--pypal-4ve.com"),  # a Cyrillic а

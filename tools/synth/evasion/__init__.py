@@ -21,6 +21,9 @@ from tools.synth.evasion.invented_commands import INVENTED_COMMAND_CHANGES
 from tools.synth.evasion.invented_requests import INVENTED_REQUEST_CHANGES
 from tools.synth.evasion.requests import REQUEST_CHANGES
 from tools.synth.evasion.shared import Change, carrier, escaped, is_windows, parameter, parameters
+from tools.synth.evasion.wrapped_commands import WRAPPED_COMMAND_CHANGES
+from tools.synth.evasion.written_addresses import WRITTEN_URL_CHANGES
+from tools.synth.evasion.written_requests import WRITTEN_REQUEST_CHANGES
 
 __all__ = [
     "CHANGES",
@@ -43,9 +46,9 @@ CHANGES: Mapping[str, Mapping[str, Change]] = MappingProxyType(
 """Changes by task: training makes them as well."""
 FURTHER: Mapping[str, Mapping[str, Change]] = MappingProxyType(
     {
-        "uri-attack": MappingProxyType({**MORE_REQUEST_CHANGES, **INVENTED_REQUEST_CHANGES}),
-        "cmdline": MappingProxyType({**MORE_COMMAND_CHANGES, **INVENTED_COMMAND_CHANGES}),
-        "url-phishing": MappingProxyType({**MORE_URL_CHANGES, **INVENTED_URL_CHANGES}),
+        "uri-attack": MappingProxyType({**MORE_REQUEST_CHANGES, **INVENTED_REQUEST_CHANGES, **WRITTEN_REQUEST_CHANGES}),
+        "cmdline": MappingProxyType({**MORE_COMMAND_CHANGES, **INVENTED_COMMAND_CHANGES, **WRAPPED_COMMAND_CHANGES}),
+        "url-phishing": MappingProxyType({**MORE_URL_CHANGES, **INVENTED_URL_CHANGES, **WRITTEN_URL_CHANGES}),
     }
 )
 """Changes by task that are only measured."""

@@ -15,7 +15,7 @@ from tools.synth.words import sentence, syllables, word
 _CAMPAIGN = ("source", "medium", "campaign", "term", "content")
 
 
-def _host(change: Callable[[random.Random, str], str | None]) -> Change:
+def at_host(change: Callable[[random.Random, str], str | None]) -> Change:
     """The change made to the host alone."""
 
     def made(rng: random.Random, address: str) -> str | None:
@@ -26,7 +26,7 @@ def _host(change: Callable[[random.Random, str], str | None]) -> Change:
     return made
 
 
-def _path(change: Callable[[random.Random, str], str]) -> Change:
+def at_path(change: Callable[[random.Random, str], str]) -> Change:
     """The change made to what stands behind the host."""
 
     def made(rng: random.Random, address: str) -> str | None:
@@ -37,7 +37,8 @@ def _path(change: Callable[[random.Random, str], str]) -> Change:
     return made
 
 
-def _query(more: Callable[[random.Random], str]) -> Change:
+def with_query(more: Callable[[random.Random], str]) -> Change:
+    """The address with what ``more`` gives behind it as a query."""
     return lambda rng, a: f"{a}{'&' if '?' in a else '?'}{more(rng)}"
 
 
@@ -60,25 +61,25 @@ INVENTED_URL_CHANGES: Mapping[str, Change] = MappingProxyType(
         "view-source:": lambda rng, a: f"view-source:https://{a}",
         "a tab in the scheme": lambda rng, a: "ht\ttps://" + a,
         "upper case throughout": lambda rng, a: f"HTTPS://{a.upper()}",
-        "mixed case of the host": _host(lambda rng, h: "".join(rng.choice((c, c.upper())) for c in h)),
-        "host %-encoded": _host(lambda rng, h: "".join(f"%{ord(c):02x}" if c.isalnum() and rng.random() < 0.4 else c for c in h)),
-        "host %-encoded throughout": _host(lambda rng, h: "".join(f"%{ord(c):02X}" for c in h)),
-        "two trailing dots": _host(lambda rng, h: h + ".."),
-        "dot and port": _host(lambda rng, h: h + ".:443"),
-        "port :80": _host(lambda rng, h: h + ":80"),
-        "port :8080": _host(lambda rng, h: h + ":8080"),
-        "port with zeros": _host(lambda rng, h: h + ":0443"),
-        "an empty port": _host(lambda rng, h: h + ":"),
-        "soft hyphens in the host": _host(lambda rng, h: h.replace("e", "e\u00ad")),
-        "blanks of no width in the host": _host(lambda rng, h: h.replace(".", "\u200b.")),
-        "bold host": _host(lambda rng, h: "".join(chr(ord(c) - 0x61 + 0x1D41A) if "a" <= c <= "z" else c for c in h)),
-        "circled letters": _host(lambda rng, h: h.translate({c: c - 0x61 + 0x24D0 for c in range(0x61, 0x7B, rng.randint(2, 4))})),
-        "full-width dots": _host(lambda rng, h: h.replace(".", "\uff0e")),
-        "half-width ideographic dots": _host(lambda rng, h: h.replace(".", "\uff61")),
-        "(.)": _host(lambda rng, h: "hxxp://" + h.replace(".", "(.)")),
-        "[dot]": _host(lambda rng, h: "hxxps[:]//" + h.replace(".", "[dot]")),
-        "{.}": _host(lambda rng, h: h.replace(".", "{.}")),
-        "one number for the host": _host(_number),
+        "mixed case of the host": at_host(lambda rng, h: "".join(rng.choice((c, c.upper())) for c in h)),
+        "host %-encoded": at_host(lambda rng, h: "".join(f"%{ord(c):02x}" if c.isalnum() and rng.random() < 0.4 else c for c in h)),
+        "host %-encoded throughout": at_host(lambda rng, h: "".join(f"%{ord(c):02X}" for c in h)),
+        "two trailing dots": at_host(lambda rng, h: h + ".."),
+        "dot and port": at_host(lambda rng, h: h + ".:443"),
+        "port :80": at_host(lambda rng, h: h + ":80"),
+        "port :8080": at_host(lambda rng, h: h + ":8080"),
+        "port with zeros": at_host(lambda rng, h: h + ":0443"),
+        "an empty port": at_host(lambda rng, h: h + ":"),
+        "soft hyphens in the host": at_host(lambda rng, h: h.replace("e", "e\u00ad")),
+        "blanks of no width in the host": at_host(lambda rng, h: h.replace(".", "\u200b.")),
+        "bold host": at_host(lambda rng, h: "".join(chr(ord(c) - 0x61 + 0x1D41A) if "a" <= c <= "z" else c for c in h)),
+        "circled letters": at_host(lambda rng, h: h.translate({c: c - 0x61 + 0x24D0 for c in range(0x61, 0x7B, rng.randint(2, 4))})),
+        "full-width dots": at_host(lambda rng, h: h.replace(".", "\uff0e")),
+        "half-width ideographic dots": at_host(lambda rng, h: h.replace(".", "\uff61")),
+        "(.)": at_host(lambda rng, h: "hxxp://" + h.replace(".", "(.)")),
+        "[dot]": at_host(lambda rng, h: "hxxps[:]//" + h.replace(".", "[dot]")),
+        "{.}": at_host(lambda rng, h: h.replace(".", "{.}")),
+        "one number for the host": at_host(_number),
         "a name before @, encoded": lambda rng, a: f"https://www.{word(rng)}.com%2f{word(rng)}%3f@{a}",
         "a long name before @": lambda rng, a: f"https://{syllables(rng, 60)}@{a}",
         "no user before @": lambda rng, a: f"https://@{a}",
@@ -88,25 +89,25 @@ INVENTED_URL_CHANGES: Mapping[str, Change] = MappingProxyType(
         "a route in the fragment": lambda rng, a: f"{a}#/{word(rng)}/{word(rng)}?{parameters(rng, 3)}",
         "an address in the fragment": lambda rng, a: f"{a}#{word(rng)}@{word(rng)}.com",
         "base64 in the fragment": lambda rng, a: f"{a}#{base64.b64encode(rng.randbytes(90)).decode()}",
-        "gclid": _query(lambda rng: f"gclid={base64.urlsafe_b64encode(rng.randbytes(66)).decode().rstrip('=')}"),
-        "fbclid": _query(lambda rng: f"fbclid=IwAR{base64.urlsafe_b64encode(rng.randbytes(42)).decode().rstrip('=')}"),
-        "mail parameters": _query(lambda rng: f"mc_cid={rng.randbytes(5).hex()}&mc_eid={rng.randbytes(5).hex()}"),
-        "campaign of five": _query(lambda rng: "&".join(f"utm_{name}={word(rng)}" for name in _CAMPAIGN)),
-        "a token": _query(lambda rng: f"token={rng.randbytes(20).hex()}"),
-        "a number": _query(lambda rng: f"v={rng.randrange(10**6)}"),
-        "5 parameters after": _query(lambda rng: parameters(rng, 5)),
-        "300 parameters after": _query(lambda rng: parameters(rng, 300)),
-        "1,000 equal bytes": _query(lambda rng: "pad=" + rng.choice("aA0") * 1000),
-        "slashes doubled": _path(lambda rng, p: p.replace("/", "//")),
-        "slashes many times": _path(lambda rng, p: "/" * 40 + p.lstrip("/")),
-        "back slashes in the path": _path(lambda rng, p: p.replace("/", "\\")),
-        "/a/.. in the path": _path(lambda rng, p: "/a/.." * 6 + p),
-        "every byte of the path": _path(lambda rng, p: re.sub(r"(?<=.)[^?#](?=[^?]*$)", lambda m: f"%{ord(m[0]):02X}", p)),
-        "overlong slashes": _path(lambda rng, p: "/" + p[1:].replace("/", "%c0%af")),
-        "matrix parameters": _path(lambda rng, p: re.sub(r"(?=\?|$)", f";v={rng.randrange(999)};lang=en", p, count=1)),
-        "a slash behind": _path(lambda rng, p: p if p.endswith("/") or "?" in p else p + "/"),
-        "index.html behind": _path(lambda rng, p: p + "index.html" if p.endswith("/") else p),
-        "%20 behind": _path(lambda rng, p: p + "%20%20"),
+        "gclid": with_query(lambda rng: f"gclid={base64.urlsafe_b64encode(rng.randbytes(66)).decode().rstrip('=')}"),
+        "fbclid": with_query(lambda rng: f"fbclid=IwAR{base64.urlsafe_b64encode(rng.randbytes(42)).decode().rstrip('=')}"),
+        "mail parameters": with_query(lambda rng: f"mc_cid={rng.randbytes(5).hex()}&mc_eid={rng.randbytes(5).hex()}"),
+        "campaign of five": with_query(lambda rng: "&".join(f"utm_{name}={word(rng)}" for name in _CAMPAIGN)),
+        "a token": with_query(lambda rng: f"token={rng.randbytes(20).hex()}"),
+        "a number": with_query(lambda rng: f"v={rng.randrange(10**6)}"),
+        "5 parameters after": with_query(lambda rng: parameters(rng, 5)),
+        "300 parameters after": with_query(lambda rng: parameters(rng, 300)),
+        "1,000 equal bytes": with_query(lambda rng: "pad=" + rng.choice("aA0") * 1000),
+        "slashes doubled": at_path(lambda rng, p: p.replace("/", "//")),
+        "slashes many times": at_path(lambda rng, p: "/" * 40 + p.lstrip("/")),
+        "back slashes in the path": at_path(lambda rng, p: p.replace("/", "\\")),
+        "/a/.. in the path": at_path(lambda rng, p: "/a/.." * 6 + p),
+        "every byte of the path": at_path(lambda rng, p: re.sub(r"(?<=.)[^?#](?=[^?]*$)", lambda m: f"%{ord(m[0]):02X}", p)),
+        "overlong slashes": at_path(lambda rng, p: "/" + p[1:].replace("/", "%c0%af")),
+        "matrix parameters": at_path(lambda rng, p: re.sub(r"(?=\?|$)", f";v={rng.randrange(999)};lang=en", p, count=1)),
+        "a slash behind": at_path(lambda rng, p: p if p.endswith("/") or "?" in p else p + "/"),
+        "index.html behind": at_path(lambda rng, p: p + "index.html" if p.endswith("/") else p),
+        "%20 behind": at_path(lambda rng, p: p + "%20%20"),
     }
 )
 """Changes by name; they train nothing."""

@@ -29,7 +29,9 @@ def _wide_words(value: str) -> str:
     return "".join(next((chr(ord(c) - low + to) for low, high, to in bases if low <= ord(c) <= high), c) for c in value)
 
 
-def _markup(change: Callable[[str], str]) -> Change:
+def markup(change: Callable[[str], str]) -> Change:
+    """The value as ``change`` writes it, where it holds markup or script."""
+
     def made(rng: random.Random, value: str) -> str | None:
         new = change(value)
         return carrier(rng) + escaped(new) if re.search(r"<\w|javascript:|\bon\w+=", value) and new != value else None
@@ -37,7 +39,9 @@ def _markup(change: Callable[[str], str]) -> Change:
     return made
 
 
-def _command(change: Callable[[str], str]) -> Change:
+def command(change: Callable[[str], str]) -> Change:
+    """The value as ``change`` writes it, where it holds a command."""
+
     def made(rng: random.Random, value: str) -> str | None:
         new = change(value)
         return carrier(rng) + escaped(new) if _COMMAND.search(value) and "<" not in value and new != value else None
@@ -45,12 +49,13 @@ def _command(change: Callable[[str], str]) -> Change:
     return made
 
 
-def _called(form: Callable[[str], str]) -> Change:
+def called(form: Callable[[str], str]) -> Change:
     """Calls in script, each as ``form`` writes it."""
-    return _markup(lambda v: re.sub(r"\b(?:alert|confirm|prompt)\([\w.]*\)", lambda m: form(m[0]), v))
+    return markup(lambda v: re.sub(r"\b(?:alert|confirm|prompt)\([\w.]*\)", lambda m: form(m[0]), v))
 
 
-def _lookup(change: Callable[[str], str]) -> Change:
+def lookup(change: Callable[[str], str]) -> Change:
+    """The value as ``change`` writes it, where it holds a look-up of Log4j."""
     return lambda rng, v: carrier(rng) + quote(change(v), safe="") if "jndi" in v else None
 
 
@@ -63,7 +68,7 @@ def _overlong(char: str, size: int) -> str:
 
 
 def _within(form: str) -> Change:
-    return _command(lambda v: _COMMAND.sub(lambda m: form.format(m[0][:1], m[0][1:]), v))
+    return command(lambda v: _COMMAND.sub(lambda m: form.format(m[0][:1], m[0][1:]), v))
 
 
 def _tags(value: str) -> str:
@@ -138,30 +143,30 @@ INVENTED_REQUEST_CHANGES: Mapping[str, Change] = MappingProxyType(
         "SQL: && and || for words": of_sql(lambda rng, v: quote(re.sub(r"(?i)\bor\b", "||", re.sub(r"(?i)\band\b", "&&", v)), safe="")),
         "SQL: names in backticks": of_sql(lambda rng, v: escaped(re.sub(r"(?i)\b(from|into|update) (\w+)", r"\1 `\2`", v))),
         "SQL: e0 behind numbers": of_sql(lambda rng, v: escaped(re.sub(r"^(-?\d+)(?=\W)", r"\1e0", v))),
-        "markup: / for blanks": _markup(_tags),
-        "markup: line ends in tags": _markup(lambda v: re.sub(r"(<[a-z]+) ", r"\1" + "\n\t", v)),
-        "markup: a tab in javascript:": _markup(lambda v: re.sub("(?i)java(?=script:)", "java\t", v)),
-        "markup: entities in javascript:": _markup(lambda v: re.sub("(?i)javascript:", "&#106;ava&#x73;cript&colon;", v)),
-        "markup: backticks for brackets": _markup(lambda v: re.sub(r"\((\d+)\)", r"`\1`", v)),
-        "markup: \\u in names": _markup(lambda v: re.sub(r"\b[afe](?=lert\b|etch\b|val\b)", lambda m: f"\\u{ord(m[0]):04x}", v)),
-        "markup: comments in script": _markup(lambda v: re.sub(r"(?<=[a-z])\(", "/**/(", v)),
-        "markup: names of a window": _markup(lambda v: re.sub(r"\b(alert|confirm|prompt|eval)\(", r"window['\1'](", v)),
-        "markup: of character codes": _called(lambda v: f"eval(String.fromCharCode({','.join(str(ord(c)) for c in v)}))"),
-        "markup: of base64": _called(lambda v: f"eval(atob('{_base64(v)}'))"),
-        "command: a quote at every letter": _command(lambda v: _COMMAND.sub(lambda m: "".join(f"'{c}'" for c in m[0]), v)),
-        "command: back slashes everywhere": _command(lambda v: re.sub(r"(?<=[a-z])(?=[a-z])", r"\\", v)),
+        "markup: / for blanks": markup(_tags),
+        "markup: line ends in tags": markup(lambda v: re.sub(r"(<[a-z]+) ", r"\1" + "\n\t", v)),
+        "markup: a tab in javascript:": markup(lambda v: re.sub("(?i)java(?=script:)", "java\t", v)),
+        "markup: entities in javascript:": markup(lambda v: re.sub("(?i)javascript:", "&#106;ava&#x73;cript&colon;", v)),
+        "markup: backticks for brackets": markup(lambda v: re.sub(r"\((\d+)\)", r"`\1`", v)),
+        "markup: \\u in names": markup(lambda v: re.sub(r"\b[afe](?=lert\b|etch\b|val\b)", lambda m: f"\\u{ord(m[0]):04x}", v)),
+        "markup: comments in script": markup(lambda v: re.sub(r"(?<=[a-z])\(", "/**/(", v)),
+        "markup: names of a window": markup(lambda v: re.sub(r"\b(alert|confirm|prompt|eval)\(", r"window['\1'](", v)),
+        "markup: of character codes": called(lambda v: f"eval(String.fromCharCode({','.join(str(ord(c)) for c in v)}))"),
+        "markup: of base64": called(lambda v: f"eval(atob('{_base64(v)}'))"),
+        "command: a quote at every letter": command(lambda v: _COMMAND.sub(lambda m: "".join(f"'{c}'" for c in m[0]), v)),
+        "command: back slashes everywhere": command(lambda v: re.sub(r"(?<=[a-z])(?=[a-z])", r"\\", v)),
         "command: $() in words": _within("{}$(){}"),
         "command: backticks in words": _within("{}``{}"),
         "command: ${x} in words": _within("{}${{x}}{}"),
-        "command: $'\\x'": _command(lambda v: _COMMAND.sub(lambda m: "$'" + "".join(f"\\x{ord(c):02x}" for c in m[0]) + "'", v)),
-        "command: variables": _command(lambda v: _COMMAND.sub(lambda m: f"a={m[0][:1]};b={m[0][1:]};$a$b", v, count=1)),
-        "command: slices for slashes": _command(lambda v: v.replace("/", "${PATH:0:1}")),
-        "command: full paths": _command(lambda v: re.sub(r"(?<![/\w])(cat|whoami|wget|curl|ping|id|uname)\b", r"/usr/bin/\1", v)),
-        "command: < for blanks": _command(lambda v: re.sub(r"\bcat ", "cat<", v)),
-        "command: braces": _command(lambda v: re.sub(r"\b(cat|wget|curl|ping) ([^\s;|&$`)]+)", r"{\1,\2}", v)),
-        "command: tabs and line ends": _command(lambda v: v.replace(" ", "\t").replace(";", "\n")),
-        "command: question marks": _command(lambda v: v.replace("/etc/passwd", "/???/p?sswd").replace("/etc/shadow", "/e??/sh?dow")),
-        "command: base64 -d": _command(lambda v: _FIRST.sub(lambda m: f"echo {_base64(m[0])}|base64 -d|sh", v, count=1)),
+        "command: $'\\x'": command(lambda v: _COMMAND.sub(lambda m: "$'" + "".join(f"\\x{ord(c):02x}" for c in m[0]) + "'", v)),
+        "command: variables": command(lambda v: _COMMAND.sub(lambda m: f"a={m[0][:1]};b={m[0][1:]};$a$b", v, count=1)),
+        "command: slices for slashes": command(lambda v: v.replace("/", "${PATH:0:1}")),
+        "command: full paths": command(lambda v: re.sub(r"(?<![/\w])(cat|whoami|wget|curl|ping|id|uname)\b", r"/usr/bin/\1", v)),
+        "command: < for blanks": command(lambda v: re.sub(r"\bcat ", "cat<", v)),
+        "command: braces": command(lambda v: re.sub(r"\b(cat|wget|curl|ping) ([^\s;|&$`)]+)", r"{\1,\2}", v)),
+        "command: tabs and line ends": command(lambda v: v.replace(" ", "\t").replace(";", "\n")),
+        "command: question marks": command(lambda v: v.replace("/etc/passwd", "/???/p?sswd").replace("/etc/shadow", "/e??/sh?dow")),
+        "command: base64 -d": command(lambda v: _FIRST.sub(lambda m: f"echo {_base64(m[0])}|base64 -d|sh", v, count=1)),
         "traversal: ..%5c": steps("..%5c"),
         "traversal: ..%255c": steps("..%255c"),
         "traversal: %252e%252e%252f": steps("%252e%252e%252f"),
@@ -172,8 +177,8 @@ INVENTED_REQUEST_CHANGES: Mapping[str, Change] = MappingProxyType(
         "traversal: ..././": steps("..././"),
         "traversal: slashes doubled": steps("..//"),
         "traversal: from a folder": lambda rng, v: f"{carrier(rng)}/var/www/{word(rng)}/{v}" if v.startswith("../") else None,
-        "look-ups in look-ups": _lookup(lambda v: v.replace("jndi", "${lower:j}${::-n}${env:NO:-d}i")),
-        "look-ups for every letter": _lookup(
+        "look-ups in look-ups": lookup(lambda v: v.replace("jndi", "${lower:j}${::-n}${env:NO:-d}i")),
+        "look-ups for every letter": lookup(
             lambda v: re.sub(r"jndi|(?<=:)[a-z]+(?=:)", lambda m: "".join(f"${{::-{c}}}" for c in m[0]), v)
         ),
         "blanks within braces": lambda rng, v: (
