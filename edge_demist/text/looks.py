@@ -34,7 +34,7 @@ _JSON = re.compile(r"\"\s?:|\[\s?\"|\",")
 _NAME = re.compile(r"\A[\w.\[\]-]{1,64}=")
 _EDGES = ' "{}[],\\'
 _MARK = re.compile(
-    r"[^\w\s.,:;=/+@%~*#\"|\[\]-]|[;|](?!\w*[=.]|base64|[;|]|\Z)|\.\./|--|(?:file|php|expect|dict|gopher)://|\b(?:union|select|and|or|order)\b",
+    r"[^\w\s.,:;=/+@%~*#\"|\[\]-]|[;|](?!\w*[=.]|base64|[;|]|\Z)|\.\./|--(?=\W*\w{0,4}\Z)|(?:file|php|expect|dict|gopher)://|\b(?:union|select|and|or|order)\b",
     re.IGNORECASE,
 )
 _WORDS_BEFORE = re.compile(r"\A(?:[a-z]{2,15} ){3,}|\A\w{22,}(?=\w\w\W)")
