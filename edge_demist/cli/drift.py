@@ -10,7 +10,7 @@ from pathlib import Path
 from edge_demist.cli.options import Example, add_json, command
 from edge_demist.errors import InputError
 from edge_demist.io import replace_file
-from edge_demist.sensor.drift import read_counts, read_reference, reference_file
+from edge_demist.sensor.drift import read_counts, read_reference, reference_file, telling
 from edge_demist.sensor.drift_sample import WEEK_US, psi, read_distances
 from edge_demist.sensor.sources.checkpoint import CheckpointStore
 from edge_demist.sensor.sources.timestamps import format_time
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     reference = read_reference(args.reference) if args.reference else {}
     rows: list[dict[str, object]] = []
     for task, weeks in sorted(counts.items()):
-        first = min(weeks, default=0)
+        first = next(iter(telling(weeks)), 0)
         for week, bins in sorted(weeks.items()):
             base = reference.get(task) or (weeks[first] if week != first else None)
             distance = round(psi(base, bins), 4) if base else None

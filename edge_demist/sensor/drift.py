@@ -41,8 +41,7 @@ class ScoreDrift:
         bins = weeks.get(week)
         if bins is None:
             bins = weeks[week] = [0] * BINS
-            for old in sorted(weeks)[1 : max(1, 1 + len(weeks) - MAX_WEEKS)]:
-                del weeks[old]
+            _keep_few(weeks, week)
         bins[score_bin(score)] += 1
 
     def use(self, bundle_id: str, reference: Reference | None = None) -> None:
@@ -55,7 +54,7 @@ class ScoreDrift:
         """The index of the latest week's scores against the first, by specialist."""
         found = {}
         for task, weeks in self.counts.items():
-            known = sorted(weeks)
+            known = telling(weeks)
             if len(known) > 1:
                 found[task] = psi(weeks[known[0]], weeks[known[-1]])
         return found
@@ -78,6 +77,20 @@ class ScoreDrift:
                     self.sample.restore(state.get("sample", {}))  # type: ignore[arg-type]
         except (TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"drift state: {error}") from error
+
+
+def telling(weeks: Counts) -> list[int]:
+    """The weeks, in order, with at least a tenth of the answers that the fullest has: not those of a few stray times."""
+    sums = {week: sum(bins) for week, bins in weeks.items()}
+    return sorted(week for week, count in sums.items() if 10 * count >= max(sums.values()))
+
+
+def _keep_few(weeks: Counts, now: int) -> None:
+    """Drop what is more than ``MAX_WEEKS``: what tells nothing, then the oldest; not the reference, nor the week that is counted."""
+    known = telling(weeks)
+    others = [week for week in sorted(weeks, key=lambda week: (week in known, week)) if week != now and week not in known[:1]]
+    for week in others[: max(0, len(weeks) - MAX_WEEKS)]:
+        del weeks[week]
 
 
 def read_counts(value: object) -> dict[str, Counts]:

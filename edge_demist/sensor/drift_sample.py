@@ -31,7 +31,7 @@ MAX_BYTES = 1 << 16
 BINS, AXES, MAX_WEEKS = 12, 8, 16
 LEAST, MOST = -9.0, 9.0
 EDGES = [1 / (1 + math.exp(-(LEAST + i * (MOST - LEAST) / BINS))) for i in range(1, BINS)]
-RATE, MAX_TAKEN, MIN_TAKEN = 256, 1024, 200
+RATE, MAX_TAKEN, MIN_TAKEN, BACK = 256, 1024, 200, 16
 BITS = 1 << 14
 """A string's place in the week's bit map; the same place again is not taken."""
 HOST_TASKS = ("hostname-threat", "dga")
@@ -197,15 +197,15 @@ class Sample:
         self.reference = reference
         self.weeks: dict[int, Week] = {}
         self._bits = bytearray(BITS // 8)
+        self._week: int | None = None
+        self._odd = (0, 0)
+        """Another week that strings were of, and how many in a row."""
 
     def _wants(self, text: str, week: int) -> bool:
         value = zlib.crc32(text.encode("utf-8", "surrogatepass"))
-        if value % RATE or (self.weeks and week < max(self.weeks)):  # of an older week no bit map is left
+        if value % RATE or (week != self._week and not self._moves_to(week)):
             return False
-        if week not in self.weeks:
-            self.weeks[week], self._bits = Week(), bytearray(BITS // 8)
-            for old in sorted(self.weeks)[:-MAX_WEEKS]:
-                del self.weeks[old]
+        self._odd = (week, 0)
         place, mask = value // RATE % BITS // 8, 1 << (value // RATE % 8)
         if self._bits[place] & mask or self.weeks[week].taken >= MAX_TAKEN:
             return False
@@ -213,15 +213,30 @@ class Sample:
         self.weeks[week].taken += 1
         return True
 
+    def _moves_to(self, week: int) -> bool:
+        """Whether another week has begun: the next one at once, one that is far ahead with two strings in a row, an older one with sixteen.
+
+        So one stray time is no week, and a week of stray times ends. Of an older week no bit map is left.
+        """
+        self._odd = (week, self._odd[1] + 1 if week == self._odd[0] else 1)
+        if self._week is not None and week != self._week + 1 and self._odd[1] < (2 if week > self._week else BACK):
+            return False
+        self._week, self._bits = week, bytearray(BITS // 8)
+        self.weeks.setdefault(week, Week())
+        for old in sorted(self.weeks.keys() - {week})[: max(0, len(self.weeks) - MAX_WEEKS)]:
+            del self.weeks[old]
+        return True
+
     def take(self, asked: Asked, strings: Strings) -> None:
         """Count what the sample wants of these strings."""
         dated = ((text, tasks, time_us // WEEK_US) for text, tasks, time_us in strings if time_us is not None)
-        chosen = [(text, tasks, week) for text, tasks, week in dated if self._wants(text, week)]
+        wanted = [(text, tasks, week) for text, tasks, week in dated if self._wants(text, week)]
+        chosen = [(text, tasks, week) for text, tasks, week in wanted if week in self.weeks]  # so many weeks may pass at once
         if not chosen:
             return
         pairs = [(text, task, week) for text, tasks, week in chosen for task in tasks if task in self.reference.scores]
         for (_, task, week), answer in zip(pairs, asked.uncached([pair[:2] for pair in pairs]), strict=True):
-            if answer.alarm_score is not None and week in self.weeks:
+            if answer.alarm_score is not None:
                 self.weeks[week].scores.setdefault(task, [0] * BINS)[score_bin(answer.alarm_score)] += 1
         names = [(text, week) for text, tasks, week in chosen if set(HOST_TASKS) & set(tasks)]
         vectors = asked.embed([text for text, _ in names]) if names else np.zeros((0, 0), np.float32)
@@ -235,12 +250,12 @@ class Sample:
 
     def gauges(self) -> dict[str, float]:
         """The distances of the latest week."""
-        return self.weeks[max(self.weeks)].distances(self.reference) if self.weeks else {}
+        return self.weeks[self._week].distances(self.reference) if self._week in self.weeks else {}
 
     def state(self) -> dict[str, object]:
         """For the checkpoint; each week's distances are in it for ``edge-demist drift``."""
         weeks = {str(number): week.__dict__ | {"distances": week.distances(self.reference)} for number, week in self.weeks.items()}
-        return {"weeks": weeks, "bits": self._bits.hex()}
+        return {"weeks": weeks, "bits": self._bits.hex(), "week": self._week}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """From the checkpoint.
@@ -253,9 +268,11 @@ class Sample:
             bits = bytearray.fromhex(state.get("bits", "") or "00" * (BITS // 8))
             if len(bits) != BITS // 8 or len(weeks) > MAX_WEEKS:
                 raise ValueError("another size")
+            latest = state.get("week")
+            week = max(weeks, default=None) if latest is None else week_of(latest)
         except (TypeError, AttributeError, KeyError, OverflowError) as error:
             raise ValueError(f"drift sample: {error}") from error
-        self.weeks, self._bits = weeks, bits
+        self.weeks, self._bits, self._week = weeks, bits, week if week in weeks else None
 
 
 def _week(value: Mapping[str, Any]) -> Week:

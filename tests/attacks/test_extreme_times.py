@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+import zlib
 
 import numpy as np
 import pytest
@@ -11,11 +13,16 @@ from hypothesis import strategies as st
 
 from edge_demist.explore.legend import by_number
 from edge_demist.sensor import memory as memories
+from edge_demist.sensor.detect.scoring import Scorer
+from edge_demist.sensor.drift import ScoreDrift
+from edge_demist.sensor.drift_sample import BACK, MAX_WEEKS, RATE, WEEK_US, Sample
 from edge_demist.sensor.memory import DAY_US, STRING, Memory
 from edge_demist.sensor.sources.timestamps import format_time, parse_time
 from edge_demist.serve.mcp import Tools
+from tests.sensor.test_drift import reference_of_fakes
 from tests.sensor.test_workers import watch
 from tests.support.sensor_fakes import read_events, zeek_log
+from tools.sensor.fake_model import FakeModel
 
 NOW_US = 1_700_000_000_000_000
 YEAR_9999_US = 253_000_000_000_000_000
@@ -101,3 +108,47 @@ def test_entries_from_beyond_the_clock_are_the_first_to_go(tmp_path, monkeypatch
     _commit(memory, *((f"m{n}.example", NOW_US + DAY_US + n) for n in range(10)))
     assert len(memory) == 30 and memory.look_up("n3.example") and memory.look_up("m3.example")
     memory.close()
+
+
+FAR = YEAR_9999_US // WEEK_US
+SAMPLED = [name for name in (f"host{n}.example" for n in range(20_000)) if not zlib.crc32(name.encode()) % RATE]
+"""Names that the sample takes."""
+
+
+def test_stray_weeks_are_neither_what_scores_are_compared_with_nor_what_is_compared():
+    drift = ScoreDrift("m")
+    for week in (0, FAR, 2800, 2801):
+        for _ in range(1 if week in (0, FAR) else 50):
+            drift.note("dga", 0.99 if week in (0, FAR) else 0.01, week * WEEK_US)
+    assert drift.gauges()["dga"] < 0.01
+    for week in range(FAR, FAR + 40):
+        drift.note("dga", 0.99, week * WEEK_US)
+    drift.note("dga", 0.01, 2802 * WEEK_US)
+    assert {2800, 2801, 2802} <= drift.counts["dga"].keys() and len(drift.counts["dga"]) == MAX_WEEKS
+
+
+def test_a_sample_forgets_weeks_that_were_none():
+    model = FakeModel()
+    sample = Sample(reference_of_fakes(model))
+
+    def take(week: int, count: int) -> None:
+        sample.take(Scorer(model), [(name, ("dga",), week * WEEK_US) for name in SAMPLED[:count]])
+
+    take(2800, 5)
+    take(FAR, 1)
+    take(2800, 10)
+    assert sample.weeks.keys() == {2800} and sample.weeks[2800].taken == 10
+    take(FAR, 3)
+    take(2801, 40)
+    assert sample.weeks[2801].taken == 40 - BACK + 1
+    again = Sample(sample.reference)
+    again.restore(json.loads(json.dumps(sample.state())))
+    again.take(Scorer(model), [(SAMPLED[50], ("dga",), 2801 * WEEK_US)])
+    assert again.weeks[2801].taken == 40 - BACK + 2
+
+
+def test_more_weeks_at_once_than_are_kept():
+    model = FakeModel()
+    sample = Sample(reference_of_fakes(model))
+    sample.take(Scorer(model), [(name, ("dga",), (2800 + n) * WEEK_US) for n, name in enumerate(SAMPLED[:60])])
+    assert len(sample.weeks) == MAX_WEEKS and max(sample.weeks) == 2859
