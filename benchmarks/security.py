@@ -17,6 +17,7 @@ TARGETS = {
     "bundles": "mutants of a bundle, loaded and used",
     "strings": "strings (unless said, each through one specialist and three in a hundred through all)",
     "logs": "folders of hostile logs",
+    "times": "logs and states with times of any kind",
     "states": "state folders",
     "kits": "offline kits",
     "pieces": "strings of up to 256 kB tokenized beside SentencePiece",

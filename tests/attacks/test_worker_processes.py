@@ -8,6 +8,7 @@ import os
 import pickle
 import signal
 import stat
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -69,29 +70,41 @@ class Runs:
         return os.system, ("echo taken over >&2",)
 
 
-NONSENSE = {
+def frame(value: object, number: int = EVIL.number) -> bytes:
+    """As a worker says it."""
+    body = value if isinstance(value, bytes) else pickle.dumps(value)
+    return struct.pack("<Qq", len(body), number) + body
+
+
+NO_FRAMES = {
     "noise": b"\xfe" * 300,
-    "an answer without end": (1 << 40).to_bytes(8, "little"),
-    "empty answers": bytes(80),
+    "an answer without end": struct.pack("<Qq", 1 << 40, EVIL.number),
+    "empty answers": bytes(160),
+    "another job": frame(Result(1 << 40, [], []), 1 << 40),
+    "the same answer twice": frame(Result(EVIL.number, [], [])) * 2,
+}
+NO_ANSWERS = {
     "a command": Runs(),
     "another class": {"number": EVIL.number},
-    "another job": Result(1 << 40, [], []),
-    "the same answer twice": [Result(EVIL.number, [], [])] * 2,
-    "a deep pickle": (9).to_bytes(8, "little") + b"\x80\x04" + b"(" * 6 + b".",
+    "a number that is another one": Result(8, [], []),
+    "a pickle that is none": b"\x80\x04" + b"(" * 6 + b".",
+    "nothing": b"",
 }
 
 
-@pytest.mark.parametrize("what", NONSENSE)
-def test_what_is_no_answer_ends_the_worker_and_not_the_parent(what):
+def says(what: bytes) -> Does:
+    """A worker that says something in the place of its answer, and no more."""
+
     def talk() -> None:
-        said = NONSENSE[what]
-        values = said if isinstance(said, list) else [said]
-        for value in values:
-            body = pickle.dumps(value)
-            os.write(channel(), value if isinstance(value, bytes) else len(body).to_bytes(8, "little") + body)
+        os.write(channel(), what)
         time.sleep(60)
 
-    does = Does(talk)
+    return Does(talk)
+
+
+@pytest.mark.parametrize("what", NO_FRAMES)
+def test_what_is_no_answer_ends_the_worker_and_not_the_parent(what):
+    does = says(NO_FRAMES[what])
     pool = does.pool()
     try:
         pool.submit(EVIL)
@@ -99,7 +112,19 @@ def test_what_is_no_answer_ends_the_worker_and_not_the_parent(what):
         for number in (2, 3):  # what is said in the place of an answer counts as the end of that job
             pool.submit(Job(number, {}, []))
             until(pool, number)
-        assert 3 in pool.done and len(does.told.named("worker-talks-nonsense")) == pool.ended == 1
+        assert pool.result(3) == Result(3, [], []) and len(does.told.named("worker-talks-nonsense")) == pool.ended == 1
+    finally:
+        pool.close()
+
+
+@pytest.mark.parametrize("what", NO_ANSWERS)
+def test_an_answer_that_cannot_be_read_is_none(what, capfd):
+    does = says(frame(NO_ANSWERS[what]))
+    pool = does.pool()
+    try:
+        pool.submit(EVIL)
+        assert until(pool, EVIL.number) and pool.result(EVIL.number) is None
+        assert len(does.told.named("worker-talks-nonsense")) == 1 and "taken over" not in capfd.readouterr().err
     finally:
         pool.close()
 

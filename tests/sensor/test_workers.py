@@ -378,7 +378,8 @@ def test_what_fails_in_a_worker_fails_here_too() -> None:
         pool.submit(Job(7, {}, []))
         while 7 not in pool.done:
             pool.pump(1.0)
-        assert pool.done[7].error == "ValueError: job 7"
+        result = pool.result(7)
+        assert result is not None and result.error == "ValueError: job 7"
     finally:
         pool.close()
     assert pool.pids == [] and not pool.is_alive

@@ -21,10 +21,20 @@ MB = 1_000_000
 
 @dataclass(frozen=True)
 class Attack:
-    """The uids that are owed; ``act`` does things to the folder while it is read, until it is done or told to end."""
+    """The uids that are owed; ``act`` does things to the folder while it is read, until it is done or told to end.
+
+    ``harm`` does things to the process of that id, in each session anew. ``prefix`` starts what it is given, ``disk`` is the size of
+    the disk of the output, in bytes; ``workers_may_die``: that the system kills some for memory is the point.
+    """
 
     owed: frozenset[str]
     act: Callable[[threading.Event], None] | None = None
+    arguments: tuple[str, ...] = ()
+    harm: Callable[[int, threading.Event], None] | None = None
+    prefix: tuple[str, ...] = ()
+    memory: int = 256 << 20
+    disk: int = 0
+    workers_may_die: bool = False
 
 
 Scenario = Callable[[Path, float], Attack]

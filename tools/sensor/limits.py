@@ -18,6 +18,7 @@ from pathlib import Path
 GROUPS = Path("/sys/fs/cgroup")
 PERIOD_US = 100_000
 STOP_AND_GO_S = 0.05
+MOST_FOR_ORPHANS_S = 2.0
 
 
 class ControlGroup:
@@ -113,6 +114,14 @@ def memory_of(pid: int) -> tuple[int, int]:
     return int(found.get("VmRSS", 0)) << 10, int(found.get("VmHWM", 0)) << 10
 
 
+def children(pid: int) -> list[int]:
+    """Its child processes; none when it is gone."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+    except OSError:
+        return []
+
+
 class Session:
     """One life of the sensor under the limits."""
 
@@ -137,6 +146,11 @@ class Session:
         self.silence_s = 0.0
         self.peak = 0
 
+    @property
+    def lasts_s(self) -> float:
+        """How long it has lasted."""
+        return time.monotonic() - self.began
+
     def listen(self, seconds: float) -> bool:
         """Hear it for a while; False once it has ended."""
         until = time.monotonic() + seconds
@@ -157,7 +171,7 @@ class Session:
         """Ask it to end, and say how it went."""
         if self.ready_s is not None:
             self.silence_s = max(self.silence_s, time.monotonic() - self._last)
-        alone = self.child.poll() is not None
+        alone, workers = self.child.poll() is not None, children(self.child.pid)
         asked = time.monotonic()
         if not alone:
             self.child.terminate()
@@ -167,6 +181,9 @@ class Session:
             self.child.kill()
             self.child.wait()
         took = time.monotonic() - asked
+        until = time.monotonic() + MOST_FOR_ORPHANS_S
+        while (left := sum(Path(f"/proc/{pid}").exists() for pid in workers)) and time.monotonic() < until:
+            time.sleep(0.05)
         kills = self._limits.kills()
         self._limits.remove()
         self._heard.close()
@@ -177,5 +194,6 @@ class Session:
             "exit_code": self.child.returncode,
             "peak_rss_mb": self.peak >> 20,
             "killed_for_memory": kills,
+            "left_behind": left,
             "seconds": round(asked - self.began, 1),
         }

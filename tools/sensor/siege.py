@@ -11,23 +11,26 @@ stands behind the attack has its event. Exit code 1 if one does not hold.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tools import facts
-from tools.sensor import attacks
+from tools.sensor import attacks, worker_attacks  # noqa: F401 - its cases are in the same list
 from tools.sensor.limits import Session
 
 ROOT = Path(__file__).parents[2]
-MEMORY, CORES, WATCHDOG_S = 256 << 20, 0.5, 120.0
+CORES, WATCHDOG_S = 0.5, 120.0
 MOST_SILENCE_S, MOST_ENDING_S = 10.0, 5.0
 STOP_AT_S, GIVE_UP_S = 8.0, 500.0
 UID = re.compile(rb'"uid": ?"([A-Z]+\d*)"')
@@ -40,12 +43,14 @@ class Outcome:
     sessions: list[dict[str, object]]
     owed: int
     missing: list[str]
+    workers_may_die: bool = False
 
     def holds(self) -> bool:
         """Whether all of it is as it should be."""
         return not self.missing and all(
             session["exit_code"] == 0
-            and not session["killed_for_memory"]
+            and (self.workers_may_die or not session["killed_for_memory"])
+            and not session.get("left_behind")
             and float(str(session["longest_silence_s"])) <= MOST_SILENCE_S
             and session["ended_after_s"] is not None
             and float(str(session["ended_after_s"])) <= MOST_ENDING_S
@@ -63,34 +68,64 @@ def judged(output: Path) -> set[str]:
 
 def besiege(name: str, scale: float, stop_at_s: float = STOP_AT_S) -> Outcome:
     """One scenario."""
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as stack:
         folder = Path(place)
         (folder / "logs").mkdir()
         made = attacks.SCENARIOS[name](folder / "logs", scale)
+        events = folder / "disk" / "events"
+        events.parent.mkdir()
+        if made.disk:
+            stack.enter_context(mounted(events.parent, made.disk))
         over = threading.Event()
         actor = threading.Thread(target=made.act or (lambda _: None), args=(over,), daemon=True)
-        files = ["-o", f"{folder}/events", "--state", f"{folder}/state", "--summary", f"{folder}/summary"]
-        command = [sys.executable, "-m", "edge_demist", "watch", f"{folder}/logs", *files, "--emit", "all", "--log", "json"]
+        files = ["-o", str(events), "--state", f"{folder}/state", "--summary", f"{folder}/summary"]
+        command = [*made.prefix, sys.executable, "-m", "edge_demist", "watch", f"{folder}/logs", *files, "--emit", "all", "--log", "json"]
         sessions: list[dict[str, object]] = []
         missing = set(made.owed)
         actor.start()
         for last in (False, True):
-            session = Session(command, folder, memory=MEMORY, cores=CORES, watchdog_s=WATCHDOG_S)
-            if not last:
-                while session.listen(0.5) and (session.ready_s is None or time.monotonic() - session.began < session.ready_s + stop_at_s):
-                    pass
-            else:
-                while session.listen(3.0) and time.monotonic() - session.began < GIVE_UP_S:
-                    missing -= judged(folder / "events")
-                    if not missing and not actor.is_alive():
-                        break
-            sessions.append(session.end() | {"limits": session.by})
+            session = Session([*command, *made.arguments], folder, memory=made.memory, cores=CORES, watchdog_s=WATCHDOG_S)
+            with harmed(made, session.child.pid):
+                if not last:
+                    while session.listen(0.5) and (
+                        session.ready_s is None or time.monotonic() - session.began < session.ready_s + stop_at_s
+                    ):
+                        pass
+                else:
+                    while session.listen(3.0) and session.lasts_s < GIVE_UP_S:
+                        missing -= judged(events)
+                        if not missing and not actor.is_alive():
+                            break
+                sessions.append(session.end() | {"limits": session.by})
         over.set()
         actor.join()
-        missing -= judged(folder / "events")
+        missing -= judged(events)
         if missing:
             sys.stderr.write((folder / "stderr").read_text(errors="replace")[-3000:])
-        return Outcome(sessions, len(made.owed), sorted(missing)[:5])
+        return Outcome(sessions, len(made.owed), sorted(missing)[:5], made.workers_may_die)
+
+
+@contextlib.contextmanager
+def harmed(made: attacks.Attack, pid: int) -> Iterator[None]:
+    """Meanwhile things are done to a process."""
+    over = threading.Event()
+    actor = threading.Thread(target=made.harm or (lambda _pid, _over: None), args=(pid, over), daemon=True)
+    actor.start()
+    try:
+        yield
+    finally:
+        over.set()
+        actor.join()
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, size: int) -> Iterator[None]:
+    """A small disk, which only root can have."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 def main() -> int:
@@ -118,7 +153,9 @@ def main() -> int:
 def save(path: Path, name: str, entry: dict[str, object]) -> None:
     """Put one scenario into the result file."""
     known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    known |= facts.head("tools.sensor.siege") | {"limits": {"memory_bytes": MEMORY, "cores": CORES, "watchdog_s": WATCHDOG_S}}
+    known |= facts.head("tools.sensor.siege") | {
+        "limits": {"memory_bytes": attacks.Attack.memory, "cores": CORES, "watchdog_s": WATCHDOG_S}
+    }
     known.setdefault("scenarios", {})[name] = entry
     path.write_text(json.dumps(known, indent=1) + "\n", encoding="ascii")
 

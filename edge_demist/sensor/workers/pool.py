@@ -47,7 +47,8 @@ the next one waits so long, as after one that the system killed."""
 MAX_ANSWER_BYTES, MAX_READ_BYTES, _READ = 64 << 20, 4 << 20, 1 << 16
 """Of one answer; at one look at a worker; at once."""
 MOST_FOR_AN_END_S = 2.0
-_SIZE = struct.Struct("<Q")
+_HEAD = struct.Struct("<Qq")
+"""Bytes that follow, number of the job."""
 _BEAT = struct.Struct("<d")
 _PR_SET_PDEATHSIG, _FIRST_TO_GO = 1, "500"
 """prctl(2); and proc(5): where memory is short a worker is killed, which is replaced, and not the parent."""
@@ -75,7 +76,8 @@ class Pool:
         self._work, self._breathe, self._log = work, breathe, log
         self._beats = mmap.mmap(-1, _BEAT.size * count)
         self._waiting: deque[Job] = deque()
-        self.done: dict[int, Result] = {}
+        self.done: dict[int, bytes] = {}
+        """Answers as they came: as objects they take several times the memory."""
         self.died: dict[int, bool] = {}
         """Jobs in the middle of which a worker ended; whether the system killed it, for which the job need not be to blame."""
         self.ended = self._failed_starts = 0
@@ -96,6 +98,17 @@ class Pool:
     def is_over(self, number: int) -> bool:
         """Whether there is nothing to wait for about a job."""
         return number in self.done or number in self.died or not self.is_alive
+
+    def result(self, number: int) -> Result | None:
+        """The answer to a job that is done, once; None for what is none, as if the worker had ended."""
+        try:
+            result = _Known(io.BytesIO(self.done.pop(number))).load()
+            if not isinstance(result, Result) or result.number != number:
+                raise TypeError("no answer to this job")
+        except Exception as error:
+            self._log("worker-talks-nonsense", {"error": f"{type(error).__name__}: {str(error)[:200]}"})
+            return None
+        return result
 
     def submit(self, job: Job, *, first: bool = False) -> None:
         """Queue a job, or put it before all others."""
@@ -131,16 +144,15 @@ class Pool:
     def _take(self, worker: _Process) -> None:
         try:
             alive = worker.read()
-            for body in worker.bodies():
-                result = _answer(body, worker.jobs)
+            for number, body in worker.answers():
                 worker.since = time.monotonic()
                 worker.is_proven = True
-                if result.number != HELLO.number:
-                    self.done[result.number] = result
+                if number != HELLO.number:
+                    self.done[number] = body
                     worker.has_worked = True
                     self._failed_starts = 0
-        except Exception as error:  # whatever a process in which memory is not what it was may say
-            self._log("worker-talks-nonsense", {"pid": worker.pid, "error": f"{type(error).__name__}: {str(error)[:200]}"})
+        except ValueError as error:  # whatever a process in which memory is not what it was may say
+            self._log("worker-talks-nonsense", {"error": str(error)})
             alive = False
         if not alive:
             self._bury(worker)
@@ -216,8 +228,8 @@ class Pool:
 
         self._breathe(beat)
         with channel.makefile("rb") as stream:
-            while len(head := stream.read(_SIZE.size)) == _SIZE.size:
-                job: Job = _Known(io.BytesIO(stream.read(_SIZE.unpack(head)[0]))).load()
+            while len(head := stream.read(_HEAD.size)) == _HEAD.size:
+                job: Job = _Known(io.BytesIO(stream.read(_HEAD.unpack(head)[0]))).load()
                 beat()
                 try:
                     result = self._work(job)
@@ -283,23 +295,24 @@ class _Process:
             return False
         return True
 
-    def bodies(self) -> Iterator[bytes]:
-        """The answers that are whole.
+    def answers(self) -> Iterator[tuple[int, bytes]]:
+        """The answers that are whole, with the numbers of their jobs, which are done with that.
 
         Raises:
-            ValueError: what comes next is too large to be one.
+            ValueError: what comes next is too large to be one, or none to the next job.
         """
         at = 0
         try:
-            while len(self._in) - at >= _SIZE.size:
-                size = _SIZE.unpack_from(self._in, at)[0]
-                if size > MAX_ANSWER_BYTES:
-                    raise ValueError(f"an answer of {size} bytes")
-                begin, end = at + _SIZE.size, at + _SIZE.size + size
+            while len(self._in) - at >= _HEAD.size:
+                size, number = _HEAD.unpack_from(self._in, at)
+                if size > MAX_ANSWER_BYTES or not self.jobs or number != self.jobs[0].number:
+                    raise ValueError(f"{size} bytes about job {number}")
+                begin, end = at + _HEAD.size, at + _HEAD.size + size
                 if end > len(self._in):
                     break
                 at = end
-                yield bytes(self._in[begin:end])
+                self.jobs.popleft()
+                yield number, bytes(self._in[begin:end])
         finally:
             del self._in[:at]
 
@@ -332,22 +345,9 @@ class _Known(pickle.Unpickler):
         return found
 
 
-def _answer(body: bytes, jobs: deque[Job]) -> Result:
-    """The answer to the first of these jobs, which is done with that.
-
-    Raises:
-        Exception: it is none.
-    """
-    result = _Known(io.BytesIO(body)).load()
-    if not isinstance(result, Result) or not jobs or result.number != jobs[0].number:
-        raise ValueError("no answer to a job that was given")
-    jobs.popleft()
-    return result
-
-
 def _framed(value: Job | Result) -> bytes:
     body = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    return _SIZE.pack(len(body)) + body
+    return _HEAD.pack(len(body), value.number) + body
 
 
 def _detach(channel: int, parent: int) -> None:

@@ -231,11 +231,11 @@ class ParallelRunner(Runner):
                 return self._do_here(sent)
             self._pool.pump(WAIT_S)
             self._breathe()
-        result = self._pool.done.pop(sent.number)
+        result = self._pool.result(sent.number)
         current = {other.number for other in self._sent}
         for number in [number for number in self._pool.done if number not in current]:
             del self._pool.done[number]
-        return self._do_here(sent) if result.error else result
+        return self._do_here(sent) if result is not None and result.error else result
 
     def _do_here(self, sent: _Sent) -> Result:
         self._inline = self._inline or self._make_worker()
