@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge_demist.sensor.sources.json_logs import JsonRecord
 from edge_demist.sensor.sources.parser import LineParser
 from edge_demist.sensor.sources.tables import MAX_ROW_BYTES, MAX_TRIES, TableParser
+from tests.sensor.test_appliances import NAME, PAGES, QUESTIONS, REQUESTS
+from tools.fuzz.logs import NASTY
 
 OPENS_AGAIN = b'",d"e,"y'
 """Ends the value in quotes that is open, and opens another one, while the quotes seem to be even."""
@@ -35,3 +39,31 @@ def test_a_quote_that_ends_nowhere_costs_no_row():
     records = [record for record in found if isinstance(record, JsonRecord)]
     told = [text for record in records for one in (record.parts or (record,)) for text in one.values("CommandLine")]
     assert sorted(told) == sorted(["evil", *(line.rpartition(",")[2] for line in lines)])
+
+
+LINES = [line.encode() for table in (QUESTIONS, PAGES, REQUESTS) for line in table.values()]
+
+
+@given(
+    st.sampled_from(LINES), st.lists(st.tuples(st.integers(0, 600), st.sampled_from((*NASTY, b"\r", b'"', b",", b"\n", b""))), max_size=3)
+)
+def test_nothing_that_stands_in_a_line_makes_a_parser_raise(line, additions):
+    for place, addition in additions:
+        line = line[:place] + addition + (line[place:] if addition else b"")
+    record = LineParser("x.log").parse(line)
+    for part in getattr(record, "parts", ()) or (record,):
+        assert part is None or isinstance(part, str) or part.values("dns.question.name") is not None
+
+
+def test_a_carriage_return_hides_no_row():
+    line = QUESTIONS["PAN-OS"].replace("THREAT,spyware,1", "THREAT,spyware,1\r2").encode()
+    record = LineParser("x.log").parse(line)
+    assert isinstance(record, JsonRecord) and record.values("query") == [NAME]
+
+
+@pytest.mark.parametrize("quote", [b"", b'"'])
+def test_a_value_that_is_longer_than_pythons_limit_is_read(quote):
+    table = TableParser()
+    assert table.feed_names(b"timestamp,host,CommandLine")
+    row = table.parse(b"2026-01-01T00:00:00Z,10.0.0.1," + quote + b"a" * 200_000 + quote)
+    assert isinstance(row, dict) and row["CommandLine"] == "a" * 200_000

@@ -26,9 +26,7 @@ def run(*arguments: str, **environment: str) -> dict:
     return facts
 
 
-@pytest.mark.parametrize(
-    ("target", "count"), [("bundles", 40), ("logs", 40), ("states", 8), ("kits", 40), ("strings", 3), ("pieces", 3)]
-)
+@pytest.mark.parametrize(("target", "count"), [("bundles", 40), ("logs", 40), ("states", 8), ("kits", 40), ("strings", 3), ("pieces", 3)])
 def test_a_few_cases_find_nothing(target, count):
     pytest.importorskip({"kits": "cryptography", "pieces": "sentencepiece"}.get(target, "numpy"))
     facts = run(target, "--count", str(count), "--seconds", "60")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from edge_demist.normalizers import from_bytes
+from edge_demist.sensor.sources.tables import split_loosely
 from edge_demist.sensor.sources.timestamps import parse_time
 
 MAX_ROW_BYTES = 1 << 15
@@ -111,10 +112,8 @@ def _request(parts: dict[str, str | None]) -> dict[str, object]:
 
 def _row(text: str) -> tuple[dict[str, object], str] | None:
     """A row whose first cell is a time: with a type of DNS records it is a question, with an address a request."""
-    import csv  # few logs are of this kind
-
     begin, delimiter = text.find('"'), "," if '","' in text else "\t"
-    cells = next(csv.reader([text[begin:] if begin >= 0 and not text[:1].isdigit() else text], delimiter=delimiter), [])
+    cells = split_loosely(text[begin:] if begin >= 0 and not text[:1].isdigit() else text, delimiter)
     if len(cells) < _LEAST_CELLS or parse_time(cells[0]) is None:
         return None
     found: dict[str, object] = {"timestamp": cells[0]}

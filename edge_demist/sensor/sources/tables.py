@@ -14,6 +14,8 @@ from edge_demist.sensor.sources.field_names import is_name, is_telling
 MAX_COLUMNS = 1024
 MAX_NAMES_BYTES = 1 << 15
 MAX_ROW_BYTES = 1 << 17
+MAX_VALUE = 1 << 30
+"""Longer than any line: Python's own limit for a value is 131,072 characters."""
 MAX_TRIES = 16
 """A row over several lines is given up where it is longer, or so often went on when it seemed to be whole."""
 UNNAMED = "message"
@@ -73,7 +75,7 @@ class TableParser:
             self._begun_bytes += len(line)
             if self._begun_bytes > MAX_ROW_BYTES or self._tries > MAX_TRIES:
                 lines, self._begun, self._tries = self._begun, [], 0
-                rows = [self._named(_split_loosely(one, self._delimiter)) for one in lines]
+                rows = [self._named(split_loosely(one, self._delimiter)) for one in lines]
                 return [row for row in rows if isinstance(row, dict)] or "field-count"
             if text.count('"') % 2 == 0:  # the value in quotes goes on, or another one begins
                 return None
@@ -124,19 +126,18 @@ def _split(text: str, delimiter: str) -> list[str] | None:
     """The values of a row; None where a value in quotes does not end."""
     import csv  # few logs are tables
 
+    csv.field_size_limit(MAX_VALUE)
     try:
         return next(csv.reader([text], delimiter=delimiter, strict=True), [])
     except csv.Error as error:
         if str(error) == _OPEN_QUOTE:
             return None
-    return _split_loosely(text, delimiter)
+    return split_loosely(text, delimiter)
 
 
-def _split_loosely(text: str, delimiter: str) -> list[str]:
-    """The values of a line with quotes inside a value, as careless programs leave them."""
+def split_loosely(text: str, delimiter: str) -> list[str]:
+    """The values of a line with quotes inside a value, as careless programs leave them; carriage returns among them are blanks."""
     import csv
 
-    try:
-        return next(csv.reader([text], delimiter=delimiter), [])
-    except csv.Error:
-        return []
+    csv.field_size_limit(MAX_VALUE)
+    return next(csv.reader([text.replace("\r", " ").replace("\n", " ")], delimiter=delimiter), [])

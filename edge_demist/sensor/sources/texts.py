@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from edge_demist.normalizers import from_bytes
 from edge_demist.sensor.sources.field_names import is_telling, plain_name
+from edge_demist.sensor.sources.tables import split_loosely
 from edge_demist.sensor.sources.timestamps import parse_time
 
 MAX_TEXT_BYTES = 1 << 16
@@ -95,12 +96,10 @@ def _logged_command(text: str) -> _Object | None:
 
 def _pan(text: str) -> _Object | None:
     """The URL of a PAN-OS log, whose columns have no names."""
-    import csv  # few logs are of this kind
-
-    row = next(csv.reader([text]), [])
+    row = split_loosely(text, ",")
     if len(row) <= _PAN_URL:
         return None
-    name = _PAN_NAME.search(row[_PAN_URL + 1])
+    name = _PAN_NAME.search("".join(row[_PAN_URL + 1 : _PAN_URL + 2]))
     return {"timestamp": row[_PAN_TIME], **({"query": name[1]} if name and row[4] != "url" else {"url": row[_PAN_URL]})}
 
 
