@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from edge_demist import decoding
-from edge_demist.hostnames import hostname
+from edge_demist.hostnames import hostname, is_plain
 
 _SCHEME = re.compile(r"^https?://", re.IGNORECASE)
 _HOST_END = re.compile(r"[/?#]")
@@ -41,6 +41,7 @@ _PAGE_SCHEME = re.compile(r"\A(?:[a-z][a-z0-9+]{1,11}:/{1,8}|https?:(?!\d))+", r
 _ENCODED_SCHEME = re.compile(r"\Ahttps?%3a", re.IGNORECASE)
 _USER_PART = re.compile(r"\A[^/?#]{0,255}@")
 _BEHIND_HOST = re.compile(r"[.\s\0]{1,16}(?=(?::\d{0,5})?\Z)")
+_NUMBERS = frozenset("0123456789[")
 _DEFAULT_PORT = re.compile(r":(?:80|443)$")
 
 
@@ -49,25 +50,28 @@ def page(text: str) -> str:
     bare = text.strip()
     bare = bare if _is_bare(bare) else _written_about(bare)
     bare = decoding.percent(bare) if "%" in bare and _ENCODED_SCHEME.match(bare) else bare
-    bare = _PAGE_SCHEME.sub("", bare, count=1)
-    bare = _USER_PART.sub("", bare.lstrip("/") if bare[:2] == "//" else bare, count=1) if "@" in bare else bare.removeprefix("//")
+    bare = bare[8:].lstrip("/") if bare[:8] == "https://" else bare
+    bare = _PAGE_SCHEME.sub("", bare, count=1) if ":" in bare[:16] else bare
+    bare = bare.lstrip("/") if bare[:2] == "//" else bare
+    bare = _USER_PART.sub("", bare, count=1) if "@" in bare else bare
     bare = _MATRIX.sub("", bare) if ";" in bare else bare
-    full = decoding.percent(url_without_root_slash(decoding.dotted_addresses("//" + _plain_host(bare)).removeprefix("//")))
-    end = _HOST_END.search(full)
-    cut = end.start() if end else len(full)
-    path = full[cut:].lower() if full[cut:].isupper() else full[cut:]
+    bare = decoding.dotted_addresses("//" + bare).removeprefix("//") if "//" in bare or bare[:1] in _NUMBERS else bare
+    end = _HOST_END.search(bare)
+    host, path = (bare[: end.start()], bare[end.start() :]) if end else (bare, "")
+    host, path = (host.lower(), path) if is_plain(host) and host[-1:] != "." else _odd_host(host, path)
+    path = "" if path == "/" else decoding.percent(path)
+    path = path.lower() if path.isupper() else path
     path = _without_dots(path) if "/." in path else path
     path = _one_slash(path) if "//" in path else path
-    return decoding.short_repeats(decoding.one_blank(_DEFAULT_PORT.sub("", full[:cut]).lower() + path))
+    return decoding.short_repeats(decoding.one_blank(host + path))
 
 
-def _plain_host(bare: str) -> str:
-    """An address whose host is decoded, without dots and blanks behind it."""
-    end = _HOST_END.search(bare)
-    host = bare[: end.start()] if end else bare
-    plain = decoding.percent(host) if "%" in host else host
-    plain = _BEHIND_HOST.sub("", plain, count=1) if plain[-1:] in ". \0" or ".:" in plain else plain
-    return plain + bare[len(host) :] if plain is not host else bare
+def _odd_host(host: str, path: str) -> tuple[str, str]:
+    """A host in one spelling: decoded, without a port and without dots and blanks behind it; the path takes what was no host's."""
+    plain = decoding.percent(host)
+    end = _HOST_END.search(plain)
+    plain, path = (plain[: end.start()], plain[end.start() :] + path) if end else (plain, path)
+    return _DEFAULT_PORT.sub("", hostname(_BEHIND_HOST.sub("", plain, count=1))).lower(), path
 
 
 def _without_dots(path: str) -> str:

@@ -35,7 +35,7 @@ from edge_demist.native.library import Kernels
 from edge_demist.normalizers import from_bytes, truncate_utf8
 from edge_demist.predictions import Prediction, Rule
 from edge_demist.text import windows
-from edge_demist.text.looks import KINDS, is_wrapped
+from edge_demist.text.looks import KINDS
 from edge_demist.text.many import normalized
 from edge_demist.text.ngrams import Ngrams
 from edge_demist.text.screens import Screens
@@ -211,8 +211,9 @@ class Inference:
             return len(raw) > most or windows.is_long(raw, normalizer, overflow=overflow)
 
         shortest, kind = min(cap, SURELY_SHORT), KINDS.get(normalizer)
-        kind = kind if kind is not None and kind.wrappers else None
-        return [n for n, raw in enumerate(raws) if (len(raw) >= shortest and is_beyond(raw)) or is_wrapped(raw, kind)]
+        wrappers = kind.wrappers if kind is not None else ()
+        wrapped = {n for n, raw in enumerate(raws) if raw.partition(b" ")[0] in wrappers} if wrappers else ()
+        return [n for n, raw in enumerate(raws) if (len(raw) >= shortest and is_beyond(raw)) or n in wrapped]
 
     def _screened(self, items: Sequence[Item], cuts: Cuts) -> tuple[list[int], dict[int, Judged]]:
         """The items that reach the encoder, and the rows of those that stage one answers."""

@@ -26,6 +26,13 @@ LEAST_PAYLOAD = 8
 _JOINTS = re.compile(r"\s*(?:;|&&|\|\||\n|(?<![>&])&(?![>&\d])|(?<=\s)(?:do|then|else)\s|(?<=;)\s*(?:done|fi)\b)\s*")
 _IN_QUOTES = re.compile(r"'([^']{8,})'|\"([^\"]{8,})\"|\$\(([^()]{8,})\)|<<-?\s?'?\w+'?(?: ?\| ?\w+)? (.{8,}) \w+\Z")
 _DEEPER = re.compile(r"[\"',]([^\"',]{8,})[\"',]")
+_CAPITALS = re.compile(r"\A[a-z.]*[A-Z]|/[A-Z]{2}|\b(?!TODO|LIST|JSON|HKLM|HKCU)[A-Z]{4,}\b|\.EXE")
+_SLASHED = re.compile(
+    r"(?:bcdedit|net1?|schtasks|reg|vssadmin|wevtutil|certutil|wmic|tasklist|taskkill|attrib|icacls|cmd|msiexec|rundll32|regsvr32|bitsadmin|sc|netsh"
+    r"|wbadmin|fsutil|cipher|nltest|cscript|wscript|mshta|whoami|query|shutdown|takeown|at|forfiles|robocopy|xcopy|findstr|ipconfig)(?:\.exe)?\s",
+    re.IGNORECASE,
+)
+"""Programs of Windows whose options begin with a slash; most take a dash as well."""
 _CMDLET = re.compile(r"(?<![\w-])[a-z]{3,12}-[a-z]{4,}", re.IGNORECASE)
 _OPTION = re.compile(r"(?<= )-(?=[a-z])")
 _VALUE = re.compile(r"[?&]")
@@ -65,9 +72,9 @@ def _commands(text: str) -> Iterator[str]:
     plain = plainest(text)
     yield core(plain)
     yield plain
-    if " -" in plain and " /" not in plain:
+    if " -" in plain and " /" not in plain and _SLASHED.match(core(plain)):
         yield _OPTION.sub("/", core(plain))
-    if not (_CMDLET.search(plain) or _JOINTS.search(core(plain))):
+    if _CAPITALS.search(plain) and not (_CMDLET.search(plain) or _JOINTS.search(core(plain))):
         yield core(plain).lower()
     for found in _IN_QUOTES.finditer(plain):
         inner = next(part for part in found.groups() if part)
@@ -132,7 +139,7 @@ class Kind(NamedTuple):
 
 KINDS: Mapping[str, Kind] = by_name(
     {
-        **dict.fromkeys(("command", "cased_command"), Kind(_commands, 0.2, 0.0, WRAPPERS)),
+        **dict.fromkeys(("command", "cased_command"), Kind(_commands, 0.5, 0.0, WRAPPERS)),
         **dict.fromkeys(("request", "cased_request"), Kind(_requests, 0.2, 1.0)),
         **dict.fromkeys(("url", "url_without_root_slash", "page"), Kind(_addresses, 0.8, 0.1)),
     }
