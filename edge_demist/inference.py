@@ -72,8 +72,9 @@ class Judged(NamedTuple):
 
     def prediction(self, rule: Rule, shown: str, top_k: int) -> Prediction:
         """The answer under a rule about a text, which it repeats as ``shown``."""
-        cut = self.truncated or len(shown) > 16 * windows.MOST_BYTES  # what normalizers are given of a text, at most
-        return rule.answer(shown, self.scores, truncated=cut, top_k=top_k, window=self.window, screened=self.screened)
+        scores, truncated, window, screened = self
+        over = truncated or len(shown) > 16 * windows.MOST_BYTES  # what normalizers are given of a text, at most
+        return rule.answer(shown, scores, truncated=over, top_k=top_k, window=window, screened=screened)
 
 
 class _Batch(NamedTuple):
@@ -252,7 +253,6 @@ class Inference:
             return []
         batch = self._batch(items)
         pooled, truncated = self._pooled(engine, batch, normalize=False)
-        over = truncated.tolist()
         answers: list[Judged | None] = [None] * len(items)
         ngrams: Floats | None = None
         for slot, specialist in enumerate(batch.specialists):
@@ -264,16 +264,18 @@ class Inference:
             else:
                 ngrams = own.encode_batch(batch.raws) if ngrams is None else ngrams
                 vectors = ngrams[where]
-            for n, scores in zip(places.tolist(), self.heads.probabilities(specialist, pooled[places], vectors), strict=True):
-                answers[n] = Judged(scores, over[n])
+            scores = self.heads.probabilities(specialist, pooled[places], vectors)
+            for n, found in zip(places.tolist(), map(Judged, scores, truncated[places].tolist()), strict=True):
+                answers[n] = found
         return cast("list[Judged]", answers)
 
     def _batch(self, items: Sequence[Item]) -> _Batch:
         """Each string and each specialist once."""
-        place: dict[bytes, int] = {}
-        slot: dict[str | None, int] = {}
-        where = np.array([place.setdefault(raw, len(place)) for raw, _ in items], np.int32)
-        slots = np.array([slot.setdefault(task, len(slot)) for _, task in items], np.int32)
+        raws, tasks = zip(*items, strict=True)
+        place = {raw: n for n, raw in enumerate(dict.fromkeys(raws))}
+        slot = {task: n for n, task in enumerate(dict.fromkeys(tasks))}
+        where = np.fromiter(map(place.__getitem__, raws), np.int32, len(items))
+        slots = np.fromiter(map(slot.__getitem__, tasks), np.int32, len(items))
         return _Batch(list(place), where, [self._specialist(task) if task is not None else None for task in slot], slots)
 
     def pooled(self, engine: Engine, items: Sequence[Item], *, normalize: bool) -> tuple[Floats, NDArray[np.bool_]]:

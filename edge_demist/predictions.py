@@ -114,6 +114,7 @@ class Rule:
         self._refused = REFUSED.get(specialist.normalizer)
         self._unregistered = UNREGISTERED.get(specialist.normalizer)
         self._of_names = is_name(specialist.normalizer)
+        self._positive = specialist.positive[0] if len(specialist.positive) == 1 else None
 
     @property
     def threshold(self) -> float | None:
@@ -130,7 +131,8 @@ class Rule:
         inside, score, alarm, alarm_score = sum(scores), max(scores), None, 0.0
         best = scores.index(score)
         if threshold is not None:
-            alarm_score = specialist.alarm_score(scores) / inside if inside else 0.0
+            positive = scores[self._positive] if self._positive is not None else specialist.alarm_score(scores)
+            alarm_score = positive / inside if inside else 0.0
             alarm = alarm_score >= threshold
             if (alarm or self._strict) and (best in specialist.positive) != alarm:
                 allowed = [i for i in range(len(scores)) if (i in specialist.positive) == alarm]
@@ -138,17 +140,22 @@ class Rule:
                 score = scores[best]
             score = min(score / inside, 1.0) if alarm else score
         label = specialist.labels[best]
-        says_much = not inside or alarm is None or best in specialist.positive  # ordinary strings of odd spelling stay ordinary
-        hollow = inside < LEAST_IN_DISTRIBUTION or (alarm is False and best in specialist.positive and score < LEAST_POSITIVE)
-        between = self._strict and not alarm and alarm_score > LEAST_ALARM  # neither an alarm nor likely to be ordinary
-        if (hollow and says_much and not alarm) or between or (self._floor is not None and score < self._floor):
-            label = UNKNOWN
+        if inside < LEAST_IN_DISTRIBUTION or score < LEAST_POSITIVE or self._strict or self._floor is not None:
+            label = UNKNOWN if self._is_held_back(best, score, inside, alarm, alarm_score) else label
+        alarm_score, ranked = min(alarm_score, 1.0), None if top_k == 1 else self._ranked(scores, top_k)
         answer = _Draft(
-            text, specialist.task, label, score, min(alarm_score, 1.0), None if top_k == 1 else self._ranked(scores, top_k), truncated,
-            None, alarm, threshold, window, screened,
+            text, specialist.task, label, score, alarm_score, ranked, truncated, None, alarm, threshold, window, screened
         )  # fmt: skip
         answer.__class__ = Prediction
         return cast("Prediction", answer)
+
+    def _is_held_back(self, best: int, score: float, inside: float, alarm: bool | None, alarm_score: float) -> bool:
+        """Whether a label is not given."""
+        positive = best in self.specialist.positive
+        says_much = not inside or alarm is None or positive  # ordinary strings of odd spelling stay ordinary
+        hollow = inside < LEAST_IN_DISTRIBUTION or (alarm is False and positive and score < LEAST_POSITIVE)
+        between = self._strict and not alarm and alarm_score > LEAST_ALARM  # neither an alarm nor likely to be ordinary
+        return (hollow and says_much and not alarm) or between or (self._floor is not None and score < self._floor)
 
     def _of_kind(self, bare: str, scores: Sequence[float]) -> Sequence[float]:
         """The scores as far as a text without blanks around it can be of the specialist's kind, and somebody's."""
