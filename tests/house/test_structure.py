@@ -16,7 +16,7 @@ LEVELS = (
     "errors", "decoding", "wrappers", "io", "hostnames", "addresses", "normalizers", "native", "kernels", "format", "text", "predictions",
     "explore.quantize", "explore.search", "explore.passport", "explore.places", "engines", "inference", "judging",
     "model", "anonymize",
-    "sensor.storage", "sensor.toml_files", "sensor.caching",
+    "sensor.storage", "sensor.toml_files", "sensor.caching", "sensor.restoring",
     "sensor.understanding", "sensor.counters", "sensor.public_suffix", "sensor.sources", "sensor.events", "sensor.database",
     "sensor.memory",
     "sensor.neighbours",

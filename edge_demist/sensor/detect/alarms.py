@@ -15,6 +15,7 @@ from edge_demist.normalizers import to_bytes
 from edge_demist.sensor.detect.allow import AllowList
 from edge_demist.sensor.detect.budget import IN_ALL, Budget, Slots, near_copies, split, time_of
 from edge_demist.sensor.detect.score_histogram import DAY_US, FLOOR, ScoreHistogram, score_of, severity
+from edge_demist.sensor.restoring import real
 
 V = TypeVar("V")
 MAX_REMEMBERED = 2048
@@ -272,7 +273,7 @@ class AlarmPolicy:
             for key, first, alarmed in _bounded(state, "seen"):
                 self._seen[str(key)[:MAX_KEY]] = (time_of(first), bool(alarmed))
             for key, at, over in _bounded(state, "groups"):
-                self._groups[str(key)[:MAX_KEY]] = (time_of(at), float(over))
+                self._groups[str(key)[:MAX_KEY]] = (time_of(at), real(over))
             if same_model:
                 self._restore_learnt(state)
         except (TypeError, AttributeError, ValueError, KeyError, OverflowError) as error:

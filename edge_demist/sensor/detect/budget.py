@@ -18,6 +18,7 @@ from edge_demist.sensor.caching import cached
 from edge_demist.sensor.detect.allow import host_of
 from edge_demist.sensor.detect.score_histogram import DAY_US
 from edge_demist.sensor.public_suffix import registrable_domain
+from edge_demist.sensor.restoring import real
 
 IN_ALL = "*"
 MAX_PER_DAY = 100_000
@@ -137,7 +138,7 @@ class Slots:
         if not isinstance(state, dict) or not isinstance(state.get("free_at"), list) or not isinstance(state.get("told"), list):
             raise ValueError("a window is neither a list nor an object")
         self._free_at = sorted(time_of(until) for until in state["free_at"])[-self.per_day :]
-        self._told = [(time_of(at), float(severity)) for at, severity in state["told"]][-4 * self.per_day :]
+        self._told = [(time_of(at), real(severity)) for at, severity in state["told"]][-4 * self.per_day :]
 
 
 def time_of(value: object) -> int:

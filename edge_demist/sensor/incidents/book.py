@@ -13,6 +13,7 @@ from edge_demist.sensor.incidents.generated import GeneratedNames
 from edge_demist.sensor.incidents.incident import Incident, new_identity
 from edge_demist.sensor.incidents.looks import Embed, Looks
 from edge_demist.sensor.incidents.weights import Weights
+from edge_demist.sensor.restoring import whole
 
 MAX_OPEN = 256
 MAX_KEYS = 8192
@@ -156,7 +157,7 @@ class IncidentBook:
         keys = list(state.get("keys", ()))[-MAX_KEYS:]  # type: ignore[call-overload]
         self._by_key = OrderedDict((str(key), str(held)) for key, held in keys if held in self._open)
         self.looks.load(state.get("looks", ()), self._open)  # type: ignore[arg-type]
-        self.held_back = int(str(state.get("held_back", 0)))
+        self.held_back = whole(state.get("held_back", 0))
         if self.budget is not None:
             self.budget.restore(state.get("budget", {}))  # type: ignore[arg-type]
 

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 from edge_demist.sensor.incidents.case import DAY_US
+from edge_demist.sensor.restoring import real, whole
 
 BINS = 48
 TOP = 12.0
@@ -89,11 +90,11 @@ class IncidentBudget:
 
     def restore(self, state: Mapping[str, object]) -> None:
         """From the checkpoint."""
-        self._told = OrderedDict((str(i), (int(t), float(s))) for i, t, s in state.get("told", ()))  # type: ignore[attr-defined]
-        counts = [float(c) for c in state.get("counts", ())]  # type: ignore[attr-defined]
+        self._told = OrderedDict((str(i), (whole(t), real(s))) for i, t, s in state.get("told", ()))  # type: ignore[attr-defined]
+        counts = [real(c) for c in state.get("counts", ())]  # type: ignore[attr-defined]
         if len(counts) == BINS + 1:
             self._counts = counts
-        passed = [float(value) for value in state.get("day", (0, 0.0))]  # type: ignore[attr-defined]
+        passed = [real(value) for value in state.get("day", (0, 0.0))]  # type: ignore[attr-defined]
         self._day, self._days = int(passed[0]), passed[1]
 
 

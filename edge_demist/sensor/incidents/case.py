@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 from edge_demist.sensor.events import printable
+from edge_demist.sensor.restoring import whole
 
 MAX_EXAMPLES = 8
 MAX_EXAMPLE_CHARS = 200
@@ -76,5 +77,5 @@ class Case:
 
     def _restore_shared(self, state: Sequence[object]) -> None:
         _, first, last, examples = state
-        self.first_us, self.last_us = int(first), int(last)  # type: ignore[call-overload]
-        self.examples = [Example(str(a), str(b), str(c), int(d)) for a, b, c, d in examples][:MAX_EXAMPLES]  # type: ignore[attr-defined]
+        self.first_us, self.last_us = whole(first), whole(last)
+        self.examples = [Example(str(a), str(b), str(c), whole(d)) for a, b, c, d in examples][:MAX_EXAMPLES]  # type: ignore[attr-defined]

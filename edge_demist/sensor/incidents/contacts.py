@@ -14,6 +14,7 @@ from typing import ClassVar
 from edge_demist.sensor.incidents.case import Case
 from edge_demist.sensor.incidents.counters import Beat
 from edge_demist.sensor.incidents.observation import Observation, is_address
+from edge_demist.sensor.restoring import real, whole
 
 MAX_NAMES = 6
 MAX_URLS = 4
@@ -194,9 +195,9 @@ class Contact(Case):
         case = cls(key)
         shared, signs, names, urls, ports, beat, contacts, pages = state
         case._restore_shared(shared)  # type: ignore[arg-type]
-        case.signs = {str(k): float(v) for k, v in signs.items()}  # type: ignore[attr-defined]
+        case.signs = {str(k): real(v) for k, v in signs.items()}  # type: ignore[attr-defined]
         case.names, case.urls = [str(n) for n in names], tuple(str(u) for u in urls)  # type: ignore[attr-defined]
-        case.ports = tuple(int(p) for p in ports)  # type: ignore[attr-defined]
+        case.ports = tuple(whole(p) for p in ports)  # type: ignore[attr-defined]
         case.beat = None if beat is None else Beat.restored(beat)  # type: ignore[arg-type]
-        case.contacts, case.pages = int(str(contacts)), int(str(pages))
+        case.contacts, case.pages = whole(contacts), whole(pages)
         return case

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
+from edge_demist.sensor.restoring import whole
+
 EXACT = 48
 REGISTERS = 256
 MAX_INTERVALS = 24
@@ -81,7 +83,7 @@ class Distinct:
             if len(counter._registers) != REGISTERS:
                 raise ValueError("a counter has the wrong length")
         elif isinstance(state, list):
-            counter._exact = {int(v) for v in state[: EXACT + 1]}
+            counter._exact = {whole(v) for v in state[: EXACT + 1]}
         return counter
 
 
@@ -129,7 +131,7 @@ class Beat:
     @classmethod
     def restored(cls, state: list[int]) -> Beat:
         """From the checkpoint."""
-        return cls(int(state[0]), state[1:])
+        return cls(whole(state[0]), map(whole, state[1:]))
 
 
 class Cases(Generic[V]):

@@ -17,6 +17,7 @@ from edge_demist.sensor.incidents.observation import DNS, FLOW, HTTP, TLS, Obser
 from edge_demist.sensor.incidents.scans import Scan
 from edge_demist.sensor.incidents.tunnels import Tunnel
 from edge_demist.sensor.public_suffix import is_shared_parent, registrable_domain
+from edge_demist.sensor.restoring import whole
 
 FIRST_CONTACT_US = 300_000_000
 MAX_SUB_CHARS = 24
@@ -305,7 +306,7 @@ class Gatherer:
         for address, name in state.get("name_of", ()):  # type: ignore[attr-defined]
             self._name_of.note(str(address), str(name))
         for client, time_us in state.get("asked_own", ()):  # type: ignore[attr-defined]
-            self._asked_own.note(str(client), int(time_us))
+            self._asked_own.note(str(client), whole(time_us))
         for domain, client in state.get("missed_by", ()):  # type: ignore[attr-defined]
             self._missed_by.note(str(domain), str(client))
         for client, hosts in state.get("mails_to", ()):  # type: ignore[attr-defined]

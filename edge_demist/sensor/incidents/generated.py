@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from edge_demist.sensor.incidents.case import HOUR_US, Case
 from edge_demist.sensor.incidents.observation import Observation
+from edge_demist.sensor.restoring import whole
 
 MAX_DOMAINS = 128
 COUNTED = 40
@@ -131,7 +132,7 @@ class GeneratedNames(Case):
         case = cls(key)
         case._restore_shared(state[0])  # type: ignore[arg-type]
         for domain, time_us, level, failed in state[1]:  # type: ignore[attr-defined]
-            case.domains[str(domain)] = (int(time_us), int(level), bool(failed))
-        case.asked, case.asked_before, case.hour_us = (int(str(number)) for number in state[3:6])
-        case.mail = OrderedDict((str(domain), int(time_us)) for domain, time_us in state[2])  # type: ignore[attr-defined]
+            case.domains[str(domain)] = (whole(time_us), whole(level), bool(failed))
+        case.asked, case.asked_before, case.hour_us = (whole(number) for number in state[3:6])
+        case.mail = OrderedDict((str(domain), whole(time_us)) for domain, time_us in state[2])  # type: ignore[attr-defined]
         return case

@@ -14,6 +14,7 @@ from edge_demist.sensor.incidents.case import Case, Evidence, Example
 from edge_demist.sensor.incidents.contacts import Contact
 from edge_demist.sensor.incidents.tunnels import Tunnel
 from edge_demist.sensor.incidents.wording import SIGNS, TECHNIQUES, next_steps, sentence
+from edge_demist.sensor.restoring import real, whole
 from edge_demist.sensor.sources.timestamps import format_time
 
 MAX_CLIENTS, MAX_ENTITIES, MAX_PARTS = 32, 64, 16
@@ -199,18 +200,18 @@ class Incident:
     def restored(cls, state: Sequence[object]) -> Incident:
         """From the checkpoint."""
         identity, times, clients, parts, told, order, kinds, told_last, followers = state
-        raised, first, last = (int(t) for t in times)  # type: ignore[attr-defined]
+        raised, first, last = (whole(t) for t in times)  # type: ignore[attr-defined]
         incident = cls(str(identity), raised, first, last, [str(c) for c in clients])  # type: ignore[attr-defined]
         for name, kind, log_odds, evidence, examples, entities, count in parts:  # type: ignore[attr-defined]
-            if kind not in TECHNIQUES:
-                raise ValueError(f"unknown kind {kind!r}"[:100])
-            signs = [Evidence(str(sign), value if type(value) is int else float(value), float(adds)) for sign, value, adds in evidence]
-            seen = [Example(str(sign), str(text), str(file), int(offset)) for sign, text, file, offset in examples]
-            incident.parts[str(name)] = Part(kind, float(log_odds), signs, seen, [str(e) for e in entities], int(count))
+            if kind not in TECHNIQUES or "\0" not in str(name):
+                raise ValueError(f"unknown kind {kind!r}, or no name of a part"[:100])
+            signs = [Evidence(str(sign), whole(value) if type(value) is int else real(value), real(adds)) for sign, value, adds in evidence]
+            seen = [Example(str(sign), str(text), str(file), whole(offset)) for sign, text, file, offset in examples]
+            incident.parts[str(name)] = Part(kind, real(log_odds), signs, seen, [str(e) for e in entities], whole(count))
         if not incident.parts:
             raise ValueError("an incident without parts")
-        incident.told, incident.told_order, incident.told_last_us = int(str(told)), int(str(order)), int(str(told_last))
-        incident.followers = int(str(followers))
+        incident.told, incident.told_order, incident.told_last_us = whole(told), whole(order), whole(told_last)
+        incident.followers = whole(followers)
         incident.told_kinds = [str(k) for k in kinds]  # type: ignore[attr-defined]
         return incident
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from edge_demist.normalizers import from_bytes
 from edge_demist.sensor.caching import cached
+from edge_demist.sensor.restoring import MAX_WHOLE
 from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.parser import Record
 from edge_demist.sensor.sources.zeek import ZeekHeader
@@ -94,10 +95,12 @@ class Observation:
             kind = type(getattr(fresh, name))
             found = tuple(value) if kind is tuple and isinstance(value, list) else value
             same = type(found) is kind or (kind is float and type(found) is int)
-            if not same or (isinstance(found, int) and abs(found) >= 1 << 62):
+            if not same or (isinstance(found, int | float) and not abs(found) < MAX_WHOLE):
                 raise TypeError(f"{name} is {value!r}"[:200])
             setattr(fresh, name, found)
-        if not all(isinstance(a, str) for a in fresh.answers) or not all(type(v) is int for v in fresh.levels.values()):
+        if not all(isinstance(a, str) for a in fresh.answers) or not all(
+            type(v) is int and abs(v) < MAX_WHOLE for v in fresh.levels.values()
+        ):
             raise TypeError("answers or levels are of another kind")
         return fresh
 

@@ -11,6 +11,7 @@ from edge_demist.sensor.incidents.case import Case
 from edge_demist.sensor.incidents.contacts import BROWSERS
 from edge_demist.sensor.incidents.counters import Distinct
 from edge_demist.sensor.incidents.observation import Observation
+from edge_demist.sensor.restoring import real, whole
 
 COUNTED = 5
 USUAL_MISSING, USUAL_PORTS, USUAL_HOSTS = 16, 8, 32
@@ -93,6 +94,6 @@ class Scan(Case):
         case._restore_shared(shared)  # type: ignore[arg-type]
         case.attacks, case.strong, case.missing, case.ports = (Distinct.restored(c) for c in counters)  # type: ignore[attr-defined]
         case.labels = [str(label) for label in labels]  # type: ignore[attr-defined]
-        case.tool, case.requests = float(str(tool)), int(str(requests))
+        case.tool, case.requests = real(tool), whole(requests)
         case.inbound, case.outbound, case.by_program = (bool(flag) for flag in flags)
         return case

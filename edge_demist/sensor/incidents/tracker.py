@@ -19,6 +19,7 @@ from edge_demist.sensor.incidents.observation import Observation, observe, obser
 from edge_demist.sensor.incidents.verdicts import AnswerLike, Verdicts
 from edge_demist.sensor.incidents.weights import Weights
 from edge_demist.sensor.memory import Memory
+from edge_demist.sensor.restoring import whole
 from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.parser import Record
 from edge_demist.sensor.sources.zeek import ZeekHeader
@@ -154,7 +155,7 @@ class Tracker:
             ValueError: the state is not one that :meth:`state` wrote; then nothing of it is taken.
         """
         try:
-            self._clock.now_us, self._closed_us = (int(t) for t in state.get("now_us", (0, 0)))  # type: ignore[attr-defined]
+            self._clock.now_us, self._closed_us = (whole(t) for t in state.get("now_us", (0, 0)))  # type: ignore[attr-defined]
             for values in state.get("waiting", ()):  # type: ignore[attr-defined]
                 self.add(Observation.restored(values))
             self.gatherer.restore(state.get("gatherer", {}))  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from typing import ClassVar
 from edge_demist.sensor.incidents.case import DAY_US, HOUR_US, Case
 from edge_demist.sensor.incidents.counters import Distinct
 from edge_demist.sensor.incidents.observation import Observation
+from edge_demist.sensor.restoring import real, whole
 
 ORDINARY_TYPES = frozenset(("", "A", "AAAA", "PTR", "HTTPS", "SOA", "NS"))
 FULL_LENGTH = 24
@@ -63,7 +64,7 @@ class _Hour:
     @classmethod
     def restored(cls, state: Sequence[object]) -> _Hour:
         names, verdicts, *counts = state
-        return cls(Distinct.restored(names), float(str(verdicts)), *(int(str(count)) for count in counts))
+        return cls(Distinct.restored(names), real(verdicts), *(whole(count) for count in counts))
 
 
 @dataclass(slots=True)
@@ -152,8 +153,8 @@ class Tunnel(Case):
         case = cls(key)
         shared, start, now, before, total, others, visits, known = state
         case._restore_shared(shared)  # type: ignore[arg-type]
-        case.start_us, case.bytes_in_names, case.others = int(str(start)), int(str(total)), int(str(others))
-        case.visits, case.known = int(str(visits)), bool(known)
+        case.start_us, case.bytes_in_names, case.others = whole(start), whole(total), whole(others)
+        case.visits, case.known = whole(visits), bool(known)
         case.now = _Hour.restored(now)  # type: ignore[arg-type]
         case.before = None if before is None else _Hour.restored(before)  # type: ignore[arg-type]
         return case
