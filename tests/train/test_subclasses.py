@@ -48,10 +48,14 @@ def test_a_column_is_added_wherever_the_known_log_odds_stand(alarm):
     bias = np.array([column.bias for column in before.columns], np.float32)
     parts = {"weight": weight[:4], "ngram_weight": weight[4:], "bias": bias}
     specialist = SimpleNamespace(**parts, subclasses=tuple(before.owners), temperature=1.0)
-    found = widened(specialist, alarm, 1, 3.0, 0.5, 2.0).logits(X)
+    given = ["--column", "1=3", "--column-shift", "0.5", "--fresh-shift", "2", "--kinds-shift", "0.7"]
+    args = subclasses.parse(["--data", "d", "--task", "url-phishing", *given, "--out", "o"])
+    found = widened(specialist, alarm, args).logits(X)
     sign = 1 if alarm else -1
     column = Plane(np.eye(6, dtype=np.float32)[5], 0.0)
-    expected = composed(known.plus(column, sign * 3.0, 0.5), fresh.plus(column, 0.0, 2.0), [kind], [], alarm).logits(X)
+    expected = composed(known.plus(column, sign * 3.0, 0.5), fresh.plus(column, 0.0, 2.0), [kind.plus(column, 0.0, 0.7)], [], alarm).logits(
+        X
+    )
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 

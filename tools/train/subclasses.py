@@ -15,7 +15,7 @@ so that the log-odds of an alarm are about min(a, CAP) + max(0, f, d), and -k wh
 columns and OOD detector stay.  Threats below the operators of a kind are left out of what its k is fitted on: on a list or not, a machine's
 name of a cloud says nothing about who rents it.
 
-    python -m tools.train.subclasses --data DATA --bundle NEW --task url-phishing --column 63=350 --fresh-shift 2 --out FILES
+    python -m tools.train.subclasses --data DATA --bundle NEW --task url-phishing --column 63=1000 --column-shift 1 --out FILES
 
 gives the labels what a column knows that learnt the task's table alone (``tools.train.bundle_columns --table-only``); above CAP, where
 alarms are decided, it counts no further.
@@ -118,17 +118,20 @@ def of_specialist(specialist: Specialist, alarm: int) -> Plane:
     return Plane(difference, float(bias[alarm] - bias[1 - alarm]))
 
 
-def widened(specialist: Specialist, alarm: int, column: int, weight: float, shift: float, fresh: float) -> Head:
-    """The head that has subclasses, its known log-odds a with an n-gram column besides, and what is fresh ``fresh`` higher.
+def widened(specialist: Specialist, alarm: int, args: argparse.Namespace) -> Head:
+    """A composed head with an n-gram column in its known log-odds a; what is fresh and kinds are shifted.
 
-    a + ``weight`` · column + ``shift`` stands wherever a stood; the column holds log-odds of the second label.
+    a + weight · column + ``--column-shift`` stands wherever a stood; the column holds log-odds of the second label.
     """
     assert specialist.ngram_weight is not None and specialist.subclasses and specialist.temperature == 1.0
+    column, weight = args.column
     rows, bias = np.concatenate([specialist.weight, specialist.ngram_weight]).T.copy(), specialist.bias.astype(np.float64)
     has_known = np.abs(rows).max(1) > 0  # all but the one that is flat
     rows[has_known, len(specialist.weight) + column] += np.float32(weight if alarm else -weight)
-    bias[has_known] += shift
-    bias[specialist.subclasses.index(alarm) + 1] += fresh
+    bias[has_known] += args.column_shift
+    harmless, alarming = (np.flatnonzero(np.array(specialist.subclasses) == label) for label in (1 - alarm, alarm))
+    bias[alarming[1]] += args.fresh_shift
+    bias[harmless[2:]] += args.kinds_shift
     return Head([Plane(row, float(one)) for row, one in zip(rows, bias, strict=True)], list(specialist.subclasses))
 
 
@@ -277,8 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         served = Kept(model, specialist, args.task, args.features)
         if args.column:
             alarm = list(specialist.labels).index(TASKS[args.task].positive_labels[0])
-            number, weight = args.column
-            head = widened(specialist, alarm, number, weight, args.column_shift, args.fresh_shift)
+            head = widened(specialist, alarm, args)
         else:
             head = fit(args, specialist, served, lambda what: sys.stderr.write(f"{what}\n"))
         result, said, cut = low_head.calibrated(args, specialist, served, head.logits, temperature=1.0)
