@@ -528,6 +528,17 @@ def test_foreign_strings_could_be_no_host_name():
     assert set(ood.FOREIGN) == set(TASKS) and set(ood.KIN) < set(TASKS)
 
 
+@pytest.mark.parametrize("most", [0.0, 0.001, 0.1])
+def test_a_lenient_detector_refuses_at_most_the_share(most):
+    from tools.train import ood
+
+    scores = np.random.default_rng(3).normal(0, 3, 5000).astype(np.float32)
+    shift = ood.shift_of(scores, most)
+    assert (scores + shift < ood.LINE).mean() <= most
+    assert (scores + shift - 0.01 < ood.LINE).mean() > most - 0.001
+    assert ood.shift_of(scores + 50, most) == 0.0
+
+
 def test_domain_heads_are_fitted_again_on_a_bundle(run, data, tmp_path):
     """Labels and their order stay, what is foreign is refused, the file fits the same base."""
     from edge_demist import EdgeDemist
