@@ -186,7 +186,7 @@ def lenient(model: EdgeDemist, data: Path, task: Task, most: float) -> tuple[dic
     pooled, grams = Served(model, specialist)(list(read_table(data, task.name, "train")["text"]))
     assert specialist.domain_weight is not None and specialist.domain_ngram_weight is not None
     score = pooled @ specialist.domain_weight + grams @ specialist.domain_ngram_weight + specialist.domain_bias
-    shift = shift_of(score, most)
+    shift = shift_of(np.asarray(score, np.float32), most)
     refused = {name: round(float((score + by < LINE).mean()), 5) for name, by in (("before", 0.0), ("now", shift))}
     return {"domain_bias": np.array([specialist.domain_bias + shift], np.float32)}, refused
 
