@@ -164,7 +164,9 @@ def test_every_default_rule_can_fire() -> None:
     assert DEFAULT_MAPPING.is_file()
     for rule in load_rules():
         assert set(rule.tasks) <= {*ALL, "embedding"}
-        value: object = ["v", "w"] if rule.join is not None or rule.field.endswith("[]") else "v"
+        text = {"message": "Creating Scriptblock text (1 of 1):\nv", "exec": "exec_create: v", "question": "v. IN A", "name": "v.w"}
+        one = text.get(rule.form, "v")
+        value: object = [one, one] if rule.join is not None or rule.field.endswith("[]") else one
         name = rule.field.removesuffix("[]")
         data = {
             name: value,

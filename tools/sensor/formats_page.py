@@ -12,6 +12,9 @@ _FORMS = {
     "agent": "blanks undone",
     "escaped": "escapes undone",
     "name": "if it is a host's full name",
+    "question": "the question of a message that is written out",
+    "exec": "what is run in a container",
+    "message": "script or command line in the text",
 }
 
 

@@ -19,6 +19,7 @@ from edge_demist.sensor.sources.audit import command_of_title
 from edge_demist.sensor.sources.json_logs import JsonRecord, compile_path, lookup
 from edge_demist.sensor.sources.parser import Record
 from edge_demist.sensor.sources.timestamps import parse_time
+from edge_demist.sensor.sources.windows import windows_message
 from edge_demist.sensor.sources.zeek import ZeekHeader, ZeekRecord
 from edge_demist.sensor.toml_files import read_toml
 
@@ -29,7 +30,7 @@ MAX_SHAPES, MAX_LOG_CHARS = 1024, 256
 """Logs, by name, and shapes of records, by their keys, of which the rules are remembered that can apply; longer names are not."""
 HEADERS_JOIN = " | "
 """Between the lines of a block of headers, as http-header was trained."""
-_FORMS = ("", "url", "target", "command", "argv", "certificate", "headers", "agent", "escaped", "name")
+_FORMS = ("", "url", "target", "command", "argv", "certificate", "headers", "agent", "escaped", "name", "question", "exec", "message")
 _AGENT = ("user-agent",)
 _Rules = tuple[tuple["Rule", tuple[str, ...]], ...]
 _KEYS = {"log", "field", "tasks", "with", "join", "strip", "only", "unless", "as", "method", "query", "format"}
@@ -155,11 +156,37 @@ def _host_name(value: str) -> str:
     return value if _HOST_NAME.match(value) else ""
 
 
+_QUESTION = re.compile(r"(?:QUESTION SECTION:?\s*)?;?\s?(\S{1,1024}?)\.?\s+(?:IN|CH|HS)\s+[A-Z0-9]{1,10}\s*(?:\n|\Z)")
+
+
+def _question(value: str) -> str:
+    """The name that a DNS message asks for, as ``dig`` and dnstap print it (``;example.com. IN A``)."""
+    at = max(value.find("QUESTION SECTION"), 0)
+    match = _QUESTION.search(value, at) if at else _QUESTION.match(value)
+    return match[1] if match else ""
+
+
+def _executed(value: str) -> str:
+    """What Docker's events say was run in a container (``exec_create: sh -c id``); empty for other events."""
+    name, _, command = value.partition(": ")
+    return command if name in ("exec_create", "exec_start") else ""
+
+
+def _of_message(value: str) -> str:
+    """The script or command line in the text of a Windows event (PowerShell's 4104, 400, 4103); empty for other texts."""
+    found = windows_message(value) if "Creating Scriptblock text" in value or "Application" in value else None
+    data = found.get("EventData") if found else None
+    return str(next(iter(data.values()), "")) if isinstance(data, dict) else ""
+
+
 _PLAIN_FORMS: Mapping[str, Callable[[str], str]] = {
     "argv": command_of_title,
     "agent": _agent,
     "escaped": _unescaped,
     "name": _host_name,
+    "question": _question,
+    "exec": _executed,
+    "message": _of_message,
 }
 
 

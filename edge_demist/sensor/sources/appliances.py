@@ -43,6 +43,27 @@ _LINES = tuple(
             r"?(?P<agent>.*?) ?\[\*\*\] (?:.{0,256} )?(?P<client>[0-9A-Fa-f.:]+):\d+ -> ",
         ),
         (b" HTTP/", r"\A(?P<method>[A-Z]{3,16}) (?P<target>(?:/|https?://)\S*) HTTP/\d(?:\.\d)?\s*\Z"),  # a request line alone
+        (  # E2guardian, DansGuardian: time user client URL …
+            b" http",
+            r"\A(?P<time>\d{4}\.\d{1,2}\.\d{1,2} \d{1,2}:\d\d:\d\d) \S+ (?P<client>[0-9A-Fa-f.:]{2,45}) (?P<target>https?://\S+) ",
+        ),
+        (b" Request: ", r"\A(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\S* [0-9a-f]+ Request: (?P<target>\S+)"),  # Privoxy
+        (b"Request (file", r"Request \(file descriptor \d+\): (?P<method>[A-Z]{3,16}) (?P<target>\S+) HTTP/"),  # tinyproxy
+        (  # Citrix ADC (NetScaler): application firewall, and requests over SSL VPN
+            b" APPFW ",
+            r"(?P<time>\d\d/\d\d/\d{4}:\d\d:\d\d:\d\d) .{0,200} APPFW \w+ \d+ \d+ : +(?P<client>\S+) .{0,300}?(?P<target>https?://\S+)",
+        ),
+        (
+            b" HTTPREQUEST ",
+            r"(?P<time>\d\d/\d\d/\d{4}:\d\d:\d\d:\d\d) .{0,200} SSLVPN HTTPREQUEST .{0,200}@"
+            r"(?P<client>[0-9A-Fa-f.:]{2,45}) - SessionId: \S+ ?- ?(?P<vhost>\S+) User .{0,400} (?P<method>[A-Z]{3,16}) "
+            r"(?P<target>/\S*)",
+        ),
+        (  # Cisco Meraki: … src=address:port … agent='…' request: method URL
+            b" request: ",
+            r"(?:(?P<time>\d{10}\.\d{1,9}) .{0,100})?\bsrc=(?P<client>[0-9A-Fa-f.]{2,45})(?::\d+)? .{0,200}?"
+            r"(?:agent='(?P<agent>[^']{0,2048})' )?request: (?P<method>[A-Z]{3,16}) (?P<target>https?://\S+)",
+        ),
         (b"web-proxy,", r"web-proxy,\S+ (?P<client>\S+) (?P<method>[A-Z]{3,16}) (?P<target>https?://\S+)"),  # MikroTik
         (
             b" => generated ",
@@ -65,6 +86,8 @@ _AGENT_CELL = re.compile(r"[A-Za-z][\w.\-]{1,40}/\d[\w.]{0,24}(?:[ ;(].*)?\Z", r
 _LEAST_CELLS = 5
 _CLIENT = re.compile(r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{0,4}:[0-9a-fA-F:.]{2,40})(?![\w/])")
 _SURICATA_TIME = re.compile(r"\A(\d\d/\d\d/\d{4})-")
+_MONTH_FIRST = re.compile(r"\A(\d\d)/(\d\d)/(\d{4}):")
+_DOTTED_DATE = re.compile(r"\A(\d{4})\.(\d{1,2})\.(\d{1,2}) (\d{1,2})(?=:)")
 _MOMENT = re.compile(r"\[(\d\d/\w{3}/\d{4})[: ](\d\d:\d\d:\d\d(?: [+-]\d{4})?)\]")
 _ROW_BEGIN = re.compile(rb"(?:<\d{1,3}>.{0,128}?)?\"?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d")
 
@@ -106,7 +129,8 @@ def _request(parts: dict[str, str | None]) -> dict[str, object]:
     if (parts.get("agent") or "-") not in ("-", "<useragent unknown>"):
         found["user_agent"] = {"original": parts["agent"]}
     if parts.get("time"):
-        found["timestamp"] = _SURICATA_TIME.sub(r"\1 ", parts["time"] or "")
+        dotted = _DOTTED_DATE.sub(lambda m: f"{m[1]}-{m[2]:0>2}-{m[3]:0>2} {m[4]:0>2}", parts["time"] or "")
+        found["timestamp"] = _MONTH_FIRST.sub(r"\3-\1-\2 ", _SURICATA_TIME.sub(r"\1 ", dotted))
     return found
 
 

@@ -43,7 +43,9 @@ RECORD_KEYS = frozenset(
         netconn_domain netconn_remote_domain request request_uri RequestPath ClientRequestURI httpRequest
         http_user_agent request_User-Agent ClientRequestUserAgent destination process.command_line process.args
         process.title url.original url.full dns.question.name accept target network http_request question QH Qname queryName
-        jsonPayload transaction requestUri Details AllFieldInfo osquery reject query reqPath DNSQuery
+        jsonPayload transaction requestUri debugContext ScriptBlockText
+        ScriptContent ContextInfo powershell ndpi dnsRecordList HTTP_UA ExtendedProperties event_values logdata httpMessage
+        requestParameters Details AllFieldInfo osquery reject query reqPath DNSQuery
         """,
     )
 )

@@ -19,6 +19,7 @@ _TIME_FIELDS = tuple(
         ProcessStartTime create_time createdDateTime creationTime created_at createdAt
         started_at startedAt updatedAt start_time startTime datetime date @t
         calendarTime __REALTIME_TIMESTAMP EventReceivedTime receiveTimestamp backend_timestamp T StartUTC published event_at
+        event_start firstPacket FIRST_SWITCHED clickTime flow_first_seen eventFirstSeen
         """,
     )
 )
@@ -32,6 +33,8 @@ _NESTED_TIMES = tuple(
         output_fields.evt.time output_fields.evt.rawtime metadata.eventCreationTime properties.Timestamp TimeCreated.DateTime
         TimeCreated.value TimeCreated.#attributes.SystemTime TimeCreated.@SystemTime columns.time event.start event.created
         event.ingested process.start
+        httpMessage.start message.query_time message.response_time dnstap.timestamp-rfc3339ns flows.flowStartMilliseconds
+        service.eventFirstSeen
         win.eventdata.utcTime win.system.systemTime
         accept.server_time.seconds accept.submit_time.seconds exec.server_time.seconds
         """,

@@ -12,7 +12,7 @@ from edge_demist.sensor.sources.envelopes import MAX_PARTS, together, unwrap, wi
 from edge_demist.sensor.sources.json_logs import Envelope, JsonRecord, log_of_fields, named_record, parse_object, parse_several, parse_value
 from edge_demist.sensor.sources.tables import TableParser
 from edge_demist.sensor.sources.timestamps import parse_time, syslog_time
-from edge_demist.sensor.sources.windows import windows_events, windows_message
+from edge_demist.sensor.sources.windows import HOST, HOST_SPACED, SCRIPT, windows_events, windows_message
 from edge_demist.sensor.sources.zeek import ZeekHeader, ZeekParser, ZeekRecord
 
 MAX_PREFIX_BYTES = 1024
@@ -189,6 +189,8 @@ class LineParser:
 
     def _read_line(self, line: bytes, depth: int) -> JsonRecord | None:
         """A line of text that is a record in one of the forms that need no header."""
+        if (SCRIPT in line or HOST in line or HOST_SPACED in line) and (windows := _windows_record(from_bytes(line))) is not None:
+            return windows
         begin = line.find(b"{", 0, MAX_PREFIX_BYTES)
         if begin >= 0 and (whole := _OBJECT_END.sub(b"}", line[begin:])).endswith(b"}"):
             data = parse_object(whole)

@@ -30,6 +30,9 @@ _QUERIES = tuple(
             b" CQ ",
             rb" CQ " + _CLIENT + rb"(?: -> \S+)? (?:UDP|TCP|DOT|DOH|DOQ) \d+b \"?(?P<name>[^\s\"/]{1,1024})\"?[/ ]IN[/ ]",
         ),  # dnstap-read, dnstap
+        (b" CLIENT_QUERY ", rb" CLIENT_QUERY \S+ " + _CLIENT + rb" \S+ \S+ [A-Z]+ \S+ " + _NAME + rb" [A-Z0-9]{1,10} "),  # DNS-collector
+        (b" IN ", rb"\A\s{0,16}- (?P<name>\S{1,1024})\. IN [A-Z0-9]{1,10}\s*\Z"),  # dnstap-read -y, a question
+        (b";", rb"\A\s{0,16};(?P<name>[^\s;]{1,1024})\.\s+IN\s+[A-Z0-9]{1,10}\s*\Z"),  # a DNS message that is written out
         (b"unbound", rb"\[\d+:\d+\] (?:info|query|reply): " + _CLIENT + rb" " + _NAME + rb" [A-Z0-9]+ [A-Z]+(?: [A-Z]+ .{1,64})?\s*\Z"),
         (b"question for '", rb"question for '(?P<name>[^'|]{1,1024})\|\w+' from " + _CLIENT),  # PowerDNS Recursor
         (b"\t", rb"\]\t" + _CLIENT + rb"\t" + _NAME + rb"\t[A-Z0-9]{1,10}\t[A-Z_]{2,24}\t"),  # dnscrypt-proxy
@@ -66,7 +69,7 @@ def query_object(line: bytes) -> dict[str, object] | None:
     name = _DECIMAL.sub(lambda m: bytes([int(m[1])]) if int(m[1]) < 256 else m[0], name) if b"\\" in name else name
     found: dict[str, object] = {
         "dns": {"question": {"name": from_bytes(name)}},
-        **({"src_ip": from_bytes(parts["client"])} if parts["client"] else {}),
+        **({"src_ip": from_bytes(parts["client"])} if parts.get("client") else {}),
     }
     begin = _LINE_TIME.match(from_bytes(line[:64]))
     if begin:

@@ -8,6 +8,12 @@ from collections.abc import Mapping
 _DATA = re.compile(r"<Data Name=(?:\"([^\"<]{0,256})\"|'([^'<]{0,256})')\s{0,8}>([^<]*)</Data>")
 _SYSTEM_TIME = re.compile(r"SystemTime=(?:\"([^\"<]{0,64})\"|'([^'<]{0,64})')")
 _MESSAGE_FIELD = re.compile(r"(?:^|[\r\n\t])[ \t]{0,8}(CommandLine|Process Command Line|QueryName|UtcTime):[ \t]{0,8}([^\r\n]+)")
+_SCRIPT = re.compile(r"Creating Scriptblock text \(\d{1,5} of \d{1,5}\):\s{0,8}(.*?)\s*(?:ScriptBlock ID: ?[\w-]|\Z)", re.DOTALL)
+"""Event 4104 of PowerShell: a block of script, or a part of one."""
+SCRIPT, HOST, HOST_SPACED = b"Creating Scriptblock text", b"\tHostApplication=", b"    Host Application = "
+"""What messages of PowerShell begin with, or hold."""
+_HOST_APPLICATION = re.compile(r"Host ?Application ?= ?([^\r\n]{3,8192}?)(?=\s*[\r\n\t]|\s*Engine ?Version ?=|\Z)")
+"""Events 400, 600, 800 and 4103: the command line that PowerShell runs under."""
 _NEXT_FIELD = (
     r"CurrentDirectory|Current directory|User|Token Elevation Type|Creator Process Name|QueryStatus|QueryResults|ProcessGuid|ProcessId|"
     r"RuleName|OriginalFileName|Environment|CommandLine|Image"
@@ -46,6 +52,10 @@ def windows_events(text: str, most: int) -> list[_Object]:
 
 def windows_message(text: str) -> _Object | None:
     """The fields of a Windows event's message text (``CommandLine: …`` on a line of its own), as ``EventData`` has them."""
+    if "Creating Scriptblock text" in text and (script := _SCRIPT.search(text)) is not None:
+        return {"EventData": {"ScriptBlockText": script[1]}}
+    if "Application" in text and (host := _HOST_APPLICATION.search(text)) is not None:
+        return {"EventData": {"CommandLine": host[1].strip()}}
     if not any(name in text for name in ("CommandLine:", "Command Line:", "Command line:", "QueryName:")):
         return None
     matches = list(_MESSAGE_FIELD.finditer(text)) or list(_FLAT_FIELD.finditer(text))
