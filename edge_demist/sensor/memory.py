@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from edge_demist.normalizers import from_bytes, to_bytes
 from edge_demist.sensor.database import Cells, Database, reading
@@ -67,6 +68,21 @@ class Seen:
         return max(used, round(-_BITS * math.log(max(_BITS - used, 1) / _BITS)))
 
 
+_Name: TypeAlias = str | bytes
+"""An entry's string where its key is no more than it and its kind, as of nearly all, else its key: then no bytes need be made."""
+
+
+class _Table:
+    """Entries of one kind: those used since it was begun, those before, and those that the database lacks."""
+
+    __slots__ = ("changed", "held", "older")
+
+    def __init__(self) -> None:
+        self.held: dict[_Name, Seen] = {}
+        self.older: dict[_Name, Seen] = {}
+        self.changed: dict[_Name, Seen] = {}
+
+
 class Memory:
     """Entries by key. With a folder they outlive the process; without one only the held part is there."""
 
@@ -77,30 +93,33 @@ class Memory:
             OSError: it cannot be opened. A damaged one is set aside as ``memory.sqlite.bad``.
         """
         self._max_held, self._max_entries = max_held, max_entries
-        self._held: dict[bytes, Seen] = {}
-        self._older: dict[bytes, Seen] = {}
-        self._changed: dict[bytes, Seen] = {}
+        self._tables = {HOST: _Table(), STRING: _Table()}
         self._bits: dict[str, int] = {}
         self._written = 0
         self._store = Database(folder / FILE, SCHEMA) if folder is not None else None
 
     def touch(self, host: str, client: str, time_us: int, kind: str = HOST) -> Seen:
         """Note a contact of a client; the entry with it. ``last_us`` and ``count`` include it."""
-        key, held = _key(kind, host), self._held
+        table = self._tables[kind]
+        key: _Name = host if host.isascii() and len(host) <= MAX_KEY_BYTES and host > "\1" else _key(kind, host)
+        held = table.held
         seen = held.get(key)
         if seen is None:
-            seen = held[key] = self._find(key) or Seen(time_us, time_us)
+            seen = table.older.get(key) or (self._stored(kind, key) if self._store is not None else None) or Seen(time_us, time_us)
+            held[key] = seen
             if len(held) >= self._max_held:
-                self._held, self._older = {}, held
+                table.held, table.older = {}, held
         bit = self._bits.get(client)
-        if bit is None:
-            bit = self._bit(client)
-        seen.bits |= bit
+        seen.bits |= self._bit(client) if bit is None else bit
         seen.count += 1
-        seen.last_us = max(seen.last_us, time_us)
+        seen.last_us = time_us if time_us > seen.last_us else seen.last_us
         if self._store is not None:
-            self._changed[key] = seen
+            table.changed[key] = seen
         return seen
+
+    @staticmethod
+    def _name(kind: str, text: str) -> _Name:
+        return text if text.isascii() and len(text) <= MAX_KEY_BYTES and text > "\1" else _key(kind, text)
 
     def _bit(self, client: str) -> int:
         """A client's bit in the sketches."""
@@ -113,23 +132,24 @@ class Memory:
 
     def look_up(self, host: str, kind: str = HOST) -> Seen | None:
         """What is known, without noting anything."""
-        return self._find(_key(kind, host))
+        table, key = self._tables[kind], self._name(kind, host)
+        return table.held.get(key) or table.older.get(key) or self._stored(kind, key)
 
-    def _find(self, key: bytes) -> Seen | None:
-        seen = self._held.get(key) or self._older.get(key) or self._changed.get(key)
-        if seen is None and self._store is not None:
-            seen = _seen(self._store.row(_FIND, (key,)))
-        return seen
+    def _stored(self, kind: str, key: _Name) -> Seen | None:
+        """An entry that is not held."""
+        if self._store is None:
+            return None
+        return self._tables[kind].changed.get(key) or _seen(self._store.row(_FIND, (key if isinstance(key, bytes) else _key(kind, key),)))
 
     @property
     def unwritten(self) -> int:
         """Entries changed since the last checkpoint."""
-        return len(self._changed)
+        return sum(len(table.changed) for table in self._tables.values())
 
     def __len__(self) -> int:
         """Entries known."""
         if self._store is None:
-            return len(self._older | self._held)
+            return sum(len(table.older | table.held) for table in self._tables.values())
         return self._store.number("SELECT count(*) FROM seen")
 
     def problems(self) -> list[str]:
@@ -144,9 +164,12 @@ class Memory:
     def state(self) -> dict[str, object]:
         """For the checkpoint: what the database lacks, and the number it gets. Without a database all that is held."""
         if self._store is None:
-            return {"held": [[key.hex(), s.first_us, s.last_us, s.count, s.bits] for key, s in (self._older | self._held).items()]}
-        rows = [[key.hex(), s.first_us, s.last_us, s.count, s.bits] for key, s in self._changed.items()]
-        return {"number": self._written + 1, "rows": rows}
+            return {"held": self._rows(lambda table: table.older | table.held)}
+        return {"number": self._written + 1, "rows": self._rows(lambda table: table.changed)}
+
+    def _rows(self, part: Callable[[_Table], dict[_Name, Seen]]) -> list[list[object]]:
+        entries = [(_key(kind, key) if isinstance(key, str) else key, s) for kind, t in self._tables.items() for key, s in part(t).items()]
+        return [[key.hex(), s.first_us, s.last_us, s.count, s.bits] for key, s in entries]
 
     def committed(self, state: Mapping[str, object]) -> None:
         """The checkpoint with this state is durable: bring the database up to it.
@@ -161,7 +184,8 @@ class Memory:
         meta = [("number", number), ("clock", clock_us)]
         self._store.write([(_PUT, rows), (_PUT_META, meta), *(() if number % PRUNE_EVERY else self._pruning(clock_us))])
         self._written = number
-        self._changed.clear()
+        for table in self._tables.values():
+            table.changed.clear()
 
     def _clock(self, times: list[int]) -> int:
         """The log time by which age is counted: that of most of what was touched lately, back at once and ahead in steps."""
@@ -188,7 +212,9 @@ class Memory:
         """
         try:
             if self._store is None:
-                self._held.update(_entries(state.get("held", ()))[-self._max_held :])
+                for key, seen in _entries(state.get("held", ()))[-self._max_held :]:
+                    kind, name = chr(key[0]), from_bytes(key[1:])
+                    self._tables[kind].held[name if self._name(kind, name) == name else key] = seen
                 return
             number = int(str(state.get("number", 0)))
             if not 0 <= number < MAX_COUNT:
@@ -197,7 +223,7 @@ class Memory:
             if number == self._written + 1:
                 self.committed(state)
             self._written = max(self._written, number)
-        except (TypeError, AttributeError, IndexError, OverflowError) as error:
+        except (TypeError, AttributeError, LookupError, OverflowError) as error:
             raise ValueError(f"memory state: {error}") from error
 
     def close(self) -> None:

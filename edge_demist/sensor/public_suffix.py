@@ -8,7 +8,7 @@ The list stands in ``public_suffix.txt`` beside this file, one rule a line in it
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,6 +96,25 @@ def registrable_domain(name: str, *, private: bool = True) -> str:
     labels = _labels(name)
     count = public_suffixes(private=private).suffix_labels(_ascii(labels))
     return ".".join(labels[-count - 1 :]) if len(labels) > count else ""
+
+
+def registrable_domains(names: Sequence[str]) -> list[str]:
+    """As :func:`registrable_domain`, of many host names in lower case at once."""
+    rules, special, joined = _lists()[True].rules, _special_tops(), "\n".join(names)
+    if not joined.isascii() or ".." in joined or max(map(len, names), default=0) > MAX_NAME_CHARS:
+        return [registrable_domain(name) for name in names]
+    found = []
+    for name in names:
+        head, _, top = name.rpartition(".")
+        domain = name if head and "." not in head else name[head.rfind(".") + 1 :] if head else ""
+        found.append(domain if domain not in rules and top not in special else registrable_domain(name))
+    return found
+
+
+@functools.cache
+def _special_tops() -> frozenset[str]:
+    """Top levels below which a suffix of two labels needs no rule of its own; and what stands behind a last dot."""
+    return frozenset(("", *(name for name, found in _lists()[True].rules.items() if "." not in name and found & (_WILDCARD | _EXCEPTION))))
 
 
 def _below_suffix(name: str, rules: Mapping[str, int]) -> str:

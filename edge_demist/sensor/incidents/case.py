@@ -51,8 +51,7 @@ class Case:
 
     def remember(self, sign: str, text: str, file: str, offset: int) -> None:
         """Keep an example: at most two of a sign, eight in all."""
-        same = sum(example.sign == sign for example in self.examples)
-        if len(self.examples) < MAX_EXAMPLES and same < 2:
+        if len(self.examples) < MAX_EXAMPLES and sum([example.sign == sign for example in self.examples]) < 2:
             self.examples.append(Example(sign, printable(text[:MAX_EXAMPLE_CHARS]), file, offset))
 
     def features(self) -> dict[str, float]:
@@ -61,6 +60,10 @@ class Case:
 
     def entities(self) -> list[str]:
         """Domains, addresses and servers the case is about."""
+        raise NotImplementedError
+
+    def state(self) -> list[object]:
+        """For the checkpoint."""
         raise NotImplementedError
 
     def evidence(self, weights: Mapping[str, float]) -> list[Evidence]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -63,7 +63,7 @@ class Contact(Case):
     contacts: int = 0
     pages: int = 0
 
-    def add_name(self, seen: Observation, levels: dict[str, int], *, shared: bool) -> bool:
+    def add_name(self, seen: Observation, levels: Mapping[str, int], *, shared: bool) -> bool:
         """What the specialists say about the host's name; ``levels``: 0 to 3 by task."""
         changed = False
         threat, generated = levels.get("hostname-threat", 0), levels.get("dga", 0)

@@ -141,53 +141,56 @@ class Cases(Generic[V]):
     cannot push a suspicion out, and a flood of suspicions only other suspicions.
     """
 
-    def __init__(self, limit: int, worth: Callable[[V], bool], make: Callable[[tuple[str, ...]], V]) -> None:
+    def __init__(self, limit: int, worth: Callable[[V], bool]) -> None:
         """Hold up to ``limit`` ordinary and a quarter as many remarkable entries."""
-        self._limit, self._worth, self._make = limit, worth, make
-        self._ordinary: OrderedDict[tuple[str, ...], V] = OrderedDict()
-        self._remarkable: OrderedDict[tuple[str, ...], V] = OrderedDict()
+        self._limit, self._worth = limit, worth
+        self._held: dict[tuple[str, ...], V] = {}
+        self._ordinary: OrderedDict[tuple[str, ...], None] = OrderedDict()
+        self._remarkable: OrderedDict[tuple[str, ...], None] = OrderedDict()
+        self.find = self._held.get
+        """The entry of a key, if it is held."""
         self.evicted = 0
 
-    def get(self, key: tuple[str, ...]) -> V:
-        """The entry of a key, made if absent."""
-        ordinary = self._ordinary
-        value = ordinary.get(key)
+    def use(self, key: tuple[str, ...]) -> V | None:
+        """The entry of a key, if it is held: the one used last from now on."""
+        value = self._held.get(key)
         if value is not None:
-            ordinary.move_to_end(key)
-            return value
-        value = self._remarkable.get(key)
-        if value is not None:
-            self._remarkable.move_to_end(key)
-            return value
-        value = ordinary[key] = self._make(key)
-        if len(ordinary) > self._limit:
-            ordinary.popitem(last=False)
-            self.evicted += 1
+            (self._ordinary if key in self._ordinary else self._remarkable).move_to_end(key)
         return value
 
-    def find(self, key: tuple[str, ...]) -> V | None:
-        """The entry of a key, if it is held."""
-        return self._remarkable.get(key) or self._ordinary.get(key)
+    def hold(self, key: tuple[str, ...], value: V) -> V:
+        """Take an entry, in the place of one of its key if there is one."""
+        if key not in self._held:
+            self._ordinary[key] = None
+            if len(self._ordinary) > self._limit:
+                self._evict(self._ordinary)
+        self._held[key] = value
+        return value
 
     def promote(self, key: tuple[str, ...], value: V) -> None:
         """Look again whether an entry has become remarkable."""
         if key in self._ordinary and self._worth(value):
             del self._ordinary[key]
-            self._remarkable[key] = value
+            self._remarkable[key] = None
             if len(self._remarkable) > max(self._limit // 4, 1):
-                self._remarkable.popitem(last=False)
-                self.evicted += 1
+                self._evict(self._remarkable)
+
+    def _evict(self, keys: OrderedDict[tuple[str, ...], None]) -> None:
+        oldest, _ = keys.popitem(last=False)
+        self._held.pop(oldest, None)
+        self.evicted += 1
 
     def __len__(self) -> int:
         """Entries held."""
-        return len(self._ordinary) + len(self._remarkable)
+        return len(self._held)
 
     def items(self) -> Iterator[tuple[tuple[str, ...], V]]:
         """All entries, ordinary first, each half from the least recently used on."""
-        yield from self._ordinary.items()
-        yield from self._remarkable.items()
+        for key in (*self._ordinary, *self._remarkable):
+            yield key, self._held[key]
 
     def load(self, items: Iterable[tuple[tuple[str, ...], V]]) -> None:
         """Take entries of a checkpoint, in the order of :meth:`items`."""
         for key, value in items:
-            (self._remarkable if self._worth(value) else self._ordinary)[key] = value
+            (self._remarkable if self._worth(value) else self._ordinary)[key] = None
+            self._held[key] = value

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, Generic, Protocol, TypeVar
 
 from edge_demist.sensor.detect.allow import AllowList
 from edge_demist.sensor.incidents.case import DAY_US, Case
 from edge_demist.sensor.incidents.contacts import MAIL_PORTS, Contact
 from edge_demist.sensor.incidents.counters import Cases
-from edge_demist.sensor.incidents.generated import MAIL_TYPES, GeneratedNames, Outage
-from edge_demist.sensor.incidents.observation import DNS, FLOW, HTTP, TLS, Observation, is_address, is_internal
+from edge_demist.sensor.incidents.generated import GeneratedNames, Outage
+from edge_demist.sensor.incidents.lookups import Lookup, Seen
+from edge_demist.sensor.incidents.observation import DNS, FLOW, HTTP, MAIL_TYPES, TLS, Observation, domain_of, is_address, is_internal
 from edge_demist.sensor.incidents.scans import Scan
-from edge_demist.sensor.incidents.tunnels import Tunnel
-from edge_demist.sensor.public_suffix import is_shared_parent, registrable_domain
+from edge_demist.sensor.incidents.tunnels import FirstName, Tunnel
+from edge_demist.sensor.public_suffix import is_shared_parent
 from edge_demist.sensor.restoring import whole
 
 FIRST_CONTACT_US = 300_000_000
@@ -32,7 +35,7 @@ MAX_MISSING = 4
 """What so many clients miss speaks against none; a host with two addresses and its resolver are up to three."""
 _QUESTIONS = ("query", "request")
 """What Suricata calls a record of a question without its answer."""
-_LOCAL = (".arpa", ".local", ".lan", ".home", ".internal", ".localdomain")
+_NO_LEVELS: Mapping[str, int] = MappingProxyType({})
 V = TypeVar("V")
 
 
@@ -96,10 +99,10 @@ class Gatherer:
         """Start empty."""
         limits = limits or Limits()
         self.memory, self._weights, self.allow = memory, weights, AllowList()
-        self.names: Cases[GeneratedNames] = Cases(limits.clients, self._remarkable, GeneratedNames)
-        self.tunnels: Cases[Tunnel] = Cases(limits.zones, self._remarkable, Tunnel)
-        self.contacts: Cases[Contact] = Cases(limits.contacts, self._remarkable, Contact)
-        self.scans: Cases[Scan] = Cases(limits.scans, self._remarkable, Scan)
+        self.names: Cases[GeneratedNames] = Cases(limits.clients, self._remarkable)
+        self.tunnels: Cases[Tunnel | FirstName | Lookup] = Cases(limits.zones, self._remarkable)
+        self.contacts: Cases[Contact] = Cases(limits.contacts, self._remarkable)
+        self.scans: Cases[Scan] = Cases(limits.scans, self._remarkable)
         self._name_of: _Recent[str] = _Recent(limits.addresses)
         self._asked_own: _Recent[int] = _Recent(limits.clients)
         self._missed_by: _Recent[str] = _Recent(limits.addresses)
@@ -107,74 +110,114 @@ class Gatherer:
         self._mail: OrderedDict[tuple[str, str], GeneratedNames] = OrderedDict()
         self._outage = Outage()
 
-    def _remarkable(self, case: Case) -> bool:
+    def _remarkable(self, case: Case | FirstName | Lookup) -> bool:
+        if not isinstance(case, Case):
+            return False
         weights = self._weights[case.kind]
         return any(value > 0 and weights.get(sign, 0.0) > 0 for sign, value in case.features().items())
 
-    def add(self, seen: Observation) -> Sequence[Case]:
+    def add(self, seen: Seen) -> Sequence[Case]:
         """Take an observation; the cases it changed."""
-        if seen.kind == DNS:
-            for answer in seen.answers:
-                if ":" in answer or answer[-1:].isdigit():  # an address; no top level ends so
-                    self._name_of.note(answer, seen.name)
+        if isinstance(seen, Observation) and seen.kind != DNS:
+            return self._add_connection(seen)
+        for answer in seen.answers:
+            if ":" in answer or answer[-1:].isdigit():  # an address; no top level ends so
+                self._name_of.note(answer, seen.name)
+        if not seen.domain:
+            return ()
+        return self._add_ordinary(seen) if isinstance(seen, Lookup) and seen.is_ordinary else self._add_lookup(seen)
+
+    # --- by kind of observation --------------------------------------------------------------------------------
+
+    def _add_ordinary(self, seen: Lookup) -> Sequence[Case]:
+        """As :meth:`_add_lookup`, for most look-ups: the name exists, and looks like others."""
+        client, domain, names = seen.client, seen.domain, self.names.find((seen.client,))
+        key = client, domain
+        if self.allow.rules or self.contacts.find(key) is not None or (names is not None and domain in names.domains):
             return self._add_lookup(seen)
+        if names is not None:
+            names.forget(seen.time_us)
+        self._outage.answers.append((client, False))
+        changed = self._add_below(seen, seen.name[: -len(domain) - 1], key) if len(seen.name) > len(domain) + 1 else ()
+        self.memory.touch(domain, client, seen.time_us)
+        return changed
+
+    def _add_lookup(self, seen: Seen) -> Sequence[Case]:
+        client, name, domain = seen.client, seen.name, seen.domain
+        key = client, domain
+        sub = name[: -len(domain) - 1] if len(name) > len(domain) else ""
+        levels = seen.levels if len(sub) <= MAX_SUB_CHARS else _NO_LEVELS
+        changed = self._add_name(seen, domain, levels)
+        if sub:
+            changed = [*changed, *self._add_below(seen, sub, key)]
+        if seen.failed or seen.service in _QUESTIONS:  # the answer tells whether there is such a host
+            return changed
+        if levels and (names := self.names.find((client,))) is not None and domain in names.mail:
+            levels = _NO_LEVELS
+        if levels or self.contacts.find(key) is not None or Contact.tells_own_address(name):
+            return [*changed, *self._add_contact(seen.whole(), domain, levels, named=True)]
+        self.memory.touch(domain, client, seen.time_us)  # nothing is held against it yet: a case begins with a sign or with a connection
+        return changed
+
+    def _add_connection(self, seen: Observation) -> Sequence[Case]:
         changed: list[Case] = []
         if seen.kind == HTTP:
             changed += self._add_scan(seen)
         elif seen.kind == FLOW and seen.failed and seen.query_type == "tcp":
             changed += self._add_closed_port(seen)
         host, named = self._host_of(seen)
-        if named and not seen.failed and (tunnel := self.tunnels.find((seen.client, host))) is not None:
+        if named and not seen.failed and (tunnel := self._tunnel((seen.client, host))) is not None:
             tunnel.visits += 1
         if host and (is_internal(seen.client) or not is_internal(seen.server)):
             changed += self._add_contact(seen, host, seen.levels, named=named)
         return changed
 
-    # --- by kind of observation --------------------------------------------------------------------------------
-
-    def _add_lookup(self, seen: Observation) -> Sequence[Case]:
-        name, client = seen.name, seen.client
-        domain = "" if name.endswith(_LOCAL) else registrable_domain(name)
-        if not domain:
+    def _add_below(self, seen: Seen, sub: str, key: tuple[str, str]) -> Sequence[Case]:
+        """A name below the registrable domain."""
+        if self.tunnels.use(key) is None:  # of most zones a client asks for one name
+            self.tunnels.hold(key, FirstName.of(seen))
             return ()
-        changed: list[Case] = []
-        sub, key = name[: -len(domain) - 1], (client, domain)
-        levels = seen.levels if len(sub) <= MAX_SUB_CHARS else {}
-        answered = seen.service not in _QUESTIONS
-        if not (self.allow.rules and self.allow.find(domain, "dga") is not None):
-            names = self.names.find((client,))
-            if levels or seen.failed or seen.query_type in MAIL_TYPES or (names is not None and domain in names.domains):
-                changed += self._add_name(seen, domain, levels.get("dga", 0), answered=answered)
-            else:  # most look-ups: the name exists, and looks like others
-                if names is not None:
-                    names.forget(seen.time_us)
-                if answered:
-                    self._outage.answers.append((client, False))
-        if sub:
-            tunnel = self.tunnels.get(key)
-            if tunnel.add(seen, sub, seen.tunnel):
-                known = self.memory.look_up(domain)
-                if known is not None:
-                    tunnel.note_memory(known.first_us, min(known.others, MAX_OTHERS))
-                self.tunnels.promote(key, tunnel)
-                changed.append(tunnel)
-        if answered and not seen.failed:  # the answer tells whether there is such a host
-            if levels and (names := self.names.find((client,))) is not None and domain in names.mail:
-                levels = {}
-            if levels or self.contacts.find(key) is not None or Contact.tells_own_address(name):
-                changed += self._add_contact(seen, domain, levels, named=True)
-            else:  # nothing is held against it yet: a case begins with a sign or with the first connection
-                self.memory.touch(domain, client, seen.time_us)
-        return changed
+        tunnel = self._tunnel(key)
+        if tunnel is None or not tunnel.add(seen, sub, seen.tunnel):
+            return ()
+        known = self.memory.look_up(key[1])
+        if known is not None:
+            tunnel.note_memory(known.first_us, min(known.others, MAX_OTHERS))
+        self.tunnels.promote(key, tunnel)
+        return (tunnel,)
 
-    def _add_name(self, seen: Observation, domain: str, level: int, *, answered: bool) -> list[Case]:
-        names = self.names.get((seen.client,))
+    def _tunnel(self, key: tuple[str, str]) -> Tunnel | None:
+        """The tunnel of a key; it begins now where only a first name is held."""
+        held = self.tunnels.find(key)
+        if held is None or isinstance(held, Tunnel):
+            return held
+        tunnel = Tunnel.begun(key, held)
+        self.tunnels.hold(key, tunnel)
+        return tunnel
+
+    def _add_name(self, seen: Seen, domain: str, levels: Mapping[str, int]) -> Sequence[Case]:
+        """Whether the name exists, and looks generated."""
+        names = self.names.find((seen.client,))
+        if self.allow.rules and self.allow.find(domain, "dga") is not None:
+            return ()
+        if levels or seen.failed or seen.query_type in MAIL_TYPES or (names is not None and domain in names.domains):
+            return self._add_telling(seen, domain, levels.get("dga", 0))
+        if names is not None:  # most look-ups: the name exists, and looks like others
+            names.forget(seen.time_us)
+        if seen.service not in _QUESTIONS:
+            self._outage.answers.append((seen.client, False))
+        return ()
+
+    def _add_telling(self, seen: Seen, domain: str, level: int) -> Sequence[Case]:
+        key = (seen.client,)
+        names = self.names.use(key) or self.names.hold(key, GeneratedNames(key))
         if seen.query_type in MAIL_TYPES:
             self._note_mail(seen.client, domain, names)
-        if not names.add(seen, domain, level, missing=answered and self._is_telling(seen, domain, level)):
-            return []
-        self.names.promote((seen.client,), names)
-        return [names]
+        missing = seen.service not in _QUESTIONS and self._is_telling(seen, domain, level)
+        if not names.add(seen, domain, level, missing=missing):
+            return ()
+        self.names.promote(key, names)
+        return (names,)
 
     def _note_mail(self, client: str, domain: str, names: GeneratedNames) -> None:
         """A client has asked for a domain's mail; of all clients together the last ones are known."""
@@ -185,7 +228,7 @@ class Gatherer:
             (_, oldest), of = self._mail.popitem(last=False)
             of.mail.pop(oldest, None)
 
-    def _is_telling(self, seen: Observation, domain: str, level: int) -> bool:
+    def _is_telling(self, seen: Seen, domain: str, level: int) -> bool:
         """Whether it says something about a client that a domain does not exist for it."""
         if not level:
             self._outage.answers.append((seen.client, seen.failed))
@@ -205,7 +248,7 @@ class Gatherer:
 
     def _add_scan(self, seen: Observation) -> list[Case]:
         key = (seen.client, seen.server)
-        case = self.scans.get(key)
+        case = self.scans.use(key) or self.scans.hold(key, Scan(key))
         case.inbound = is_internal(seen.server) and not is_internal(seen.client)
         case.outbound = is_internal(seen.client) and not is_internal(seen.server)
         if not case.add_request(seen):
@@ -215,16 +258,16 @@ class Gatherer:
 
     def _add_closed_port(self, seen: Observation) -> list[Case]:
         key = (seen.client, seen.server)
-        case = self.scans.get(key)
+        case = self.scans.use(key) or self.scans.hold(key, Scan(key))
         if not case.add_closed_port(seen):
             return []
         self.scans.promote(key, case)
         return [case]
 
-    def _add_contact(self, seen: Observation, host: str, levels: dict[str, int], *, named: bool) -> list[Case]:
+    def _add_contact(self, seen: Observation, host: str, levels: Mapping[str, int], *, named: bool) -> list[Case]:
         key = (seen.client, host)
         known = self.memory.touch(host, seen.client, seen.time_us)
-        case = self.contacts.get(key)
+        case = self.contacts.use(key) or self.contacts.hold(key, Contact(key))
         case.touch(seen.time_us)
         case.contacts += 1
         changed, fresh = False, seen.name not in case.names
@@ -269,7 +312,7 @@ class Gatherer:
             name = seen.name
         else:
             name = self._name_of.get(seen.server) or ""
-        domain = "" if name.endswith(_LOCAL) else registrable_domain(name)
+        domain = domain_of(name)
         if domain:
             return domain, True
         return ("" if is_internal(seen.server) else seen.server), False
@@ -278,15 +321,17 @@ class Gatherer:
 
     def cases(self) -> Iterator[Case]:
         """Every case."""
-        for table in (self.names, self.tunnels, self.contacts, self.scans):
-            for _, case in table.items():
-                yield case
+        return itertools.chain(*self._tables().values())
+
+    def _tables(self) -> dict[str, list[Case]]:
+        tunnels = [case if isinstance(case, Tunnel) else Tunnel.begun(key, case) for key, case in self.tunnels.items()]
+        tables: dict[str, Cases[Any]] = {"names": self.names, "contacts": self.contacts, "scans": self.scans}
+        return {"tunnels": tunnels} | {name: [case for _, case in table.items()] for name, table in tables.items()}
 
     def state(self) -> dict[str, object]:
         """For the checkpoint."""
-        tables = {"names": self.names, "tunnels": self.tunnels, "contacts": self.contacts, "scans": self.scans}
         return {
-            **{name: [case.state() for _, case in table.items()] for name, table in tables.items()},  # type: ignore[attr-defined]
+            **{name: [case.state() for case in cases] for name, cases in self._tables().items()},
             "name_of": self._name_of.state(),
             "asked_own": self._asked_own.state(),
             "missed_by": self._missed_by.state(),

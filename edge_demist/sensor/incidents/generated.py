@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from edge_demist.sensor.incidents.case import HOUR_US, Case
-from edge_demist.sensor.incidents.observation import Observation
+from edge_demist.sensor.incidents.lookups import Seen
+from edge_demist.sensor.incidents.observation import MAIL_TYPES
 from edge_demist.sensor.restoring import whole
 
 MAX_DOMAINS = 128
@@ -17,8 +18,6 @@ ONE_HOST = 2048
 """Look-ups an hour that one host may make; an address with more stands for many (a resolver, NAT), whose chance finds add up."""
 CHANCE = {"missing_generated": 1 / 4096, "missing": 1 / 128, "generated": 1 / 256, "strong": 1 / 2048}
 """What ordinary look-ups beyond those bring by chance, of each sign: mistyped and dead names, and the specialist's own rate."""
-MAIL_TYPES = frozenset(("MX", "TXT", "SPF"))
-"""Who asks for these of a domain itself checks where mail comes from; names that a bot tries have no mail."""
 
 
 class Outage:
@@ -56,13 +55,20 @@ class GeneratedNames(Case):
     asked: int = 0
     asked_before: int = 0
     hour_us: int = 0
+    due_us: int = 0
+    """Until when, from ``hour_us`` on, there is nothing to forget."""
 
-    def add(self, seen: Observation, domain: str, level: int, *, missing: bool) -> bool:
+    def add(self, seen: Seen, domain: str, level: int, *, missing: bool) -> bool:
         """A look-up; True if it changes the case.
 
         ``level``: 0 to 3, how strict a false-positive rate the dga score passes; ``missing``: that it does not exist says something.
         """
         self.forget(seen.time_us)
+        changed = self._add(seen, domain, level, missing=missing)
+        self._note_due()
+        return changed
+
+    def _add(self, seen: Seen, domain: str, level: int, *, missing: bool) -> bool:
         if seen.query_type in MAIL_TYPES:
             self.mail[domain] = seen.time_us
             self.mail.move_to_end(domain)
@@ -90,6 +96,9 @@ class GeneratedNames(Case):
 
     def forget(self, now_us: int) -> None:
         """What was looked up over an hour ago counts no more; ``asked`` are the look-ups since ``hour_us``."""
+        if self.hour_us <= now_us < self.due_us:
+            self.asked += 1
+            return
         past = now_us - self.hour_us
         if not 0 <= past < HOUR_US:
             self.asked_before = self.asked * HOUR_US // past if past > 0 else 0
@@ -98,21 +107,28 @@ class GeneratedNames(Case):
         domains = self.domains
         while domains and now_us - domains[domain := next(iter(domains))][0] >= HOUR_US:
             del domains[domain]
+        self._note_due()
+
+    def _note_due(self) -> None:
+        first = next(iter(self.domains.values()))[0] if self.domains else self.hour_us
+        self.due_us = min(self.hour_us, first) + HOUR_US
 
     def excuse(self, domain: str) -> None:
         """Others miss this domain too: that it does not exist speaks against nobody."""
         held = self.domains.get(domain)
         if held is not None and not held[1]:
             del self.domains[domain]
+            self._note_due()
 
     def features(self) -> dict[str, float]:
         """Distinct domains: missing ones, generated ones, and those that are both; ``strong``: generated at the next stricter level."""
-        kinds = [(level > 0, failed, level > 1) for _, level, failed in self.domains.values()]
+        held = self.domains.values()
+        both = sum([failed and level > 0 for _, level, failed in held])
         found = {
-            "missing_generated": sum(g and f for g, f, _ in kinds),
-            "missing": sum(f and not g for g, f, _ in kinds),
-            "generated": sum(g and not f for g, f, _ in kinds),
-            "strong": sum(s for _, _, s in kinds),
+            "missing_generated": both,
+            "missing": sum([failed for _, _, failed in held]) - both,
+            "generated": sum([level > 0 for _, level, _ in held]) - both,
+            "strong": sum([level > 1 for _, level, _ in held]),
         }
         many = max(0, self.asked + self.asked_before - ONE_HOST)
         return {sign: min(max(count - int(many * CHANCE[sign]), 0), COUNTED) for sign, count in found.items()}
@@ -134,5 +150,6 @@ class GeneratedNames(Case):
         for domain, time_us, level, failed in state[1]:  # type: ignore[attr-defined]
             case.domains[str(domain)] = (whole(time_us), whole(level), bool(failed))
         case.asked, case.asked_before, case.hour_us = (whole(number) for number in state[3:6])
+        case._note_due()
         case.mail = OrderedDict((str(domain), whole(time_us)) for domain, time_us in state[2])  # type: ignore[attr-defined]
         return case

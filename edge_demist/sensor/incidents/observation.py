@@ -12,12 +12,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from edge_demist.normalizers import from_bytes
 from edge_demist.sensor.caching import cached
+from edge_demist.sensor.public_suffix import registrable_domain
 from edge_demist.sensor.restoring import MAX_WHOLE
-from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.parser import Record
-from edge_demist.sensor.sources.zeek import ZeekHeader
 
 MAX_NAME_CHARS = 512
 MAX_URI_CHARS = 2048
@@ -37,7 +35,10 @@ _PRIVATE = tuple(
 
 DNS, HTTP, TLS, FLOW = "dns", "http", "tls", "flow"
 _ENDS = ("id.orig_h", "id.resp_h", "id.resp_p")
-_LOOKUP = (*_ENDS, "query", "qtype_name", "rcode_name", "answers")
+MAIL_TYPES = frozenset(("MX", "TXT", "SPF"))
+"""Who asks for these of a domain itself checks where mail comes from; names that a bot tries have no mail."""
+LOCAL = (".arpa", ".local", ".lan", ".home", ".internal", ".localdomain")
+LOOKUP_FIELDS = (*_ENDS, "query", "qtype_name", "rcode_name", "answers")
 
 
 @dataclass(slots=True)
@@ -78,6 +79,15 @@ class Observation:
         """Characters of its long parts."""
         own = len(self.name) + len(self.uri) + len(self.agent)
         return own + sum(map(len, self.answers)) if self.answers else own
+
+    @property
+    def domain(self) -> str:
+        """The registrable domain of its name; empty for a local one."""
+        return domain_of(self.name)
+
+    def whole(self) -> Observation:
+        """Itself."""
+        return self
 
     def state(self) -> list[object]:
         """For the checkpoint."""
@@ -139,6 +149,11 @@ def observe(record: Record, time_us: int | None) -> Observation | None:
     return reader(record, time_us)
 
 
+def is_dns(log: str) -> bool:
+    """Whether a log is Zeek's of look-ups."""
+    return (_READERS.get(log) or _reader(log)) is _zeek_dns
+
+
 @cached(256)
 def _reader(log: str) -> Callable[[Record, int], Observation | None] | None:
     """The reader of a log; Zeek's may carry more words in their names (``dns_red``, ``open_conn``)."""
@@ -156,10 +171,11 @@ def _cut(value: str | int | None, limit: int = MAX_NAME_CHARS) -> str:
 
 
 def _number(record: Record, name: str) -> int:
-    return _whole(record.scalar(name))
+    return whole_number(record.scalar(name))
 
 
-def _whole(value: str | int | None) -> int:
+def whole_number(value: str | int | None) -> int:
+    """A number of a log, 0 for what is none or beyond 62 bits."""
     if isinstance(value, int):
         return value if 0 <= value < 1 << 62 else 0
     return int(value) if value is not None and value.isascii() and value.isdigit() and len(value) <= 18 else 0
@@ -167,47 +183,22 @@ def _whole(value: str | int | None) -> int:
 
 def _zeek(record: Record, kind: str, time_us: int) -> Observation:
     client, server, port = record.row(_ENDS)
-    return Observation(kind, time_us, _cut(client), _cut(server), _whole(port))
+    return Observation(kind, time_us, _cut(client), _cut(server), whole_number(port))
 
 
 def _zeek_dns(record: Record, time_us: int) -> Observation | None:
-    source, target, port_text, question, sort, outcome, _ = record.row(_LOOKUP)
-    name, client = _host(_cut(question)), _cut(source)
+    source, target, port_text, question, sort, outcome, _ = record.row(LOOKUP_FIELDS)
+    name, client = host_name(_cut(question)), _cut(source)
     answers = tuple(a[:MAX_NAME_CHARS] for a in record.values("answers")[:16])
     failed, kind = outcome == "NXDOMAIN", _cut(sort, MAX_TYPE_CHARS)
-    return Observation(DNS, time_us, client, _cut(target), _whole(port_text), name, failed, kind, answers) if name and client else None
-
-
-def observe_lookups(
-    lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str
-) -> list[Observation | None]:
-    """As :func:`observe`, for the lines of one portion of a log that have a time here; None where one must be looked at by itself."""
-    take = header.layout(_LOOKUP) if (_READERS.get(log) or _reader(log)) is _zeek_dns else None
-    if take is None or not header.containers.isdisjoint(header.index[name] for name in _LOOKUP[:-1]):
-        return [None] * len(lines)
-    none, comma, found = header.no_text, from_bytes(header.set_separator), []
-    several = header.index[_LOOKUP[-1]] in header.containers
-    for line, time_us in zip(lines, times, strict=True):
-        seen = None
-        if time_us is not None and line.data is not None and b"\\" not in line.data:
-            row = from_bytes(line.data).removesuffix("\r")
-            client, server, port, query, kind, code, answer = ["" if text in none else text for text in take(row.split("\t"))]
-            if client and len(query) + len(client) + len(server) + len(answer) <= MAX_NAME_CHARS and len(kind) <= MAX_TYPE_CHARS:
-                answers: tuple[str, ...] = (answer,) if answer else ()
-                if several and comma in answer:
-                    answers = tuple(part for part in answer.split(comma) if part not in none)[:16]
-                name, number = _host(query), 53 if port == "53" else _whole(port)
-                if name:
-                    seen = Observation(
-                        DNS, time_us, client, server, number, name, code == "NXDOMAIN", kind, answers, file=path, offset=line.start
-                    )
-        found.append(seen)
-    return found
+    return (
+        Observation(DNS, time_us, client, _cut(target), whole_number(port_text), name, failed, kind, answers) if name and client else None
+    )
 
 
 def _zeek_http(record: Record, time_us: int) -> Observation | None:
     seen = _zeek(record, HTTP, time_us)
-    seen.name = _host(_text(record, "host"))
+    seen.name = host_name(_text(record, "host"))
     seen.uri, seen.method = _text(record, "uri", MAX_URI_CHARS), _text(record, "method", 16)
     seen.agent, seen.status = _text(record, "user_agent"), _number(record, "status_code")
     seen.bytes_out, seen.bytes_in = _number(record, "request_body_len"), _number(record, "response_body_len")
@@ -217,7 +208,7 @@ def _zeek_http(record: Record, time_us: int) -> Observation | None:
 
 def _zeek_tls(record: Record, time_us: int) -> Observation | None:
     seen = _zeek(record, TLS, time_us)
-    seen.name = _host(_text(record, "server_name"))
+    seen.name = host_name(_text(record, "server_name"))
     return seen if seen.client else None
 
 
@@ -250,7 +241,7 @@ def _eve(record: Record, kind: str, time_us: int) -> Observation:
 def _eve_dns(record: Record, time_us: int) -> Observation | None:
     seen = _eve(record, DNS, time_us)
     for path in ("dns.rrname", "dns.queries[].rrname", "dns.query[].rrname"):
-        seen.name = seen.name or _host(_text(record, path))
+        seen.name = seen.name or host_name(_text(record, path))
     for path in ("dns.rrtype", "dns.queries[].rrtype", "dns.query[].rrtype"):
         seen.query_type = seen.query_type or _text(record, path, 16)
     seen.failed = _text(record, "dns.rcode", 16) == "NXDOMAIN"
@@ -261,7 +252,7 @@ def _eve_dns(record: Record, time_us: int) -> Observation | None:
 
 def _eve_http(record: Record, time_us: int) -> Observation | None:
     seen = _eve(record, HTTP, time_us)
-    seen.name = _host(_text(record, "http.hostname"))
+    seen.name = host_name(_text(record, "http.hostname"))
     seen.uri, seen.method = _text(record, "http.url", MAX_URI_CHARS), _text(record, "http.http_method", 16)
     seen.agent, seen.status = _text(record, "http.http_user_agent"), _number(record, "http.status")
     seen.bytes_in = _number(record, "http.length")
@@ -271,7 +262,7 @@ def _eve_http(record: Record, time_us: int) -> Observation | None:
 
 def _eve_tls(record: Record, time_us: int) -> Observation | None:
     seen = _eve(record, TLS, time_us)
-    seen.name = _host(_text(record, "tls.sni") or _text(record, "quic.sni"))
+    seen.name = host_name(_text(record, "tls.sni") or _text(record, "quic.sni"))
     return seen if seen.client else None
 
 
@@ -291,14 +282,14 @@ def _ecs(record: Record, time_us: int) -> Observation | None:
     server = _text(record, "destination.ip") or _text(record, "server.ip")
     seen = Observation(HTTP, time_us, source, server, _number(record, "destination.port"))
     if name := _text(record, "dns.question.name"):
-        seen.kind, seen.name, seen.query_type = DNS, _host(name), _text(record, "dns.question.type", 16)
+        seen.kind, seen.name, seen.query_type = DNS, host_name(name), _text(record, "dns.question.type", 16)
         seen.failed = _text(record, "dns.response_code", 16) == "NXDOMAIN"
         seen.answers = tuple(a[:MAX_NAME_CHARS] for a in record.values("dns.resolved_ip[]")[:16])
         seen.service = "query" if record.log == "queries" else _text(record, "dns.type", 16)
     elif name := _text(record, "tls.client.server_name"):
-        seen.kind, seen.name = TLS, _host(name)
+        seen.kind, seen.name = TLS, host_name(name)
     elif uri := _text(record, "url.original", MAX_URI_CHARS) or _text(record, "url.path", MAX_URI_CHARS):
-        seen.uri, seen.name = uri, _host(_text(record, "url.domain"))
+        seen.uri, seen.name = uri, host_name(_text(record, "url.domain"))
         seen.method, seen.agent = _text(record, "http.request.method", 16), _text(record, "user_agent.original")
         seen.status = _number(record, "http.response.status_code")
         seen.server = seen.server or seen.name or "web server"
@@ -309,7 +300,7 @@ def _ecs(record: Record, time_us: int) -> Observation | None:
 
 def _w3c(record: Record, time_us: int) -> Observation | None:
     """A request in a log of IIS or CloudFront."""
-    server, host = _text(record, "s-ip"), _host(_text(record, "cs-host") or _text(record, "cs(Host)"))
+    server, host = _text(record, "s-ip"), host_name(_text(record, "cs-host") or _text(record, "cs(Host)"))
     port = _number(record, "s-port")
     seen = Observation(HTTP, time_us, _text(record, "c-ip"), server or host or "web server", port, host)
     query = _text(record, "cs-uri-query", MAX_URI_CHARS)
@@ -319,7 +310,12 @@ def _w3c(record: Record, time_us: int) -> Observation | None:
     return seen if seen.client and seen.uri else None
 
 
-def _host(text: str) -> str:
+def domain_of(name: str) -> str:
+    """The registrable domain of a host name; empty for a local one."""
+    return "" if name.endswith(LOCAL) else registrable_domain(name)
+
+
+def host_name(text: str) -> str:
     """A host name without port, brackets and the last dot."""
     name = text.strip().lower()
     if name.startswith("["):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import TypeAlias
 
 from edge_demist.sensor.detect.alarms import _LogClock
 from edge_demist.sensor.incidents.book import IncidentBook
@@ -15,7 +17,8 @@ from edge_demist.sensor.incidents.budget import IncidentBudget
 from edge_demist.sensor.incidents.case import DAY_US, Case
 from edge_demist.sensor.incidents.gather import Gatherer, Limits
 from edge_demist.sensor.incidents.looks import Embed
-from edge_demist.sensor.incidents.observation import Observation, observe, observe_lookups
+from edge_demist.sensor.incidents.lookups import Lookup, Noted, Seen, observe_lookups
+from edge_demist.sensor.incidents.observation import Observation, observe
 from edge_demist.sensor.incidents.verdicts import AnswerLike, Verdicts
 from edge_demist.sensor.incidents.weights import Weights
 from edge_demist.sensor.memory import Memory
@@ -27,6 +30,13 @@ from edge_demist.sensor.sources.zeek import ZeekHeader
 MAX_WAITING, MAX_WAITING_CHARS = 32_768, 4 << 20
 """Observations that wait for older ones, and the characters of what they say."""
 CLOSE_EVERY_US = 600_000_000
+_CHARS = attrgetter("chars")
+_Row: TypeAlias = Lookup | tuple[int, str, int, int, int, Observation]
+"""What waits: time, file, offset, a number that no other has, the characters; and an observation where it is not all there is."""
+
+
+def _seen(row: _Row) -> Seen:
+    return row if isinstance(row, Lookup) else row[5]
 
 
 class Tracker:
@@ -54,7 +64,8 @@ class Tracker:
     def _start(self, model: str) -> None:
         self.gatherer = Gatherer(self.memory, self._weights.signs, self._limits)
         self.book = IncidentBook(self._weights, model, self._budget, self._embed)
-        self._waiting: list[tuple[int, str, int, int, int, Observation]] = []
+        self._waiting: list[_Row] = []
+        self._noted = Noted()
         self._serial = self._chars = 0
         self._clock = _LogClock()
         self._closed_us = 0
@@ -75,25 +86,28 @@ class Tracker:
 
     def see_lines(
         self, lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str
-    ) -> list[Observation | None]:
+    ) -> list[Lookup | None]:
         """As :meth:`see`, for the plain lines of one portion; None where a line must be seen by itself."""
-        found = observe_lookups(lines, times, header, log, path)
-        for seen in found:
-            if seen is not None:
-                self.add(seen)
+        found = observe_lookups(lines, times, header, log, path, self._serial + 1)
+        self._serial += len(lines)
+        seen = [one for one in found if one is not None]
+        self._waiting += seen
+        self._chars += sum(map(_CHARS, seen))
         return found
 
     def note(self, seen: object, task: str, answer: AnswerLike) -> None:
         """A specialist's answer to a string of the record."""
-        if isinstance(seen, Observation) and self.verdicts is not None:
-            self.verdicts.attach(seen, task, answer)
+        if isinstance(seen, (Observation, Lookup)) and self.verdicts is not None:
+            self.verdicts.attach(self._noted.whole(seen), task, answer)
 
-    def add(self, seen: Observation) -> None:
+    def add(self, seen: Seen) -> None:
         """Queue an observation until :meth:`release` says that nothing older will come."""
         self._serial += 1
-        chars = seen.chars
-        self._chars += chars
-        self._waiting.append((seen.time_us, seen.file, seen.offset, self._serial, chars, seen))
+        self._chars += seen.chars
+        if isinstance(seen, Lookup):
+            self._waiting.append(seen._replace(serial=self._serial))
+        else:
+            self._waiting.append((seen.time_us, seen.file, seen.offset, self._serial, seen.chars, seen))
 
     def release(self, until_us: int | None) -> list[dict[str, object]]:
         """Decide about everything up to a log time (None: everything); the lines to write."""
@@ -101,9 +115,12 @@ class Tracker:
         count = self._count_due(until_us)
         due, self._waiting = self._waiting[:count], self._waiting[count:]
         lines: list[dict[str, object]] = []
-        clock, add, now_us = self._clock, self.gatherer.add, self._clock.now_us
+        clock, add, noted, take, now_us = self._clock, self.gatherer.add, self._noted, self.book.take, self._clock.now_us
         near = bool(due) and clock.tell_all((due[0][0], due[-1][0]))
-        for time_us, _, _, _, _, seen in due:
+        for row in due:
+            time_us, seen = row[0], row if isinstance(row, Lookup) else row[5]
+            if id(seen) in noted:
+                seen = noted.pop(id(seen))[1]
             if near:
                 now_us = time_us if time_us > now_us else now_us
             else:
@@ -112,14 +129,14 @@ class Tracker:
                 if not -DAY_US < time_us - now_us < DAY_US:  # a stray time
                     continue
             if self.on_observation is not None:
-                self.on_observation(seen)
+                self.on_observation(seen.whole())
             if not -CLOSE_EVERY_US < now_us - self._closed_us < CLOSE_EVERY_US:
                 self._closed_us = now_us
                 lines += self.book.close_idle(now_us)
             for case in add(seen):
                 if self.on_case is not None:
                     self.on_case(case)
-                lines += self.book.take(case, time_us)
+                lines += take(case, time_us)
         return lines
 
     def _count_due(self, until_us: int | None) -> int:
@@ -143,7 +160,7 @@ class Tracker:
         """For the checkpoint."""
         return {
             "now_us": [self._clock.now_us, self._closed_us],
-            "waiting": [item[-1].state() for item in sorted(self._waiting)],
+            "waiting": [self._noted.find(_seen(row)).whole().state() for row in sorted(self._waiting)],
             "gatherer": self.gatherer.state(),
             "book": self.book.state(),
         }

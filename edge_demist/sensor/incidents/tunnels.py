@@ -6,11 +6,11 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from edge_demist.sensor.incidents.case import DAY_US, HOUR_US, Case
 from edge_demist.sensor.incidents.counters import Distinct
-from edge_demist.sensor.incidents.observation import Observation
+from edge_demist.sensor.incidents.lookups import Lookup, Seen
 from edge_demist.sensor.restoring import real, whole
 
 ORDINARY_TYPES = frozenset(("", "A", "AAAA", "PTR", "HTTPS", "SOA", "NS"))
@@ -25,9 +25,10 @@ MAX_VISITS = 15
 _COUNTED_THROUGH = re.compile(r"[0-9]+(?=[.\-_]|\Z)")
 
 
-def _is_listing(seen: Observation) -> bool:
+def _is_listing(seen: Seen | FirstName) -> bool:
     """Whether the answers are codes of a list of addresses or files: all of them in 127.0.0.0/8 (RFC 5782, section 2.3)."""
-    return bool(seen.answers) and all(answer.startswith("127.") for answer in seen.answers)
+    answers = seen.answers
+    return bool(answers) and answers[0].startswith("127.") and all(answer.startswith("127.") for answer in answers)
 
 
 @dataclass(slots=True)
@@ -67,6 +68,26 @@ class _Hour:
         return cls(Distinct.restored(names), real(verdicts), *(whole(count) for count in counts))
 
 
+class FirstName(NamedTuple):
+    """The only look-up so far that a client has made below a zone."""
+
+    time_us: int
+    name: str
+    failed: bool
+    query_type: str
+    answers: tuple[str, ...]
+    tunnel: float
+    file: str
+    offset: int
+
+    @classmethod
+    def of(cls, seen: Seen) -> FirstName | Lookup:
+        """What a tunnel needs to know of it; what is small as it is stays."""
+        if isinstance(seen, Lookup):
+            return seen
+        return cls(seen.time_us, seen.name, seen.failed or _is_listing(seen), seen.query_type, (), seen.tunnel, seen.file, seen.offset)
+
+
 @dataclass(slots=True)
 class Tunnel(Case):
     """Key: (client, zone). ``others`` are the further clients that the memory knows of the zone, ``visits`` connections to its hosts."""
@@ -80,7 +101,14 @@ class Tunnel(Case):
     visits: int = 0
     known: bool = False
 
-    def add(self, seen: Observation, sub: str, probability: float) -> bool:
+    @classmethod
+    def begun(cls, key: tuple[str, ...], first: FirstName | Lookup) -> Tunnel:
+        """A zone's tunnel, with the first name of it."""
+        case = cls(key)
+        case.add(first, first.name[: -len(key[1]) - 1], first.tunnel)
+        return case
+
+    def add(self, seen: Seen | FirstName, sub: str, probability: float) -> bool:
         """A look-up of a name ``sub`` + zone; True if the name is new in this hour and not the only one."""
         time_us, hour = seen.time_us, self.now
         self.touch(time_us)

@@ -81,7 +81,7 @@ class Outcome:
     dated: bool
     clock_us: int
     counts: Counts
-    seen: Sequence[object] = ()
+    seen: Sequence[Any] = ()
     """What its records say, for incidents: the values of observations."""
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edge_demist.sensor.detect.pipeline import Pipeline
 from edge_demist.sensor.events import Event
-from edge_demist.sensor.incidents.observation import Observation
+from edge_demist.sensor.incidents.lookups import unpacked
 from edge_demist.sensor.runner import MAX_PENDING_BYTES, MAX_UNSYNCED_BYTES, Runner
 from edge_demist.sensor.sinks.file import FileSink
 from edge_demist.sensor.sinks.stream import StreamSink
@@ -296,7 +296,7 @@ class ParallelRunner(Runner):
         """What a portion says about incidents, and what there is to decide about them behind it."""
         if self.stages.incidents is not None:
             for values in outcome.seen:
-                self.stages.incidents.tracker.add(Observation(*values))  # type: ignore[misc]
+                self.stages.incidents.tracker.add(unpacked(values))
             self._emit(self.stages.settle(handed.watermark[0] if handed.watermark else self.tailer.watermark_us))
 
     def _take_outcome(self, handed: _Handed, outcome: Outcome, *, alone: bool) -> None:

@@ -20,7 +20,8 @@ from edge_demist.sensor.detect.pipeline import MAX_EXPLAINED, Pipeline, read_par
 from edge_demist.sensor.detect.scoring import Answer
 from edge_demist.sensor.drift_sample import RATE
 from edge_demist.sensor.events import Event
-from edge_demist.sensor.incidents.observation import Observation, observe, observe_lookups
+from edge_demist.sensor.incidents.lookups import Lookup, Noted, Seen, observe_lookups, packed
+from edge_demist.sensor.incidents.observation import Observation, observe
 from edge_demist.sensor.incidents.verdicts import AnswerLike, Verdicts
 from edge_demist.sensor.sinks.formats import lines as render
 from edge_demist.sensor.sources.lines import RawLine
@@ -54,7 +55,8 @@ class Watching:
 
     def __init__(self, verdicts: Verdicts | None) -> None:
         self._verdicts = verdicts
-        self.found: list[Observation] = []
+        self.found: list[Seen] = []
+        self.noted = Noted()
 
     def see(self, record: Record, time_us: int | None, path: str, offset: int) -> Observation | None:
         """What a record says."""
@@ -66,7 +68,7 @@ class Watching:
 
     def see_lines(
         self, lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str
-    ) -> list[Observation | None]:
+    ) -> list[Lookup | None]:
         """What the plain lines of a portion say."""
         seen = observe_lookups(lines, times, header, log, path)
         self.found += [one for one in seen if one is not None]
@@ -74,8 +76,12 @@ class Watching:
 
     def note(self, seen: object, task: str, answer: AnswerLike) -> None:
         """An answer about it."""
-        if isinstance(seen, Observation) and self._verdicts is not None:
-            self._verdicts.attach(seen, task, answer)
+        if isinstance(seen, (Observation, Lookup)) and self._verdicts is not None:
+            self._verdicts.attach(self.noted.whole(seen), task, answer)
+
+    def told(self, found: Sequence[object]) -> list[tuple[object, ...]]:
+        """The values of what was found, with the answers."""
+        return [packed(self.noted.find(seen)) for seen in found if isinstance(seen, (Observation, Lookup))]
 
 
 class _Border(waiting.Passed):
@@ -122,8 +128,10 @@ class Worker:
         answers = parts.scorer.answers([pair for pair in pairs if pair[1] != EMBEDDING])
         vectors = iter(parts._vectors([text for text, task in pairs if task == EMBEDDING]))
         _Gathering(self, result).take(sifted, answers, vectors)
-        for outcome in outcomes:
-            outcome.seen = [tuple(seen.state()) for seen in outcome.seen if isinstance(seen, Observation)]
+        if isinstance(parts.tracker, Watching):
+            for outcome in outcomes:
+                outcome.seen = parts.tracker.told(outcome.seen)
+            parts.tracker.noted.clear()
         self._explain([event for one in result.found if isinstance(one, Undecided) for _, events in one.strings for event, _ in events])
         cache = parts.scorer.cache
         now = cache.hits, cache.duplicates, cache.misses

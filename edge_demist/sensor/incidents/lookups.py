@@ -1,0 +1,180 @@
+"""Plain look-ups of Zeek's dns.log, read many at once in columns: of most of them nothing is ever said, so each is a row and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import compress, count, repeat
+from operator import add, attrgetter
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+from edge_demist.normalizers import from_bytes
+from edge_demist.sensor.incidents.observation import (
+    DNS,
+    LOCAL,
+    LOOKUP_FIELDS,
+    MAIL_TYPES,
+    MAX_NAME_CHARS,
+    MAX_TYPE_CHARS,
+    Observation,
+    host_name,
+    is_dns,
+    whole_number,
+)
+from edge_demist.sensor.public_suffix import registrable_domains
+from edge_demist.sensor.sources.lines import RawLine
+from edge_demist.sensor.sources.zeek import ZeekHeader
+
+_ODD = (" ", "\r", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x1f", ":", "[", ".\n")
+"""What a name may hold that is more than a host name in the end: blanks, a port, brackets, a last dot."""
+
+
+class _Row(NamedTuple):
+    time_us: int
+    file: str
+    offset: int
+    serial: int
+    chars: int
+    client: str
+    server: str
+    port: int
+    name: str
+    failed: bool
+    query_type: str
+    answers: tuple[str, ...]
+    domain: str
+    is_ordinary: bool
+
+
+class Lookup(_Row):
+    """What :class:`Observation` says of a look-up, before a specialist has said anything; ``domain`` is that of the name.
+
+    ``is_ordinary``: the name exists, it is not asked for mail, and is surely none of a service that tells callers their own address.
+    """
+
+    __slots__ = ()
+    kind: ClassVar[str] = DNS
+    service: ClassVar[str] = ""
+    levels: ClassVar[Mapping[str, int]] = MappingProxyType({})
+    tunnel: ClassVar[float] = 0.0
+
+    def whole(self) -> Observation:
+        """The same as an observation."""
+        time_us, file, offset, _, _, client, server, port, name, failed, query_type, answers, *_ = self
+        return Observation(DNS, time_us, client, server, port, name, failed, query_type, answers, file=file, offset=offset)
+
+
+Seen: TypeAlias = Observation | Lookup
+_make = partial(tuple.__new__, Lookup)
+_NAME = attrgetter("name")
+_BACKSLASH = ord("\\")
+"""A number is found in bytes in a third of the time that a string of one takes."""
+
+
+class Noted(dict[int, tuple[Lookup, Observation]]):
+    """The observations in place of look-ups of which a specialist has said something: by ``id``, which no other has while one is held."""
+
+    def whole(self, seen: Seen) -> Observation:
+        """What can be written to."""
+        if isinstance(seen, Observation):
+            return seen
+        return (self.get(id(seen)) or self.setdefault(id(seen), (seen, seen.whole())))[1]
+
+    def find(self, seen: Seen) -> Seen:
+        """What there is of it."""
+        return self[id(seen)][1] if isinstance(seen, Lookup) and id(seen) in self else seen
+
+
+def packed(seen: Seen) -> tuple[object, ...]:
+    """Its values alone, for a pipe."""
+    return tuple(seen) if isinstance(seen, Lookup) else tuple(seen.state())
+
+
+def unpacked(values: Sequence[Any]) -> Seen:
+    """Undo :func:`packed`."""
+    return Lookup(*values) if len(values) == len(Lookup._fields) else Observation(*values)
+
+
+def observe_lookups(
+    lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str, serial: int = 0
+) -> list[Lookup | None]:
+    """As :func:`observe`, for the lines of one portion of a log that have a time here; None where one must be looked at by itself.
+
+    Their serial numbers count from ``serial`` on.
+    """
+    found: list[Lookup | None] = [None] * len(lines)
+    take = header.layout(LOOKUP_FIELDS) if is_dns(log) else None
+    if take is None or not header.containers.isdisjoint(header.index[name] for name in LOOKUP_FIELDS[:-1]):
+        return found
+    plain = [
+        (n, time_us, line)
+        for n, (line, time_us) in enumerate(zip(lines, times, strict=True))
+        if time_us is not None and line.data is not None and _BACKSLASH not in line.data
+    ]
+    rows = from_bytes(b"\n".join([line.data or b"" for _, _, line in plain])).replace("\r\n", "\n").removesuffix("\r").split("\n")
+    cells = [take(row.split("\t")) for row in rows] if plain else []
+    whole = _whole(cells, header.no_text, max(map(len, rows)))
+    if not all(whole):
+        plain, cells = list(compress(plain, whole)), list(compress(cells, whole))
+    if not plain:
+        return found
+    where = [time_us for _, time_us, _ in plain], repeat(path), [line.start for _, _, line in plain], count(serial)
+    seen = list(map(_make, zip(*where, *_columns(cells, header), strict=False)))
+    if len(seen) == len(lines) and all(map(_NAME, seen)):
+        return list(seen)
+    for (n, _, _), one in zip(plain, seen, strict=True):
+        found[n] = one if one.name else None
+    return found
+
+
+def _whole(cells: Sequence[tuple[str, ...]], none: frozenset[str], longest: int) -> Sequence[bool]:
+    """Of each line whether client and name are there, and nothing would be cut; ``longest``: the characters of the longest."""
+    if not cells:
+        return ()
+    clients, _, _, names, kinds, *_ = zip(*cells, strict=True)
+    if longest <= MAX_NAME_CHARS and none.isdisjoint(clients) and none.isdisjoint(names) and max(map(len, set(kinds))) <= MAX_TYPE_CHARS:
+        return (True,)
+    return [
+        client not in none
+        and query not in none
+        and len(kind) <= MAX_TYPE_CHARS
+        and len(query) + len(client) + len(server) + len(answer) <= MAX_NAME_CHARS
+        for client, server, _, query, kind, _, answer in cells
+    ]
+
+
+def _columns(cells: Sequence[tuple[str, ...]], header: ZeekHeader) -> Iterator[Sequence[object]]:
+    """The fields of :class:`Lookup` from ``chars`` on, for all lines each."""
+    none, comma = header.no_text, from_bytes(header.set_separator)
+    several = header.index[LOOKUP_FIELDS[-1]] in header.containers
+    columns = [one if none.isdisjoint(one) else ["" if text in none else text for text in one] for one in zip(*cells, strict=True)]
+    clients, servers, ports, queries, kinds, outcomes, texts = columns
+    numbers = {text: whole_number(text) for text in set(ports)}
+    names = _host_names(queries)
+    answers: list[tuple[str, ...]] = [(text,) if text else () for text in texts]
+    sizes = list(map(len, texts))
+    for n in [n for n, text in enumerate(texts) if comma in text] if several and comma in "".join(texts) else ():
+        answers[n] = tuple(part for part in texts[n].split(comma) if part not in none)[:16]
+        sizes[n] = sum(map(len, answers[n]))
+    yield list(map(add, map(len, names), sizes))
+    yield from (clients, servers, [numbers[text] for text in ports], names, [text == "NXDOMAIN" for text in outcomes], kinds, answers)
+    yield _domains(names)
+    yield [
+        not ("ip" in name or "ifconfig" in name or "geoplugin" in name or outcome == "NXDOMAIN" or kind in MAIL_TYPES)
+        for name, outcome, kind in zip(names, outcomes, kinds, strict=True)
+    ]
+
+
+def _host_names(queries: Sequence[str]) -> list[str]:
+    joined = "\n".join(queries) + "\n"
+    if not joined.isascii() or any(odd in joined for odd in _ODD):
+        return [host_name(query) for query in queries]
+    return joined.lower().split("\n")[:-1]
+
+
+def _domains(names: Sequence[str]) -> list[str]:
+    found, joined = registrable_domains(names), "\n".join(names) + "\n"
+    if not any(f"{end}\n" in joined for end in LOCAL):
+        return found
+    return ["" if name.endswith(LOCAL) else domain for name, domain in zip(names, found, strict=True)]
