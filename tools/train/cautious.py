@@ -1,6 +1,7 @@
 """Make some labels of a category specialist rare on ordinary strings: only the head's columns of those labels are fitted again.
 
     python -m tools.train.cautious --data DATA --bundle BUNDLE --task hostname-category --labels malware phishing --out FILES
+    python -m tools.train.cautious --data DATA --task hostname-category --labels malware phishing --only-shift --shift 0.3 --out FILES
     python -m quantize add FILES/hostname-category.safetensors --replace --out NEW
 
 The loss is the cross-entropy of the task's rows and, ``--weight`` times, a logistic loss of every ordinary string whose odds of those
@@ -90,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--labels", nargs="+", required=True)
     p.add_argument("--weight", type=float, default=4.0)
     p.add_argument("--shift", type=float, default=0.4)
+    p.add_argument("--only-shift", action="store_true", help="leave the head as it is but for the shift")
     p.add_argument("--rows", type=int, default=40_000, help="of the table, and half as many ordinary strings")
     p.add_argument("--out", type=Path, required=True)
     args = p.parse_args(argv)
@@ -109,10 +111,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             features = np.concatenate(served(list(given)), axis=1)
             return features, features @ weight + bias
 
-        rows, y = read(table["text"]), np.array([names.index(label) for label in table["label"]], np.int64)
-        change, shift = fitted(rows, y, read(texts), rows[0].std(0) + np.float32(1e-3), labels, args.weight)
-        weight[:, labels] += change
-        bias[labels] += shift - np.float32(args.shift)
+        if not args.only_shift:
+            rows, y = read(table["text"]), np.array([names.index(label) for label in table["label"]], np.int64)
+            change, shift = fitted(rows, y, read(texts), rows[0].std(0) + np.float32(1e-3), labels, args.weight)
+            weight[:, labels] += change
+            bias[labels] += shift
+        bias[labels] -= np.float32(args.shift)
         dev = read_table(args.data, args.task, "dev")
         pooled, grams = served(list(dev["text"]))
         truth = np.array([names.index(label) if label in names else -1 for label in dev["label"]], np.int64)
