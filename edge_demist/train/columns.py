@@ -78,9 +78,12 @@ def _sgd(
             if count == 0:
                 continue
             weight = np.float32(1.0 / np.sqrt(count))
-            scores[:] = bias
-            for i in range(count):
-                scores += weight * table[kept[i]]
+            scores[:] = 0.0
+            for i in range(count):  # column by column: whole rows would be copied
+                for column in range(columns):
+                    scores[column] += table[kept[i], column]
+            scores *= weight
+            scores += bias
             if columns == 1:
                 scores[0] = 1.0 / (1.0 + np.exp(-scores[0] - margins[row])) - y[row]
             else:
@@ -90,8 +93,10 @@ def _sgd(
                 scores[y[row]] -= 1.0
             scores *= np.float32(eta)
             bias -= np.float32(0.02) * scores
+            scores *= weight
             for i in range(count):
-                table[kept[i]] -= weight * scores
+                for column in range(columns):
+                    table[kept[i], column] -= scores[column]
 
 
 def train_columns(rows: Rows, classes: int, config: NgramConfig, settings: Settings, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
