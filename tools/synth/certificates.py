@@ -25,48 +25,18 @@ _VENDORS = ("Cisco", "Linksys", "D-Link", "TP-LINK", "ZyXEL", "NETGEAR", "Huawei
             "Siemens", "Schneider Electric", "ABB", "Moxa", "Advantech", "Lantronix", "Digi International", "Sierra Wireless", "Synology Inc.", "QNAP Systems Inc.", "Buffalo", "Seagate",
             "Western Digital", "Polycom", "Yealink", "Grandstream", "Snom", "Avaya", "Mitel", "AudioCodes", "Technicolor", "Sagemcom", "AVM", "Arris", "Motorola", "Broadcom", "Actiontec",
             "DrayTek", "Billion", "Edimax", "ASUSTeK", "Belkin", "APC", "Eaton", "Raritan", "Avocent", "Ruckus Wireless", "Extreme Networks", "Brocade", "Allied Telesis", "Nokia", "Ericsson",
-            "Alcatel-Lucent", "Adtran", "Calix", "Teltonika", "Peplink", "Crestron", "Honeywell", "Johnson Controls", "Tridium", "Philips", "Sonos", "Roku", "Google Chromecast", "Nest Labs")  # fmt: skip
-_MODELS = (
-    "Router",
-    "Gateway",
-    "Switch",
-    "AP",
-    "Camera",
-    "NAS",
-    "Printer",
-    "IPMI",
-    "BMC",
-    "iLO",
-    "iDRAC",
-    "UPS",
-    "DSL Modem",
-    "Cable Modem",
-    "Phone",
-    "NVR",
-    "Wireless",
-    "Device",
-    "Web Server",
-    "VoIP",
-    "PDU",
-    "KVM",
-)
-_UNITS = (
-    "Networking",
-    "Wireless",
-    "Engineering",
-    "Broadband",
-    "Home Gateway",
-    "Security",
-    "Embedded",
-    "IT",
-    "R&D",
-    "Product",
-    "Remote Access Group",
-    "Device",
-    "ISS",
-    "Support",
-    "Firmware",
-)
+            "Alcatel-Lucent", "Adtran", "Calix", "Teltonika", "Peplink", "Crestron", "Honeywell", "Johnson Controls", "Tridium", "Philips", "Sonos", "Roku", "Google Chromecast", "Nest Labs",
+            "SonicWALL", "WatchGuard Technologies", "Barracuda Networks", "Fortinet", "Palo Alto Networks", "Check Point", "F5 Networks", "Citrix Systems", "Riverbed Technology", "Blue Coat",
+            "Arista Networks", "Opengear", "Digium", "Sangoma", "Netgate", "VMware\\, Inc.", "Nutanix", "NetApp", "EMC Corporation", "Dell EMC", "Pure Storage\\, Inc.", "Infoblox",
+            "Meraki", "Cambium Networks", "Mimosa Networks", "Ubiquiti", "ARRIS Group\\, Inc.", "Pace", "Humax", "Vodafone", "Swisscom", "Comtrend", "Tenda", "Tilgin", "Inteno", "Axis",
+            "Panasonic", "Pelco", "Milestone", "Uniview", "Reolink", "Foscam", "Ring", "Dropcam", "Bose", "Vizio", "TiVo", "Plex", "Sharp", "Toshiba TEC", "Zebra", "Intermec",
+            "Rockwell Automation", "Emerson", "Yokogawa", "Phoenix Contact", "WAGO", "Beckhoff", "Carel", "Loxone", "Somfy", "SMA Solar", "Fronius", "ABUS", "Paxton", "HID Global", "Lenel")  # fmt: skip
+_MODELS = ("Appliance", "Management Console", "Controller", "Firewall", "SSL VPN", "Lights Out Manager", "Storage", "Print Server", "Access Controller",
+           "Thermostat", "PLC", "Inverter", "Media Player", "TV", "Set-Top Box", "Conference Phone", "Video", "Sensor", "Router", "Gateway", "Switch", "AP",
+           "Camera", "NAS", "Printer", "IPMI", "BMC", "iLO", "iDRAC", "UPS", "DSL Modem", "Cable Modem", "Phone", "NVR", "Wireless", "Device", "Web Server",
+           "VoIP", "PDU", "KVM")  # fmt: skip
+_UNITS = ("Networking", "Wireless", "Engineering", "Broadband", "Home Gateway", "Security", "Embedded", "IT", "R&D", "Product", "Remote Access Group", "Device",
+          "ISS", "Support", "Firmware")  # fmt: skip
 _AUTHORITIES = ("DigiCert Inc", "VeriSign\\, Inc.", "GeoTrust Inc.", "thawte\\, Inc.", "Symantec Corporation", "COMODO CA Limited", "Sectigo Limited", "GlobalSign nv-sa", "Entrust\\, Inc.", "GoDaddy.com\\, Inc.",
                 "Starfield Technologies\\, Inc.", "Let's Encrypt", "Google Trust Services", "Amazon", "Microsoft Corporation", "The USERTRUST Network", "AddTrust AB", "Baltimore", "GTE Corporation", "Equifax",
                 "StartCom Ltd.", "WoSign CA Limited", "QuoVadis Limited", "SwissSign AG", "Unizeto Technologies S.A.", "Buypass AS-983163327", "TERENA", "DFN-Verein", "D-Trust GmbH", "Deutsche Telekom AG",
@@ -84,27 +54,23 @@ _CLOUDS = (("*.cloudfront.net", "Amazon", "Amazon RSA 2048 M01"), ("a248.e.akama
 _TESTS = ("localhost", "localhost.localdomain", "test", "Test Server", "test.example.com", "example.com", "www.example.com", "*.example.org", "server", "client", "foo.bar.com", "my-test-ca", "Test CA", "Root CA Test", "Intermediate Test CA", "dummy", "sample",
           "dev.local", "testserver.local", "happy hacker fake CA", "Fake LE Intermediate X1", "(STAGING) Artificial Apricot R3", "Pebble Intermediate CA", "unit-test", "127.0.0.1", "ssl.test", "Expired cert", "revoked.test", "self-signed.badssl.com", "selfsigned", "snakeoil",
           "ubuntu", "debian", "TestSigner", "wrong.host.test", "bogus", "invalid", "Easy-RSA CA", "ChangeMe", "Common Name", "nginx-ingress Fake Certificate", "Kubernetes Ingress Controller Fake Certificate", "minica root ca 1a2b3c", "Example Root CA", "RSA 2048 Test", "ecdsa-p256")  # fmt: skip
-_COMPANIES = (
-    "Internet Widgits Pty Ltd",
-    "Default Company Ltd",
-    "Example Corp",
-    "Acme Co",
-    "Test",
-    "Test Org",
-    "My Company",
-    "SomeOrganization",
-    "Snake Oil",
-    "ACME Inc.",
-    "Example\\, Inc.",
-    "Foo",
-    "Company",
-    "Fake Org",
-    "OpenSSL Group",
-    "Dummy Ltd",
-    "Lint",
-    "Testing",
-    "Mother Nature",
-)
+_COMPANIES = ("Internet Widgits Pty Ltd", "Default Company Ltd", "Example Corp", "Acme Co", "Test", "Test Org", "My Company", "SomeOrganization", "Snake Oil", "ACME Inc.", "Example\\, Inc.", "Foo", "Company", "Fake Org", "OpenSSL Group", "Dummy Ltd", "Lint", "Testing", "Mother Nature")  # fmt: skip
+
+
+_ROLES = ("root", "intermediate", "leaf", "client", "server", "ca", "sub-ca", "end-entity", "ee", "issuer", "signer", "responder", "user", "alice", "bob", "peer", "device", "node", "agent")  # fmt: skip
+_STATES = ("expired", "revoked", "untrusted", "invalid", "weak", "no-san", "wildcard", "name-constraints", "path-length", "not-yet-valid", "bad-signature", "sha1", "md5", "rsa-1024", "rsa2048",
+           "ecdsa-p384", "ed25519", "dsa", "self-signed", "cross-signed", "duplicate-extension", "critical", "unknown-extension", "ip-address", "too-long")  # fmt: skip
+_FILLERS = ("Some Company", "Any Company Ltd.", "Company Name", "Organization", "Some Org", "Nowhere", "Anytown", "Springfield", "Some City", "City", "Some Street 1", "12345", "00000", "none",
+            "foo", "bar", "baz", "qux", "foobar", "abc", "xyz", "asdf", "unknown", "n/a", "value", "string", "empty", "Lorem ipsum", "John Doe", "Jane Doe", "Max Mustermann", "Hello World")  # fmt: skip
+_KEYS = ("CN", "CN", "CN", "O", "OU", "L", "ST", "C", "GN", "SN", "DC", "UID", "street", "postalCode", "serialNumber", "emailAddress", "title", "name", "businessCategory", "jurisdictionC", "1.2.3.4.5")  # fmt: skip
+_ADDRESSES = ("127.0.0.1", "::1", "0.0.0.0", "192.0.2.{n}", "198.51.100.{n}", "203.0.113.{n}", "2001:db8::{n}", "10.0.0.{n}", "192.168.1.{n}")  # fmt: skip
+"""What test suites of libraries call their certificates, what they fill in, and addresses kept for documentation (RFC 5737, RFC 3849)."""
+_ABROAD = ("Autorité de certification {w}", "Autoridad de Certificación Raíz {w}", "Autoridade Certificadora Raiz {w}", "{w} Tanúsítványkiadó", "Główny Urząd Certyfikacji {w}", "{w} Kök Sertifika Hizmet Sağlayıcısı",
+           "Kořenová certifikační autorita {w}", "Удостоверяющий центр {w}", "{w} Zertifizierungsstelle", "{w} Stamcertificaat", "Entidade de Certificação {w}", "{w} GPKI Root CA",
+           "{w} Bank Root CA", "{w} National Root Certification Authority - G{d}", "{w} Root {d}", "{w} Trust Center Class {d} CA",
+           "{w} Server Certification Authority {d}", "{w} Certificate Authority", "{w} Root Certificate Authority 20{n}", "{w} PKI Root", "{w} Qualified CA {d}", "{w} EV Root CA {d}", "{w} ECC Root CA R{d}")  # fmt: skip
+"""Authorities of states, banks and companies in several languages."""
+_COUNTRIES = ("ES", "HU", "CZ", "SI", "TR", "BR", "FR", "PT", "PL", "KR", "JP", "TW", "HK", "ZA", "VE", "CO", "MX", "GR", "FI", "NO", "IT", "IN", "AU", "US")  # fmt: skip
 
 
 def _draw(rng: random.Random, alphabet: str, count: int) -> str:
@@ -157,7 +123,19 @@ def _authority(rng: random.Random) -> Names:
     ]
 
 
+def _abroad(rng: random.Random) -> Names:
+    name = rng.choice((brand, word))(rng).title()
+    common = rng.choice(_ABROAD).format(w=name, d=rng.randint(1, 5), n=rng.randint(10, 26))
+    owner = f"{name} {rng.choice(('S.A.', 'a.s.', 'Kft.', 'Ltd.', 'GmbH', 'd.d.', 'Government', 'Ministry', 'Trust Services', 'Authority', 'Agency', 'AG', 'Oy'))}"
+    country = rng.choice(_COUNTRIES)
+    units = ("PKI", "Certification Authorities", "GPKI", "Trust Center", "Root CA", f"{name} Root CA")
+    unit = [("OU", rng.choice(units))] * rng.randint(0, 1)
+    return [("CN", common), *unit, *([("O", owner)] * (rng.random() < 0.85)), ("C", country)]
+
+
 def _ca(rng: random.Random) -> str:
+    if rng.random() < 0.35:
+        return _text(rng, _abroad(rng), None if rng.random() < 0.7 else _abroad(rng), [])
     return _text(rng, _authority(rng), None if rng.random() < 0.5 else _authority(rng), [])
 
 
@@ -201,7 +179,44 @@ def _device(rng: random.Random) -> str:
     return _text(rng, subject, None if rng.random() < 0.7 else own, [])
 
 
+def _filler(rng: random.Random) -> str:
+    roll = rng.random()
+    if roll < 0.35:
+        return rng.choice(_FILLERS)
+    if roll < 0.6:
+        return f"{rng.choice(('', 'test', 'my', 'fake', 'dummy'))}{rng.choice(_ROLES)}{rng.choice(('', '_', '-'))}{rng.choice(('', str(rng.randint(1, 20)), rng.choice(_STATES)))}"
+    if roll < 0.8:
+        return rng.choice(
+            (
+                rng.choice(_STATES),
+                rng.choice(_ADDRESSES).format(n=rng.randint(1, 99)),
+                f"test {rng.choice(_STATES)}",
+                f"{rng.choice(_STATES)}.{rng.choice(('test', 'example', 'invalid', 'local'))}",
+            )
+        )
+    return f"{word(rng)}{rng.choice(('_', ' ', '-'))}{word(rng)}"
+
+
+def _suite(rng: random.Random) -> str:
+    """A certificate of a library's test suite: bare roles, oddities under test, fillers in any attribute."""
+    subject: Names = [(rng.choice(_KEYS), _filler(rng)) for _ in range(rng.randint(1, 3))]
+    subject += _where(rng) if rng.random() < 0.3 else []
+    issuer: Names | None = [("CN", _filler(rng)), *([("O", rng.choice((*_FILLERS, *_COMPANIES)))] * rng.randint(0, 1))]
+    name = rng.choice(
+        (
+            f"www.{word(rng)}.com",
+            f"*.{word(rng)}.com",
+            "localhost",
+            rng.choice(_ADDRESSES).format(n=1),
+            f"{rng.choice(_STATES)}.example.com",
+        )
+    )
+    return _text(rng, subject, None if rng.random() < 0.4 else issuer, [name] if rng.random() < 0.3 else [])
+
+
 def _test(rng: random.Random) -> str:
+    if rng.random() < 0.45:
+        return _suite(rng)
     subject: Names = [
         (
             "CN",
@@ -278,13 +293,17 @@ def _site(rng: random.Random) -> str:
         ]
     if rng.random() < 0.1:
         subject.insert(0, ("serialNumber", _draw(rng, string.digits, 8)))
+    owner = rng.random()
+    if owner < 0.15:
+        subject = [("CN", host), ("O", rng.choice(_CLOUDS)[1] or "Amazon.com\\, Inc."), *_where(rng)]
+    issuer = [("CN", rng.choice(_CLOUDS)[2]), ("O", rng.choice(_AUTHORITIES)), ("C", "US")] if owner < 0.3 else _authority(rng)
     names = [
         host,
         name,
         *[f"{word(rng)}.{name}" for _ in range(rng.randint(0, 4))],
         *([f"{person(rng).split()[0].lower()}.{domain(rng)}"] * rng.randint(0, 1)),
     ]
-    return _text(rng, subject, _authority(rng), names)
+    return _text(rng, subject, issuer, names)
 
 
 def _tor(rng: random.Random) -> str:
