@@ -34,6 +34,14 @@ _DESKTOPS = ("Windows NT 10.0; Win64; x64", "Macintosh; Intel Mac OS X 10_15_7",
 _ENGINES = ("AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{n}.0.0.0 Safari/537.36", "Gecko/20100101 Firefox/{n}.0",
             "AppleWebKit/605.1.15 (KHTML, like Gecko) Version/1{d}.{b} Safari/605.1.15",
             "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{n}.0.0.0 Safari/537.36 Edg/{n}.0.{n}.{d}")  # fmt: skip
+_OLDER = ("Mozilla/5.0 (Windows NT {a}.{d}; WOW64; Trident/7.0; rv:11.0) like Gecko", "Mozilla/5.0 (compatible; MSIE {d}.0; Windows NT 6.{d}; Trident/{a}.0)", "Mozilla/4.0 (compatible; MSIE {d}.0; Windows NT 5.{d}; .NET CLR 2.0.50{n})",
+          "Mozilla/5.0 (Windows NT 6.{d}; rv:{n}.0) Gecko/20100101 Firefox/{n}.0", "Mozilla/5.0 (Windows; U; Windows NT 5.1; en-US; rv:1.9.{d}.{c}) Gecko/2009{n} Firefox/3.{d}.{c}", "Opera/9.{n} (Windows NT 6.{d}; U; en) Presto/2.{n} Version/1{d}.{b}",
+          "Mozilla/5.0 (Windows NT 6.{d}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{n}.0.{n}.{n} Safari/537.36", "Mozilla/5.0 (iPhone; CPU iPhone OS {b}_{d} like Mac OS X) AppleWebKit/60{d}.1 (KHTML, like Gecko) Version/{b}.0 Mobile/15E148 Safari/60{d}.1",
+          "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_{d}_{a}) AppleWebKit/53{d}.{n} (KHTML, like Gecko) Version/{d}.0 Safari/53{d}.{n}", "Mozilla/5.0 (Linux; U; Android {a}.{d}; en-us; {w} Build/{w}) AppleWebKit/534.30 (KHTML, like Gecko) Version/4.0 Mobile Safari/534.30",
+          "Mozilla/5.0 (X11; Ubuntu; Linux i686; rv:{n}.0) Gecko/20100101 Firefox/{n}.0", "Mozilla/5.0 (Linux; Android {b}; {w}; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/{n}.0.{n}.{n} Mobile Safari/537.36")  # fmt: skip
+_ACCEPTED = ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "image/png,image/*;q=0.8,*/*;q=0.5", "image/webp,*/*;q=0.8", "image/avif,image/webp,*/*", "text/css,*/*;q=0.1", "*/*", "application/javascript, */*;q=0.8",
+             "application/json, text/javascript, */*; q=0.01", "text/html, application/xhtml+xml, */*", "image/gif, image/jpeg, image/pjpeg, application/x-ms-application, */*", "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,image/apng,*/*;q=0.8")  # fmt: skip
+"""Browsers of the years before, and what browsers accept for pages, pictures, styles and scripts."""
 _SERVERS = ("Apache/2.4.{n} (Ubuntu)", "nginx/1.{n}.{c}", "Microsoft-IIS/{d}.0", "Apache-Coyote/1.1", "Jetty(9.4.{n}.v20200227)", "lighttpd/1.4.{n}",
             "Werkzeug/2.{b}.{c} Python/3.{b}.{c}", "gunicorn/20.{b}.{c}", "openresty/1.{n}.{c}.1", "Apache/2.2.{n} (CentOS) PHP/5.{b}.{c}",
             "PHP/7.{b}.{n} Development Server", "WEBrick/1.4.{c} (Ruby/2.{b}.{c}/2019-01-01)", "Kestrel", "Boa/0.94.14rc{d}", "thttpd/2.{n}b")  # fmt: skip
@@ -104,6 +112,8 @@ def _cookies(rng: random.Random) -> str:
 
 
 def _browser(rng: random.Random) -> str:
+    if rng.random() < 0.4:
+        return _filled(rng, rng.choice(_OLDER))
     return f"Mozilla/5.0 ({_filled(rng, rng.choice(_DESKTOPS))}) {_filled(rng, rng.choice(_ENGINES))}"
 
 
@@ -128,7 +138,7 @@ def _request(rng: random.Random, agent: str, more: Sequence[Header]) -> list[Hea
 
 
 def _browser_block(rng: random.Random) -> list[Header]:
-    more = [("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"), ("Accept-Language", rng.choice(_LANGUAGES)),
+    more = [("Accept", rng.choice(_ACCEPTED)), ("Accept-Language", rng.choice(_LANGUAGES)),
             ("Accept-Encoding", "gzip, deflate, br"), ("Connection", "keep-alive"), ("Upgrade-Insecure-Requests", "1"), ("Sec-Fetch-Mode", "navigate"),
             ("Referer", _address(rng)), ("Origin", f"https://{domain(rng)}"), ("X-Requested-With", rng.choice(("XMLHttpRequest", f"com.{word(rng)}.{word(rng)}"))), ("Cookie", _cookies(rng)), ("Sec-Fetch-Dest", "document"),
             ("Sec-CH-UA-Platform", rng.choice(('"Windows"', '"macOS"', '"Android"'))), ("DNT", "1"), ("Cache-Control", "max-age=0")]  # fmt: skip
@@ -213,8 +223,9 @@ def _attack(rng: random.Random) -> list[Header]:
 
 
 def _crawler(rng: random.Random) -> list[Header]:
-    for text, label, _ in user_agent.generate(rng, 12):
-        if label in ("crawler-bot", "attack-tool") and not re.search(r"[<${'|]|\.\./", text):
+    wanted = ("crawler-bot", "attack-tool") if rng.random() < 0.6 else ("attack-tool",)
+    for text, label, _ in user_agent.generate(rng, 20):
+        if label in wanted and not re.search(r"[<${'|]|\.\./", text):
             return _request(
                 rng,
                 text,
@@ -223,18 +234,7 @@ def _crawler(rng: random.Random) -> list[Header]:
     return _request(rng, f"{brand(rng)}Bot/{rng.randint(1, 5)}.0 (+https://{domain(rng)}/bot)", [("Accept", "*/*")])
 
 
-_COMMON = (
-    "Host",
-    "Accept-Encoding",
-    "Connection",
-    ":authority",
-    ":method",
-    ":path",
-    ":scheme",
-    "Cookie",
-    "Content-Length",
-    "Cache-Control",
-)
+_COMMON = ("Host", "Accept-Encoding", "Connection", ":authority", ":method", ":path", ":scheme", "Cookie", "Content-Length", "Cache-Control")  # fmt: skip
 """Headers that any client sends."""
 FORMS: dict[str, Callable[[random.Random], list[Header]]] = {
     "ordinary-browser": _browser_block, "ordinary-api-client": _client_block, "ordinary-response": _ordinary_response, "server-leak": _leak,
@@ -353,6 +353,8 @@ def generate(rng: random.Random, n: int) -> list[Row]:
         telling = [header for header in block if header[0] not in _COMMON]
         if label.startswith("ordinary") and telling and rng.random() < 0.35:
             block = [rng.choice(telling)]
+        if label == "crawler-scanner" and rng.random() < 0.4:
+            block = [header for header in block if header[0] == "User-Agent"]
         if label == "ordinary-browser" and rng.random() < 0.08:
             block = [("Host", _any_host(rng))]
         rows.append((" | ".join(f"{name}: {value}" for name, value in block), label, "wordlist"))
