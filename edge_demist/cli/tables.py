@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ class CsvReader:
         """Take the name of the column that holds the string."""
         self._field = field
         self._header: list[str] | None = None
+        self._names: list[str] = []
         self._column = 0
         self._delimiter = ","
         self._begun: list[str] = []
@@ -47,6 +49,7 @@ class CsvReader:
         if self._header is None:
             self._header = [name.strip() for name in self._cells(text)]
             self._column = _column(self._header, self._field)
+            self._names = _distinct(self._header, self._column)
             return None
         return self._row(number, self._cells(text), cut=cut)
 
@@ -73,23 +76,34 @@ class CsvReader:
                 return False
 
     def _cells(self, text: str) -> list[str]:
-        csv.field_size_limit(MAX_LINE_BYTES)
-        return next(csv.reader([text], delimiter=self._delimiter), [])
+        csv.field_size_limit(1 << 30)  # no value is longer than its lines
+        try:
+            return next(csv.reader([text], delimiter=self._delimiter), [])
+        except csv.Error:  # a line's end outside of quotes, such as a lone carriage return
+            return next(csv.reader([text.replace("\r", " ").replace("\n", " ")], delimiter=self._delimiter), [])
 
     def _row(self, number: int, cells: list[str], *, cut: bool) -> Line:
         assert self._header is not None
         if len(cells) != len(self._header):
             return Line(number, "", {}, f"{len(cells)} values for {len(self._header)} columns")
-        carried: dict[str, str] = {}
-        for i, (name, cell) in enumerate(zip(self._header, cells, strict=True)):
-            if i != self._column:
-                carried[_unused(name, carried)] = cell
+        carried = {name: cell for i, (name, cell) in enumerate(zip(self._names, cells, strict=True)) if i != self._column}
         return Line(number, cells[self._column], carried, cut=cut)
 
 
-def _unused(name: str, carried: Mapping[str, str]) -> str:
-    """A column's name; with a number behind it where another column has it already."""
-    return name if name not in carried else next(new for i in range(2, len(carried) + 3) if (new := f"{name}_{i}") not in carried)
+def _distinct(names: list[str], column: int) -> list[str]:
+    """The names of columns, with a number behind those that another one before has; ``column``, of the string, is not among them."""
+    found: list[str] = []
+    taken: set[str] = set()
+    numbers: Counter[str] = Counter()
+    for i, name in enumerate(names):
+        new = name
+        while i != column and new in taken:
+            numbers[name] += 1
+            new = f"{name}_{numbers[name] + 1}"
+        found.append(new)
+        if i != column:
+            taken.add(new)
+    return found
 
 
 def _column(header: list[str], field: str | None) -> int:

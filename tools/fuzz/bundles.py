@@ -20,7 +20,7 @@ from tools.fuzz import miniature
 from tools.fuzz.values import nasty, spoil, spoil_bytes
 
 Files = dict[str, bytes]
-FILE_KINDS = ("weights", "tokenizer", "specialists/", "specialists/", "atlas")
+FILE_KINDS = ("weights", "tokenizer", "specialists/", "specialists/", "general", "atlas")
 EXTREMES = (np.nan, np.inf, -np.inf, 3e38, -3e38, 1e30, 1e10, 1e-38, 1e-45, 0.0, -0.0)
 TEXTS = ("example.com", "a" * 3000, "\ud800\x00\u00e9" * 20, "x.y/" * 40, "", "www.%27 or 1=1", "q")
 METADATA = {
@@ -103,7 +103,7 @@ def metadata(files: Files, manifest: dict, chance: random.Random) -> None:
 
 def numbers(files: Files, manifest: dict, chance: random.Random) -> None:
     """Extreme numbers in weights."""
-    name = some(files, chance, chance.choice(("weights", "specialists/")))
+    name = some(files, chance, chance.choice(("weights", "specialists/", "general")))
     header, data = split(files[name])
     raw = bytearray(data)
     for _ in range(chance.choice((1, 2, 5))):
@@ -259,9 +259,9 @@ class Target:
 
     @staticmethod
     def _bind(files: Files) -> None:
-        """Specialists follow changed weights."""
+        """Specialists and the projection follow changed weights."""
         bound = hashlib.sha256(files["weights.safetensors"]).hexdigest()
-        for name in [name for name in files if name.startswith("specialists/")]:
+        for name in [name for name in files if name.startswith(("specialists/", "general"))]:
             try:
                 header, data = split(files[name])
                 if header["__metadata__"]["base_sha256"] not in (bound, "0" * 64):
@@ -293,7 +293,7 @@ class Target:
                     if answer.error is None and not (0.0 <= answer.score <= 1.0 and answer.label in (*labels, "unknown")):
                         return "BAD no probability"
             model.encode([TEXTS[0]], task=task)
-        vectors = model.encode(["a.b", "c" * 700])
+        vectors = model.encode(["a.b", "c" * 700, *filter(None, TEXTS)])
         if not np.isfinite(vectors).all():
             return "BAD vector not finite"
         with contextlib.suppress(EdgeDemistError):
