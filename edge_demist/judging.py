@@ -76,7 +76,24 @@ def _look_again(
         if best and _alarm(rule, row) >= _stricter(rule):
             begin = max(item.raw.find(best), 0)
             end = begin + len(best) if item.raw[begin:].startswith(best) else len(item.raw)
-            found[k] = Judged(row.scores, found[k].truncated, windows.Window(begin, end, from_bytes(best)))
+            scores = _raised(rule, found[k], row)
+            found[k] = Judged(scores, found[k].truncated, windows.Window(begin, end, from_bytes(best)))
+
+
+def _raised(rule: Rule, whole: Judged, reading: Judged) -> list[float]:
+    """Scores between those of the whole and of a reading that alarms: at the threshold, and no higher.
+
+    Several readings are several chances that an ordinary string looks like an attack; so a second look says that a string alarms,
+    and never that it is worse than what alarms by itself.
+    """
+    threshold = rule.threshold or LEAST_ALARM
+    low, high = _alarm(rule, whole), _alarm(rule, reading)
+    share = min(1.0, max(0.0, (threshold - low) / (high - low))) if high > low else 1.0
+    while True:
+        mixed = [share * a + (1.0 - share) * b for a, b in zip(reading.scores, whole.scores, strict=True)]
+        if share >= 1.0 or _alarm(rule, Judged(mixed, whole.truncated)) >= threshold:
+            return mixed
+        share = min(1.0, share * 1.001 + 1e-9)
 
 
 def _is_suspicious(rule: Rule, row: Judged, kind: Kind) -> bool:
