@@ -511,3 +511,35 @@ def test_an_outage_speaks_against_nobody(tmp_path: Path) -> None:
     rows = [dns_row(i, f"10.0.0.{i % 9 + 10}", f"plain{i}.example", rcode="NXDOMAIN") for i in range(600)]
     lines, _ = watch_once(tmp_path, dns_log(tmp_path, *rows), emit="incidents")
     assert not lines
+
+
+@pytest.mark.parametrize("step", [-40 * DAY, -3 * DAY, -DAY // 24, DAY // 24, 3 * DAY, 40 * DAY])
+def test_a_clock_that_is_set_hides_no_intrusion_that_begins_a_while_later(tmp_path: Path, step: int) -> None:
+    before, after = ordinary(150), ordinary(150) + generated(begin=420, count=20)
+    moved = [f"{float(head) + 460 + step / 1e6} {rest}" for head, rest in (row.split(" ", 1) for row in after)]
+    rows = [*before, *sorted(moved, key=lambda row: float(row.split(" ")[0]))]
+    lines, summary = watch_once(tmp_path, dns_log(tmp_path, *rows), emit="incidents", batch_strings=50)
+    opened = [line for line in lines if line["status"] == "opened"]
+    assert balanced(summary) and [line["clients"] for line in opened] == [["10.0.0.7"]]
+
+
+def test_generated_names_show_in_handshakes_where_look_ups_are_encrypted() -> None:
+    tracker = Tracker(load_weights(), "model")
+    for n in range(14):
+        tracker.add(Observation("tls", (T0 + 50 * n) * 1_000_000, "10.0.0.7", f"203.0.113.{n}", 443, f"x{n}.example", levels={"dga": 2}))
+        tracker.add(Observation("tls", (T0 + 50 * n + 3) * 1_000_000, "10.0.0.7", "1.1.1.1", 443, "cloudflare-dns.com"))
+    opened = [line for line in tracker.finish() if line["status"] == "opened"]
+    assert [line["kind"] for line in opened] == ["dga"] and "cloudflare-dns.com" not in opened[0]["entities"]
+
+
+@pytest.mark.parametrize(("others", "name", "count"), [(0, "api.ipify.org", 1), (9, "api.ipify.org", 0), (0, "ipv4.tracker.example", 0)])
+def test_a_host_right_after_ones_own_address_was_asked_for(others: int, name: str, count: int) -> None:
+    """A bot turns to few hosts then; what meets many is at its ordinary work."""
+    tracker = Tracker(load_weights(), "model")
+    tracker.add(Observation("tls", T0 * 1_000_000, "10.0.0.7", "203.0.113.5", 443, name))
+    for n in range(others):
+        tracker.add(Observation("tls", (T0 + 5 + n) * 1_000_000, "10.0.0.7", f"203.0.113.{20 + n}", 443, f"site{n}.example"))
+    tracker.add(Observation("dns", (T0 + 60) * 1_000_000, "10.0.0.7", "r", 53, "mx.drop.example", answers=("203.0.113.9",)))
+    sent = Observation("flow", (T0 + 60) * 1_000_000 + 1, "10.0.0.7", "203.0.113.9", 587, query_type="tcp", bytes_out=900, bytes_in=700)
+    tracker.add(sent)
+    assert sum(line["status"] == "opened" for line in tracker.finish()) == count

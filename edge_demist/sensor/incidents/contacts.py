@@ -27,7 +27,7 @@ ANY_BYTES = "octet-stream"
 SCRIPTS = re.compile(r"\.(?:php\d?|aspx?|jsp|cgi|pl)\Z", re.I)
 OWN_ADDRESS = re.compile(
     r"(?:^|\.)(?:[a-z]*(?:my|check|get|what|show|haz|external|public|echo|geo|your|free|ident|wtfis)[a-z]*-?)?ip"
-    r"(?:ify|info|-?api|echo|who[a-z]*|lookup|check|-?addr[a-z]*|-?score|stack|geo[a-z]*|location|v4|data)?(?:\.|\Z)|ifconfig|geoplugin"
+    r"(?:ify|info|-?api|echo|who[a-z]*|lookup|check|-?addr[a-z]*|-?score|stack|geo[a-z]*|location|data)?(?:\.|\Z)|ifconfig|geoplugin"
 )
 """A service that tells callers their own address, by the words of its name."""
 MAIL_PORTS = frozenset({25, 465, 587, 2525})

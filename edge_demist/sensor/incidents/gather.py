@@ -23,6 +23,8 @@ from edge_demist.sensor.public_suffix import is_shared_parent
 from edge_demist.sensor.restoring import whole
 
 FIRST_CONTACT_US = 300_000_000
+MAX_FIRST_CONTACTS = 4
+"""Of the hosts that a client turns to after it has asked for its own address: who meets many at once is no bot that reports."""
 MAX_SUB_CHARS = 24
 """A longer part before the registrable domain is judged as a tunnel's, not as a name."""
 MAX_MAIL = 16_384
@@ -105,6 +107,7 @@ class Gatherer:
         self.scans: Cases[Scan] = Cases(limits.scans, self._remarkable)
         self._name_of: _Recent[str] = _Recent(limits.addresses)
         self._asked_own: _Recent[int] = _Recent(limits.clients)
+        self._met_since: _Recent[int] = _Recent(limits.clients)
         self._missed_by: _Recent[str] = _Recent(limits.addresses)
         self._mails_to: _Recent[str] = _Recent(limits.clients)
         self._mail: OrderedDict[tuple[str, str], GeneratedNames] = OrderedDict()
@@ -170,6 +173,8 @@ class Gatherer:
             tunnel.visits += 1
         if host and (is_internal(seen.client) or not is_internal(seen.server)):
             changed += self._add_contact(seen, host, seen.levels, named=named)
+            if named and seen.levels.get("dga"):  # where look-ups are encrypted, names show here alone
+                changed += self._add_name(seen, host, seen.levels)
         return changed
 
     def _add_below(self, seen: Seen, sub: str, key: tuple[str, str]) -> Sequence[Case]:
@@ -291,10 +296,17 @@ class Gatherer:
     def _add_context(self, case: Contact, seen: Observation, *, fresh: bool) -> bool:
         """Whether the host tells callers their own address, or follows such a one."""
         if "own_address" in case.signs or (fresh and Contact.tells_own_address(seen.name)):
+            asked = self._asked_own.get(seen.client)
+            if asked is None or not 0 <= seen.time_us - asked < FIRST_CONTACT_US:
+                self._met_since.note(seen.client, 0)
             self._asked_own.note(seen.client, seen.time_us)
             return case.note("own_address", seen)
         asked = self._asked_own.get(seen.client) if case.contacts == 1 else None
-        return asked is not None and 0 <= case.first_us - asked < FIRST_CONTACT_US and case.note("after_own_address", seen)
+        if asked is None or not 0 <= case.first_us - asked < FIRST_CONTACT_US:
+            return False
+        met = (self._met_since.get(seen.client) or 0) + 1
+        self._met_since.note(seen.client, met)
+        return met <= MAX_FIRST_CONTACTS and case.note("after_own_address", seen)
 
     def _is_mail_server(self, client: str, host: str) -> bool:
         """Whether a client, which sends mail to this host now, does so to many."""
@@ -334,6 +346,7 @@ class Gatherer:
             **{name: [case.state() for case in cases] for name, cases in self._tables().items()},
             "name_of": self._name_of.state(),
             "asked_own": self._asked_own.state(),
+            "met_since": self._met_since.state(),
             "missed_by": self._missed_by.state(),
             "mails_to": self._mails_to.state(),
             "outage": self._outage.state(),
@@ -352,6 +365,8 @@ class Gatherer:
             self._name_of.note(str(address), str(name))
         for client, time_us in state.get("asked_own", ()):  # type: ignore[attr-defined]
             self._asked_own.note(str(client), whole(time_us))
+        for client, met in state.get("met_since", ()):  # type: ignore[attr-defined]
+            self._met_since.note(str(client), whole(met))
         for domain, client in state.get("missed_by", ()):  # type: ignore[attr-defined]
             self._missed_by.note(str(domain), str(client))
         for client, hosts in state.get("mails_to", ()):  # type: ignore[attr-defined]

@@ -20,9 +20,9 @@ USUAL_NAMES = 8
 MIN_LOGIT, MAX_LOGIT = -3.0, 4.0
 LOOKS_LIKE_DATA = 0.5
 """What brings nothing back counts only if the specialist finds so: look-ups in block lists, suffixes that are tried, searches for hosts."""
-MAX_VISITS = 15
+MAX_VISITS = 255
 """More connections to hosts of the zone than this say no more for it."""
-_COUNTED_THROUGH = re.compile(r"[0-9]+(?=[.\-_]|\Z)")
+_COUNTED_THROUGH = re.compile(r"(?<=[a-z\-_])[0-9]+(?=[.\-_]|\Z)")
 
 
 def _is_listing(seen: Seen | FirstName) -> bool:
@@ -45,22 +45,24 @@ class _Hour:
     lookups: int = 0
     version_4: int = 0
     beside: int = 0
+    judged: int = 0
 
     def features(self) -> dict[str, float]:
         count = self.names.count
         if count < 2:
             return {}
-        counted = max(count, 1)
+        judged = max(self.judged, 1)  # of many names a sketch takes only some
         return {
             "distinct_names": math.log2(max(count, USUAL_NAMES) / USUAL_NAMES),
-            "verdict": max(MIN_LOGIT, min(MAX_LOGIT, self.verdicts / counted)) * min(1.0, count / USUAL_NAMES),
-            "length": min(self.chars / counted, 120) / 40,
+            "verdict": max(MIN_LOGIT, min(MAX_LOGIT, self.verdicts / judged)) * min(1.0, count / USUAL_NAMES),
+            "length": min(self.chars / judged, 120) / 40,
             "rare_types": self.rare_types / max(self.lookups, 1),
             "paired": min(self.version_4, self.beside, self.lookups - count, count) / count if self.lookups > count else 0.0,
         }
 
     def state(self) -> list[object]:
-        return [self.names.state(), round(self.verdicts, 4), self.chars, self.rare_types, self.lookups, self.version_4, self.beside]
+        counts = [self.chars, self.rare_types, self.lookups, self.version_4, self.beside, self.judged]
+        return [self.names.state(), round(self.verdicts, 4), *counts]
 
     @classmethod
     def restored(cls, state: Sequence[object]) -> _Hour:
@@ -129,6 +131,7 @@ class Tunnel(Case):
             return False
         length = len(sub)
         hour.chars += length
+        hour.judged += 1
         self.bytes_in_names += length
         # A short label says little whatever the specialist answers; a long one can be judged.
         logit = MIN_LOGIT
