@@ -40,7 +40,7 @@ def url_without_root_slash(text: str) -> str:
 _PAGE_SCHEME = re.compile(r"\A(?:[a-z][a-z0-9+]{1,11}:/{1,8}|https?:(?!\d))+", re.IGNORECASE)
 _ENCODED_SCHEME = re.compile(r"\Ahttps?%3a", re.IGNORECASE)
 _USER_PART = re.compile(r"\A[^/?#]{0,255}@")
-_BEHIND_HOST = re.compile(r"[.\s\0]{1,16}(?=(?::\d{0,5})?\Z)")
+_BEHIND_HOST = re.compile(r"[.\s\0]{1,16}(?=(?::\d{0,5})?\Z)|:\Z")
 _NUMBERS = frozenset("0123456789[")
 _DEFAULT_PORT = re.compile(r":(?:80|443)$")
 

@@ -20,7 +20,7 @@ MOST_LOOKS = 8
 MOST_BYTES = 1024
 """Longer strings are read in windows; those are looked at again one by one."""
 LEAST_BYTES = 8
-LEAST_PAYLOAD = 8
+LEAST_PAYLOAD = 4
 """Characters of a value that is read alone."""
 
 _JOINTS = re.compile(r"\s*(?:;|&&|\|\||\n|(?<![>&])&(?![>&\d])|(?<=\s)(?:do|then|else)\s|(?<=;)\s*(?:done|fi)\b)\s*")
@@ -41,7 +41,7 @@ _JSON = re.compile(r"\"\s?:|\[\s?\"|\",")
 _NAME = re.compile(r"\A[\w.\[\]-]{1,64}=")
 _EDGES = ' "{}[],\\'
 _MARK = re.compile(
-    r"[^\w\s.,:;=/+@%~*#\"|\[\]-]|[;|](?!\w*[=.]|base64|[;|]|\Z)|\.\./|--(?=\W*\w{0,4}\Z)|(?:file|php|expect|dict|gopher)://|\b(?:union|select|and|or|order)\b",
+    r"[^\w\s.,:;=/+@%~*#\"|\[\]-]|[;|](?!\w*[=.]|base64|[;|]|\Z)|\.\./|--(?=\W*\w{0,4}\Z)|(?:file|php|expect|dict|gopher)://|/etc/|\b(?:union|select|and|or|order)\b",
     re.IGNORECASE,
 )
 _WORDS_BEFORE = re.compile(r"\A(?:[a-z]{2,15} ){3,}|\A\w{22,}(?=\w\w\W)")
@@ -70,6 +70,8 @@ def is_wrapped(raw: bytes, kind: Kind | None) -> bool:
 def _commands(text: str) -> Iterator[str]:
     """A command line without wrappers, with words as the shell puts them together, and its parts."""
     plain = plainest(text)
+    if "$(" not in text:
+        yield core(text)
     yield core(plain)
     yield plain
     if " -" in plain and " /" not in plain and _SLASHED.match(core(plain)):
