@@ -43,9 +43,9 @@ def branches(rows: NDArray[np.int32], slots: NDArray[np.int32], forks: Sequence[
     """
     leaves = np.array(forks, np.int32)[slots]
     order = np.lexsort((rows, leaves))
-    table = np.stack([rows, np.array(numbers, np.int32)[slots], np.arange(len(rows), dtype=np.int32)], axis=1)[order]
-    starts = np.searchsorted(leaves[order], np.arange(layers + 2)).astype(np.int32)
-    return Branches(np.ascontiguousarray(table, np.int32), starts)
+    table = np.empty((len(rows), 3), np.int32)
+    table[:, 0], table[:, 1], table[:, 2] = rows[order], np.array(numbers, np.int32)[slots[order]], order
+    return Branches(table, np.searchsorted(leaves[order], np.arange(layers + 2)).astype(np.int32))
 
 
 def part(whole: Branches, begin: int, end: int) -> Branches:
