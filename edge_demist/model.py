@@ -205,7 +205,8 @@ class EdgeDemist:
         for begin in range(0, len(texts), batch):
             some = as_strings(texts[begin : begin + batch], begin)
             items, where = self._inference.distinct(some, {task: range(len(some))}, {task: name})
-            out[begin : begin + len(some)] = self._vectors(items, *how)[where[task]]
+            vectors = self._vectors(items, *how)
+            out[begin : begin + len(some)] = vectors if len(items) == len(some) else vectors[where[task]]
             if show and sys.stderr.isatty():
                 done = min(begin + batch, len(texts))
                 print(f"\r{done:,} / {len(texts):,} texts", end="" if done < len(texts) else "\n", file=sys.stderr, flush=True)  # noqa: T201

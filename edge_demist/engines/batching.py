@@ -49,6 +49,8 @@ def as_strings(texts: Sequence[Text], first: int) -> list[str]:
     Raises:
         InputError: something is no text; counted from ``first``.
     """
+    if {str}.issuperset(map(type, texts)):
+        return list(texts)  # type: ignore[arg-type]
     for n, text in enumerate(texts, first):
         if not isinstance(text, (str, bytes)):
             raise InputError(f"text {n} is {type(text).__name__}, not str or bytes")

@@ -82,7 +82,7 @@ def packed(texts: Sequence[bytes]) -> tuple[bytes, NDArray[np.int64]]:
     Raises:
         InputError: one of them is no bytes.
     """
-    if not all(type(text) is bytes for text in texts):
+    if not {bytes}.issuperset(map(type, texts)):
         texts = [text_bytes(text) for text in texts]
     offsets = np.zeros(len(texts) + 1, np.int64)
     np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=offsets[1:])
