@@ -273,6 +273,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "sensor-way": partial(optional, "sensor", "benchmarks.sensor"),
     "sensor-threads": partial(optional, "sensor", "benchmarks.sensor", "threads_table"),
     "before": partial(optional, "before", "benchmarks.before"),
+    "encode-before": partial(optional, "encode-before", "benchmarks.encode_before"),
     "incident-days": partial(optional, "incident-days", "benchmarks.incident_days"),
     "incident-looks": partial(optional, "incident-looks", "benchmarks.incident_looks"),
     "incident-load": incident_load,
