@@ -26,7 +26,7 @@ from benchmarks.before import unpack
 from edge_demist.diagnostics import samples
 from tools import facts
 
-STRINGS, SLICE, BATCHES = 1280, 64, (1, 32)
+STRINGS, SLICE, BATCHES = 1280, 320, (1, 32)
 SIDES = ("before", "without", "now")
 WORKER = """\
 import json, sys, time

@@ -151,14 +151,14 @@ class Inference:
         known: dict[str, dict[str, bytes]] = {}
         limit = 16 * self._bundle.limits.max_bytes
         for task, numbers in asked.items():
-            own = [texts[n] for n in numbers]
+            own = list(map(texts.__getitem__, numbers))
             raw_of = known.setdefault(normalizers[task], {})
             new = [text for text in dict.fromkeys(own) if text not in raw_of]
             raw_of.update(zip(new, normalized([text[:limit] for text in new], normalizers[task]), strict=True))
-            raws = [raw_of[text] for text in own]
-            place = {raw: n for n, raw in enumerate(dict.fromkeys(raws), len(items))}
+            raws = list(map(raw_of.__getitem__, own))
+            place = dict(zip(dict.fromkeys(raws), itertools.count(len(items)), strict=False))
             items += map(Item, place, itertools.repeat(task))
-            where[task] = [place[raw] for raw in raws]
+            where[task] = list(map(place.__getitem__, raws))
         return items, where
 
     # ---- stage one --------------------------------------------------------------------------------------------
@@ -292,8 +292,8 @@ class Inference:
         raws = [unpacked(raw) for raw, _ in items]
         raws = [raw if len(raw) <= limits.max_bytes else truncate_utf8(raw, limits.max_bytes) for raw in raws]
         ids, offsets = self.tokenizer.encode_batch(raws, max_tokens=limits.max_tokens, add_special_tokens=True)
-        pooled, ngrams = engine.encode(ids, offsets, normalize=False), self.projection.ngrams.encode_batch(raws)
-        return self.projection.vectors(pooled, ngrams, ids, offsets, normalize=normalize)
+        ngrams = self.projection.ngrams.encode_batch(raws)  # before the encoder, behind which nothing is in a cache
+        return self.projection.vectors(engine.encode(ids, offsets, normalize=False), ngrams, ids, offsets, normalize=normalize)
 
     def vector(self, engine: NativeEngine, tokenizer: Tokenizer, item: Item, *, normalize: bool, projected: bool = True) -> Floats:
         """The vector [H] of one item in one call of the kernels, with the bits of :meth:`vectors`."""

@@ -30,6 +30,7 @@ def _without_labels(labels: str, normalizer: str, texts: Sequence[str]) -> list[
 
 _OF_MANY: Mapping[str, Callable[[Sequence[str]], list[str]]] = by_name(
     {
+        "identity": list,
         "hostname": _query_names,
         "strip_service_labels": functools.partial(_without_labels, MACHINES, "strip_service_labels"),
         "strip_all_service_labels": functools.partial(_without_labels, ANY_SERVICE, "strip_all_service_labels"),
@@ -42,6 +43,6 @@ def normalized(texts: Sequence[str], normalizer: str) -> list[bytes]:
     of_many, normalize = _OF_MANY.get(normalizer), NORMALIZERS[normalizer]
     plain = [normalize(text) for text in texts] if of_many is None else of_many(texts)
     try:
-        return [text.encode("utf-8") for text in plain]
+        return list(map(str.encode, plain))  # as UTF-8
     except UnicodeEncodeError:
         return [to_bytes(text) for text in plain]
