@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from edge_demist.sensor.understanding import Understanding
 
-MAX_FILES = 2000
+MAX_FILES, MAX_CLOSED = 2000, 1 << 14
 MAX_MESSAGES = 20
 SUMS = ("lines", "records", "records_out", "strings", "predictions", "screened", "events", "alarms", "errors")
 """The numbers of :class:`Counts`, as the summary and the metrics name them."""
@@ -31,6 +31,8 @@ class Counts:
     suppressed: Counter[str] = field(default_factory=Counter)
     messages: list[str] = field(default_factory=list)
     understanding: Understanding = field(default_factory=Understanding)
+    users: int = 0
+    """Files that count here and are still being read."""
 
     def skip(self, reason: str) -> None:
         """Count a record that gives no event."""
@@ -68,15 +70,37 @@ class Counters:
         """Start empty."""
         self._files: dict[str, Counts] = {}
         self._earlier = Counts()
+        self._late: dict[int, Counts] = {}
+        """Of those, the ones that still count, and those closed last: workers may have records of theirs."""
+        self._closed: deque[int] = deque()
 
-    def open(self, path: str) -> Counts:
-        """The counts of a file."""
+    def open(self, path: str, *, used: bool = False) -> Counts:
+        """The counts of a file; ``used``: until they are closed."""
         counts = self._files.get(path)
         if counts is None:
             counts = self._files[path] = Counts()
             while len(self._files) > MAX_FILES:
-                self._earlier.add(self._files.pop(next(iter(self._files))))
+                oldest = self._files.pop(next(iter(self._files)))
+                if oldest.users:
+                    self._late[id(oldest)] = oldest
+                else:
+                    self._earlier.add(oldest)
+        counts.users += used
         return counts
+
+    def close(self, counts: Counts) -> None:
+        """A file is read to its end."""
+        counts.users -= 1
+        if not counts.users and id(counts) in self._late:
+            self._closed.append(id(counts))
+        while len(self._closed) > MAX_CLOSED:
+            self._earlier.add(self._late.pop(self._closed.popleft()))
+
+    def _all_earlier(self) -> Counts:
+        total = Counts()
+        for counts in (self._earlier, *self._late.values()):
+            total.add(counts)
+        return total
 
     def not_understood(self) -> Iterator[tuple[str, Counts, dict[str, object]]]:
         """Files of which not one record was of use, with what is known about why."""
@@ -87,8 +111,7 @@ class Counters:
 
     def total(self) -> Counts:
         """All files together."""
-        total = Counts()
-        total.add(self._earlier)
+        total = self._all_earlier()
         for counts in self._files.values():
             total.add(counts)
         return total
@@ -99,6 +122,6 @@ class Counters:
         summary["files"] = {path: counts.to_json() for path, counts in self._files.items()}
         if missed := {path: verdict for path, _, verdict in self.not_understood()}:
             summary["not_understood"] = missed
-        if self._earlier.lines:
-            summary["earlier_files"] = self._earlier.to_json()
+        if (earlier := self._all_earlier()).lines:
+            summary["earlier_files"] = earlier.to_json()
         return summary

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from edge_demist.anonymize import MAX_TEXT_CHARS, Anonymizer
 from edge_demist.cli import anonymize as anonymize_command
 from edge_demist.cli import install_service, status
+from edge_demist.cli.watch import runner_class
 from edge_demist.errors import InputError
 from edge_demist.sensor.config import WatchConfig
 from edge_demist.sensor.counters import MAX_FILES, Counters, Counts
@@ -224,6 +225,25 @@ def test_the_books_of_very_many_files_stay_small() -> None:
     assert counters.total().records == MAX_FILES + 50 == counters.total().skipped["x"]
     summary = counters.to_json()
     assert len(summary["files"]) == MAX_FILES and summary["earlier_files"]["records"] == 50  # type: ignore[arg-type, index, call-overload]
+
+
+def test_files_beyond_those_with_counts_of_their_own_are_counted_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Those opened first were summed up before they had been read, and what they counted then was nobody's."""
+    monkeypatch.setattr("edge_demist.sensor.counters.MAX_FILES", 5)
+    monkeypatch.setattr("edge_demist.sensor.counters.MAX_CLOSED", 3)
+    for number in range(20):
+        (tmp_path / f"dns.{number}.log").write_text(zeek_log("ts uid query", f"{number}.5 C{number} a{number}.example"))
+    for threads in (1, 2):
+        summary = tmp_path / f"summary{threads}"
+        runner_of = runner_class(
+            config := WatchConfig(paths=(tmp_path,), once=True, output=Path("/dev/null"), summary=summary, threads=threads)
+        )
+        runner = runner_of(config, FakeModel)
+        runner.run()
+        runner.close()
+        told = json.loads(summary.read_text())
+        assert told["records"] == 20 and told["records_out"] == 20
+        assert len(told["files"]) == 5 and told["earlier_files"]["records"] == 15
 
 
 # --- status ---------------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ class Scanner:
         self._poll_after = 0.0
         self.sources: dict[FileId, LogFile] = {_file_id(f): self._source(f) for f in checkpoint.active}
         for number, path in enumerate(pipes):
-            self.sources[-1, number] = PipeFile(path, number, counters.open(str(path)), max_line_bytes, follow=not once)
+            self.sources[-1, number] = PipeFile(path, number, counters.open(str(path), used=True), max_line_bytes, follow=not once)
         self.finished: dict[FileId, FileState] = {}
         self._gone: list[FileState] = []
         for state in checkpoint.finished:
@@ -79,7 +79,7 @@ class Scanner:
         self.finished_changed = False
 
     def _source(self, state: FileState) -> LogFile:
-        return LogFile(state, self._counters.open(state.path), self._max_line_bytes, self._descriptors)
+        return LogFile(state, self._counters.open(state.path, used=True), self._max_line_bytes, self._descriptors)
 
     # --- looking for files -------------------------------------------------------------------------------------
 
@@ -238,7 +238,7 @@ class Scanner:
         if old_id in self.sources and self.sources[old_id].state is successor:
             source = self.sources.pop(old_id)
             successor = source.snapshot()
-            source.close()
+            self._close(source)
         if self.finished.get(old_id) is successor:
             del self.finished[old_id]
         self._gone = [g for g in self._gone if g is not successor]
@@ -300,7 +300,11 @@ class Scanner:
         lost = source.lag_bytes if why == "vanished" else 0
         self._notify(why, {"path": source.state.path, "offset": source.state.offset, "unread_bytes": lost})
         self._remember_gone(source.snapshot())
+        self._close(source)
+
+    def _close(self, source: LogFile) -> None:
         source.close()
+        self._counters.close(source.counts)
 
     def _remember_gone(self, state: FileState) -> None:
         self._gone.append(state)
@@ -337,7 +341,7 @@ class Scanner:
             source.counts.error(problem)
             self._notify("damaged", {"path": source.state.path, "error": problem, "offset": source.state.offset})
         state = source.snapshot()
-        source.close()
+        self._close(source)
         del self.sources[file_id]
         self._active_since.pop(file_id, None)
         self.finished_changed = True
