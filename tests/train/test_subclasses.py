@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ pytest.importorskip("torch")
 from edge_demist.train.calibration import softmax
 from tools.synth import dropped, everyday_kinds
 from tools.train import subclasses
-from tools.train.subclasses import CAP, Plane, composed, widened
+from tools.train.subclasses import CAP, Plane, composed
 
 X = np.random.default_rng(0).standard_normal((50, 6)).astype(np.float32)
 
@@ -38,25 +37,6 @@ def test_columns_add_up_to_what_is_said_of_them(seed, alarm, with_fresh):
     assert head.owners == sorted(head.owners)
     np.testing.assert_allclose(head.lowered(alarm, 0.5).logits(X)[:, alarm], logits[:, alarm] - 0.5, atol=1e-5)
     np.testing.assert_allclose(softmax(logits).sum(1), 1, atol=1e-5)
-
-
-@pytest.mark.parametrize("alarm", [0, 1])
-def test_a_column_is_added_wherever_the_known_log_odds_stand(alarm):
-    known, fresh, kind = plane(1), plane(2), plane(3, -1.0)
-    before = composed(known, fresh, [kind], [], alarm)
-    weight = np.stack([column.weight for column in before.columns], axis=1)
-    bias = np.array([column.bias for column in before.columns], np.float32)
-    parts = {"weight": weight[:4], "ngram_weight": weight[4:], "bias": bias}
-    specialist = SimpleNamespace(**parts, subclasses=tuple(before.owners), temperature=1.0)
-    given = ["--column", "1=3", "--column-shift", "0.5", "--fresh-shift", "2", "--kinds-shift", "0.7"]
-    args = subclasses.parse(["--data", "d", "--task", "url-phishing", *given, "--out", "o"])
-    found = widened(specialist, alarm, args).logits(X)
-    sign = 1 if alarm else -1
-    column = Plane(np.eye(6, dtype=np.float32)[5], 0.0)
-    expected = composed(known.plus(column, sign * 3.0, 0.5), fresh.plus(column, 0.0, 2.0), [kind.plus(column, 0.0, 0.7)], [], alarm).logits(
-        X
-    )
-    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_what_a_kind_is_recognized_as_is_harmless_whatever_the_rest_says():

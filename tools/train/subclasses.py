@@ -14,11 +14,6 @@ ordinary string in a hundred, and k = log-odds of a kind against threats, above 
 so that the log-odds of an alarm are about min(a, CAP) + max(0, f, d), and -k where a kind is recognized.  Vectors, adapter, n-gram
 columns and OOD detector stay.  Threats below the operators of a kind are left out of what its k is fitted on: on a list or not, a machine's
 name of a cloud says nothing about who rents it.
-
-    python -m tools.train.subclasses --data DATA --bundle NEW --task url-phishing --column 63=1000 --column-shift 1 --out FILES
-
-gives the labels what a column knows that learnt the task's table alone (``tools.train.bundle_columns --table-only``); above CAP, where
-alarms are decided, it counts no further.
 """
 
 from __future__ import annotations
@@ -116,23 +111,6 @@ def of_specialist(specialist: Specialist, alarm: int) -> Plane:
     bias = specialist.bias / np.float32(specialist.temperature)
     difference: Floats = weight[:, alarm] - weight[:, 1 - alarm]
     return Plane(difference, float(bias[alarm] - bias[1 - alarm]))
-
-
-def widened(specialist: Specialist, alarm: int, args: argparse.Namespace) -> Head:
-    """A composed head with an n-gram column in its known log-odds a; what is fresh and kinds are shifted.
-
-    a + weight · column + ``--column-shift`` stands wherever a stood; the column holds log-odds of the second label.
-    """
-    assert specialist.ngram_weight is not None and specialist.subclasses and specialist.temperature == 1.0
-    column, weight = args.column
-    rows, bias = np.concatenate([specialist.weight, specialist.ngram_weight]).T.copy(), specialist.bias.astype(np.float64)
-    has_known = np.abs(rows).max(1) > 0  # all but the one that is flat
-    rows[has_known, len(specialist.weight) + column] += np.float32(weight if alarm else -weight)
-    bias[has_known] += args.column_shift
-    harmless, alarming = (np.flatnonzero(np.array(specialist.subclasses) == label) for label in (1 - alarm, alarm))
-    bias[alarming[1]] += args.fresh_shift
-    bias[harmless[2:]] += args.kinds_shift
-    return Head([Plane(row, float(one)) for row, one in zip(rows, bias, strict=True)], list(specialist.subclasses))
 
 
 def fresh_head(x: Floats, known: Plane, rows: pd.DataFrame, args: argparse.Namespace) -> Plane:
@@ -242,11 +220,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--bundle", type=Path, metavar="DIR", help="bundle whose head has no subclasses yet (default: the packaged one)")
     p.add_argument("--task", required=True, choices=[name for name in ordinary.FILES if TASKS[name].kind == "alarm"])
-    p.add_argument(
-        "--column", type=low_head.column_weight, metavar="N=W",
-        help="fit nothing: add this weight on an n-gram column to the known log-odds of a head that has subclasses",
-    )  # fmt: skip
-    p.add_argument("--column-shift", type=float, default=0.0, help="added to the known log-odds with the column")
     p.add_argument("--step", type=float, default=0.7, help="share of the change for a low rate that is taken (0: no such subclass)")
     p.add_argument("--spare", type=float, default=2e-4, help="share of the threats above 0 of each part of a kind (0: no kinds)")
     p.add_argument("--fresh-shift", type=float, default=0.0, help="added to the log-odds of what is fresh")
@@ -278,11 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with EdgeDemist.load(args.bundle) as model:
         specialist = model.specialist(args.task)
         served = Kept(model, specialist, args.task, args.features)
-        if args.column:
-            alarm = list(specialist.labels).index(TASKS[args.task].positive_labels[0])
-            head = widened(specialist, alarm, args)
-        else:
-            head = fit(args, specialist, served, lambda what: sys.stderr.write(f"{what}\n"))
+        head = fit(args, specialist, served, lambda what: sys.stderr.write(f"{what}\n"))
         result, said, cut = low_head.calibrated(args, specialist, served, head.logits, temperature=1.0)
         head = head.lowered(list(specialist.labels).index(TASKS[args.task].positive_labels[0]), cut)
         metadata, tensors = safetensors.read(model.bundle.path / "specialists" / f"{args.task}.safetensors")
