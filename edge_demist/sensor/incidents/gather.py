@@ -126,9 +126,10 @@ class Gatherer:
         for answer in seen.answers:
             if ":" in answer or answer[-1:].isdigit():  # an address; no top level ends so
                 self._name_of.note(answer, seen.name)
-        if not seen.domain:
+        domain = seen.domain
+        if not domain:
             return ()
-        return self._add_ordinary(seen) if isinstance(seen, Lookup) and seen.is_ordinary else self._add_lookup(seen)
+        return self._add_ordinary(seen) if isinstance(seen, Lookup) and seen.is_ordinary else self._add_lookup(seen, domain)
 
     # --- by kind of observation --------------------------------------------------------------------------------
 
@@ -137,7 +138,7 @@ class Gatherer:
         client, domain, names = seen.client, seen.domain, self.names.find((seen.client,))
         key = client, domain
         if self.allow.rules or self.contacts.find(key) is not None or (names is not None and domain in names.domains):
-            return self._add_lookup(seen)
+            return self._add_lookup(seen, domain)
         if names is not None:
             names.forget(seen.time_us)
         self._outage.answers.append((client, False))
@@ -145,9 +146,8 @@ class Gatherer:
         self.memory.touch(domain, client, seen.time_us)
         return changed
 
-    def _add_lookup(self, seen: Seen) -> Sequence[Case]:
-        client, name, domain = seen.client, seen.name, seen.domain
-        key = client, domain
+    def _add_lookup(self, seen: Seen, domain: str) -> Sequence[Case]:
+        client, name, key = seen.client, seen.name, (seen.client, domain)
         sub = name[: -len(domain) - 1] if len(name) > len(domain) else ""
         levels = seen.levels if len(sub) <= MAX_SUB_CHARS else _NO_LEVELS
         changed = self._add_name(seen, domain, levels)

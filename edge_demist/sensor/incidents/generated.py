@@ -57,6 +57,8 @@ class GeneratedNames(Case):
     hour_us: int = 0
     due_us: int = 0
     """Until when, from ``hour_us`` on, there is nothing to forget."""
+    counts: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+    """Of the domains: that are missing, look generated, both, and generated at the next stricter level."""
 
     def add(self, seen: Seen, domain: str, level: int, *, missing: bool) -> bool:
         """A look-up; True if it changes the case.
@@ -74,7 +76,7 @@ class GeneratedNames(Case):
             self.mail.move_to_end(domain)
             if len(self.mail) > MAX_DOMAINS:
                 self.mail.popitem(last=False)
-            self.domains.pop(domain, None)
+            self._drop(domain)
             return False
         if domain in self.mail:
             return False
@@ -84,10 +86,10 @@ class GeneratedNames(Case):
             return False
         self.touch(seen.time_us)
         level, failed = max(level, before[1] if before else 0), missing or (before is not None and before[2])
-        self.domains[domain] = (max(seen.time_us, before[0] if before else 0), level, failed)
-        self.domains.move_to_end(domain)
+        self._drop(domain)
+        self._hold(domain, max(seen.time_us, before[0] if before else 0), level, failed=failed)
         if len(self.domains) > MAX_DOMAINS:
-            self.domains.popitem(last=False)
+            self._drop(next(iter(self.domains)))
         if before is not None and before[1:] == (level, failed):
             return False
         sign = "missing_generated" if failed and level else "missing" if failed else "generated"
@@ -106,8 +108,26 @@ class GeneratedNames(Case):
         self.asked += 1
         domains = self.domains
         while domains and now_us - domains[domain := next(iter(domains))][0] >= HOUR_US:
-            del domains[domain]
+            self._drop(domain)
         self._note_due()
+
+    def _hold(self, domain: str, time_us: int, level: int, *, failed: bool) -> None:
+        self.domains[domain] = time_us, level, failed
+        self._count(level, failed, 1)
+
+    def _drop(self, domain: str) -> None:
+        _, level, failed = self.domains.pop(domain, (0, 0, False))
+        self._count(level, failed, -1)
+
+    def _count(self, level: int, failed: bool, step: int) -> None:
+        counts = self.counts
+        if failed:
+            counts[0] += step
+        if level > 0:
+            counts[1] += step
+            counts[2] += step * failed
+        if level > 1:
+            counts[3] += step
 
     def _note_due(self) -> None:
         first = next(iter(self.domains.values()))[0] if self.domains else self.hour_us
@@ -117,19 +137,13 @@ class GeneratedNames(Case):
         """Others miss this domain too: that it does not exist speaks against nobody."""
         held = self.domains.get(domain)
         if held is not None and not held[1]:
-            del self.domains[domain]
+            self._drop(domain)
             self._note_due()
 
     def features(self) -> dict[str, float]:
         """Distinct domains: missing ones, generated ones, and those that are both; ``strong``: generated at the next stricter level."""
-        held = self.domains.values()
-        both = sum([failed and level > 0 for _, level, failed in held])
-        found = {
-            "missing_generated": both,
-            "missing": sum([failed for _, _, failed in held]) - both,
-            "generated": sum([level > 0 for _, level, _ in held]) - both,
-            "strong": sum([level > 1 for _, level, _ in held]),
-        }
+        missing, generated, both, strong = self.counts
+        found = {"missing_generated": both, "missing": missing - both, "generated": generated - both, "strong": strong}
         many = max(0, self.asked + self.asked_before - ONE_HOST)
         return {sign: min(max(count - int(many * CHANCE[sign]), 0), COUNTED) for sign, count in found.items()}
 
@@ -148,7 +162,8 @@ class GeneratedNames(Case):
         case = cls(key)
         case._restore_shared(state[0])  # type: ignore[arg-type]
         for domain, time_us, level, failed in state[1]:  # type: ignore[attr-defined]
-            case.domains[str(domain)] = (whole(time_us), whole(level), bool(failed))
+            case._drop(str(domain))
+            case._hold(str(domain), whole(time_us), whole(level), failed=bool(failed))
         case.asked, case.asked_before, case.hour_us = (whole(number) for number in state[3:6])
         case._note_due()
         case.mail = OrderedDict((str(domain), whole(time_us)) for domain, time_us in state[2])  # type: ignore[attr-defined]
