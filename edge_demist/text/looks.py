@@ -44,6 +44,8 @@ _MARK = re.compile(
     r"[^\w\s.,:;=/+@%~*#\"|\[\]-]|[;|](?!\w*[=.]|base64|[;|]|\Z)|\.\./|--(?=\W*\w{0,4}\Z)|(?:file|php|expect|dict|gopher)://|/etc/|\b(?:union|select|and|or|order)\b",
     re.IGNORECASE,
 )
+_PLACEHOLDER = re.compile(r"\A(?:[$#]\{|\$|\{{1,2}|\[|%{1,2})[\w.-]{2,64}[}\]%]{0,2}\Z")
+"""A value that somebody else fills in (``${UUID}``, ``[CACHEBUSTER]``, ``%%SITE%%``), as links of advertisers hold."""
 _WORDS_BEFORE = re.compile(r"\A(?:[a-z]{2,15} ){3,}|\A\w{22,}(?=\w\w\W)")
 _WORDS_AFTER = re.compile(r"(?: [a-z]{2,15}){5,}\Z")
 _SHELL = re.compile(r"[$^`\\?]")
@@ -98,7 +100,7 @@ def _requests(text: str) -> Iterator[str]:
         trimmed = _WORDS_AFTER.sub("", _WORDS_BEFORE.sub("", part))
         payload = trimmed if len(trimmed) >= LEAST_PAYLOAD else part
         payload = plainest(payload) if _SHELL.search(payload) else payload
-        if len(payload) >= LEAST_PAYLOAD and _MARK.search(payload):
+        if len(payload) >= LEAST_PAYLOAD and _MARK.search(payload) and not _PLACEHOLDER.match(payload):
             yield _CARRIER + payload
 
 

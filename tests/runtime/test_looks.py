@@ -71,6 +71,15 @@ def test_requests_and_addresses():
     assert b"example.com/a.php" in looks(b"xn--exmple-4nf.com/a.php", KINDS["page"])
 
 
+@pytest.mark.parametrize(
+    "value", ["${DD_UUID}", "[CACHEBUSTER]", "%%SITE%%", "{gdpr_consent}", "{{user.id}}", "#{id_of}", "$UID", "${US_PRIVACY"]
+)
+def test_a_value_that_somebody_else_fills_in_is_not_read_alone(value):
+    request = f"/sync?redir=https://ads.example/?id={value}&name=two&more=1"
+    assert not any(value.strip("}").lower() in one.decode().lower() for one in looks(request.encode(), KINDS["request"]))
+    assert any(b"$(id" in one for one in looks(b"/sync?a=$(id)&name=two", KINDS["request"]))
+
+
 def test_wrapped_lines_pass_stage_one():
     assert is_wrapped(b"sudo ls", KINDS["command"]) and not is_wrapped(b"ls sudo", KINDS["command"])
     assert not is_wrapped(b"sudo ls", KINDS["page"]) and not is_wrapped(b"sudo ls", None)
