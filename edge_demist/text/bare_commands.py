@@ -25,7 +25,7 @@ _WRAPPERS = (
 _LEADING = re.compile(rf"(?:@?\s*(?:{'|'.join(_WRAPPERS)}){_OPTIONS}(?=[\s'\"(]|\Z)\s*)+", re.IGNORECASE)
 """What stands before a command and runs it."""
 _AROUND = re.compile(r"\A(['\"({]+)\s?(.*?)\s?[;)}'\"]*(?:\s+[A-Z/][\w/]*)?\Z", re.DOTALL)
-_BEHIND = re.compile(r"(?:\s*(?:;\s?(?:done|fi|break|true|:)|\|\|\s?(?:true|:)|&\s?disown|[<>&12]*\s?/dev/null|2>&1|&|;))+\Z")
+_BEHIND = re.compile(r"(?:\s{0,4}(?:;\s?(?:done|fi|break|true|:)|\|\|\s?(?:true|:)|&\s?disown|[<>&12]{0,4}\s?/dev/null|2>&1|&|;)){1,8}\Z")
 WRAPPERS = frozenset(
     b"sudo doas nohup setsid command builtin exec env /usr/bin/env time nice ionice chrt taskset stdbuf busybox /bin/busybox toybox "
     b"timeout systemd-run unshare strace flock chroot nsenter runuser su script "
