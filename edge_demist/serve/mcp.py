@@ -50,8 +50,8 @@ class Tools:
     def classify(self, texts: list[str], tasks: list[str], fpr: float | None = None) -> dict[str, Any]:
         """Verdicts of each task for each text: label, calibrated score, alarm at the false-positive rate fpr (such as 0.001)."""
         checked(texts)
-        if not tasks:
-            raise InputError(f"tasks must name one or more of {', '.join(self._model.tasks)}")
+        if not 1 <= len(tasks) <= len(self._model.tasks):
+            raise InputError(f"{len(tasks)} tasks; name one or more of {', '.join(self._model.tasks)}, each once")
         answers = self._model.classify([text for text in texts for _ in tasks], task=[task for _ in texts for task in tasks], fpr=fpr)
         rows = [answer.to_dict() for answer in answers]
         return {"results": [rows[i : i + len(tasks)] for i in range(0, len(rows), len(tasks))]}

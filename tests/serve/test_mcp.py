@@ -83,6 +83,10 @@ def test_misuse_is_told(model, tmp_path: Path, state: Path) -> None:
         tools.first_seen(["a"])
     with pytest.raises(InputError, match="1 to 256"):
         tools.tokenize(["a"] * (MAX_TEXTS + 1))
+    with pytest.raises(InputError, match="each once"):
+        tools.classify(["a"] * MAX_TEXTS, ["dga"] * 100_000)
+    with pytest.raises(InputError, match="0 tasks"):
+        tools.classify(["a"], [])
     with pytest.raises(InputError, match="more than"):
         tools.why("a" * 100_000, "dga")
     with pytest.raises(InputError, match="holds no"):
