@@ -10,6 +10,11 @@ Formula of the head, for pooled vector p [H] and n-gram vector g [dim]::
 ``subclasses``, W, Wn and b have a column a subclass, the softmax runs over subclasses, and P(label) is the sum of those of its
 subclasses: a label may have several kinds of strings, each on its own side of a plane (Hastie and Tibshirani, 1996).
 
+Where an alarm's file names ``label_subclasses``, W, Wn and b have further columns after those: the **label group**, a second head on the
+same vectors, each group with a softmax of its own.  With a and l = P(threat) of the columns before (the **alarm group**) and of the label
+group, and the cut t = ``label_below``, P(label) is the alarm group's where a >= t and the label group's below; there it is mixed with
+the alarm group's as far as it must be for its P(threat) to stay below t.  So the label group decides labels at even odds, and no alarm.
+
 The OOD detector was trained to tell this specialist's kind of string from prose, binary data and other kinds of
 strings, so that a foreign string gets a low probability instead of a confident label.
 """
@@ -19,9 +24,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import operator
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -41,6 +47,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_RANK = 256
+BELOW, LEAST_STEP = 1.0 - 1e-6, 1e-30
+"""How far below the cut P(threat) of the label group stays, more than float32 rounds; and the least difference that is divided by."""
 Floats: TypeAlias = "NDArray[np.float32]"
 
 
@@ -59,6 +67,10 @@ class Specialist(Facts):
     ngrams: NgramTable | None = None
     subclasses: tuple[int, ...] = ()
     """The label of each subclass, in the order of the labels; empty where each label is one."""
+    label_subclasses: tuple[int, ...] = ()
+    """The label of each column of the label group, in the order of the labels; empty where there is no such group."""
+    label_below: float = 1.0
+    """Alarm score of the alarm group below which the label group answers."""
 
     def __post_init__(self) -> None:
         """Check what later code relies on."""
@@ -69,9 +81,14 @@ class Specialist(Facts):
         net = self.screen.net if self.screen is not None else None
         if net is not None and self.ngram_weight is not None and net.dim != len(self.ngram_weight):
             raise BundleError(f"{where}: its screen's net reads {net.dim} numbers, its n-gram vector has {len(self.ngram_weight)}")
-        owners = self.subclasses or tuple(range(len(self.labels)))
-        if len(owners) != len(self.bias) or list(owners) != sorted(owners) or set(owners) != set(range(len(self.labels))):
-            raise BundleError(f"{where}: subclasses must be the labels' numbers in order, each of them, {len(self.bias)} in all")
+        groups = {"subclasses": self.owners, "label_subclasses": self.label_subclasses}
+        for name, owners in groups.items():
+            if (owners or name == "subclasses") and (list(owners) != sorted(owners) or set(owners) != set(range(len(self.labels)))):
+                raise BundleError(f"{where}: {name} must be the labels' numbers in order, each of them")
+        if sum(map(len, groups.values())) != len(self.bias):
+            raise BundleError(f"{where}: subclasses and label_subclasses must be {len(self.bias)} in all, a column each")
+        if self.label_subclasses and (self.kind != "alarm" or len(self.positive) == len(self.labels) or not 0.0 < self.label_below < 1.0):
+            raise BundleError(f"{where}: label_subclasses are for alarms with a label that is none, label_below lies between 0 and 1")
         if not 0.01 <= self.temperature <= 100.0:
             raise BundleError(f"{where}: temperature {self.temperature} is out of range")
 
@@ -101,17 +118,45 @@ class Specialist(Facts):
         """Whether n-grams alone give a first score (:mod:`edge_demist.format.screen`)."""
         return self.kind == "alarm" and self.ngram_weight is not None and len(set(self.positive_labels)) < len(self.labels)
 
+    @property
+    def owners(self) -> tuple[int, ...]:
+        """The label of each column that decides alarms."""
+        return self.subclasses or tuple(range(len(self.labels)))
+
     @functools.cached_property
-    def _first_subclasses(self) -> list[int]:
-        """The first subclass of each label."""
-        return [self.subclasses.index(label) for label in range(len(self.labels))]
+    def _first_columns(self) -> list[int]:
+        """The first column of each label, in either group."""
+        groups = (self.owners, self.label_subclasses) if self.label_subclasses else (self.owners,)
+        labels = range(len(self.labels))
+        return [skipped + owners.index(label) for skipped, owners in zip((0, len(self.owners)), groups, strict=False) for label in labels]
 
     def by_label(self, scores: Floats) -> Floats:
-        """P(label) float32 [n, labels] from those of subclasses [n, subclasses]; each row is added up alone, so bits do not depend on n."""
-        if not self.subclasses:
+        """P(label) float32 [n, labels] from those of columns [n, columns]; each row is worked on alone, so bits do not depend on n."""
+        if not self.subclasses and not self.label_subclasses:
             return scores
-        added: Floats = np.add.reduceat(scores, self._first_subclasses, axis=1)
+        added: Floats = np.add.reduceat(scores, self._first_columns, axis=1)
+        if len(added) == 1 and self.label_subclasses:
+            added = np.array([self._of_groups(added[0].tolist(), min, max)], np.float32)
+        elif self.label_subclasses:
+            columns = list(added.T.astype(np.float64))
+            added = np.stack(self._of_groups(columns, np.minimum, np.maximum), axis=1, dtype=np.float32, casting="same_kind")
         return np.minimum(added, np.float32(1), out=added)  # float32 may add up to more
+
+    def _of_groups(self, added: list[Any], smaller: Callable[[Any, Any], Any], larger: Callable[[Any, Any], Any]) -> list[Any]:
+        """P(label) [labels] from what labels have in the alarm group and in the label group [2 labels].
+
+        Each a float, or float64 [n]: one string takes a fifth of the time in floats, with the same bits, since float64 is what they are.
+        """
+        alarms, labels = added[: len(self.labels)], added[len(self.labels) :]
+        both = [functools.reduce(operator.add, group) for group in (alarms, labels)]
+        a, b = (
+            functools.reduce(operator.add, [g[i] for i in self.positive]) / total for g, total in zip((alarms, labels), both, strict=True)
+        )
+        # 0 from the cut on; below 1 where the label group alone would reach it
+        share = smaller(larger((self.label_below * BELOW - a) / larger(b - a, LEAST_STEP), 0.0), 1.0)
+        inside = both[0] + both[1]
+        of_labels, of_alarms = share * inside / both[1], (1.0 - share) * inside / both[0]
+        return [p * of_alarms + q * of_labels for p, q in zip(alarms, labels, strict=True)]
 
     def probabilities(self, pooled: Floats, ngrams: Floats | None) -> Floats:
         """P(label), float32 [n, labels], from pooled float32 [n, H] and n-gram vectors float32 [n, dim].
@@ -125,7 +170,8 @@ class Specialist(Facts):
             logits += ngrams @ weight[:, len(self.weight) :].T
         logits += bias
         scores, domain = logits[:, :-1], logits[:, -1:]
-        scores -= scores.max(axis=1, keepdims=True)
+        for group in (scores[:, : len(self.owners)], scores[:, len(self.owners) :]):
+            np.subtract(group, group.max(axis=1, keepdims=True, initial=-np.inf), out=group)  # how groups compare does not matter
         np.exp(scores, out=scores)
         total = scores.sum(axis=1, keepdims=True)
         if self.domain_weight is not None:
@@ -176,14 +222,14 @@ def _own_table(file: str, metadata: Mapping[str, str], tensors: Mapping[str, saf
     return table_of(config, tensors, f"{file}: ")
 
 
-def _subclasses(file: str, metadata: Mapping[str, str]) -> tuple[int, ...]:
-    """The label of each column of the head; empty if the metadata names none."""
+def _subclasses(file: str, metadata: Mapping[str, str], name: str) -> tuple[int, ...]:
+    """The label of each column of a group of the head; empty if the metadata names none."""
     try:
-        found = json.loads(metadata.get("subclasses", "[]"))
+        found = json.loads(metadata.get(name, "[]"))
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, list) or len(found) > MAX_LABELS or any(type(n) is not int for n in found):
-        raise BundleError(f"{file}: subclasses must be a JSON list of at most {MAX_LABELS} numbers of labels")
+        raise BundleError(f"{file}: {name} must be a JSON list of at most {MAX_LABELS} numbers of labels")
     return tuple(found)
 
 
@@ -220,8 +266,9 @@ def _specialist(bundle: Bundle, file: str, task: str, metadata: Mapping[str, str
         if tensor.dtype.kind != "f":
             raise BundleError(f"{file}: {name} must hold floats")
         largest[name] = check_finite(file, name, tensor)
-    subclasses = _subclasses(file, metadata)
+    subclasses, label_subclasses = (_subclasses(file, metadata, name) for name in ("subclasses", "label_subclasses"))
     h, c = bundle.architecture.hidden_size, len(subclasses) or len(strings(f"{file}: labels", metadata.get("labels", "")))
+    c += len(label_subclasses)
     config = own.config if own else bundle.ngrams
     dim = config.dim if config else 0
     expected = {
@@ -252,6 +299,8 @@ def _specialist(bundle: Bundle, file: str, task: str, metadata: Mapping[str, str
         domain_bias=float(head["domain_bias"][0]) if "domain_bias" in head else 0.0,
         ngrams=own,
         subclasses=subclasses,
+        label_subclasses=label_subclasses,
+        label_below=number(f"{file}: label_below", metadata.get("label_below", "1.0"), float, 0.0, 1.0),
     )
     _check_bounds(bundle, made, largest)
     return made

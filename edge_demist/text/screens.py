@@ -66,8 +66,8 @@ def _group(ngrams: Ngrams, members: Sequence[tuple[int, Specialist]]) -> _Group:
             made.columns.append(column)
             continue
         weight, bias, _ = one.rows
-        owners = one.subclasses or range(len(one.labels))
-        count = len(one.bias)
+        owners = one.owners  # those of the alarm group, which come first
+        count = len(owners)
         weights.append(weight[:count, len(one.weight) :])
         biases.append(bias[:count])
         of = [[first + i for i, label in enumerate(owners) if (label in one.positive) == positive] for positive in (True, False)]

@@ -90,6 +90,40 @@ def test_subclasses_that_fit_no_head(tiny, given):
     refused(tiny, "subclasses|head.(weight|bias)")
 
 
+ALARM = {"kind": "alarm", "positive_labels": '["b"]'}
+
+
+def with_more_columns(tensors):
+    """Three columns of a label group."""
+    tensors["head.weight"] = np.concatenate([tensors["head.weight"], -tensors["head.weight"]], axis=1)
+    tensors["head.bias"] = np.zeros(6, np.float32)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"label_subclasses": "[0, 1, 2, 2]"}, {"label_subclasses": "[0, 1]"}, {"label_subclasses": "[2, 1, 0]"},
+        {"label_subclasses": "[0.0, 1, 2]"}, {"label_subclasses": "{}"}, {"label_subclasses": "[" * 9999}, {"label_subclasses": "[]"},
+        {"label_below": "nan"}, {"label_below": "1.5"}, {"label_below": "0"}, {"label_below": "1"}, {"label_below": "-1"},
+        {"label_below": ""}, {"label_below": "9" * 99}, {"kind": "category", "positive_labels": "[]"},
+        {"positive_labels": '["a", "b", "c"]'},
+    ],
+)  # fmt: skip
+def test_label_groups_that_fit_no_head(tiny, given):
+    rewrite(tiny, FILE, with_more_columns, {**ALARM, "label_subclasses": "[0, 1, 2]", "label_below": "0.9", **given})
+    rehash(tiny)
+    refused(tiny, "label_subclasses|label_below|head.(weight|bias)")
+
+
+def test_one_text_of_a_file_with_a_label_group(tiny):
+    rewrite(tiny, FILE, with_more_columns, {**ALARM, "label_subclasses": "[0, 1, 2]", "label_below": "0.9"})
+    rehash(tiny)
+    with EdgeDemist.load(tiny) as model:
+        together = model.classify(["a.example", "b.example"], task=TASK, top_k=0)
+        assert [model.classify(text, task=TASK, top_k=0)[0] for text in ("a.example", "b.example")] == together
+        assert all(0 <= answer.alarm_score <= 1 and set(answer.scores) == {"a", "b", "c"} for answer in together)
+
+
 def test_one_text_of_a_label_with_two_subclasses(tiny):
     def widen(tensors):
         tensors["head.weight"] = np.concatenate([tensors["head.weight"], tensors["head.weight"][:, :1]], axis=1)

@@ -75,6 +75,73 @@ def test_subclasses_that_are_not_the_labels_in_order_are_refused(owners):
         dataclasses.replace(specialist(3, 0), labels=("a", "b"), subclasses=owners)
 
 
+def with_label_group(labels, alarm_sizes, label_sizes, seed, positive, *, below=0.7, scale=0.3, apart=0.0, domain=True):
+    """A specialist of two groups, and those of each group alone; the label group's logits ``apart`` higher."""
+    owners, others = (tuple(np.repeat(np.arange(labels), sizes).tolist()) for sizes in (alarm_sizes, label_sizes))
+    fine = specialist(len(owners) + len(others), 16, seed, scale=scale, domain=domain)
+    facts = {"labels": fine.labels[:labels], "kind": "alarm", "positive_labels": tuple(fine.labels[i] for i in positive)}
+    bias = fine.bias + np.repeat(np.float32([0, apart]), [len(owners), len(others)])
+    name = f"{owners}{others}{seed}{positive}{below}{apart}{domain}"
+    both = dataclasses.replace(
+        fine, task=f"g{name}", subclasses=owners, label_subclasses=others, label_below=below, bias=bias, **facts
+    )  # fmt: skip
+    alone = []
+    for part, mine in ((slice(len(owners)), owners), (slice(len(owners), None), others)):
+        columns = {"weight": fine.weight[:, part], "ngram_weight": fine.ngram_weight[:, part], "bias": bias[part]}
+        alone.append(dataclasses.replace(fine, task=f"{mine}{len(alone)}{name}", subclasses=mine, **facts, **columns))
+    return both, alone
+
+
+SIZES = st.integers(2, 4).flatmap(lambda n: st.tuples(*[st.lists(st.integers(1, 3), min_size=n, max_size=n)] * 2))
+
+
+@settings(max_examples=60, deadline=None)
+@given(SIZES, st.integers(0, 1000), st.integers(1, 3), st.floats(0.5, 0.999), st.sampled_from([-20.0, 0.0, 20.0]), st.booleans())
+def test_the_label_group_answers_below_the_cut_and_alarms_stay(sizes, seed, positives, below, apart, domain):
+    labels, positive = len(sizes[0]), tuple(range(1, min(1 + positives, len(sizes[0]))))
+    both, alone = with_label_group(labels, *sizes, seed, positive, below=below, apart=apart, domain=domain)
+    random = np.random.default_rng(seed)
+    pooled, ngrams = (random.standard_normal((40, n)).astype(np.float32) for n in (HIDDEN, 16))
+    heads = Heads(native.load())
+    found, alarms, answers = (np.array(heads.probabilities(one, pooled, ngrams)) for one in (both, *alone))
+    a, b, now = (row[:, positive].sum(1) / row.sum(1) for row in (alarms, answers, found))
+    clear = np.abs(a - below) > 1e-5
+    alarm = clear & (a >= below)
+    np.testing.assert_allclose(found[alarm], alarms[alarm], rtol=5e-6, atol=1e-12)
+    assert (now[clear & ~alarm] < below).all()
+    free = clear & ~alarm & (b < below - 1e-5)
+    np.testing.assert_allclose(found[free], answers[free], rtol=5e-6, atol=1e-12)
+    capped = clear & ~alarm & (b > below + 1e-5)
+    np.testing.assert_allclose(now[capped], below, rtol=1e-5)
+    assert (found >= 0).all()
+    assert (found.sum(1) <= 1 + 1e-6).all()
+    np.testing.assert_allclose(found.sum(1), alarms.sum(1), rtol=1e-5)  # the OOD detector's factor
+    np.testing.assert_allclose(both.probabilities(pooled, ngrams), found, atol=5e-6)
+    assert [heads.probabilities(both, pooled[i : i + 1], ngrams[i : i + 1])[0] for i in range(9)] == found[:9].tolist()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0, 1e6), st.floats(-1e6, 1e6), st.integers(0, 1000))
+def test_groups_far_apart_stay_probabilities(scale, apart, seed):
+    both, _ = with_label_group(2, [2, 1], [1, 1], seed, (1,), scale=scale, apart=apart)
+    for kernels in (native.load(), None):
+        rows = np.array(Heads(kernels).probabilities(both, np.ones((2, HIDDEN), np.float32), np.ones((2, 16), np.float32)))
+        assert np.isfinite(rows).all()
+        assert (rows >= 0).all()
+        assert (rows.sum(1) <= 1 + 1e-5).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"label_subclasses": (1, 0)}, {"label_subclasses": (0, 0)}, {"label_subclasses": (0, 1, 1)}, {"label_subclasses": ()},
+     {"label_below": 0.0}, {"label_below": 1.0}, {"kind": "category"}, {"positive_labels": ("l0", "l1")}],
+)  # fmt: skip
+def test_label_groups_that_mean_nothing_are_refused(change):
+    both, _ = with_label_group(2, [2, 1], [1, 1], 0, (1,))
+    with pytest.raises(BundleError, match="subclasses"):
+        dataclasses.replace(both, **change)
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.floats(0, 1e6), st.integers(0, 1000))
 def test_extreme_logits_stay_probabilities(scale, seed):

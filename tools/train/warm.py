@@ -49,10 +49,11 @@ def start(folder: Path | None, task: str, model: nn.Module, head: nn.Linear, fir
             rank = down.shape[1]
             sites[site].lora_A["default"].weight[:rank] = torch.from_numpy(down.T.copy())
             sites[site].lora_B["default"].weight[:, :rank] = torch.from_numpy(up.T.copy()) / sites[site].scaling["default"]
-        owners = np.asarray(specialist.subclasses or range(len(specialist.labels)))
+        owners = np.asarray(specialist.owners)
         for label in range(len(specialist.labels)):  # a label of several subclasses begins in their middle
-            head.weight[label] = torch.from_numpy(specialist.weight[:, owners == label].mean(1))
-            head.bias[label] = float(specialist.bias[owners == label].mean())
+            columns = np.flatnonzero(owners == label)
+            head.weight[label] = torch.from_numpy(specialist.weight[:, columns].mean(1))
+            head.bias[label] = float(specialist.bias[columns].mean())
 
 
 def adapter_of(model: nn.Module, name: str) -> Adapter:
