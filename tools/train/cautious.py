@@ -31,7 +31,7 @@ from edge_demist.train import calibration
 from tools.synth import everyday_hosts, infrastructure
 from tools.train import ordinary
 from tools.train.data import TASKS, read_table
-from tools.train.ood import Served
+from tools.train.ood import Served, plain_head
 
 if TYPE_CHECKING:
     from edge_demist.format.specialist import Specialist
@@ -103,8 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with EdgeDemist.load(args.bundle) as model:
         specialist = model.specialist(args.task)
         served, names = Served(model, specialist), list(specialist.labels)
-        assert specialist.ngram_weight is not None
-        weight, bias = np.concatenate([specialist.weight, specialist.ngram_weight]), specialist.bias.copy()
+        weight, bias = plain_head(specialist)
         labels = [names.index(label) for label in args.labels]
 
         def read(given: Sequence[str]) -> tuple[Floats, Floats]:

@@ -39,7 +39,7 @@ from tools.train import mixtures, pools, warm
 from tools.train.data import TASKS, Rows, batches, read_table
 from tools.train.lora import cut_ranks, lora_config
 from tools.train.network import Network, mean_pool, run_layers
-from tools.train.ood import Served
+from tools.train.ood import Served, plain_head
 from tools.train.shipped import BundleTokenizer, encoder_of
 
 Floats = NDArray[np.float32]
@@ -205,8 +205,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         depth, labels = bundle.architecture.num_layers, list(specialist.labels)
         args.first_layer = depth - args.layers
         net, served = Network(encoder_of(bundle), {}), Served(teacher, specialist)
-        assert specialist.ngram_weight is not None
-        before = calibration.Combined(specialist.weight, specialist.ngram_weight, specialist.bias, 1.0, 1.0)
+        weight, bias = plain_head(specialist)
+        before = calibration.Combined(specialist.weight, weight[len(specialist.weight) :], bias, 1.0, 1.0)
         mixture = mixtures.Mixture(args.data, args.task, labels, BundleTokenizer(bundle), args)
         wrapped = peft.get_peft_model(net.encoder, lora_config(args.rank, args.first_layer, depth))
         model, head = wrapped.base_model.model, nn.Linear(len(specialist.weight), len(labels))

@@ -35,6 +35,7 @@ from tools.train import low_end, mixtures, ordinary, pools
 from tools.train.cautious import in_domain
 from tools.train.data import TASKS, Task, read_table
 from tools.train.kept import Kept
+from tools.train.ood import plain_head
 
 if TYPE_CHECKING:
     from edge_demist.format.specialist import Specialist
@@ -208,8 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with EdgeDemist.load(args.bundle) as model:
         specialist = model.specialist(args.task)
         served, labels = Kept(model, specialist, args.task, args.features), list(specialist.labels)
-        assert specialist.ngram_weight is not None
-        weight, bias = np.concatenate([specialist.weight, specialist.ngram_weight]), specialist.bias.copy()
+        weight, bias = plain_head(specialist)
         alarm = labels.index(TASKS[args.task].positive_labels[0])
         for column, share in args.columns:
             weight[len(specialist.weight) + column, alarm] += np.float32(share)

@@ -161,14 +161,25 @@ def again(model: EdgeDemist, data: Path, task: Task, seed: int) -> tuple[dict[st
     head = calibration.fit_domain(own, strange, kin)
     dev = read_table(data, task.name, "dev")
     pooled, grams = served(list(dev["text"]))
-    assert specialist.ngram_weight is not None
-    logits = pooled @ specialist.weight + grams @ specialist.ngram_weight + specialist.bias
+    weight, bias = plain_head(specialist)
+    logits = np.concatenate([pooled, grams], axis=1) @ weight + bias
     labels = list(specialist.labels)
     y = np.array([labels.index(name) if name in labels else -1 for name in dev["label"]], np.int64)
     result = calibration.calibrate(task, labels, logits, y, head.probability(pooled, grams))
     shares = {"own": own, "kin": kin, "foreign": strange, "dev": (pooled, grams)}
     refused = {name: round(float((head.probability(*part) < 0.5).mean()), 4) for name, part in shares.items() if len(part[0])}
     return head.tensors(), result, refused
+
+
+def plain_head(specialist: Specialist) -> tuple[Floats, Floats]:
+    """A head of one column a label, float32 [H + dim, labels] and [labels], to change.
+
+    Raises:
+        SystemExit: it reads no n-grams, or has subclasses or a label group, which are added last.
+    """
+    if specialist.ngram_weight is None or specialist.subclasses or specialist.label_subclasses:
+        raise SystemExit(f"{specialist.task}: fit a head that reads n-grams before it gets subclasses or a label group")
+    return np.concatenate([specialist.weight, specialist.ngram_weight]), specialist.bias.copy()
 
 
 def shift_of(score: Floats, most: float) -> float:

@@ -40,7 +40,7 @@ from tools.synth import bare_words, uri_commands, uri_payloads, uri_server_side,
 from tools.synth.words import word
 from tools.train import low_end
 from tools.train.data import read_table
-from tools.train.ood import Served
+from tools.train.ood import Served, plain_head
 
 if TYPE_CHECKING:
     from edge_demist.format.specialist import Specialist
@@ -197,8 +197,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def fitted(args: argparse.Namespace, specialist: Specialist, served: Served, line: float) -> dict[str, Floats]:
     """Tensors of the new head."""
-    assert specialist.ngram_weight is not None
-    weight, bias = np.concatenate([specialist.weight, specialist.ngram_weight]), specialist.bias.copy()
+    weight, bias = plain_head(specialist)
     texts = AIMS[args.task].texts(args)
     every = [text for some in texts.values() for text in some]
     part = np.array([name for name, some in texts.items() for _ in some])

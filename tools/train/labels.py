@@ -1,0 +1,176 @@
+"""Give an alarm specialist's head a label group: columns that answer below a cut, beside those that decide every alarm; seconds.
+
+    python -m tools.train.labels --data DATA --task cmdline --alarms BENT/cmdline.safetensors --out FILES      # labels of the bundle's head
+    python -m tools.train.labels --data DATA --task url-phishing --column 63=1000 --out FILES                  # alarms of the bundle's head
+    python -m quantize add FILES/cmdline.safetensors --replace --out NEW
+
+``--alarms`` is the file that stays: adapter, columns, alarm thresholds, screen and OOD detector.  ``--labels`` is a file on the same
+adapter whose head (its label group, where it has one) becomes the label group; both are the bundle's file where they are not named.  The
+cut is the threshold for one false alarm in a hundred, so that no alarm changes at this rate or a stricter one.  A head of
+``tools.train.subclasses`` knows what is fresh in columns that labels do not need: ``--without`` leaves them out.
+
+All columns of the label group are moved by one plane, which no answer feels, so that the first harmless column of both groups is the
+same: the kernels' one softmax then holds both exactly.  Thresholds for accuracy are those of dev with both groups.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_demist import EdgeDemist
+from edge_demist.format import safetensors
+from edge_demist.format.specialist import Specialist, read_specialist
+from edge_demist.train import calibration
+from tools.train.data import TASKS, read_table
+from tools.train.kept import Kept
+from tools.train.low_head import column_weight
+
+if TYPE_CHECKING:
+    from edge_demist.format.bundle import Bundle
+
+Floats: TypeAlias = NDArray[np.float32]
+Tensors: TypeAlias = dict[str, NDArray[np.generic]]
+RATE, APART = "0.01", 25.0
+"""False-alarm rate whose threshold is the cut; natural logarithms by which the groups' largest logits may differ: kernels cut at 44."""
+
+
+class Columns:
+    """Columns of a head over its temperature, float32 [H + dim + 1, columns], the bias last, and the label of each."""
+
+    def __init__(self, specialist: Specialist, begin: int, owners: Sequence[int]) -> None:
+        if specialist.ngram_weight is None:
+            raise SystemExit(f"{specialist.task} reads no n-grams")
+        rows = np.concatenate([specialist.weight, specialist.ngram_weight, specialist.bias[None]])
+        self.rows: Floats = (rows[:, begin : begin + len(owners)] / specialist.temperature).astype(np.float32)
+        self.owners = np.array(owners)
+        self._harmless = next(i for i, label in enumerate(owners) if label not in specialist.positive)
+        self._positive = np.isin(self.owners, specialist.positive)
+
+    @property
+    def first(self) -> Floats:
+        """The first harmless column, float32 [H + dim + 1, 1]."""
+        return self.rows[:, self._harmless, None]
+
+    def without(self, numbers: Sequence[int]) -> None:
+        """Leave columns out."""
+        kept = np.setdiff1d(np.arange(len(self.owners)), numbers)
+        if self._harmless not in kept:
+            raise SystemExit("the first harmless column stays")
+        self.rows, self.owners, self._positive = self.rows[:, kept], self.owners[kept], self._positive[kept]
+        self._harmless = int(np.searchsorted(kept, self._harmless))
+
+    def change(self, hidden: int, columns: Sequence[tuple[int, float]], shift: float, kinds: float) -> None:
+        """Add n-gram columns to all but the first harmless one, ``shift`` to the threats and ``kinds`` to what else is harmless."""
+        others = np.arange(len(self.owners)) != self._harmless
+        for number, weight in columns:
+            self.rows[hidden + number, others] += np.float32(weight)
+        self.rows[-1] += np.where(self._positive, np.float32(shift), np.float32(kinds) * others)
+
+    def logits(self, x: Floats) -> Floats:
+        """float32 [n, columns] of features [n, H + dim]."""
+        return x @ self.rows[:-1] + self.rows[-1]
+
+
+def label_columns(specialist: Specialist) -> Columns:
+    """A specialist's label group, or its only group."""
+    begin = len(specialist.owners) if specialist.label_subclasses else 0
+    return Columns(specialist, begin, specialist.label_subclasses or specialist.owners)
+
+
+def check_same(alarms: tuple[dict[str, str], Tensors], labels: tuple[dict[str, str], Tensors]) -> None:
+    """Refuse files whose heads do not read the same features, or whose labels differ."""
+    for name in ("task", "labels", "positive_labels", "normalizer", "max_tokens", "ngrams", "base_sha256"):
+        if alarms[0].get(name) != labels[0].get(name):
+            raise SystemExit(f"the two files differ in {name}")
+    names = {name for _, tensors in (alarms, labels) for name in tensors if name.startswith(("lora.", "ngrams."))}
+    for name in sorted(names):
+        if name not in alarms[1] or name not in labels[1] or not np.array_equal(alarms[1][name], labels[1][name]):
+            raise SystemExit(f"the two files differ in {name}: the label group reads the vectors of the alarm group")
+
+
+def composed(alarms: Specialist, labels: Columns, file: tuple[dict[str, str], Tensors], below: float) -> tuple[dict[str, str], Tensors]:
+    """The file ``alarms`` with a label group in place of what it had."""
+    count, hidden = len(alarms.owners), len(alarms.weight)
+    moved = (labels.rows + (Columns(alarms, 0, alarms.owners).first - labels.first)) * np.float32(alarms.temperature)
+    assert alarms.ngram_weight is not None
+    old = np.concatenate([alarms.weight, alarms.ngram_weight, alarms.bias[None]])[:, :count]
+    rows = np.concatenate([old, moved.astype(np.float32)], axis=1)
+    metadata = {**file[0], "label_subclasses": json.dumps(labels.owners.tolist()), "label_below": repr(below)}
+    new = {"head.weight": rows[:hidden], "head.ngram_weight": rows[hidden:-1], "head.bias": rows[-1]}
+    return metadata, {name: np.ascontiguousarray(new.get(name, tensor)) for name, tensor in file[1].items()}
+
+
+def calibrated(specialist: Specialist, x: Floats, truth: NDArray[np.int64]) -> tuple[dict[str, float], dict[str, float]]:
+    """Thresholds for accuracy on dev, and what dev says."""
+    hidden, known = len(specialist.weight), truth >= 0
+    scores = specialist.probabilities(x[:, :hidden], x[:, hidden:])[known].astype(np.float64)
+    best, right = scores.max(axis=1), scores.argmax(axis=1) == truth[known]
+    table, _ = calibration.accuracy_thresholds(best, right)
+    z = Columns(specialist, 0, range(len(specialist.bias))).logits(x)
+    return table, {
+        "accuracy": round(float(right.mean()), 4),
+        "ece": round(calibration.expected_calibration_error(best, right), 4),
+        "apart": round(float(np.abs(z[:, : len(specialist.owners)].max(axis=1) - z[:, len(specialist.owners) :].max(axis=1)).max()), 1),
+    }
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    p = argparse.ArgumentParser(prog="python -m tools.train.labels", description=__doc__, formatter_class=raw)
+    p.add_argument("--data", type=Path, required=True)
+    p.add_argument("--bundle", type=Path, metavar="DIR", help="bundle that the files are bound to (default: the packaged one)")
+    p.add_argument("--task", required=True, choices=[name for name, task in TASKS.items() if task.kind == "alarm"])
+    p.add_argument("--alarms", type=Path, metavar="FILE", help="file that stays (default: the bundle's)")
+    p.add_argument("--labels", type=Path, metavar="FILE", help="file whose head answers below the cut (default: the bundle's)")
+    p.add_argument("--below", type=float, help=f"the cut (default: the threshold of --alarms for a rate of {RATE})")
+    p.add_argument("--without", type=int, nargs="*", default=[], metavar="N", help="columns of --labels that are left out, from 0")
+    p.add_argument("--column", nargs="*", type=column_weight, default=[], metavar="N=W", help="weights added to n-gram columns")
+    p.add_argument("--shift", type=float, default=0.0, help="added to the log-odds of threats")
+    p.add_argument("--kinds-shift", type=float, default=0.0, help="added to the harmless columns after the first")
+    p.add_argument("--out", type=Path, required=True)
+    return p.parse_args(argv)
+
+
+def _read(bundle: Bundle, path: Path | None, task: str) -> tuple[Specialist, tuple[dict[str, str], Tensors]]:
+    path = path or bundle.path / "specialists" / f"{task}.safetensors"
+    return read_specialist(bundle, path, task), safetensors.read(path, copy=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compose, calibrate and write the specialist's file."""
+    args = parse(argv)
+    with EdgeDemist.load(args.bundle) as model:
+        (alarms, file), (labels, other) = (_read(model.bundle, path, args.task) for path in (args.alarms, args.labels))
+        check_same(file, other)
+        columns = label_columns(labels)
+        columns.without(args.without)
+        columns.change(len(labels.weight), args.column, args.shift, args.kinds_shift)
+        metadata, tensors = composed(alarms, columns, file, args.below or alarms.thresholds["fpr"][RATE])
+        args.out.mkdir(parents=True, exist_ok=True)
+        path = args.out / f"{args.task}.safetensors"
+        safetensors.write(path, tensors, metadata)
+        made = read_specialist(model.bundle, path, args.task)
+        dev = read_table(args.data, args.task, "dev")
+        x = Kept(model, made, args.task, None).joined(list(dev["text"]))
+        truth = np.array([made.labels.index(name) if name in made.labels else -1 for name in dev["label"]], np.int64)
+        accuracy, said = calibrated(made, x, truth)
+    if said["apart"] > APART:
+        path.unlink()
+        raise SystemExit(f"largest logits of the groups are {said['apart']} apart, over {APART}")
+    thresholds = {**json.loads(metadata["thresholds"]), "accuracy": accuracy}
+    safetensors.write(path, tensors, {**metadata, "thresholds": json.dumps(thresholds, sort_keys=True)})
+    sys.stdout.write(json.dumps({"task": args.task, "columns": len(columns.owners), **said}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
