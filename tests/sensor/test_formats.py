@@ -347,7 +347,7 @@ def test_a_time_without_a_year_is_the_last_one_of_that_day() -> None:
 
 
 def test_envelopes_know_the_records_of_the_mapping() -> None:
-    wrappers = {"data", "event", "properties", "win", "process", "message"}  # read at the top, or opened
+    wrappers = {"data", "event", "properties", "win", "process", "message", "AdditionalFields"}  # read at the top, or opened
     common = {
         "**",
         "input",

@@ -165,13 +165,14 @@ def test_every_default_rule_can_fire() -> None:
     for rule in load_rules():
         assert set(rule.tasks) <= {*ALL, "embedding"}
         text = {"message": "Creating Scriptblock text (1 of 1):\nv", "exec": "exec_create: v", "question": "v. IN A", "name": "v.w"}
+        text["command of JSON"] = '{"Command": "v"}'
         one = text.get(rule.form, "v")
         value: object = [one, one] if rule.join is not None or rule.field.endswith("[]") else one
         name = rule.field.removesuffix("[]")
         data = {
             name: value,
             **dict.fromkeys(rule.prefix_fields, "h"),
-            **({rule.only_field: rule.only_values[0]} if rule.only_field else {}),
+            **({rule.only_field: (*rule.only_values, "v")[0]} if rule.only_field else {}),
         }
         host_alone = {"url.full"}  # an address by itself, which "v" is not
         assert rule.strings(classify_object(data, "")) or "[" in name or "*" in name or name in host_alone

@@ -79,6 +79,13 @@ REQUESTS: dict[str, object] = {
 RUN: dict[str, object] = {
     "systems manager": {"eventTime": MOMENT, "eventName": "SendCommand", "requestParameters": {"parameters": {"commands": [SHELL]}}},
     "docker": {"Type": "container", "Action": f"exec_create: {SHELL}", "time": 1714550400},
+    "inspektor gadget": {"timestamp": MOMENT, "args": SHELL, "exepath": "/usr/bin/curl", "error": "", "proc": {"comm": "curl", "pid": 12}},
+    "inspektor gadget, old": {"type": "normal", "timestamp": MOMENT, "comm": "curl", "ret": 0, "args": SHELL.split(" ")},
+    "defender": {"Timestamp": MOMENT, "ActionType": "PowerShellCommand", "AdditionalFields": json.dumps({"Command": SHELL})},
+    "defender, object": {"Timestamp": MOMENT, "ActionType": "PowerShellCommand", "AdditionalFields": {"Command": SHELL}},
+    "defender, stream": {
+        "records": [{"time": MOMENT, "properties": {"ActionType": "PowerShellCommand", "AdditionalFields": json.dumps({"Command": SHELL})}}]
+    },
     "teleport": {"event": "session.command", "time": MOMENT, "program": "curl", "argv": SHELL.removeprefix("curl ").split(" ")},
 }
 
@@ -122,6 +129,10 @@ def test_commands(name: str) -> None:
 
 
 def test_what_only_looks_so_is_left_alone() -> None:
-    for other in ({"Action": "start", "time": 1}, {"message": "Application started", "pid": 4}, {"qr": "R", "name": NAME}):
+    fields = {"ActionType": "PowerShellCommand", "AdditionalFields": '{"Command": ["a"]}'}
+    other_action = {"ActionType": "ScheduledTaskCreated", "AdditionalFields": json.dumps({"Command": SHELL})}
+    no_program = {"args": SHELL, "time": 1}
+    others: tuple[dict[str, object], ...] = (fields, {**fields, "AdditionalFields": "{" * 9000 + "}"}, other_action, no_program)
+    for other in (*others, {"Action": "start", "time": 1}, {"message": "Application started", "pid": 4}, {"qr": "R", "name": NAME}):
         with pytest.raises(AssertionError):
             parsed(other)

@@ -15,6 +15,7 @@ _FORMS = {
     "question": "the question of a message that is written out",
     "exec": "what is run in a container",
     "message": "script or command line in the text",
+    "command of JSON": "the command in the object that it holds as text",
 }
 
 
@@ -54,7 +55,7 @@ def _field(rule: Rule) -> str:
     if rule.query_fields:
         text += " and " + " or ".join(f"`{path}`" for path in rule.query_fields)
     if rule.only_field:
-        text += f", where `{rule.only_field}` is {' or '.join(rule.only_values)}"
+        text += f", where `{rule.only_field}` is {' or '.join(rule.only_values) or 'there'}"
     if rule.unless:
         text += f", without {' and '.join(f'`{path}`' for path in rule.unless)}"
     return text.replace("|", "\\|")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -30,7 +31,6 @@ MAX_SHAPES, MAX_LOG_CHARS = 1024, 256
 """Logs, by name, and shapes of records, by their keys, of which the rules are remembered that can apply; longer names are not."""
 HEADERS_JOIN = " | "
 """Between the lines of a block of headers, as http-header was trained."""
-_FORMS = ("", "url", "target", "command", "argv", "certificate", "headers", "agent", "escaped", "name", "question", "exec", "message")
 _AGENT = ("user-agent",)
 _Rules = tuple[tuple["Rule", tuple[str, ...]], ...]
 _KEYS = {"log", "field", "tasks", "with", "join", "strip", "only", "unless", "as", "method", "query", "format"}
@@ -97,7 +97,7 @@ class Rule:
         values = record.values(self.field)
         if self.is_plain or not values:
             return values
-        if self.only_field and record.scalar(self.only_field) not in self.only_values:
+        if self.only_field and not self._is_wanted(record):
             return []
         if self.unless and any(record.has(path) for path in self.unless):
             return []
@@ -108,6 +108,10 @@ class Rule:
         if self.strip:
             values = [value.removeprefix(self.strip) for value in values]
         return [value for value in values if value]
+
+    def _is_wanted(self, record: Record) -> bool:
+        """Whether a record has the field of ``only``, with one of its values where it names any."""
+        return record.scalar(self.only_field) in self.only_values if self.only_values else record.has(self.only_field)
 
     def _shaped(self, record: Record, values: list[str]) -> list[str]:
         """The values as the rule's ``as`` wants them."""
@@ -172,6 +176,15 @@ def _executed(value: str) -> str:
     return command if name in ("exec_create", "exec_start") else ""
 
 
+def _command_of(value: str) -> str:
+    """The command in a JSON object that stands as text in a field (Defender's ``AdditionalFields``); empty for other texts."""
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return ""
+    return command if isinstance(found, dict) and isinstance(command := found.get("Command"), str) else ""
+
+
 def _of_message(value: str) -> str:
     """The script or command line in the text of a Windows event (PowerShell's 4104, 400, 4103); empty for other texts."""
     found = windows_message(value) if "Creating Scriptblock text" in value or "Application" in value else None
@@ -187,7 +200,9 @@ _PLAIN_FORMS: Mapping[str, Callable[[str], str]] = {
     "question": _question,
     "exec": _executed,
     "message": _of_message,
+    "command of JSON": _command_of,
 }
+_FORMS = ("", "url", "target", "command", "certificate", "headers", *_PLAIN_FORMS)
 
 
 class MappedString(NamedTuple):
