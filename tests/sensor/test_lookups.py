@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edge_demist.sensor.detect.columns import read_columns
 from edge_demist.sensor.detect.scoring import Answer
 from edge_demist.sensor.incidents.gather import Limits
-from edge_demist.sensor.incidents.lookups import packed, unpacked
+from edge_demist.sensor.incidents.lookups import packed, to_observation, unpacked
 from edge_demist.sensor.incidents.tracker import Tracker
 from edge_demist.sensor.incidents.verdicts import Verdicts
 from edge_demist.sensor.incidents.weights import load_weights
@@ -91,4 +91,5 @@ def test_a_row_goes_through_a_pipe() -> None:
     raw = [line for line in LineSplitter().feed(data) if line.data is not None and parser.parse(line.data) is not None]
     assert parser.header is not None
     (seen,) = tracker().see_lines(raw, [T0_US], parser.header, parser.log, "dns.log")
-    assert seen is not None and unpacked(packed(seen)) == seen and unpacked(packed(seen.whole())) == replace(seen.whole())
+    own = to_observation(seen)
+    assert unpacked(packed(seen)) == seen and unpacked(packed(own)) == replace(own)

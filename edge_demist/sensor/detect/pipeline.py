@@ -19,7 +19,7 @@ from edge_demist.sensor.detect.mapping import EMBEDDING, MAX_STRINGS_PER_RECORD,
 from edge_demist.sensor.detect.score_histogram import DAY_US
 from edge_demist.sensor.detect.scoring import Answer, Scorer
 from edge_demist.sensor.detect.sieve import Sieve
-from edge_demist.sensor.detect.waiting import Dated, Line, Observer, Passed, Run, Seen
+from edge_demist.sensor.detect.waiting import Dated, Line, Observer, Passed, Run
 from edge_demist.sensor.drift import ScoreDrift
 from edge_demist.sensor.events import Event
 from edge_demist.sensor.sources.lines import RawLine
@@ -102,7 +102,7 @@ class Pipeline:
         held = source.parser.held_bytes
         self.pending_bytes += held if held > LARGE_HEADER else 0  # the records hold on to it until they are scored
 
-    def _plain(self, source: LogFile, lines: Sequence[RawLine]) -> tuple[list[tuple[int, str] | None], Sequence[Seen | None]]:
+    def _plain(self, source: LogFile, lines: Sequence[RawLine]) -> tuple[list[tuple[int, str] | None], Sequence[object]]:
         """Time and string of the lines that need not be looked at one by one, empty where all must, and what the tracker sees in them."""
         header, log = source.parser.header, source.parser.log
         column = self.mapping.only_column(header, log) if header is not None and self._by_column else None
@@ -117,9 +117,7 @@ class Pipeline:
         seen = self.tracker.see_lines(lines, [one and one[0] for one in found], header, log, source.state.path)
         return [one if that else None for one, that in zip(found, seen, strict=True)], seen
 
-    def _add_run(
-        self, source: LogFile, lines: Sequence[RawLine], found: Sequence[tuple[int, str] | None], seen: Sequence[Seen | None]
-    ) -> None:
+    def _add_run(self, source: LogFile, lines: Sequence[RawLine], found: Sequence[tuple[int, str] | None], seen: Sequence[object]) -> None:
         """Queue lines of which time and string are all that matters."""
         header, log, path, key = source.parser.header, source.parser.log, source.state.path, source.key
         rows = [(line, *one) for line, one in zip(lines, found, strict=True) if one is not None and line.data is not None]
@@ -257,11 +255,11 @@ class Pipeline:
         """Leave of each record what must be asked whole; stage one answers the rest."""
         if self._sieve is None or self._sieve[0] is not self.scorer:
             self._sieve = self.scorer, self._make_sieves()
-        weak, strict = self._sieve[1]
+        tracker, (weak, strict) = self.tracker, self._sieve[1]
         lines = [line for line in waiting if isinstance(line, Line)]
         if weak is None:
             return [line for line in waiting if not isinstance(line, Run)]
-        if strict is None:
+        if strict is None or tracker is None:
             self._sift_with(weak, lines)
         else:  # a generated name that exists counts for little beside one that does not
             missing = [getattr(line.observation, "failed", True) for line in lines]
@@ -270,7 +268,12 @@ class Pipeline:
         self.scorer.screening = weak.thresholds
         found: list[Line | Passed] = []
         for one in waiting:
-            found += [one] if not isinstance(one, Run) else one.sifted(weak) if strict is None else one.asked(weak, strict)
+            if not isinstance(one, Run):
+                found.append(one)
+            elif strict is None or tracker is None:
+                found += one.sifted(weak)
+            else:
+                found += one.asked(weak, strict, tracker.missing(one.seen))
         return found
 
     def _sift_with(self, sieve: Sieve, lines: list[Line]) -> None:

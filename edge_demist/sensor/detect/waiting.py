@@ -37,24 +37,17 @@ class Dated(Protocol):
         """Who sent it."""
 
 
-class Seen(Protocol):
-    """What an observer made of a record."""
-
-    @property
-    def failed(self) -> bool:
-        """Whether the name asked for does not exist."""
-
-
 class Observer(Protocol):
     """Who takes records and answers instead of events being made of them."""
 
     def see(self, record: Record, time_us: int | None, path: str, offset: int) -> object:
         """What the record says; None for nothing."""
 
-    def see_lines(
-        self, lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str
-    ) -> Sequence[Seen | None]:
+    def see_lines(self, lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str) -> Sequence[object]:
         """What the lines of a portion that have a time here say; None for one that must be seen as a record."""
+
+    def missing(self, seen: Sequence[object]) -> list[bool]:
+        """Of each of what :meth:`see_lines` gave, whether the name asked for does not exist."""
 
     def note(self, seen: object, task: str, answer: Answer) -> None:
         """A specialist's answer to a string of what was seen."""
@@ -108,18 +101,18 @@ class Run:
     key: str
     column: Column
     rows: list[tuple[RawLine, int, str]] = field(default_factory=list)
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[object] = field(default_factory=list)
     """What an observer made of each record; empty without one."""
 
     def strings(self) -> Iterator[tuple[str, tuple[str, ...], int | None]]:
         """Each string, who reads it, and its time."""
         return ((text, self.column.tasks, time_us) for _, time_us, text in self.rows)
 
-    def asked(self, weak: Sieve, strict: Sieve) -> list[Line]:
+    def asked(self, weak: Sieve, strict: Sieve, missing: Sequence[bool]) -> list[Line]:
         """Of records that an observer has seen: what must be asked whole, as lines; ``strict`` sifts the names that exist."""
         tasks, found = self.column.tasks, []
         for sieve, failed in ((weak, True), (strict, False)):
-            places = [n for n, seen in enumerate(self.seen) if seen.failed is failed]
+            places = [n for n, is_missing in enumerate(missing) if is_missing is failed]
             left = sieve.left_of([self.rows[n][2] for n in places], tasks)
             found += [(n, self._line(n, some, sieve.answered(tasks, some))) for n, some in zip(places, left, strict=True) if some]
             self._count(left.count(()), sieve.answered(tasks, ()), "no-incident")

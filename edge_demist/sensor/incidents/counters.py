@@ -134,6 +134,31 @@ class Beat:
         return cls(whole(state[0]), map(whole, state[1:]))
 
 
+class Recent(Generic[V]):
+    """A mapping that knows at least the last ``limit`` keys noted, at most twice as many."""
+
+    def __init__(self, limit: int) -> None:
+        """Start empty."""
+        self._limit = limit
+        self._young: dict[str, V] = {}
+        self._old: dict[str, V] = {}
+
+    def note(self, key: str, value: V) -> None:
+        """Take a value, in the place of the key's last one."""
+        self._young[key] = value
+        if len(self._young) >= self._limit:
+            self._old, self._young = self._young, {}
+
+    def get(self, key: str) -> V | None:
+        """The last value of a key, if it is known."""
+        found = self._young.get(key)
+        return self._old.get(key) if found is None else found
+
+    def state(self) -> list[tuple[str, V]]:
+        """All entries in order: noting them again gives the same."""
+        return [*self._old.items(), *self._young.items()]
+
+
 class Cases(Generic[V]):
     """What is known by key, least recently used first; what is worth keeping is evicted only by its own kind.
 

@@ -8,14 +8,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from edge_demist.sensor.detect.allow import AllowList
 from edge_demist.sensor.incidents.case import DAY_US, Case
 from edge_demist.sensor.incidents.contacts import MAIL_PORTS, Contact
-from edge_demist.sensor.incidents.counters import Cases
+from edge_demist.sensor.incidents.counters import Cases, Recent
 from edge_demist.sensor.incidents.generated import GeneratedNames, Outage
-from edge_demist.sensor.incidents.lookups import Lookup, Seen
+from edge_demist.sensor.incidents.lookups import Noted, Row, Seen, Waiting, lookup
 from edge_demist.sensor.incidents.observation import DNS, FLOW, HTTP, MAIL_TYPES, TLS, Observation, domain_of, is_address, is_internal
 from edge_demist.sensor.incidents.scans import Scan
 from edge_demist.sensor.incidents.tunnels import FirstName, Tunnel
@@ -72,28 +72,6 @@ class Limits:
     addresses: int = 8192
 
 
-class _Recent(Generic[V]):
-    """A mapping that knows at least the last ``limit`` keys noted, at most twice as many."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._young: dict[str, V] = {}
-        self._old: dict[str, V] = {}
-
-    def note(self, key: str, value: V) -> None:
-        self._young[key] = value
-        if len(self._young) >= self._limit:
-            self._old, self._young = self._young, {}
-
-    def get(self, key: str) -> V | None:
-        found = self._young.get(key)
-        return self._old.get(key) if found is None else found
-
-    def state(self) -> list[tuple[str, V]]:
-        """All entries in order: noting them again gives the same."""
-        return [*self._old.items(), *self._young.items()]
-
-
 class Gatherer:
     """All cases. State is bounded by ``limits``; everything depends on the observations and their order alone."""
 
@@ -102,49 +80,73 @@ class Gatherer:
         limits = limits or Limits()
         self.memory, self._weights, self.allow = memory, weights, AllowList()
         self.names: Cases[GeneratedNames] = Cases(limits.clients, self._remarkable)
-        self.tunnels: Cases[Tunnel | FirstName | Lookup] = Cases(limits.zones, self._remarkable)
+        self.tunnels: Cases[Tunnel | FirstName | Row] = Cases(limits.zones, self._remarkable)
         self.contacts: Cases[Contact] = Cases(limits.contacts, self._remarkable)
         self.scans: Cases[Scan] = Cases(limits.scans, self._remarkable)
-        self._name_of: _Recent[str] = _Recent(limits.addresses)
-        self._asked_own: _Recent[int] = _Recent(limits.clients)
-        self._met_since: _Recent[int] = _Recent(limits.clients)
-        self._missed_by: _Recent[str] = _Recent(limits.addresses)
-        self._mails_to: _Recent[str] = _Recent(limits.clients)
+        self._name_of: Recent[str] = Recent(limits.addresses)
+        self._asked_own: Recent[int] = Recent(limits.clients)
+        self._met_since: Recent[int] = Recent(limits.clients)
+        self._missed_by: Recent[str] = Recent(limits.addresses)
+        self._mails_to: Recent[str] = Recent(limits.clients)
         self._mail: OrderedDict[tuple[str, str], GeneratedNames] = OrderedDict()
         self._outage = Outage()
 
-    def _remarkable(self, case: Case | FirstName | Lookup) -> bool:
+    def _remarkable(self, case: Case | FirstName | Row) -> bool:
         if not isinstance(case, Case):
             return False
         weights = self._weights[case.kind]
         return any(value > 0 and weights.get(sign, 0.0) > 0 for sign, value in case.features().items())
 
+    def add_all(self, due: Sequence[Waiting], noted: Noted) -> Iterator[tuple[int, Sequence[Case]]]:
+        """Take what is due, in order; the time of each that changed cases, and the cases.
+
+        Most look-ups are ordinary: the name exists, and nothing is held against it. What :meth:`_add_lookup` comes to for them is written
+        out here, for a call costs as much as a look into a table. ``noted`` holds what specialists said; what is due leaves it.
+        """
+        names_of, contact_of, tunnels, touch = self.names.find, self.contacts.find, self.tunnels, self.memory.touch
+        note_address, tell, rules = self._name_of.note, self._outage.answers.append, self.allow.rules
+        changed: Sequence[Case]
+        for row in due:
+            if len(row) == 6:  # no look-up's
+                yield row[0], self.add(row[5])
+                continue
+            time_us, _, _, _, _, client, _, _, name, _, _, answers, domain, is_ordinary = row
+            said = noted.pop(id(row), None)
+            for answer in answers:
+                if ":" in answer or answer[-1:].isdigit():  # an address; no top level ends so
+                    note_address(answer, name)
+            if not domain:
+                continue
+            key, names = (client, domain), names_of((client,))
+            is_new = contact_of(key) is None and (names is None or domain not in names.domains)
+            if said or rules or not (is_ordinary and is_new):
+                if changed := self._add_lookup(said[1] if said else lookup(row), domain):
+                    yield time_us, changed
+                continue
+            if names is not None:
+                names.forget(time_us)
+            tell((client, False))
+            changed = ()
+            if len(name) > len(domain) + 1:
+                if tunnels.use(key) is None:  # of most zones a client asks for one name
+                    tunnels.hold(key, row)
+                else:
+                    changed = self._add_below(lookup(row), name[: -len(domain) - 1], key)
+            touch(domain, client, time_us)
+            if changed:
+                yield time_us, changed
+
     def add(self, seen: Seen) -> Sequence[Case]:
         """Take an observation; the cases it changed."""
-        if isinstance(seen, Observation) and seen.kind != DNS:
-            return self._add_connection(seen)
+        if seen.kind != DNS:
+            return self._add_connection(seen.whole())
         for answer in seen.answers:
             if ":" in answer or answer[-1:].isdigit():  # an address; no top level ends so
                 self._name_of.note(answer, seen.name)
         domain = seen.domain
-        if not domain:
-            return ()
-        return self._add_ordinary(seen) if isinstance(seen, Lookup) and seen.is_ordinary else self._add_lookup(seen, domain)
+        return self._add_lookup(seen, domain) if domain else ()
 
     # --- by kind of observation --------------------------------------------------------------------------------
-
-    def _add_ordinary(self, seen: Lookup) -> Sequence[Case]:
-        """As :meth:`_add_lookup`, for most look-ups: the name exists, and looks like others."""
-        client, domain, names = seen.client, seen.domain, self.names.find((seen.client,))
-        key = client, domain
-        if self.allow.rules or self.contacts.find(key) is not None or (names is not None and domain in names.domains):
-            return self._add_lookup(seen, domain)
-        if names is not None:
-            names.forget(seen.time_us)
-        self._outage.answers.append((client, False))
-        changed = self._add_below(seen, seen.name[: -len(domain) - 1], key) if len(seen.name) > len(domain) + 1 else ()
-        self.memory.touch(domain, client, seen.time_us)
-        return changed
 
     def _add_lookup(self, seen: Seen, domain: str) -> Sequence[Case]:
         client, name, key = seen.client, seen.name, (seen.client, domain)
@@ -179,7 +181,7 @@ class Gatherer:
 
     def _add_below(self, seen: Seen, sub: str, key: tuple[str, str]) -> Sequence[Case]:
         """A name below the registrable domain."""
-        if self.tunnels.use(key) is None:  # of most zones a client asks for one name
+        if self.tunnels.use(key) is None:
             self.tunnels.hold(key, FirstName.of(seen))
             return ()
         tunnel = self._tunnel(key)

@@ -6,10 +6,9 @@ depend on how the reading of several files was interleaved.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter
-from typing import TypeAlias
+from operator import itemgetter
 
 from edge_demist.sensor.detect.alarms import _LogClock
 from edge_demist.sensor.incidents.book import IncidentBook
@@ -17,7 +16,7 @@ from edge_demist.sensor.incidents.budget import IncidentBudget
 from edge_demist.sensor.incidents.case import DAY_US, Case
 from edge_demist.sensor.incidents.gather import Gatherer, Limits
 from edge_demist.sensor.incidents.looks import Embed
-from edge_demist.sensor.incidents.lookups import Lookup, Noted, Seen, observe_lookups
+from edge_demist.sensor.incidents.lookups import Noted, Row, Waiting, missing, observe_lookups, observed, to_observation
 from edge_demist.sensor.incidents.observation import Observation, observe
 from edge_demist.sensor.incidents.verdicts import AnswerLike, Verdicts
 from edge_demist.sensor.incidents.weights import Weights
@@ -30,13 +29,7 @@ from edge_demist.sensor.sources.zeek import ZeekHeader
 MAX_WAITING, MAX_WAITING_CHARS = 32_768, 4 << 20
 """Observations that wait for older ones, and the characters of what they say."""
 CLOSE_EVERY_US = 600_000_000
-_CHARS = attrgetter("chars")
-_Row: TypeAlias = Lookup | tuple[int, str, int, int, int, Observation]
-"""What waits: time, file, offset, a number that no other has, the characters; and an observation where it is not all there is."""
-
-
-def _seen(row: _Row) -> Seen:
-    return row if isinstance(row, Lookup) else row[5]
+_TIME, _SERIAL, _CHARS = itemgetter(0), 3, itemgetter(4)
 
 
 class Tracker:
@@ -64,7 +57,7 @@ class Tracker:
     def _start(self, model: str) -> None:
         self.gatherer = Gatherer(self.memory, self._weights.signs, self._limits)
         self.book = IncidentBook(self._weights, model, self._budget, self._embed)
-        self._waiting: list[_Row] = []
+        self._waiting: list[Waiting] = []
         self._noted = Noted()
         self._serial = self._chars = 0
         self._clock = _LogClock()
@@ -84,9 +77,7 @@ class Tracker:
             self.add(seen)
         return seen
 
-    def see_lines(
-        self, lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str
-    ) -> list[Lookup | None]:
+    def see_lines(self, lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str) -> list[Row | None]:
         """As :meth:`see`, for the plain lines of one portion; None where a line must be seen by itself."""
         found = observe_lookups(lines, times, header, log, path, self._serial + 1)
         self._serial += len(lines)
@@ -95,48 +86,58 @@ class Tracker:
         self._chars += sum(map(_CHARS, seen))
         return found
 
+    missing = staticmethod(missing)
+
     def note(self, seen: object, task: str, answer: AnswerLike) -> None:
         """A specialist's answer to a string of the record."""
-        if isinstance(seen, (Observation, Lookup)) and self.verdicts is not None:
+        if isinstance(seen, (Observation, tuple)) and self.verdicts is not None:
             self.verdicts.attach(self._noted.whole(seen), task, answer)
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: Observation | Row) -> None:
         """Queue an observation until :meth:`release` says that nothing older will come."""
         self._serial += 1
-        self._chars += seen.chars
-        if isinstance(seen, Lookup):
-            self._waiting.append(seen._replace(serial=self._serial))
-        else:
+        if isinstance(seen, Observation):
             self._waiting.append((seen.time_us, seen.file, seen.offset, self._serial, seen.chars, seen))
+        else:
+            self._waiting.append((*seen[:_SERIAL], self._serial, *seen[_SERIAL + 1 :]))  # type: ignore[arg-type]
+        self._chars += self._waiting[-1][4]
 
     def release(self, until_us: int | None) -> list[dict[str, object]]:
         """Decide about everything up to a log time (None: everything); the lines to write."""
         self._waiting.sort()  # by time, file and offset; nearly sorted as it is
         count = self._count_due(until_us)
         due, self._waiting = self._waiting[:count], self._waiting[count:]
+        if due and self.on_observation is None:
+            now_us = self._clock.now_us
+            if self._clock.tell_all((due[0][0], due[-1][0])):
+                return self._decide(due, now_us)
         lines: list[dict[str, object]] = []
-        clock, add, noted, take, now_us = self._clock, self.gatherer.add, self._noted, self.book.take, self._clock.now_us
-        near = bool(due) and clock.tell_all((due[0][0], due[-1][0]))
         for row in due:
-            time_us, seen = row[0], row if isinstance(row, Lookup) else row[5]
-            if id(seen) in noted:
-                seen = noted.pop(id(seen))[1]
-            if near:
-                now_us = time_us if time_us > now_us else now_us
-            else:
-                clock.tell(time_us)
-                now_us = clock.now_us
-                if not -DAY_US < time_us - now_us < DAY_US:  # a stray time
-                    continue
+            self._clock.tell(row[0])
+            if not -DAY_US < row[0] - self._clock.now_us < DAY_US:  # a stray time
+                self._noted.pop(id(row), None)
+                continue
             if self.on_observation is not None:
-                self.on_observation(seen.whole())
+                self.on_observation(to_observation(self._noted.find(observed(row))))
+            lines += self._decide([row], self._clock.now_us)
+        return lines
+
+    def _decide(self, due: Sequence[Waiting], now_us: int) -> list[dict[str, object]]:
+        """Decide about what has no stray time; ``now_us`` is the latest log time before it."""
+        lines: list[dict[str, object]] = []
+        begin = 0
+        while begin < len(due):
+            now_us = max(now_us, due[begin][0])
             if not -CLOSE_EVERY_US < now_us - self._closed_us < CLOSE_EVERY_US:
                 self._closed_us = now_us
                 lines += self.book.close_idle(now_us)
-            for case in add(seen):
-                if self.on_case is not None:
-                    self.on_case(case)
-                lines += take(case, time_us)
+            end = bisect_left(due, self._closed_us + CLOSE_EVERY_US, begin + 1, key=_TIME)
+            for time_us, cases in self.gatherer.add_all(due[begin:end], self._noted):
+                for case in cases:
+                    if self.on_case is not None:
+                        self.on_case(case)
+                    lines += self.book.take(case, time_us)
+            begin = end
         return lines
 
     def _count_due(self, until_us: int | None) -> int:
@@ -145,8 +146,8 @@ class Tracker:
         if until_us is None:
             self._chars = 0
             return len(waiting)
-        count = max(bisect_right(waiting, until_us, key=lambda item: item[0]), len(waiting) - MAX_WAITING)
-        self._chars -= sum(item[4] for item in waiting[:count])
+        count = max(bisect_right(waiting, until_us, key=_TIME), len(waiting) - MAX_WAITING)
+        self._chars -= sum(map(_CHARS, waiting[:count]))
         while self._chars > MAX_WAITING_CHARS:
             self._chars -= waiting[count][4]
             count += 1
@@ -160,7 +161,7 @@ class Tracker:
         """For the checkpoint."""
         return {
             "now_us": [self._clock.now_us, self._closed_us],
-            "waiting": [self._noted.find(_seen(row)).whole().state() for row in sorted(self._waiting)],
+            "waiting": [to_observation(self._noted.find(observed(row))).state() for row in sorted(self._waiting)],
             "gatherer": self.gatherer.state(),
             "book": self.book.state(),
         }

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 
 from edge_demist.sensor.incidents.case import DAY_US, HOUR_US, Case
 from edge_demist.sensor.incidents.counters import Distinct
-from edge_demist.sensor.incidents.lookups import Lookup, Seen
+from edge_demist.sensor.incidents.lookups import Lookup, Row, Seen, lookup
 from edge_demist.sensor.restoring import real, whole
 
 ORDINARY_TYPES = frozenset(("", "A", "AAAA", "PTR", "HTTPS", "SOA", "NS"))
@@ -83,7 +83,7 @@ class FirstName(NamedTuple):
     offset: int
 
     @classmethod
-    def of(cls, seen: Seen) -> FirstName | Lookup:
+    def of(cls, seen: Seen) -> FirstName | Row:
         """What a tunnel needs to know of it; what is small as it is stays."""
         if isinstance(seen, Lookup):
             return seen
@@ -104,9 +104,9 @@ class Tunnel(Case):
     known: bool = False
 
     @classmethod
-    def begun(cls, key: tuple[str, ...], first: FirstName | Lookup) -> Tunnel:
+    def begun(cls, key: tuple[str, ...], held: FirstName | Row) -> Tunnel:
         """A zone's tunnel, with the first name of it."""
-        case = cls(key)
+        case, first = cls(key), held if isinstance(held, FirstName) else lookup(held)
         case.add(first, first.name[: -len(key[1]) - 1], first.tunnel)
         return case
 

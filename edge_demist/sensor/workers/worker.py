@@ -20,7 +20,7 @@ from edge_demist.sensor.detect.pipeline import MAX_EXPLAINED, Pipeline, read_par
 from edge_demist.sensor.detect.scoring import Answer
 from edge_demist.sensor.drift_sample import RATE
 from edge_demist.sensor.events import Event
-from edge_demist.sensor.incidents.lookups import Lookup, Noted, Seen, observe_lookups, packed
+from edge_demist.sensor.incidents.lookups import Noted, Row, missing, observe_lookups, packed
 from edge_demist.sensor.incidents.observation import Observation, observe
 from edge_demist.sensor.incidents.verdicts import AnswerLike, Verdicts
 from edge_demist.sensor.sinks.formats import lines as render
@@ -55,7 +55,7 @@ class Watching:
 
     def __init__(self, verdicts: Verdicts | None) -> None:
         self._verdicts = verdicts
-        self.found: list[Seen] = []
+        self.found: list[Observation | Row] = []
         self.noted = Noted()
 
     def see(self, record: Record, time_us: int | None, path: str, offset: int) -> Observation | None:
@@ -66,22 +66,22 @@ class Watching:
             self.found.append(seen)
         return seen
 
-    def see_lines(
-        self, lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str
-    ) -> list[Lookup | None]:
+    def see_lines(self, lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str) -> list[Row | None]:
         """What the plain lines of a portion say."""
         seen = observe_lookups(lines, times, header, log, path)
         self.found += [one for one in seen if one is not None]
         return seen
 
+    missing = staticmethod(missing)
+
     def note(self, seen: object, task: str, answer: AnswerLike) -> None:
         """An answer about it."""
-        if isinstance(seen, (Observation, Lookup)) and self._verdicts is not None:
+        if isinstance(seen, (Observation, tuple)) and self._verdicts is not None:
             self._verdicts.attach(self.noted.whole(seen), task, answer)
 
     def told(self, found: Sequence[object]) -> list[tuple[object, ...]]:
         """The values of what was found, with the answers."""
-        return [packed(self.noted.find(seen)) for seen in found if isinstance(seen, (Observation, Lookup))]
+        return [packed(self.noted.find(seen)) for seen in found if isinstance(seen, (Observation, tuple))]
 
 
 class _Border(waiting.Passed):
