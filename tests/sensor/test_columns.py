@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_demist.normalizers import from_bytes
 from edge_demist.sensor.detect.budget import Budget
-from edge_demist.sensor.detect.columns import read_columns
+from edge_demist.sensor.detect.columns import Table, read_columns, read_table
 from edge_demist.sensor.detect.mapping import FieldMapping, load_rules
-from edge_demist.sensor.incidents.lookups import lookup, observe_lookups
+from edge_demist.sensor.incidents.lookups import lookup, observe_lookups, reads_lookups
 from edge_demist.sensor.incidents.observation import observe
 from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.parser import LineParser
@@ -99,8 +100,13 @@ def test_what_lines_say_together_is_what_each_says(texts: list[str]) -> None:
         parser.parse(line.encode())
     header, lines = parser.header, raw_lines(texts)
     assert header is not None
-    times = [one and one[0] for one in read_columns(lines, header, 4)]
-    for line, time_us, seen in zip(lines, times, observe_lookups(lines, times, header, parser.log, "dns.log"), strict=True):
+    assert reads_lookups(header, parser.log)
+    table = read_table(lines, header) or Table((), (), (), [], len(header.fields), 0)
+    found = observe_lookups(table, header, "dns.log") if table.numbers else []
+    times = dict(enumerate(one and one[0] for one in read_columns(lines, header, 4)))
+    for n, time_us, text, seen in zip(table.numbers, table.times, table.column(4), found, strict=True):
+        line = lines[n]
+        assert seen is None or (times[n], from_bytes((line.data or b"").split(b"\t")[4])) == (time_us, text)
         if seen is not None:
             record = parser.parse(line.data or b"")
             assert isinstance(record, ZeekRecord)

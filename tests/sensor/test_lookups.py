@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_demist.sensor.detect.columns import read_columns
+from edge_demist.sensor.detect.columns import read_table
 from edge_demist.sensor.detect.scoring import Answer
 from edge_demist.sensor.incidents.gather import Limits
 from edge_demist.sensor.incidents.lookups import packed, to_observation, unpacked
@@ -66,9 +66,11 @@ def test_rows_decide_what_observations_do(rows: list[tuple], mark: int) -> None:
     header = parser.header
     assert header is not None and len(raw) == len(rows)
     together, alone, away = tracker(), tracker(), tracker()
-    times = [one and one[0] for one in read_columns(raw, header, header.index["query"])]
-    found = together.see_lines(raw, times, header, parser.log, "dns.log")
-    for line, time_us, seen, (*_, task, score) in zip(raw, times, found, rows, strict=True):
+    table = read_table(raw, header)
+    assert together.reads(header, parser.log) and (table is not None or not rows)
+    found = together.see_table(table, header, "dns.log") if table is not None else []
+    assert table is None or list(table.numbers) == list(range(len(raw)))
+    for line, time_us, seen, (*_, task, score) in zip(raw, table.times if table else (), found, rows, strict=True):
         if seen is None:
             continue
         own = alone.see(parser.parse(line.data or b""), time_us, "dns.log", line.start)  # type: ignore[arg-type]
@@ -90,6 +92,9 @@ def test_a_row_goes_through_a_pipe() -> None:
     data = zeek_log(FIELDS, "1700000000.000000 C 10.0.0.1 5353 10.0.0.53 53 www.a.example A NOERROR 192.0.2.1").encode()
     raw = [line for line in LineSplitter().feed(data) if line.data is not None and parser.parse(line.data) is not None]
     assert parser.header is not None
-    (seen,) = tracker().see_lines(raw, [T0_US], parser.header, parser.log, "dns.log")
+    table = read_table(raw, parser.header)
+    assert table is not None and list(table.times) == [T0_US]
+    (seen,) = tracker().see_table(table, parser.header, "dns.log")
+    assert seen is not None
     own = to_observation(seen)
     assert unpacked(packed(seen)) == seen and unpacked(packed(own)) == replace(own)

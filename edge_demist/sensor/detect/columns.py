@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_HEADERS = 64
 MAX_FIELDS = 1024
 """A header of more fields goes the long way: what is remembered holds on to it."""
+MAX_SPLIT = 64
+"""Fields of a header whose lines are taken apart whole, a portion at once."""
 MAX_PLAIN_BYTES = 8192
 """A longer line goes the long way: the places of its columns take eight times its memory."""
 _LEAST_CHARS, _TIME_CHARS = 12, 17
@@ -79,36 +81,88 @@ def _only_column(header: ZeekHeader, rules: Sequence[tuple[Rule, tuple[str, ...]
     return None if number in header.containers else Column(number, rule.name, tasks)
 
 
+class Table(NamedTuple):
+    """The plain lines of a portion, whole: of each its number there, where it begins in its file, its time in microseconds, its cells."""
+
+    numbers: Sequence[int]
+    offsets: Sequence[int]
+    times: Sequence[int]
+    cells: list[str]
+    """One after the other, ``width`` of each line."""
+    width: int
+    longest: int
+    """Bytes of the longest line."""
+
+    def column(self, number: int) -> list[str]:
+        """A column's cells."""
+        return self.cells[number :: self.width]
+
+
+class _Places(NamedTuple):
+    """Where the columns of a portion's lines are: ``lines`` with as many as the header has, and a time as Zeek writes it in the first."""
+
+    raw: bytes
+    tabs: NDArray[np.int64]
+    lines: NDArray[np.int64]
+    first: NDArray[np.int64]
+    """Of each line the number of its first tab."""
+    times: list[int]
+
+
 def read_columns(lines: Sequence[RawLine], header: ZeekHeader, number: int) -> list[tuple[int, str] | None]:
     """Time in microseconds and string of each line; None for lines that are anything but plain.
 
     Plain is a line with as many columns as the header has, a time as Zeek writes it in the first one, and in column ``number`` a
     string without escapes that is set.
     """
-    last = len(header.fields) - 1
-    datas = [line.data if line.data is not None and len(line.data) <= MAX_PLAIN_BYTES else b"" for line in lines]
-    joined = b"\n".join(datas)
-    if header.separator != b"\t" or header.log == W3C or header.index.get("ts") != 0 or not 0 < number < last or b"\0" in joined:
-        return [None] * len(lines)
-    sizes = np.array([len(data) for data in datas], np.int64)
-    starts = np.cumsum(sizes + 1) - sizes - 1
-    raw = np.frombuffer(joined, np.uint8)
-    tabs = np.flatnonzero(raw == ord("\t"))
-    first = np.searchsorted(tabs, starts)
-    usable = np.flatnonzero(np.diff(first, append=len(tabs)) == last)
-    tab = first[usable]
-    usable, times = _times(raw, starts[usable], tabs[tab], usable)
-    tab = first[usable]
-    begins, stops = tabs[tab + number - 1] + 1, tabs[tab + number]
-    refused = ("", from_bytes(header.unset_field), from_bytes(header.empty_field))
-    plain = joined.decode("ascii") if joined.isascii() else joined
     found: list[tuple[int, str] | None] = [None] * len(lines)
-    for n, time_us, begin, stop in zip(usable.tolist(), times, begins.tolist(), stops.tolist(), strict=True):
+    places = _places(lines, header) if 0 < number < len(header.fields) - 1 else None
+    if places is None:
+        return found
+    begins, stops = places.tabs[places.first + number - 1] + 1, places.tabs[places.first + number]
+    refused = ("", from_bytes(header.unset_field), from_bytes(header.empty_field))
+    plain = places.raw.decode("ascii") if places.raw.isascii() else places.raw
+    for n, time_us, begin, stop in zip(places.lines.tolist(), places.times, begins.tolist(), stops.tolist(), strict=True):
         piece = plain[begin:stop]
         text = piece if isinstance(piece, str) else from_bytes(piece)
         if time_us and text not in refused and "\\" not in text:
             found[n] = time_us, text
     return found
+
+
+def read_table(lines: Sequence[RawLine], header: ZeekHeader) -> Table | None:
+    """The lines that are plain and without any escape, where many columns of them are wanted: taken apart all at once; None for none."""
+    places = _places(lines, header) if len(header.fields) <= MAX_SPLIT else None
+    if places is None:
+        return None
+    numbers, times, raw = places.lines.tolist(), places.times, places.raw
+    if len(numbers) < len(lines) or b"\\" in raw or 0 in times:
+        kept = [(n, time_us) for n, time_us in zip(numbers, times, strict=True) if time_us and b"\\" not in (lines[n].data or b"")]
+        numbers, times = [n for n, _ in kept], [time_us for _, time_us in kept]
+        raw = b"\n".join([lines[n].data or b"" for n in numbers])
+    if not numbers:
+        return None
+    text = from_bytes(raw)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").removesuffix("\r")
+    offsets, longest = [lines[n].start for n in numbers], max([len(lines[n].data or b"") for n in numbers])
+    return Table(numbers, offsets, times, text.replace("\n", "\t").split("\t"), len(header.fields), longest)
+
+
+def _places(lines: Sequence[RawLine], header: ZeekHeader) -> _Places | None:
+    """Where columns are; None under a header of another kind."""
+    datas = [line.data if line.data is not None and len(line.data) <= MAX_PLAIN_BYTES else b"" for line in lines]
+    raw = b"\n".join(datas)
+    if header.separator != b"\t" or header.log == W3C or header.index.get("ts") != 0 or b"\0" in raw:
+        return None
+    sizes = np.array([len(data) for data in datas], np.int64)
+    starts = np.cumsum(sizes + 1) - sizes - 1
+    codes = np.frombuffer(raw, np.uint8)
+    tabs = np.flatnonzero(codes == ord("\t"))
+    first = np.searchsorted(tabs, starts)
+    usable = np.flatnonzero(np.diff(first, append=len(tabs)) == len(header.fields) - 1)
+    usable, times = _times(codes, starts[usable], tabs[first[usable]], usable)
+    return _Places(raw, tabs, usable, first[usable], times)
 
 
 def _times(

@@ -13,7 +13,7 @@ import numpy as np
 from edge_demist.sensor.counters import Counts
 from edge_demist.sensor.detect.alarms import AlarmPolicy, Decision
 from edge_demist.sensor.detect.allow import suggest
-from edge_demist.sensor.detect.columns import read_columns
+from edge_demist.sensor.detect.columns import read_columns, read_table
 from edge_demist.sensor.detect.explain import explain, sentence
 from edge_demist.sensor.detect.mapping import EMBEDDING, MAX_STRINGS_PER_RECORD, FieldMapping, MappedString
 from edge_demist.sensor.detect.score_histogram import DAY_US
@@ -108,14 +108,22 @@ class Pipeline:
         column = self.mapping.only_column(header, log) if header is not None and self._by_column else None
         if header is None or column is None:
             return [], []
+        tracker = self.tracker
         try:
-            found = read_columns(lines, header, column.number)
+            if tracker is None:
+                return read_columns(lines, header, column.number), []
+            table = read_table(lines, header) if tracker.reads(header, log) else None
         except Exception:  # the long way names the record
             return [], []
-        if self.tracker is None:
-            return found, []
-        seen = self.tracker.see_lines(lines, [one and one[0] for one in found], header, log, source.state.path)
-        return [one if that else None for one, that in zip(found, seen, strict=True)], seen
+        if tracker is None or table is None:
+            return [], []
+        seen = tracker.see_table(table, header, source.state.path)
+        found = zip(table.times, table.column(column.number), strict=True)
+        if len(seen) == len(lines) and None not in seen:
+            return list(found), seen
+        at = {n: (one, that) for n, one, that in zip(table.numbers, found, seen, strict=True) if that is not None}
+        both = [at.get(n, (None, None)) for n in range(len(lines))]
+        return [one for one, _ in both], [that for _, that in both]
 
     def _add_run(self, source: LogFile, lines: Sequence[RawLine], found: Sequence[tuple[int, str] | None], seen: Sequence[object]) -> None:
         """Queue lines of which time and string are all that matters."""

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Protocol
 
 from edge_demist.sensor.counters import Counts
-from edge_demist.sensor.detect.columns import Column
+from edge_demist.sensor.detect.columns import Column, Table
 from edge_demist.sensor.detect.mapping import MappedString
 from edge_demist.sensor.detect.scoring import Answer
 from edge_demist.sensor.detect.sieve import Sieve
@@ -43,11 +43,14 @@ class Observer(Protocol):
     def see(self, record: Record, time_us: int | None, path: str, offset: int) -> object:
         """What the record says; None for nothing."""
 
-    def see_lines(self, lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str) -> Sequence[object]:
-        """What the lines of a portion that have a time here say; None for one that must be seen as a record."""
+    def reads(self, header: ZeekHeader, log: str) -> bool:
+        """Whether it takes many lines of a log at once."""
+
+    def see_table(self, table: Table, header: ZeekHeader, path: str) -> Sequence[object]:
+        """What each line of such a log says; None for one that must be seen as a record."""
 
     def missing(self, seen: Sequence[object]) -> list[bool]:
-        """Of each of what :meth:`see_lines` gave, whether the name asked for does not exist."""
+        """Of each of what :meth:`see_table` gave, whether the name asked for does not exist."""
 
     def note(self, seen: object, task: str, answer: Answer) -> None:
         """A specialist's answer to a string of what was seen."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import compress, count, repeat
+from itertools import count, cycle, repeat
 from operator import add, itemgetter
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
 from edge_demist.normalizers import from_bytes
+from edge_demist.sensor.detect.columns import Table
 from edge_demist.sensor.incidents.observation import (
     DNS,
     LOCAL,
@@ -23,7 +24,6 @@ from edge_demist.sensor.incidents.observation import (
     whole_number,
 )
 from edge_demist.sensor.public_suffix import registrable_domains
-from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.zeek import ZeekHeader
 
 _ODD = (" ", "\r", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x1f", ":", "[", ".\n")
@@ -75,8 +75,6 @@ FIELDS: Final = 14
 lookup: Callable[[Row], Lookup] = partial(tuple.__new__, Lookup)
 """A row with names for its values."""
 _NAME, _FAILED = itemgetter(Lookup._fields.index("name")), itemgetter(Lookup._fields.index("failed"))
-_BACKSLASH = ord("\\")
-"""A number is found in bytes in a third of the time that a string of one takes."""
 
 
 class Noted(dict[int, tuple[Row, Observation]]):
@@ -121,43 +119,32 @@ def unpacked(values: Sequence[Any]) -> Observation | Row:
     return Observation(*values) if len(values) != FIELDS else tuple(values)
 
 
-def observe_lookups(
-    lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str, serial: int = 0
-) -> list[Row | None]:
-    """As :func:`observe`, for the lines of one portion of a log that have a time here; None where one must be looked at by itself.
+def reads_lookups(header: ZeekHeader, log: str) -> bool:
+    """Whether a log is one of look-ups, with all its fields in columns of their own."""
+    return is_dns(log) and all(name in header.index for name in LOOKUP_FIELDS) and header.containers.isdisjoint(_single(header))
+
+
+def _single(header: ZeekHeader) -> list[int]:
+    return [header.index[name] for name in LOOKUP_FIELDS[:-1]]
+
+
+def observe_lookups(table: Table, header: ZeekHeader, path: str, serial: int = 0) -> list[Row | None]:
+    """As :func:`observe`, for lines of such a log; None where one must be looked at by itself.
 
     Their serial numbers count from ``serial`` on.
     """
-    found: list[Row | None] = [None] * len(lines)
-    take = header.layout(LOOKUP_FIELDS) if is_dns(log) else None
-    if take is None or not header.containers.isdisjoint(header.index[name] for name in LOOKUP_FIELDS[:-1]):
-        return found
-    plain = [
-        (n, time_us, line)
-        for n, (line, time_us) in enumerate(zip(lines, times, strict=True))
-        if time_us is not None and line.data is not None and _BACKSLASH not in line.data
-    ]
-    rows = from_bytes(b"\n".join([line.data or b"" for _, _, line in plain])).replace("\r\n", "\n").removesuffix("\r").split("\n")
-    cells = [take(row.split("\t")) for row in rows] if plain else []
-    whole = _whole(cells, header.no_text, max(map(len, rows)))
-    if not all(whole):
-        plain, cells = list(compress(plain, whole)), list(compress(cells, whole))
-    if not plain:
-        return found
-    where = [time_us for _, time_us, _ in plain], repeat(path), [line.start for _, _, line in plain], count(serial)
-    seen: list[Row] = list(zip(*where, *_columns(cells, header), strict=False))
-    if len(seen) == len(lines) and all(map(_NAME, seen)):
-        return list(seen)
-    for (n, _, _), one in zip(plain, seen, strict=True):
-        found[n] = one if _NAME(one) else None
-    return found
+    cells = [table.column(header.index[name]) for name in LOOKUP_FIELDS]
+    where = table.times, repeat(path), table.offsets, count(serial)
+    whole = _whole(cells, header.no_text, table.longest)
+    rows: list[Row] = list(zip(*where, *_columns(cells, header), strict=False))
+    if all(whole) and all(map(_NAME, rows)):
+        return list(rows)
+    return [row if good and _NAME(row) else None for row, good in zip(rows, cycle(whole), strict=False)]
 
 
-def _whole(cells: Sequence[tuple[str, ...]], none: frozenset[str], longest: int) -> Sequence[bool]:
-    """Of each line whether client and name are there, and nothing would be cut; ``longest``: the characters of the longest."""
-    if not cells:
-        return ()
-    clients, _, _, names, kinds, *_ = zip(*cells, strict=True)
+def _whole(cells: Sequence[Sequence[str]], none: frozenset[str], longest: int) -> Sequence[bool]:
+    """Of each line whether client and name are there, and nothing would be cut; one answer where all are; ``longest``: its bytes."""
+    clients, servers, _, names, kinds, _, answers = cells
     if longest <= MAX_NAME_CHARS and none.isdisjoint(clients) and none.isdisjoint(names) and max(map(len, set(kinds))) <= MAX_TYPE_CHARS:
         return (True,)
     return [
@@ -165,15 +152,15 @@ def _whole(cells: Sequence[tuple[str, ...]], none: frozenset[str], longest: int)
         and query not in none
         and len(kind) <= MAX_TYPE_CHARS
         and len(query) + len(client) + len(server) + len(answer) <= MAX_NAME_CHARS
-        for client, server, _, query, kind, _, answer in cells
+        for client, server, query, kind, answer in zip(clients, servers, names, kinds, answers, strict=True)
     ]
 
 
-def _columns(cells: Sequence[tuple[str, ...]], header: ZeekHeader) -> Iterator[Sequence[object]]:
+def _columns(cells: Sequence[Sequence[str]], header: ZeekHeader) -> Iterator[Sequence[object]]:
     """The fields of :class:`Lookup` from ``chars`` on, for all lines each."""
     none, comma = header.no_text, from_bytes(header.set_separator)
     several = header.index[LOOKUP_FIELDS[-1]] in header.containers
-    columns = [one if none.isdisjoint(one) else ["" if text in none else text for text in one] for one in zip(*cells, strict=True)]
+    columns = [one if none.isdisjoint(one) else ["" if text in none else text for text in one] for one in cells]
     clients, servers, ports, queries, kinds, outcomes, texts = columns
     numbers = {text: whole_number(text) for text in set(ports)}
     names = _host_names(queries)

@@ -11,18 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 
 from edge_demist.sensor.detect.alarms import _LogClock
+from edge_demist.sensor.detect.columns import Table
 from edge_demist.sensor.incidents.book import IncidentBook
 from edge_demist.sensor.incidents.budget import IncidentBudget
 from edge_demist.sensor.incidents.case import DAY_US, Case
 from edge_demist.sensor.incidents.gather import Gatherer, Limits
 from edge_demist.sensor.incidents.looks import Embed
-from edge_demist.sensor.incidents.lookups import Noted, Row, Waiting, missing, observe_lookups, observed, to_observation
+from edge_demist.sensor.incidents.lookups import Noted, Row, Waiting, missing, observe_lookups, observed, reads_lookups, to_observation
 from edge_demist.sensor.incidents.observation import Observation, observe
 from edge_demist.sensor.incidents.verdicts import AnswerLike, Verdicts
 from edge_demist.sensor.incidents.weights import Weights
 from edge_demist.sensor.memory import Memory
 from edge_demist.sensor.restoring import whole
-from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.parser import Record
 from edge_demist.sensor.sources.zeek import ZeekHeader
 
@@ -77,10 +77,12 @@ class Tracker:
             self.add(seen)
         return seen
 
-    def see_lines(self, lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str) -> list[Row | None]:
+    reads = staticmethod(reads_lookups)
+
+    def see_table(self, table: Table, header: ZeekHeader, path: str) -> list[Row | None]:
         """As :meth:`see`, for the plain lines of one portion; None where a line must be seen by itself."""
-        found = observe_lookups(lines, times, header, log, path, self._serial + 1)
-        self._serial += len(lines)
+        found = observe_lookups(table, header, path, self._serial + 1)
+        self._serial += len(found)
         seen = [one for one in found if one is not None]
         self._waiting += seen
         self._chars += sum(map(_CHARS, seen))

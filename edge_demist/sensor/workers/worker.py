@@ -14,17 +14,17 @@ from dataclasses import dataclass, field
 from edge_demist.sensor.counters import Counts
 from edge_demist.sensor.detect import waiting
 from edge_demist.sensor.detect.allow import suggest
+from edge_demist.sensor.detect.columns import Table
 from edge_demist.sensor.detect.explain import explain, fitting, sentence
 from edge_demist.sensor.detect.mapping import EMBEDDING, MappedString
 from edge_demist.sensor.detect.pipeline import MAX_EXPLAINED, Pipeline, read_part
 from edge_demist.sensor.detect.scoring import Answer
 from edge_demist.sensor.drift_sample import RATE
 from edge_demist.sensor.events import Event
-from edge_demist.sensor.incidents.lookups import Noted, Row, missing, observe_lookups, packed
+from edge_demist.sensor.incidents.lookups import Noted, Row, missing, observe_lookups, packed, reads_lookups
 from edge_demist.sensor.incidents.observation import Observation, observe
 from edge_demist.sensor.incidents.verdicts import AnswerLike, Verdicts
 from edge_demist.sensor.sinks.formats import lines as render
-from edge_demist.sensor.sources.lines import RawLine
 from edge_demist.sensor.sources.parser import LineParser, Record
 from edge_demist.sensor.sources.zeek import ZeekHeader
 from edge_demist.sensor.workers.portion import Found, Job, Mark, Outcome, Passed, Place, Portion, Rendered, Result, Touched, Undecided
@@ -66,9 +66,11 @@ class Watching:
             self.found.append(seen)
         return seen
 
-    def see_lines(self, lines: Sequence[RawLine], times: Sequence[int | None], header: ZeekHeader, log: str, path: str) -> list[Row | None]:
+    reads = staticmethod(reads_lookups)
+
+    def see_table(self, table: Table, header: ZeekHeader, path: str) -> list[Row | None]:
         """What the plain lines of a portion say."""
-        seen = observe_lookups(lines, times, header, log, path)
+        seen = observe_lookups(table, header, path)
         self.found += [one for one in seen if one is not None]
         return seen
 
