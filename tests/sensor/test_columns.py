@@ -181,3 +181,14 @@ def test_a_log_gives_the_same_incidents_either_way(tmp_path: Path, monkeypatch: 
             summary.pop(changing, None)
     assert quick[0] and quick[0] == slow[0]
     assert json.dumps(quick[1], sort_keys=True) == json.dumps(slow[1], sort_keys=True)
+
+
+def test_a_table_ends_where_another_header_begins() -> None:
+    parser = LineParser("dns.log")
+    for line in HEADER.splitlines():
+        parser.parse(line.encode())
+    assert parser.header is not None
+    plain, odd = "1700000000.500000\tC1\ta.example\t-", "1700000000.500000\tC1\ta\\x09b\t-"
+    table = read_table(raw_lines([plain, odd, plain, "#close\t2023", plain]), parser.header)
+    assert table is not None and list(table.numbers) == [0, 2] and table.column(2) == ["a.example", "a.example"]
+    assert read_table(raw_lines(["#separator \\x09", plain]), parser.header) is None

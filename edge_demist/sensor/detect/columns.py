@@ -5,13 +5,14 @@ Lines of one portion are read together, in columns: no record is made of what no
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from edge_demist.normalizers import from_bytes
-from edge_demist.sensor.sources.zeek import W3C, ZeekHeader, ZeekRecord, unescape
+from edge_demist.sensor.sources.zeek import W3C, ZeekHeader, ZeekRecord, is_header, unescape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,6 +98,15 @@ class Table(NamedTuple):
         """A column's cells."""
         return self.cells[number :: self.width]
 
+    def apart(self, number: int, seen: Sequence[object], count: int) -> tuple[list[tuple[int, str] | None], Sequence[object]]:
+        """Of each of a portion's ``count`` lines time and cell of a column, and what was seen in it; None where nothing was."""
+        found = list(zip(self.times, self.column(number), strict=True))
+        if len(seen) == count and None not in seen:
+            return list(found), seen
+        at = {n: (one, that) for n, one, that in zip(self.numbers, found, seen, strict=True) if that is not None}
+        both = [at.get(n, (None, None)) for n in range(count)]
+        return [one for one, _ in both], [that for _, that in both]
+
 
 class _Places(NamedTuple):
     """Where the columns of a portion's lines are: ``lines`` with as many as the header has, and a time as Zeek writes it in the first."""
@@ -131,13 +141,18 @@ def read_columns(lines: Sequence[RawLine], header: ZeekHeader, number: int) -> l
 
 
 def read_table(lines: Sequence[RawLine], header: ZeekHeader) -> Table | None:
-    """The lines that are plain and without any escape, where many columns of them are wanted: taken apart all at once; None for none."""
+    """The lines that are plain and without any escape, taken apart all at once, for who wants many columns; None for none.
+
+    What stands behind a header line is left out: its columns may be others.
+    """
     places = _places(lines, header) if len(header.fields) <= MAX_SPLIT else None
     if places is None:
         return None
     numbers, times, raw = places.lines.tolist(), places.times, places.raw
     if len(numbers) < len(lines) or b"\\" in raw or 0 in times:
-        kept = [(n, time_us) for n, time_us in zip(numbers, times, strict=True) if time_us and b"\\" not in (lines[n].data or b"")]
+        end = next((n for n, line in enumerate(lines) if is_header(line.data or b"", header.prefix)), len(lines))
+        pairs = itertools.takewhile(lambda pair: pair[0] < end, zip(numbers, times, strict=True))
+        kept = [(n, time_us) for n, time_us in pairs if time_us and b"\\" not in (lines[n].data or b"")]
         numbers, times = [n for n, _ in kept], [time_us for _, time_us in kept]
         raw = b"\n".join([lines[n].data or b"" for n in numbers])
     if not numbers:

@@ -115,15 +115,9 @@ class Pipeline:
             table = read_table(lines, header) if tracker.reads(header, log) else None
         except Exception:  # the long way names the record
             return [], []
-        if tracker is None or table is None:
+        if table is None:
             return [], []
-        seen = tracker.see_table(table, header, source.state.path)
-        found = zip(table.times, table.column(column.number), strict=True)
-        if len(seen) == len(lines) and None not in seen:
-            return list(found), seen
-        at = {n: (one, that) for n, one, that in zip(table.numbers, found, seen, strict=True) if that is not None}
-        both = [at.get(n, (None, None)) for n in range(len(lines))]
-        return [one for one, _ in both], [that for _, that in both]
+        return table.apart(column.number, tracker.see_table(table, header, source.state.path), len(lines))
 
     def _add_run(self, source: LogFile, lines: Sequence[RawLine], found: Sequence[tuple[int, str] | None], seen: Sequence[object]) -> None:
         """Queue lines of which time and string are all that matters."""
@@ -276,12 +270,10 @@ class Pipeline:
         self.scorer.screening = weak.thresholds
         found: list[Line | Passed] = []
         for one in waiting:
-            if not isinstance(one, Run):
-                found.append(one)
-            elif strict is None or tracker is None:
-                found += one.sifted(weak)
+            if isinstance(one, Run):
+                found += one.sifted(weak) if strict is None or tracker is None else one.asked(weak, strict, tracker.missing(one.seen))
             else:
-                found += one.asked(weak, strict, tracker.missing(one.seen))
+                found.append(one)
         return found
 
     def _sift_with(self, sieve: Sieve, lines: list[Line]) -> None:
@@ -308,9 +300,7 @@ class Pipeline:
         return make(self.policy.least, {EMBEDDING, *self.scorer.category_tasks}, screen=screen), None
 
     def _embedded(self, line: Line, item: MappedString, vector: Mapping[str, object]) -> Event | None:
-        if self.options.emit != "all":
-            return None
-        return line.event(item, EMBEDDING, self.scorer.bundle_id, embedding=vector)
+        return line.event(item, EMBEDDING, self.scorer.bundle_id, embedding=vector) if self.options.emit == "all" else None
 
     def _seen(self, line: Dated, text: str) -> Mapping[str, object]:
         """What the memory says about a string, as fields of its events; it is noted with that."""

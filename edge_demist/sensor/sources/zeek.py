@@ -39,6 +39,11 @@ def unescape(raw: bytes) -> bytes:
     return _ESCAPE.sub(lambda m: bytes([int(m[1], 16)]) if m[1] else b"\\", raw)
 
 
+def is_header(line: bytes, prefix: bytes) -> bool:
+    """Whether a line is a header line (also under another ``LogAscii::meta_prefix``)."""
+    return line.startswith(prefix) or _SEPARATOR_LINE.match(line) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class ZeekHeader:
     """What the header lines said."""
@@ -149,9 +154,8 @@ class ZeekParser:
         self._types: tuple[tuple[bytes, bytes], tuple[bytes, ...]] = ((b"", b""), ())
 
     def is_meta(self, line: bytes) -> bool:
-        """Whether the line is a header line (also under another ``LogAscii::meta_prefix``)."""
-        prefix = self.header.prefix if self.header else b"#"
-        return line.startswith(prefix) or _SEPARATOR_LINE.match(line) is not None
+        """Whether the line is a header line."""
+        return is_header(line, self.header.prefix if self.header else b"#")
 
     def feed_meta(self, line: bytes) -> None:
         """Take one header line."""
