@@ -1,0 +1,46 @@
+"""Training for what is fresh: how rows are weighed, and that the planes of a composed head are found again."""
+
+from __future__ import annotations
+
+import types
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("torch")
+pytest.importorskip("peft")
+pytest.importorskip("pandas")
+
+from tools.train import fresh
+from tools.train.subclasses import Plane, composed
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 30), st.integers(1, 30), st.floats(1.0, 300.0))
+def test_both_sides_weigh_what_is_asked_however_many_rows_they_have(threats, harmless, against):
+    alarm = np.arange(threats + harmless) < threats
+    origin = np.where(alarm, "threats", np.where(np.arange(len(alarm)) % 2, "ordinary", "picked"))
+    weight = fresh.balanced(alarm, origin, against)
+    assert weight.mean() == pytest.approx(1.0, rel=1e-4)
+    assert weight[~alarm].sum() / weight[alarm].sum() == pytest.approx(against, rel=1e-3)
+
+
+def test_rows_of_the_table_do_not_weigh_on_what_is_fresh():
+    alarm, origin = np.array([True, True, False, False]), np.array(["threats", "table", "ordinary", "table"])
+    assert (fresh.balanced(alarm, origin, 60.0) > 0).tolist() == [True, False, True, False]
+
+
+def test_known_and_fresh_are_read_from_a_composed_head():
+    rng = np.random.default_rng(3)
+    planes = [Plane(rng.standard_normal(6).astype(np.float32), float(rng.standard_normal())) for _ in range(4)]
+    head = composed(planes[0], planes[1], planes[2:], [], 1)
+    weight = np.stack([column.weight for column in head.columns], axis=1)
+    specialist = types.SimpleNamespace(
+        weight=weight[:4], ngram_weight=weight[4:], bias=np.array([c.bias for c in head.columns]), subclasses=tuple(head.owners),
+        labels=("legit", "malicious"), positive=(1,),
+    )  # fmt: skip
+    for found, expected in zip(fresh.planes_of(specialist), planes[:2], strict=True):
+        np.testing.assert_allclose(found.weight, expected.weight, atol=1e-5)
+        assert found.bias == pytest.approx(expected.bias, abs=1e-5)
