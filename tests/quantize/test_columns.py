@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ pytest.importorskip("sentencepiece")
 from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
 from edge_demist.format.bundle import Bundle
+from edge_demist.format.writer import describe_files, write_json
 from quantize.columns import replace_columns
 from quantize.convert import convert_checkpoint
 from quantize.errors import QuantizeError
@@ -39,6 +41,14 @@ def answers(path: Path, task: str = "mine") -> list[tuple[str, float]]:
         return [(answer.label, answer.score) for answer in model.classify(TEXTS, task=task)]
 
 
+def _described(folder: Path) -> Path:
+    """The folder, its manifest made anew after a file was changed."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"] = describe_files(folder, sorted(manifest["files"]))
+    write_json(folder / "manifest.json", manifest)
+    return folder
+
+
 def test_one_column_changes_and_the_encoder_stays(folder, tmp_path):
     bundle = Bundle.load(folder / "bundle")
     buckets, dim = bundle.ngrams.buckets, bundle.ngrams.dim
@@ -56,6 +66,22 @@ def test_one_column_changes_and_the_encoder_stays(folder, tmp_path):
     assert np.abs(read - column).max() <= np.abs(column).max() / 127
     with EdgeDemist.load(folder / "bundle") as old, EdgeDemist.load(tmp_path / "new") as model:
         assert np.array_equal(old.encode(TEXTS), model.encode(TEXTS))
+
+
+def test_a_screen_does_not_read_a_column_that_was_empty_when_it_learnt(folder, tmp_path):
+    bundle = Bundle.load(folder / "bundle")
+    _, parts = safetensors.read(bundle.path / "specialists" / "mine.safetensors")
+    dim = bundle.ngrams.dim
+    replace_columns(bundle, {1: np.zeros(bundle.ngrams.buckets, np.float32)}, tmp_path / "empty")
+    path = tmp_path / "empty" / "specialists" / "mine.safetensors"
+    bound, _ = safetensors.read(path)
+    net = {"screen.1.weight": np.ones((dim, 64), np.float32)}  # what a net weighs a column that it never saw is chance
+    safetensors.write(path, {**{name: np.array(tensor) for name, tensor in parts.items()}, **net}, bound)
+    empty = Bundle.load(_described(tmp_path / "empty"))
+    replace_columns(empty, {1: np.full(bundle.ngrams.buckets, 1e-3, np.float32)}, tmp_path / "new", keep_general=True)
+    _, new = safetensors.read(tmp_path / "new" / "specialists" / "mine.safetensors")
+    assert not new["screen.1.weight"][1].any()
+    assert new["screen.1.weight"][np.arange(dim) != 1].all()
 
 
 @pytest.mark.parametrize(("number", "length"), [(-1, None), (10_000, None), (0, 7)])

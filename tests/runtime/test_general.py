@@ -143,6 +143,10 @@ def test_vectors_with_and_without_it_are_never_compared(model, plain):
 def test_new_columns_leave_it_out(model, tmp_path):
     replace_columns(model.bundle, {0: np.zeros(1024, np.float32)}, tmp_path / "new")
     assert FILE not in Bundle.load(tmp_path / "new").files
+    replace_columns(model.bundle, {0: np.zeros(1024, np.float32)}, tmp_path / "kept", keep_general=True)
+    with EdgeDemist.load(tmp_path / "kept") as kept:
+        assert kept.bundle.base_sha256 != model.bundle.base_sha256
+        assert kept.encode(["a"]).shape == model.encode(["a"]).shape
 
 
 @pytest.mark.parametrize(

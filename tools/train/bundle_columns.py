@@ -7,7 +7,9 @@ the encoder and the specialists' tensors stay byte for byte; specialists are bou
 them beside a task's columns, into unused ones (``tools.train.specialist --columns`` reads them); without it they replace the task's, and
 its specialist has to be trained again on the bundle written. A head that is fitted on columns (``tools.train.low_head``) trusts them too
 much on rows that they learnt by heart: with ``--half 0`` columns see every other row, by hash, and with ``--half 1`` a head sees the rest.
+With ``--table-only`` they see the task's table and nothing else, for the labels of balanced strings (``tools.train.labels --column``).
 
+    python -m tools.train.bundle_columns --data DATA --task hostname-threat --table-only --times 1e-3 --keep-projection --into 62 --out X
     python -m tools.train.bundle_columns --from OTHER --into 60 61 --bundle BUNDLE --out NEW     # the columns of another bundle
 """
 
@@ -49,6 +51,8 @@ def rows_of(args: argparse.Namespace, task: str, labels: list[str], bundle: Bund
     )  # fmt: skip
     mixture = mixtures.Mixture(args.data, task, labels, BundleTokenizer(bundle), given)
     mixture.task = dataclasses.replace(mixture.task, normalizer=load_specialist(bundle, task).normalizer)
+    if getattr(args, "table_only", False):
+        return mixture.pack(*mixture.real()), mixture
     texts, names = mixture.texts(0)
     real = set(mixture.real()[0])
     for number in range(1, getattr(args, "rounds", 1)):
@@ -86,6 +90,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--half", type=int, choices=(0, 1), help="every other row, by hash")
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--into", type=int, nargs="*", help="unused columns that take them, one a task of two labels; the task's own stay")
+    p.add_argument("--table-only", action="store_true", help="rows of the task's table alone")
+    p.add_argument(
+        "--times", type=float, default=1.0,
+        help="stored so many times as large; 1e-3 leaves general vectors and what else reads all columns as they are",
+    )  # fmt: skip
+    p.add_argument("--keep-projection", action="store_true", help="keep the projection of general vectors, for columns that are so small")
     p.add_argument("--repeat", type=int, default=3)
     p.add_argument("--rounds", type=int, default=1, help="rounds of generated rows")
     p.add_argument("--epochs", type=int, default=3)
@@ -105,7 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         other = Bundle.load(args.other)
         assert other.ngrams is not None
         table = table_of(other.ngrams, other.tensors)
-        replace_columns(bundle, {i: table.weight[:, i].astype(np.float32) * table.scale[i] for i in args.into}, args.out)
+        taken = {i: table.weight[:, i].astype(np.float32) * table.scale[i] for i in args.into}
+        replace_columns(bundle, taken, args.out, keep_general=args.keep_projection)
         return 0
     if args.data is None or not args.task:
         p.error("--data and --task are needed")
@@ -120,10 +131,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         scores = logits_of(weight, bias, dev, config)
         answer = scores.argmax(1) if len(labels) > 2 else (scores[:, 0] > 0).astype(np.int64)
         for column, place in zip(weight.T.numpy(), [args.into[number]] if args.into else places(bundle, task), strict=True):
-            new[int(place)] = column
+            new[int(place)] = np.float32(args.times) * column
         note = {"task": task, "rows": len(rows), "dev_accuracy": round(float(np.mean(answer == dev.y)), 4)}
         sys.stderr.write(json.dumps(note | {"seconds": round(time.monotonic() - began)}) + "\n")
-    replace_columns(bundle, new, args.out)
+    replace_columns(bundle, new, args.out, keep_general=args.keep_projection)
     return 0
 
 
