@@ -7,7 +7,9 @@
 ``--alarms`` is the file that stays: adapter, columns, alarm thresholds, screen and OOD detector.  ``--labels`` is a file on the same
 adapter whose head (its label group, where it has one) becomes the label group; both are the bundle's file where they are not named.  The
 cut is the threshold for one false alarm in a hundred, so that no alarm changes at this rate or a stricter one.  A head of
-``tools.train.subclasses`` knows what is fresh in columns that labels do not need: ``--without`` leaves them out.
+``tools.train.subclasses`` knows what is fresh in columns that labels do not need: ``--without`` leaves them out.  What n-grams of the
+task's table alone say comes from a column of the bundle (``tools.train.bundle_columns --table-only``) or, with ``--own``, from columns that
+are learnt here, in the specialist's own table.
 
 All columns of the label group are moved by one plane, which no answer feels, so that the first harmless column of both groups is the
 same: the kernels' one softmax then holds both exactly.  Thresholds for accuracy are those of dev with both groups.
@@ -27,11 +29,16 @@ from numpy.typing import NDArray
 
 from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
+from edge_demist.format.int8 import quantize_columns
+from edge_demist.format.screen import PREFIX
 from edge_demist.format.specialist import Specialist, read_specialist
 from edge_demist.train import calibration
+from edge_demist.train.ngrams import NgramConfig
+from tools.train import bundle_columns
 from tools.train.data import TASKS, read_table
 from tools.train.kept import Kept
 from tools.train.low_head import column_weight
+from tools.train.ngram_table import Settings, train_columns
 
 if TYPE_CHECKING:
     from edge_demist.format.bundle import Bundle
@@ -40,6 +47,8 @@ Floats: TypeAlias = NDArray[np.float32]
 Tensors: TypeAlias = dict[str, NDArray[np.generic]]
 RATE, APART = "0.01", 25.0
 """False-alarm rate whose threshold is the cut; natural logarithms by which the groups' largest logits may differ: kernels cut at 44."""
+ALONE = {"table_only": True, "exclude_source": (), "hold_out": (), "seed": 1, "generated": 0}
+"""Rows that columns of a task's table alone learn from."""
 
 
 class Columns:
@@ -67,12 +76,18 @@ class Columns:
         self.rows, self.owners, self._positive = self.rows[:, kept], self.owners[kept], self._positive[kept]
         self._harmless = int(np.searchsorted(kept, self._harmless))
 
-    def change(self, hidden: int, columns: Sequence[tuple[int, float]], shift: float, kinds: float) -> None:
-        """Add n-gram columns to all but the first harmless one, ``shift`` to the threats and ``kinds`` to what else is harmless."""
+    def change(self, hidden: int, args: argparse.Namespace) -> None:
+        """Add n-gram columns to all but the first harmless one, shift threats and what else is harmless, and be so much less sure."""
         others = np.arange(len(self.owners)) != self._harmless
-        for number, weight in columns:
+        for number, weight in args.column:
             self.rows[hidden + number, others] += np.float32(weight)
-        self.rows[-1] += np.where(self._positive, np.float32(shift), np.float32(kinds) * others)
+        self.rows[-1] += np.where(self._positive, np.float32(args.shift), np.float32(args.kinds_shift) * others)
+        self.rows = self.first + (self.rows - self.first) / np.float32(args.temperature)
+
+    def add(self, number: int, bias: Floats, hidden: int, weight: float) -> None:
+        """Add n-gram columns from ``number`` on, one a label, and their biases [labels]."""
+        self.rows[hidden + number + self.owners, np.arange(len(self.owners))] += np.float32(weight)
+        self.rows[-1] += np.float32(weight) * bias[self.owners]
 
     def logits(self, x: Floats) -> Floats:
         """float32 [n, columns] of features [n, H + dim]."""
@@ -100,12 +115,39 @@ def composed(alarms: Specialist, labels: Columns, file: tuple[dict[str, str], Te
     """The file ``alarms`` with a label group in place of what it had."""
     count, hidden = len(alarms.owners), len(alarms.weight)
     moved = (labels.rows + (Columns(alarms, 0, alarms.owners).first - labels.first)) * np.float32(alarms.temperature)
-    assert alarms.ngram_weight is not None
-    old = np.concatenate([alarms.weight, alarms.ngram_weight, alarms.bias[None]])[:, :count]
+    head = file[1]["head.weight"], file[1]["head.ngram_weight"], file[1]["head.bias"][None]
+    old = np.concatenate(head, dtype=np.float32)[:, :count]
     rows = np.concatenate([old, moved.astype(np.float32)], axis=1)
     metadata = {**file[0], "label_subclasses": json.dumps(labels.owners.tolist()), "label_below": repr(below)}
     new = {"head.weight": rows[:hidden], "head.ngram_weight": rows[hidden:-1], "head.bias": rows[-1]}
     return metadata, {name: np.ascontiguousarray(new.get(name, tensor)) for name, tensor in file[1].items()}
+
+
+def own_columns(args: argparse.Namespace, bundle: Bundle, labels: Sequence[str], tensors: Tensors) -> tuple[int, Floats]:
+    """Fill empty columns of a file's own n-gram table with a model of the task's table alone; the first one's number, and biases [labels].
+
+    Raises:
+        SystemExit: the file has no table of its own, or too few empty columns.
+    """
+    if "ngrams.weight" not in tensors:
+        raise SystemExit(f"{args.task} has no n-gram table of its own")
+    dim = tensors["ngrams.weight"].shape[1]
+    number = int(np.flatnonzero(tensors["ngrams.weight"].any(axis=0)).max(initial=-1)) + 1
+    end = number + len(labels)
+    if end > dim or len(labels) < 3:
+        raise SystemExit(f"{args.task}: {dim - number} columns are empty, {len(labels)} are needed, of three labels or more")
+    rows, _ = bundle_columns.rows_of(argparse.Namespace(**vars(args), **ALONE), args.task, list(labels), bundle)
+    settings = Settings(epochs=args.own_epochs, rate=args.own_rate, drop=0.5)
+    config = NgramConfig(**json.loads(args.ngrams))
+    weight, bias = train_columns(rows, len(labels), config, settings, 1)
+    matrix = quantize_columns(weight.numpy())
+    for name, value in (("ngrams.weight", matrix.values), ("ngrams.scale", matrix.scale)):
+        tensors[name] = tensors[name].copy()
+        tensors[name][..., number:end] = value
+    for name in {"head.ngram_weight", "head.domain_ngram_weight", f"{PREFIX}1.weight"} & set(tensors):
+        tensors[name] = tensors[name].copy()
+        tensors[name][number:end] = 0  # nothing has learnt what an empty column means
+    return number, bias.numpy()
 
 
 def calibrated(specialist: Specialist, x: Floats, truth: NDArray[np.int64]) -> tuple[dict[str, float], dict[str, float]]:
@@ -136,6 +178,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--column", nargs="*", type=column_weight, default=[], metavar="N=W", help="weights added to n-gram columns")
     p.add_argument("--shift", type=float, default=0.0, help="added to the log-odds of threats")
     p.add_argument("--kinds-shift", type=float, default=0.0, help="added to the harmless columns after the first")
+    p.add_argument("--temperature", type=float, default=1.0, help="log-odds of the label group are divided by it, after all that is added")
+    p.add_argument("--own", type=float, default=0.0, metavar="W", help="weight of columns that learn the task's table")
+    p.add_argument("--own-epochs", type=int, default=6)
+    p.add_argument("--own-rate", type=float, default=3.0)
     p.add_argument("--out", type=Path, required=True)
     return p.parse_args(argv)
 
@@ -153,7 +199,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_same(file, other)
         columns = label_columns(labels)
         columns.without(args.without)
-        columns.change(len(labels.weight), args.column, args.shift, args.kinds_shift)
+        columns.change(len(labels.weight), args)
+        if args.own:
+            args.ngrams = file[0].get("ngrams")
+            columns.add(*own_columns(args, model.bundle, alarms.labels, file[1]), len(labels.weight), args.own)
         metadata, tensors = composed(alarms, columns, file, args.below or alarms.thresholds["fpr"][RATE])
         args.out.mkdir(parents=True, exist_ok=True)
         path = args.out / f"{args.task}.safetensors"
