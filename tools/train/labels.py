@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 Floats: TypeAlias = NDArray[np.float32]
 Tensors: TypeAlias = dict[str, NDArray[np.generic]]
-RATE, APART = "0.01", 25.0
-"""False-alarm rate whose threshold is the cut; natural logarithms by which the groups' largest logits may differ: kernels cut at 44."""
+RATE, APART = "0.01", 32.0
+"""False-alarm rate whose threshold is the cut; how far the largest logits of the groups may differ: kernels cut at 44."""
 ALONE = {"table_only": True, "exclude_source": (), "hold_out": (), "seed": 1, "generated": 0}
 """Rows that columns of a task's table alone learn from."""
 
