@@ -50,7 +50,6 @@ def read(data: Path, plain: Plain, made: bool) -> pd.DataFrame:
     both = pd.concat([read_table(data, plain.task.name, part) for part in ("train", "dev")]).drop_duplicates("text")
     both = plain.usable(both).copy()
     both["fold"] = [-1 if origin in MADE else fold_of(source) for origin, source in zip(both["origin"], both["source"], strict=True)]
-    both["label"] = both["label"].map(plain.label)
     if made and plain.made:
         known = {*both["text"]}
         rows = [row for row in plain.made(random.Random(f"1 {plain.task.name}"), plain.made_rows) if row[0] not in known]
@@ -72,11 +71,12 @@ def measured(args: argparse.Namespace, task: str) -> dict[str, Any]:
     """Macro-F1 over all rows whose source was left out, by model and share of the n-grams."""
     plain = PLAIN[task]
     table = read(args.data, plain, not args.without_made)
-    labels = sorted({*table["label"]})
-    y = table["label"].map(labels.index).to_numpy(np.int64)
+    columns = plain.columns(table)
+    labels, owners = columns.labels, np.array(columns.owners)
+    y = table["label"].map(lambda name: labels.index(plain.label(name))).to_numpy(np.int64)
     fold = table["fold"].to_numpy(np.int64)
     with EdgeDemist.load(args.bundle) as model:
-        pack = Rowset(plain, labels, BundleTokenizer(model.bundle))
+        pack = Rowset(plain, columns, BundleTokenizer(model.bundle))
     encoder = warm.Served(args.bundle, Adapter(name=task, layers={}))
     rows = pack(list(table["text"]), list(table["label"]))
     pooled = encoder.pooled(rows)
@@ -86,20 +86,21 @@ def measured(args: argparse.Namespace, task: str) -> dict[str, Any]:
         place = np.flatnonzero(~rest)
         train, held = (rows.take(np.flatnonzero(mask)) for mask in (rest, ~rest))
         real = fold[rest] >= 0
-        known, vectors, texts = y[rest], pooled[rest], list(table.loc[rest, "text"])
+        vectors, texts = pooled[rest], list(table.loc[rest, "text"])
         if plain.twins and not args.without_made:
             more = plain.twin_table(random.Random(f"1 {task} {number}"), table[rest])
             packed = pack(list(more["text"]), list(more["label"]))
-            train, known = joined([train, packed]), np.concatenate([known, labels_of(packed)])
+            train = joined([train, packed])
             real = np.concatenate([real, np.zeros(len(more), bool)])
             vectors, texts = np.concatenate([vectors, encoder.pooled(packed)]), texts + list(more["text"])
-        grams, (select, add) = train_table([train], len(labels), Settings(epochs=args.epochs, drop=args.drop), 1)
-        weight, bias = fit_head(vectors, known, len(labels))
-        bias = bias + prior(task, known, real, len(labels))
+        known = owners[labels_of(train)]
+        grams, (select, add) = train_table([train], len(owners), Settings(epochs=args.epochs, drop=args.drop), 1)
+        weight, bias = fit_head(vectors, labels_of(train), len(owners))
+        bias = bias + prior(task, known, real, len(labels))[owners]
         ours, theirs = pooled[place] @ weight.T + bias, grams.vectors(held) @ select + add
-        answers["encoder"][place], answers["n-gram table"][place] = ours.argmax(1), theirs.argmax(1)
+        answers["encoder"][place], answers["n-gram table"][place] = (columns.grouped(side).argmax(1) for side in (ours, theirs))
         for share in args.shares:
-            answers[str(share)][place] = (ours + share * theirs).argmax(1)
+            answers[str(share)][place] = columns.grouped(ours + np.float32(share) * theirs).argmax(1)
         answers["linear"][place] = linear(texts, known, list(table.loc[~rest, "text"]), task)
         sys.stderr.write(f"{task} fold {number}: {len(place)} rows\n")
     scored = fold >= 0

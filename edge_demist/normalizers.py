@@ -150,12 +150,13 @@ def _without_company(plain: str) -> str:
 
 
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_SEPARATORS = re.compile(r"[\s_+.~-]+")
+_SEPARATORS = re.compile(r"(?:[\s_+-]|(?<!\A)(?<!/)\.|~(?!\Z|/))+")
+"""A dot that begins a name and a tilde that ends one say what a file is, so they stay."""
 
 
 def file_words(text: str) -> str:
-    """Names of files as words: in lower case, humps and separators as one blank, back slashes as slashes."""
-    return _SEPARATORS.sub(" ", _HUMP.sub(" ", decoding.plain_width(text)).lower().replace("\\", "/")).strip()
+    """Names of files as words, ``.env`` and ``a.php~`` with their mark: lower case, humps and separators as one blank, slashes forward."""
+    return _SEPARATORS.sub(" ", _HUMP.sub(" ", decoding.plain_width(text).strip()).lower().replace("\\", "/")).strip()
 
 
 def header(text: str) -> str:

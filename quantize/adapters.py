@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,6 +208,7 @@ def _describe(described: Mapping[str, object], folder: Path) -> tuple[dict[str, 
     positive = described.get("positive_labels", [])
     thresholds = described.get("thresholds", {})
     sources = described.get("sources", [])
+    owners = described.get("subclasses", list(range(len(labels))))
     problems = {
         f"task is {task!r}, the folder is {folder.name!r}": task != folder.name,
         f"normalizer {normalizer!r} is not one of {', '.join(NORMALIZERS)}": normalizer not in NORMALIZERS,
@@ -221,6 +223,8 @@ def _describe(described: Mapping[str, object], folder: Path) -> tuple[dict[str, 
     wrong = [text for text, bad in problems.items() if bad]
     if wrong:
         raise CheckpointError(f"{where}: {'; '.join(wrong)}")
+    if not _owners(owners, len(labels)):
+        raise CheckpointError(f"{where}: subclasses are not the labels' numbers in order")
     return {
         "task": str(task),
         "labels": _json(labels),
@@ -231,11 +235,17 @@ def _describe(described: Mapping[str, object], folder: Path) -> tuple[dict[str, 
         "positive_labels": _json(positive),
         "thresholds": _json(thresholds),
         "sources": _json(sources),
-    }, len(labels)
+        **({"subclasses": _json(owners)} if len(owners) > len(labels) else {}),
+    }, len(owners)
 
 
 def _temperature(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0.01 <= value <= 100
+
+
+def _owners(value: object, labels: int) -> TypeGuard[list[int]]:
+    """Whether these are the labels of subclasses: the number of each label, in order."""
+    return isinstance(value, list) and all(type(n) is int for n in value) and value == sorted(value) and {*value} == {*range(labels)}
 
 
 def _tables(value: object) -> bool:

@@ -147,6 +147,14 @@ def test_addresses_names_headers_certificates():
     assert page("EXAMPLE.com/") == "example.com"
     assert page("hxxps://a[.]example/LOGIN.PHP;jsessionid=0123456789ABCDEF") == "a.example/login.php"
     assert file_words("HR\\CustomerList_2019-final.XLSX") == "hr/customer list 2019 final xlsx"
+    marked = {
+        ".env": ".env",
+        "x/.ssh/id_rsa": "x/.ssh/id rsa",
+        "Index.php~": "index php~",
+        "~/a.b": "~/a b",
+        "PROGRA~1/a.b": "progra 1/a b",
+    }
+    assert {text: file_words(text) for text in marked} == marked
     assert header("X-Api:  ${${lower:J}ndi:ldap://x}") == "x-api: ${jndi:ldap://x}"
     zeek = certificate("subject=CN=a.b,O=X,C=US issuer=CN=R3,O=LE,C=US")
     assert certificate("subject=C=US, O=X, CN=a.b issuer=C=US, O=LE, CN=R3") == zeek == "subject=c=us, cn=a.b, o=x issuer=c=us, cn=r3, o=le"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
+import pandas as pd
 import pytest
 
 pytest.importorskip("torch")
 from benchmarks.unseen_sources import FOLDS, fold_of
 from edge_demist.normalizers import NORMALIZERS
 from tools.synth import certificates, everyday_hosts, http_headers, sensitive_files
-from tools.train.plain import NGRAM_SHARES, PLAIN
+from tools.synth.templates import groups
+from tools.train.plain import NGRAM_SHARES, PLAIN, UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -79,3 +82,42 @@ def test_shortened_certificates_hold_nothing_new_and_keep_their_label():
         assert set(text.replace("=", " ").replace(",", " ").split()) <= words
     assert len({text for text, _, _ in short} - set(known)) > 200
     assert certificates.shortened(random.Random(3), [], 10) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "file", "labels"),
+    [
+        (certificates.known, certificates.FILE, certificates.KNOWN),
+        (sensitive_files.whole, sensitive_files.WHOLE, sensitive_files.WHOLE_SHARES),
+    ],
+)
+def test_templates_of_what_is_known_are_filled_and_have_a_share(make, file, labels):
+    assert {*groups(file)} == {*labels}
+    for label in labels:
+        rows = [make(random.Random(seed), label) for seed in range(400)]
+        assert not [text for text in rows if set(text) & set("<>|")]
+        assert len({*rows}) > 250
+
+
+def test_other_classes_of_certificates_are_subclasses_of_unknown():
+    names = [*certificates.FORMS, "malware-c2", "remote-access-vpn"]
+    columns = PLAIN["tls-certificate"].columns(pd.DataFrame({"text": names, "label": names}))
+    assert columns.labels == sorted([*certificates.FORMS, UNKNOWN])
+    assert [columns.labels[owner] for owner in columns.owners] == [
+        name if name in certificates.FORMS else UNKNOWN for name in columns.names
+    ]
+    assert columns.owners == sorted(columns.owners)
+    logits = np.random.default_rng(5).normal(size=(20, len(names))).astype(np.float32)
+    share = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    grouped = np.exp(columns.grouped(logits))
+    owners = np.array(columns.owners)
+    expected = np.stack([share[:, owners == label].sum(1) for label in range(len(columns.labels))], axis=1)
+    np.testing.assert_allclose(grouped / grouped.sum(1, keepdims=True), expected, rtol=1e-5)
+
+
+def test_a_temperature_makes_the_labels_likeliest():
+    columns = PLAIN["http-header"].columns(pd.DataFrame({"text": ["a", "b", "c"], "label": ["a", "b", "c"]}))
+    rng = np.random.default_rng(6)
+    logits = rng.normal(size=(4000, 3)).astype(np.float32) * 2
+    y = (logits + rng.gumbel(size=logits.shape)).argmax(1)
+    assert columns.temperature(3 * logits, y) == pytest.approx(3, rel=0.15)

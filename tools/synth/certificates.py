@@ -6,11 +6,13 @@ Forms are those of vendors' default certificates, of examples in tools and their
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 import string
 from collections.abc import Callable, Sequence
 
+from tools.synth import templates
 from tools.synth.words import brand, domain, person, word
 
 Row = tuple[str, str, str]
@@ -312,6 +314,38 @@ def _tor(rng: random.Random) -> str:
     return _text(rng, subject, [("CN", f"www.{_draw(rng, alphabet, rng.randint(8, 20))}.com")], [])
 
 
+FILE = "certificates.txt"
+_SLOTS: dict[str, Callable[[random.Random], str]] = {
+    "w": brand,
+    "v": word,
+    "first": lambda rng: person(rng).split()[0].lower(),
+    "m": lambda rng: ":".join(_draw(rng, _HEX, 2) for _ in range(6)),
+    "ca": lambda rng: _authority(rng)[0][1],
+    "auth": lambda rng: rng.choice(_AUTHORITIES),
+    **{f"n{k}": functools.partial(_draw, alphabet=string.digits, count=k) for k in range(1, 17)},
+    **{f"x{k}": functools.partial(_draw, alphabet=_HEX, count=k) for k in range(1, 33)},
+    **{f"S{k}": functools.partial(_draw, alphabet=string.ascii_uppercase, count=k) for k in range(1, 5)},
+}
+"""Slots of the templates: names, words, digits, hexadecimal digits, capitals."""
+KNOWN = {"network-device-iot": 0.5, "development-test": 0.4, "cloud-cdn": 0.5, "public-website": 0.3}
+"""Share of a label's rows that are made of the templates of products, suites and services that everybody knows."""
+
+
+def _names(text: str) -> Names:
+    """Attributes of a filled template; empty ones are left out."""
+    pairs = [part.partition("=") for part in text.split(" ; ")]
+    return [(key.strip(), value.strip()) for key, _, value in pairs if value.strip()]
+
+
+def known(rng: random.Random, label: str) -> str:
+    """A certificate of a template of a label in ``wordlists/certificates.txt``."""
+    texts, weights = templates.groups(FILE)[label]
+    subject, _, issuer = templates.fill(rng, rng.choices(texts, weights)[0], _SLOTS).partition(" < ")
+    found = _names(subject)
+    hosts = [value for key, value in found if key == "CN" and "." in value and " " not in value]
+    return _text(rng, found, _names(issuer) or None, hosts)
+
+
 FORMS: dict[str, Callable[[random.Random], str]] = {
     "public-ca": _ca, "network-device-iot": _device, "development-test": _test, "cloud-cdn": _cloud, "public-website": _site, "tor": _tor,
 }  # fmt: skip
@@ -320,7 +354,12 @@ FORMS: dict[str, Callable[[random.Random], str]] = {
 def generate(rng: random.Random, n: int) -> list[Row]:
     """Make ``n`` rows, equally many of each class of ``FORMS``."""
     labels = list(FORMS)
-    return [(FORMS[label](rng), label, "wordlist") for label in (labels[i % len(labels)] for i in range(n))]
+    rows = []
+    for i in range(n):
+        label = labels[i % len(labels)]
+        text = known(rng, label) if rng.random() < KNOWN.get(label, 0.0) else FORMS[label](rng)
+        rows.append((text, label, "wordlist"))
+    return rows
 
 
 _PARTS = re.compile(r"\b(?=(?:subject|issuer|san)=)")

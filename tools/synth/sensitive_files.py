@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import random
+from collections.abc import Callable
 
-from tools.synth.templates import lines
+from tools.synth.templates import fill, groups, lines
 from tools.synth.words import brand, person, syllables, word
 
 Row = tuple[str, str, str]
@@ -17,7 +18,7 @@ Row = tuple[str, str, str]
 FILE = "sensitive_files.txt"
 _DOCUMENTS = ("pdf", "docx", "doc", "xlsx", "xls", "odt", "txt", "rtf", "md", "pptx", "csv")
 _EXTENSIONS = {
-    "customer-data": ("xlsx", "xls", "csv", "txt", "json", "xml", "accdb", "mdb", "ods", "vcf", "pdf"),
+    "customer-data": ("xlsx", "xls", "csv", "txt", "json", "xml", "ods", "vcf", "pdf"),
     "credentials-keys": ("txt", "xlsx", "docx", "kdbx", "pem", "key", "ppk", "pfx", "p12", "csv", "jks", "", "asc", "md"),
     "backup-database": ("bak", "sql", "sql.gz", "zip", "tar.gz", "dump", "mdf", "bkf", "vhdx", "7z", "pst", "tgz", "db", "rar"),
     "source-and-secrets-config": ("py", "js", "ts", "java", "go", "yml", "yaml", "json", "xml", "conf", "ini", "tf", "", "sh"),
@@ -140,6 +141,10 @@ def names() -> dict[str, tuple[tuple[str, ...], ...]]:
     return {key: tuple(value) for key, value in found.items()}
 
 
+def _digits(rng: random.Random, count: int) -> str:
+    return "".join(rng.choices("0123456789", k=count))
+
+
 def _date(rng: random.Random) -> str:
     year, month, day = rng.randint(2004, 2026), rng.randint(1, 12), rng.randint(1, 28)
     forms = (f"{year}", f"{year}-{month:02}-{day:02}", f"{day:02}.{month:02}.{year}", f"{year}{month:02}", f"Q{rng.randint(1, 4)} {year}")
@@ -225,13 +230,78 @@ def _named(rng: random.Random, label: str) -> tuple[str, str]:
     return name, "." + extension if extension else ""
 
 
+WHOLE = "whole_names.txt"
+_TITLES = (
+    "underwriting agreement", "placement agent agreement", "lock-up agreement", "support agreement", "voting agreement", "stockholders agreement", "investor rights agreement", "subscription agreement",
+    "securities purchase agreement", "convertible promissory note", "promissory note", "common stock purchase warrant", "revolving credit agreement", "credit and security agreement", "term loan agreement",
+    "amended and restated credit agreement", "intercreditor agreement", "subordination agreement", "forbearance agreement", "participation agreement", "reinsurance agreement", "royalty agreement",
+    "exploration agreement", "farmout agreement", "joint operating agreement", "gas purchase agreement", "power purchase agreement", "interconnection agreement", "management services agreement",
+    "investment advisory agreement", "sub-advisory agreement", "administration agreement", "custodian agreement", "transfer agency agreement", "fund accounting agreement", "trust agreement", "declaration of trust",
+    "pooling and servicing agreement", "mortgage loan purchase agreement", "servicing agreement", "isda master agreement", "master repurchase agreement", "exchange agreement", "contribution agreement",
+    "separation and distribution agreement", "transition services agreement", "tax sharing agreement", "tax matters agreement", "agreement and plan of merger", "plan of reorganization", "option agreement",
+    "right of first refusal agreement", "property management agreement", "ground lease", "office lease", "lease", "sublease agreement", "purchase and sale agreement", "bill of sale", "quitclaim deed", "easement agreement",
+    "license and services agreement", "clinical trial agreement", "research agreement", "material transfer agreement", "quality agreement", "content license agreement", "web hosting agreement", "linking agreement",
+    "strategic alliance agreement", "cooperation agreement", "teaming agreement", "consortium agreement", "memorandum of agreement", "letter agreement", "side letter", "engagement letter", "settlement agreement and release",
+    "consent decree", "stipulation", "supplemental indenture", "guaranty agreement", "stock pledge agreement", "waiver and consent", "assignment and assumption agreement", "escrow agreement", "rights agreement",
+    "limited partnership agreement", "limited liability company agreement", "certificate of designation", "co-promotion agreement", "commercial supply agreement", "purchase order", "franchise disclosure", "dealer agreement",
+)  # fmt: skip
+"""Titles of contracts as they are filed with companies' reports."""
+_EMPLOYMENT = (
+    "employment agreement", "executive employment agreement", "amended and restated employment agreement", "letter of employment", "offer letter", "change in control agreement", "change of control severance agreement",
+    "severance agreement", "severance plan", "executive severance plan", "separation agreement and release", "separation agreement", "retention agreement", "retention bonus agreement", "restricted stock unit award agreement",
+    "restricted stock award agreement", "stock option award agreement", "nonqualified stock option agreement", "performance share award agreement", "deferred compensation plan", "supplemental executive retirement plan",
+    "equity incentive plan", "long-term incentive plan", "annual incentive plan", "cash bonus plan", "employee stock purchase plan", "management incentive plan", "director compensation policy", "employee non-competition agreement",
+    "employee confidentiality agreement", "employee invention assignment agreement", "secondment agreement", "executive transition agreement", "salary continuation agreement", "split dollar life insurance agreement",
+    "amendment to employment agreement", "first amendment to employment agreement", "employment agreement amendment", "employment contract", "key employee agreement", "executive agreement",
+)  # fmt: skip
+"""Titles of agreements with employees and of their plans."""
+_SLOTS: dict[str, Callable[[random.Random], str]] = {
+    "w": lambda rng: rng.choice((word, brand, lambda r: f"{word(r)}{rng.choice('_- .')}{word(r)}"))(rng),
+    "v": word,
+    "b": lambda rng: rng.choice(
+        (
+            brand(rng).title(),
+            f"{brand(rng)}{word(rng)}".title(),
+            f"{brand(rng).title()} {rng.choice(('Inc', 'Labs', 'Corp', 'Ltd', 'Finance', 'Network'))}",
+        )
+    ),
+    "t": lambda rng: rng.choice((str, str.title, str.upper))(rng.choice(_TITLES)),
+    "h": lambda rng: rng.choice((str, str.title, str.upper))(rng.choice(_EMPLOYMENT)),
+    "p": person,
+    "first": lambda rng: person(rng).split()[0].lower(),
+    "y": lambda rng: str(rng.randint(1998, 2026)),
+    "W": lambda rng: word(rng).title(),
+    "n": lambda rng: str(rng.randrange(10)),
+    **{f"n{k}": functools.partial(_digits, count=k) for k in (1, 2, 3, 4, 8)},
+    "x8": lambda rng: f"{rng.getrandbits(32):08x}",
+}
+WHOLE_SHARES = {
+    "credentials-keys": 0.35,
+    "source-and-secrets-config": 0.35,
+    "backup-database": 0.35,
+    "security-internal": 0.35,
+    "legal-contract": 0.25,
+    "personal-hr": 0.25,
+}
+"""Share of a label's rows that are told as a whole."""
+
+
+def whole(rng: random.Random, label: str) -> str:
+    """A name of a template of a label in ``wordlists/whole_names.txt``."""
+    texts, weights = groups(WHOLE)[label]
+    return fill(rng, rng.choices(texts, weights)[0], _SLOTS)
+
+
 def generate(rng: random.Random, n: int) -> list[Row]:
     """Make ``n`` rows, equally many of each label."""
     labels = sorted(names())
     rows = []
     for i in range(n):
         label = labels[i % len(labels)]
-        name, ending = _named(rng, label)
         folder = rng.choice(_FOLDERS).format(p=person(rng), b=brand(rng), w=word(rng))
+        if rng.random() < WHOLE_SHARES.get(label, 0.0):
+            rows.append((folder + whole(rng, label), label, "wordlist"))
+            continue
+        name, ending = _named(rng, label)
         rows.append((folder + _spelt(rng, name) + ending, label, "wordlist"))
     return rows

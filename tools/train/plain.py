@@ -23,6 +23,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
+from scipy import optimize
 from sklearn.metrics import classification_report
 
 from edge_demist import EdgeDemist
@@ -46,6 +47,34 @@ OTHER_KINDS = 1500
 UNKNOWN = "unknown"
 
 
+def _label_alone(text: str, label: str) -> str:
+    return label
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Labels of a specialist, and the columns of its head: subclasses in the order of their labels, and the label of each."""
+
+    labels: list[str]
+    names: list[str]
+    owners: list[int]
+
+    def grouped(self, logits: Floats) -> Floats:
+        """Log of what the labels' subclasses add up to, float32 [n, labels], of logits [n, subclasses]."""
+        first = [self.owners.index(label) for label in range(len(self.labels))]
+        found: Floats = np.logaddexp.reduceat(logits, first, axis=1)
+        return found
+
+    def temperature(self, logits: Floats, y: NDArray[np.int64]) -> float:
+        """What to divide logits of subclasses by, so that labels ``y`` are likeliest."""
+
+        def loss(log_t: float) -> float:
+            p = calibration.softmax(self.grouped(logits / np.float32(np.exp(log_t))))
+            return float(-np.log(np.maximum(p[np.arange(len(y)), y], 1e-12)).mean())
+
+        return float(np.exp(optimize.minimize_scalar(loss, bounds=(-2.5, 2.5), method="bounded").x))
+
+
 @dataclasses.dataclass(frozen=True)
 class Plain:
     """How one task is read and trained."""
@@ -58,6 +87,8 @@ class Plain:
     twins: Callable[[random.Random, Sequence[tuple[str, str]], int], list[Row]] | None = None
     twin_rows: int = 0
     twin_origins: tuple[str, ...] = ()
+    subclass: Callable[[str, str], str] = _label_alone
+    """Of a row's text and label: a label may have kinds that have little in common, each a column of its own."""
 
     def usable(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows to train on: attacks composed into blocks of headers are made anew (``twins``), beside the blocks as they were."""
@@ -76,6 +107,12 @@ class Plain:
     def label(self, name: str) -> str:
         """The label that the specialist gives for one of the table's."""
         return name if not self.classes or name in self.classes else UNKNOWN
+
+    def columns(self, table: pd.DataFrame) -> Columns:
+        """Labels and subclasses of a table's rows."""
+        pairs = {(self.label(name), self.subclass(text, name)) for text, name in zip(table["text"], table["label"], strict=True)}
+        labels = sorted({label for label, _ in pairs})
+        return Columns(labels, [name for _, name in sorted(pairs)], [labels.index(label) for label, _ in sorted(pairs)])
 
 
 SIX = ("public-website", "cloud-cdn", "public-ca", "network-device-iot", "development-test", "tor")
@@ -111,31 +148,42 @@ PLAIN = {
 }
 
 
-NGRAM_SHARES = {"tls-certificate": 2.0, "http-header": 2.0, "filename-sensitivity": 3.0}
+NGRAM_SHARES = {"tls-certificate": 3.0, "http-header": 2.0, "filename-sensitivity": 2.0}
 """Weights of the n-grams beside the encoder, by what sources not seen say (``benchmarks.unseen_sources``); dev's sources trained."""
 
 
-PRIORS = {"filename-sensitivity": 1.0}
-"""Share of the logarithm between how often labels come in real rows and in all rows, made ones too, that is added to a head's biases."""
+PRIORS = {"filename-sensitivity": 2.0}
+"""Share of the logarithm between how often labels come in real rows and in all rows, made ones too, that is added to a head's biases.
+
+The head adds up the encoder's logits and the n-grams', each of which holds how often labels came, so it is more than 1.
+"""
+RAREST = 0.01
+"""How often a label comes at least: tables hold few real names of some kinds that owners of files have many of."""
 MADE = ("generated", "composed")
 """Origins of rows of the tables that are not real ones."""
 
 
 def prior(task: str, y: NDArray[np.int64], real: NDArray[np.bool_], classes: int) -> Floats:
     """What to add to the biases of a head trained on labels ``y``, of which those of real rows tell how often each comes; float32 [C]."""
-    found: Floats = PRIORS.get(task, 0.0) * prior_shift(y, y[real], classes).numpy()
+    counts = np.bincount(y[real], minlength=classes)
+    served = np.repeat(np.arange(classes), np.maximum(counts, round(RAREST * counts.sum())))
+    found: Floats = PRIORS.get(task, 0.0) * prior_shift(y, served, classes).numpy()
     return found
 
 
 class Rowset:
-    """Rows of one task as the model reads them."""
+    """Rows of one task as the model reads them; their numbers are those of subclasses."""
 
-    def __init__(self, plain: Plain, labels: list[str], tokenizer: BundleTokenizer) -> None:
-        self._plain, self._labels, self._tokenizer = plain, labels, tokenizer
+    def __init__(self, plain: Plain, columns: Columns, tokenizer: BundleTokenizer) -> None:
+        self._plain, self._tokenizer = plain, tokenizer
+        self._number = {name: i for i, name in enumerate(columns.names)}
 
     def __call__(self, texts: Sequence[str], names: Sequence[str] | None = None) -> Rows:
         """Pack texts and labels."""
-        y = None if names is None else np.array([self._labels.index(self._plain.label(name)) for name in names], np.int64)
+        y = None
+        if names is not None:
+            found = [self._number[self._plain.subclass(text, name)] for text, name in zip(texts, names, strict=True)]
+            y = np.array(found, np.int64)
         return pack(normalized(texts, self._plain.task.normalizer), self._tokenizer, self._plain.task.max_tokens, y)
 
 
@@ -170,13 +218,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Train one task and write its folder; returns its scores."""
     plain = PLAIN[args.task]
     train, dev, held = tables(args, plain)
-    labels = sorted({plain.label(name) for name in train["label"]})
+    columns = plain.columns(train)
+    labels, owners = columns.labels, np.array(columns.owners)
     with EdgeDemist.load(args.bundle) as model:
-        packed = Rowset(plain, labels, BundleTokenizer(model.bundle))
+        packed = Rowset(plain, columns, BundleTokenizer(model.bundle))
         rows = packed(train["text"], train["label"])
-        table, ngram_head = train_table([rows], len(labels), Settings(epochs=args.epochs, drop=args.drop), args.seed)
+        settings = Settings(epochs=args.epochs, drop=args.drop)
+        table, ngram_head = train_table([rows], len(owners), settings, args.seed)
         served = warm.Served(args.bundle, Adapter(name=args.task, layers={}))
-        weight, bias = fit_head(served.pooled(rows), labels_of(rows), len(labels))
+        weight, bias = fit_head(served.pooled(rows), labels_of(rows), len(owners))
 
         def features(some: Rows) -> tuple[Floats, Floats]:
             return served.pooled(some), table.vectors(some)
@@ -185,15 +235,20 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         pooled, ngrams = features(on_dev)
         share = NGRAM_SHARES[args.task]
         real = train["origin"].notna().to_numpy() & ~train["origin"].isin(MADE).to_numpy()
-        bias = bias + prior(args.task, labels_of(rows), real, len(labels))
+        bias = bias + prior(args.task, owners[labels_of(rows)], real, len(labels))[owners]
         head = calibration.Combined(weight.T, share * ngram_head[0], bias + share * ngram_head[1], 1.0, share)
         ood = calibration.fit_domain((served.pooled(rows), table.vectors(rows)), features(packed(strangers(args, plain))))
-        result = calibration.calibrate(plain.task, labels, head.logits(pooled, ngrams), labels_of(on_dev), ood.probability(pooled, ngrams))
+        logits, y = head.logits(pooled, ngrams), owners[labels_of(on_dev)]
+        temperature = columns.temperature(logits, y)
+        answers = columns.grouped(logits / np.float32(temperature))
+        result = calibration.calibrate(plain.task, labels, answers, y, ood.probability(pooled, ngrams), temperature=1.0)
         result["share"] = {"encoder": head.encoder_factor, "ngrams": head.ngram_factor}
         if len(held):
             on_held = packed(held["text"], held["label"])
             pooled, ngrams = features(on_held)
-            result["sources_held_out"] = scored(labels, head.logits(pooled, ngrams), ngrams @ ngram_head[0] + ngram_head[1], on_held)
+            alone = columns.grouped(ngrams @ ngram_head[0] + ngram_head[1])
+            answers = columns.grouped(head.logits(pooled, ngrams))
+            result["sources_held_out"] = scored(labels, answers, alone, owners[labels_of(on_held)])
         record = {
             "command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "out", "bundle")}, "bundle": model.bundle_id,
             "data_sha256": {part: sha256_file(args.data / "tasks" / args.task / f"{part}.parquet") for part in ("train", "dev")},
@@ -201,8 +256,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         }  # fmt: skip
     sources = sorted({str(s) for s in train["source"]})
     described = {
-        "task": args.task, "labels": labels, **describe(plain.task), "temperature": result["temperature"],
-        "thresholds": result["thresholds"], "sources": sources,
+        "task": args.task, "labels": labels, **describe(plain.task), "temperature": temperature,
+        "thresholds": result["thresholds"], "sources": sources, "subclasses": columns.owners,
     }  # fmt: skip
     folder = args.out / args.task
     folder.mkdir(parents=True, exist_ok=True)
@@ -213,13 +268,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def scored(labels: list[str], logits: Floats, grams: Floats, rows: Rows) -> dict[str, Any]:
+def scored(labels: list[str], logits: Floats, grams: Floats, y: NDArray[np.int64]) -> dict[str, Any]:
     """Macro-F1 over the labels that the rows have, of the head and of its n-grams alone, and F1 by label."""
-    present = [i for i in np.unique(labels_of(rows)) if labels[i] != UNKNOWN]
+    present = [i for i in np.unique(y) if labels[i] != UNKNOWN]
     names = {"labels": present, "target_names": [labels[i] for i in present], "zero_division": 0.0, "output_dict": True}
-    whole, alone = (classification_report(rows.y, found.argmax(1), **names) for found in (logits, grams))
+    whole, alone = (classification_report(y, found.argmax(1), **names) for found in (logits, grams))
     return {
-        "n": len(rows),
+        "n": len(y),
         "macro_f1": round(whole["macro avg"]["f1-score"], 4),
         "macro_f1_ngrams": round(alone["macro avg"]["f1-score"], 4),
         "f1": {labels[i]: round(whole[labels[i]]["f1-score"], 3) for i in present},
