@@ -94,7 +94,8 @@ def measured(args: argparse.Namespace, task: str) -> dict[str, Any]:
             real = np.concatenate([real, np.zeros(len(more), bool)])
             vectors, texts = np.concatenate([vectors, encoder.pooled(packed)]), texts + list(more["text"])
         known = owners[labels_of(train)]
-        grams, (select, add) = train_table([train], len(owners), Settings(epochs=args.epochs, drop=args.drop), 1)
+        settings = Settings(epochs=args.epochs, drop=plain.drop)
+        grams, (select, add) = train_table([train], len(owners), settings, 1, **plain.shaped)
         weight, bias = fit_head(vectors, labels_of(train), len(owners))
         bias = bias + prior(task, known, real, len(labels))[owners]
         ours, theirs = pooled[place] @ weight.T + bias, grams.vectors(held) @ select + add
@@ -132,7 +133,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--shares", type=float, nargs="*", default=sorted({0.3, 0.6, 1.0, 2.0, 3.0}), help="weights of the n-grams beside the encoder"
     )
     p.add_argument("--epochs", type=int, default=12)
-    p.add_argument("--drop", type=float, default=0.3)
     p.add_argument("--out", type=Path, default=RESULTS)
     args = p.parse_args(argv)
     for task in args.task:

@@ -14,7 +14,7 @@ import dataclasses
 import json
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,10 @@ class Plain:
     twins: Callable[[random.Random, Sequence[tuple[str, str]], int], list[Row]] | None = None
     twin_rows: int = 0
     twin_origins: tuple[str, ...] = ()
+    drop: float = 0.3
+    """Share of a row's n-grams left out at random while the table trains."""
+    shaped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Fields of the n-gram table's shape that are not the usual ones."""
     subclass: Callable[[str, str], str] = _label_alone
     """Of a row's text and label: a label may have kinds that have little in common, each a column of its own."""
 
@@ -137,6 +141,8 @@ PLAIN = {
             others=("cmdline", "path", "cert", "hostname"),
             twins=http_headers.twins,
             twin_rows=9000,
+            drop=0.1,
+            shaped={"max_n": 4, "max_bytes": 1024},
         ),
         Plain(
             Task("filename-sensitivity", "file_words", "category", 64),
@@ -223,8 +229,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     with EdgeDemist.load(args.bundle) as model:
         packed = Rowset(plain, columns, BundleTokenizer(model.bundle))
         rows = packed(train["text"], train["label"])
-        settings = Settings(epochs=args.epochs, drop=args.drop)
-        table, ngram_head = train_table([rows], len(owners), settings, args.seed)
+        settings = Settings(epochs=args.epochs, drop=plain.drop)
+        table, ngram_head = train_table([rows], len(owners), settings, args.seed, **plain.shaped)
         served = warm.Served(args.bundle, Adapter(name=args.task, layers={}))
         weight, bias = fit_head(served.pooled(rows), labels_of(rows), len(owners))
 
@@ -292,7 +298,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--hold-out-sources", nargs="*", default=[], help="sources left out of training and scored apart")
     p.add_argument("--exclude-source", nargs="*", default=[], help="sources to leave out")
     p.add_argument("--epochs", type=int, default=24, help="rounds of the n-grams")
-    p.add_argument("--drop", type=float, default=0.3, help="share of a row's n-grams left out at random")
     p.add_argument("--seed", type=int, default=1)
     return p.parse_args(argv)
 

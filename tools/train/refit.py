@@ -98,14 +98,16 @@ class Tabled:
 
 
 def train_table(
-    parts: Sequence[Rows], classes: int, settings: Settings, seed: int, growth: int = 1
+    parts: Sequence[Rows], classes: int, settings: Settings, seed: int, growth: int = 1, **shaped: int
 ) -> tuple[Tabled, tuple[Floats, Floats]]:
     """A table of the task's own, ``growth`` times the usual size, and the head on it: the mean of tables trained on each of ``parts``.
+
+    ``shaped``: fields of the table's shape that are not the usual ones.
 
     Linear models that differ by their rows and their order err apart; their mean is one table again (Breiman's bagging, 1996).
     """
     config = shape(classes)
-    config = dataclasses.replace(config, buckets=config.buckets * growth)
+    config = dataclasses.replace(config, buckets=config.buckets * growth, **shaped)
     found = [train_columns(rows, classes, config, settings, seed + i) for i, rows in enumerate(parts)]
     weight, bias = (torch.stack(side).mean(0) for side in zip(*found, strict=True))
     table, head = folded(weight, bias, classes, config)
