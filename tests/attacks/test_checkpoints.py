@@ -163,6 +163,10 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     "unknown normalizer": (described(normalizer="eval"), "normalizer 'eval'"),
     "temperature zero": (described(temperature=0), "temperature"),
     "task name is a path": (described(task="../../etc"), "task is"),
+    "a label without a subclass": (described(subclasses=[0, 0, 2]), "subclasses are not"),
+    "subclasses out of order": (described(subclasses=[0, 2, 1]), "subclasses are not"),
+    "subclasses are text": (described(subclasses="012"), "subclasses are not"),
+    "more subclasses than columns": (described(subclasses=[0, 1, 2, 2]), "has shape"),
     "positive label is no label": (described(positive_labels=["nope"]), "positive_labels"),
     "n-gram table is not a power of two": (
         lambda folder: edit_tensors(folder / "ngrams.safetensors", lambda t: t.__setitem__("weight", t["weight"][:-1])),

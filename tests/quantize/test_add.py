@@ -274,3 +274,18 @@ def test_hostile_own_tables_are_refused(made: Path, extended: Path, tmp_path: Pa
     with pytest.raises(BundleError, match=message):
         add_specialists(Bundle.load(made / "bundle"), [tmp_path / "own.safetensors"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_may_name_subclasses(made: Path, tmp_path: Path) -> None:
+    for task in ("fine", "coarse"):
+        write_adapter(tmp_path / "folders", task, (0,), seed=5)
+    file = tmp_path / "folders/coarse/specialist.json"
+    changes = {"labels": ["benign", "bad"], "positive_labels": ["bad"], "subclasses": [0, 1, 1]}
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    add_specialists(Bundle.load(made / "bundle"), [tmp_path / "folders"], tmp_path / "new")
+    with EdgeDemist.load(tmp_path / "new") as model:
+        fine, coarse = (model.classify(TEXTS, task, top_k=0) for task in ("fine", "coarse"))
+    for one, other in zip(fine, coarse, strict=True):
+        scores = dict(one.scores)
+        assert dict(other.scores)["bad"] == pytest.approx(scores["dga"] + scores["other"], abs=1e-5)
+        assert dict(other.scores)["benign"] == pytest.approx(scores["benign"], abs=1e-5)
