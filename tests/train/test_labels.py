@@ -13,9 +13,11 @@ pytest.importorskip("torch")
 from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
 from edge_demist.format.specialist import read_specialist
+from edge_demist.train.rows import pack
 from tools.train import labels
 from tools.train.kept import Kept
 from tools.train.ood import plain_head
+from tools.train.shipped import BundleTokenizer
 
 TASK = "cmdline"
 TEXTS = [
@@ -92,3 +94,27 @@ def test_a_head_with_a_label_group_is_not_fitted_again(shipped, compose):
     made = read_specialist(shipped.bundle, compose()[2], TASK)
     with pytest.raises(SystemExit, match="label group"):
         plain_head(made)
+
+
+def test_columns_of_the_own_table_reach_the_label_group_alone(shipped, tmp_path, monkeypatch):
+    task, texts = (
+        "uri-attack",
+        ["/index.html", "/item?id=1' or 1=1--", "/a?next=//evil.example", "/../../etc/passwd", "/q?s=<script>", "/;id"],
+    )
+    path = shipped.bundle.path / "specialists" / f"{task}.safetensors"
+    names = read_specialist(shipped.bundle, path, task).labels
+    given = [names[n] for n in (1, 4, 2, 3, 5, 0)]
+    monkeypatch.setattr(labels, "read_table", lambda *_: pd.DataFrame({"text": texts, "label": given}))
+    numbers = np.array([names.index(name) for name in given] * 50, np.int64)
+    rows = pack(texts * 50, BundleTokenizer(shipped.bundle), 64, numbers)
+    monkeypatch.setattr(labels.bundle_columns, "rows_of", lambda *_: (rows, None))
+    assert labels.main(["--data", str(tmp_path), "--task", task, "--own", "1", "--own-epochs", "1", "--out", str(tmp_path)]) == 0
+    old, new = (read_specialist(shipped.bundle, file, task) for file in (path, tmp_path / f"{task}.safetensors"))
+    features = [Kept(shipped, one, task, None)(texts) for one in (old, new)]
+    assert not old.ngrams.weight[:, 6:12].any()
+    assert new.ngrams.weight[:, 6:12].any()
+    before, after = old.probabilities(*features[0]), new.probabilities(*features[1])
+    alarm = 1 - before[:, 1] / before.sum(1) >= new.label_below
+    assert 0 < alarm.sum() < len(texts)
+    np.testing.assert_allclose(after[alarm], before[alarm], rtol=1e-4, atol=1e-7)
+    assert np.abs(after[~alarm] - before[~alarm]).max() > 1e-4
