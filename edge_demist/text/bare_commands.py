@@ -51,6 +51,11 @@ _FOLDER = re.compile(r"(?<![\w./-])/(?:usr/)?(?:local/)?s?bin/(?=[a-z])")
 _SLASHES = re.compile(r"(?<![:/])//+(?=[a-z])")
 _BACK_SLASH = re.compile(r"(?<=[A-Za-z])\\(?=[A-Za-z])")
 _OCTAL = re.compile(r"\\([01][0-7]{2})(?=\\[01][0-7]{2}|['\"])")
+_SYSTEM_FOLDER = re.compile(
+    r"(?:%(?:systemroot|windir)%|\b[a-z]:\\windows)\\(?:system32|syswow64|sysnative)\\(?:wbem\\|windowspowershell\\v1\.0\\)?(?=[\w-]+)",
+    re.IGNORECASE,
+)
+"""Where Windows finds its programs by itself."""
 _BLANK_PROMPT = re.compile(r"(?<=\s)-p\s+(?:''|\"\")(?=\s)")
 _PATTERN = re.compile(r"(?<![\w/?*])(?:/[\w?*\[\]]{1,12}){1,4}")
 _PROGRAMS = tuple(
@@ -82,7 +87,7 @@ def core(line: str) -> str:
 def plainest(line: str) -> str:
     """A line with nothing in its words that a shell would drop or fill in."""
     if "\\" in line:
-        line = _OCTAL.sub(lambda m: chr(int(m[1], 8)), line)
+        line = _SYSTEM_FOLDER.sub("", _OCTAL.sub(lambda m: chr(int(m[1], 8)), line))
         line = line if ":\\" in line or "\\\\" in line else _BACK_SLASH.sub("", line)
     if "$" in line or "`" in line or "%" in line:
         line = _NAMED.sub(lambda m: m[1] or m[2], _DEFAULT.sub(r"\1", line))

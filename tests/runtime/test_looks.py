@@ -53,6 +53,9 @@ def test_wrappers_come_off(wrapped):
         ('"/set" x', "/set x"),
         ("a | command nc b", "a | nc b"),
         ("c:\\a\\b.exe", "c:\\a\\b.exe"),
+        ("C:\\Windows\\SysWOW64\\reg.exe save", "reg.exe save"),
+        ("%windir%\\system32\\wbem\\wmic.exe os & c:\\windows\\system32\\net user", "wmic.exe os & net user"),
+        ("c:\\windows\\temp\\net.exe user", "c:\\windows\\temp\\net.exe user"),
         ("ls *.log", "ls *.log"),
     ],
 )

@@ -34,9 +34,14 @@ def shipped():
 
 @pytest.fixture
 def compose(shipped, tmp_path, monkeypatch):
-    """Run the tool on a file whose alarm is one higher in its logit, and return what it wrote."""
+    """Run the tool on a file whose alarm is one higher in its logit, and return that, the head before by itself, and what it wrote."""
     path = shipped.bundle.path / "specialists" / f"{TASK}.safetensors"
     metadata, tensors = safetensors.read(path, copy=True)
+    one = labels.without_label_group(shipped.specialist(TASK))
+    tensors |= {"head.weight": one.weight, "head.ngram_weight": one.ngram_weight, "head.bias": one.bias}
+    plain = tmp_path / "plain.safetensors"
+    metadata = {name: value for name, value in metadata.items() if name not in labels.LABEL_GROUP}
+    safetensors.write(plain, tensors, metadata)
     bent = tmp_path / f"{TASK}.safetensors"
     frame = pd.DataFrame({"text": TEXTS, "label": ["benign", "malicious"] * 4})
     monkeypatch.setattr(labels, "read_table", lambda *_: frame)
@@ -45,7 +50,7 @@ def compose(shipped, tmp_path, monkeypatch):
         safetensors.write(bent, {**tensors, **changed}, metadata)
         given = ["--data", str(tmp_path), "--task", TASK, "--alarms", str(bent), "--out", str(tmp_path / "out"), *more]
         assert labels.main(given) == 0
-        return bent, path, tmp_path / "out" / f"{TASK}.safetensors"
+        return bent, plain, tmp_path / "out" / f"{TASK}.safetensors"
 
     return run
 
@@ -57,7 +62,7 @@ def probabilities(shipped, path):
 
 
 def test_alarms_are_of_one_file_and_labels_of_the_other(shipped, compose, capsys):
-    before = read_specialist(shipped.bundle, shipped.bundle.path / "specialists" / f"{TASK}.safetensors", TASK)
+    before = labels.without_label_group(shipped.specialist(TASK))
     files = compose("--below", "0.9", **{"head.bias": before.bias + np.float32([0.0, 1.0])})
     assert json.loads(capsys.readouterr().out)["columns"] == 2
     (_, alarms), (_, answers), (made, found) = (probabilities(shipped, file) for file in files)

@@ -2,7 +2,8 @@
 
 A slot stands in angle brackets: ``<3-17>`` draws a number, ``<a|b|c>`` one of the forms (empty ones allowed), ``<name>`` a
 value of the slot functions given. ``<x=...>`` keeps the value, ``<x>`` repeats it. Slots may stand within forms. What is no
-slot, a shell redirection for one, stays; so do forms with a spaced bar, which is a pipe. In a file, ``[name]`` opens a group,
+slot, a shell redirection for one, stays; so do forms with a spaced bar, which is a pipe. Within forms ``‹``, ``›`` and ``¦``
+stand for angle brackets and a bar of the line itself. In a file, ``[name]`` opens a group,
 ``#!`` begins a remark, and ``8*`` before a line lets it be drawn eight times as often.
 """
 
@@ -22,6 +23,7 @@ _FIXED = 0.25  # weight of a line that has no slot, so repeats
 _SLOT = re.compile(r"<(?:([a-z])=)?([^<>]*)>")
 _RANGE = re.compile(r"(\d+)-(\d+)")
 _WEIGHT = re.compile(r"(\d+)\* ")
+_STANDS_FOR = str.maketrans("‹›¦", "<>|")
 
 
 @functools.cache
@@ -73,7 +75,7 @@ def fill(rng: random.Random, template: str, slots: Slots) -> str:
         if filled == template:
             break
         template = filled
-    return template
+    return template.translate(_STANDS_FOR)
 
 
 def unfilled(text: str, slots: Slots) -> bool:

@@ -36,6 +36,7 @@ from edge_demist.train.ngrams import NgramConfig, NgramTable, hash_rows
 from tools.synth import cmdline_classic, cmdline_dev, cmdline_slots
 from tools.train import mixtures, ood, refit
 from tools.train.data import TASKS, read_table
+from tools.train.labels import LABEL_GROUP, without_label_group
 from tools.train.shipped import BundleTokenizer
 
 if TYPE_CHECKING:
@@ -62,10 +63,11 @@ class Member:
 
 
 _MADE = {"classic": 0.7, "provisioning": 0.5, "scripts": 0.7, "background": 0.5, "more": 2.0}
-_SURE = {"classic": (3.0, 2.0), "scripts": (3.0, 0.0), "provisioning": (0.0, 2.0), "background": (0.0, 2.0), "more": (0.0, 2.0)}
+SURE = {"classic": (3.0, 2.0), "scripts": (3.0, 0.0), "provisioning": (0.0, 2.0), "background": (0.0, 2.0), "more": (0.0, 2.0)}
+"""Margins of the parts whose label is sure."""
 MEMBERS = (
-    Member({**_MADE, "table": 3.0, "made0": 1.0, "made1": 1.0}, _SURE),
-    Member({**_MADE, "table": 4.0, "made0": 1.0, "made2": 1.0, "changed0": 0.2, "changed2": 0.2}, _SURE, drop=0.6),
+    Member({**_MADE, "table": 3.0, "made0": 1.0, "made1": 1.0}, SURE),
+    Member({**_MADE, "table": 4.0, "made0": 1.0, "made2": 1.0, "changed0": 0.2, "changed2": 0.2}, SURE, drop=0.6),
     Member({**_MADE, "table": 4.0, "made0": 1.0, "made1": 1.0, "made2": 1.0, "changed1": 0.3}, drop=0.8),
     Member({"table": 2.0, "more": 1.0}, epochs=15),
     Member({"table": 2.0, "more": 1.0}, epochs=15, drop=0.6, share=0.7),
@@ -161,7 +163,7 @@ def cut_of(scores: NDArray[np.float64], hostile: NDArray[np.bool_], slack: int) 
 
 def served_file(model: EdgeDemist, mixture: mixtures.Mixture, column: Floats, args: argparse.Namespace) -> dict[str, Any]:
     """Write the specialist's file with the new column; returns what calibration said."""
-    specialist = model.specialist(TASK)
+    specialist = without_label_group(model.specialist(TASK))
     assert specialist.ngram_weight is not None
     config = config_of(specialist)
     wide = np.zeros((config.buckets, config.dim), np.float32)
@@ -190,7 +192,8 @@ def served_file(model: EdgeDemist, mixture: mixtures.Mixture, column: Floats, ar
     new |= {"head.weight": weight, "head.ngram_weight": ngram_weight, "head.bias": bias}
     metadata, read = safetensors.read(model.bundle.path / "specialists" / f"{TASK}.safetensors")
     metadata |= {"temperature": str(round(result["temperature"], 4)), "thresholds": json.dumps(result["thresholds"], sort_keys=True)}
-    metadata.pop(SCREEN, None)  # cut for the column before: tools.train.screen fits another
+    for name in (SCREEN, *LABEL_GROUP):  # made for the column before: tools.train.screen and tools.train.labels fit others
+        metadata.pop(name, None)
     tensors = {name: np.ascontiguousarray(new.get(name, tensor)) for name, tensor in read.items() if not name.startswith(PREFIX)}
     tensors |= {"ngrams.weight": matrix.values, "ngrams.scale": matrix.scale}
     args.out.mkdir(parents=True, exist_ok=True)
@@ -218,7 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train the column and write the specialist's file."""
     args = parse(argv)
     with EdgeDemist.load(args.bundle) as model:
-        specialist = model.specialist(TASK)
+        specialist = without_label_group(model.specialist(TASK))
         given = refit.parse(["--data", str(args.data), "--task", TASK, "--more", str(args.more), "--out", str(args.out)])
         mixture = mixtures.Mixture(args.data, TASK, list(specialist.labels), BundleTokenizer(model.bundle), given)
         parts = {}

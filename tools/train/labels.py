@@ -18,6 +18,7 @@ same: the kernels' one softmax then holds both exactly.  Thresholds for accuracy
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 Floats: TypeAlias = NDArray[np.float32]
 Tensors: TypeAlias = dict[str, NDArray[np.generic]]
+LABEL_GROUP = ("label_subclasses", "label_below")
+"""What names the group in a file's metadata."""
 RATE, APART = "0.01", 32.0
 """False-alarm rate whose threshold is the cut; how far the largest logits of the groups may differ: kernels cut at 44."""
 ALONE = {"table_only": True, "exclude_source": (), "hold_out": (), "seed": 1, "generated": 0}
@@ -98,6 +101,24 @@ def label_columns(specialist: Specialist) -> Columns:
     """A specialist's label group, or its only group."""
     begin = len(specialist.owners) if specialist.label_subclasses else 0
     return Columns(specialist, begin, specialist.label_subclasses or specialist.owners)
+
+
+def without_label_group(specialist: Specialist) -> Specialist:
+    """A specialist whose only head is its label group, where it has one: what its head was before its alarms were bent."""
+    if not specialist.label_subclasses:
+        return specialist
+    begin = len(specialist.owners)
+    assert specialist.ngram_weight is not None
+    plain = specialist.label_subclasses == tuple(range(len(specialist.labels)))
+    return dataclasses.replace(
+        specialist,
+        weight=specialist.weight[:, begin:],
+        ngram_weight=specialist.ngram_weight[:, begin:],
+        bias=specialist.bias[begin:],
+        subclasses=() if plain else specialist.label_subclasses,
+        label_subclasses=(),
+        screen=None,
+    )
 
 
 def check_same(alarms: tuple[dict[str, str], Tensors], labels: tuple[dict[str, str], Tensors]) -> None:
