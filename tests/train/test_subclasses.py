@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -63,6 +65,42 @@ def test_parts_hold_every_kind_once(what, monkeypatch):
     assert {name.split()[0] for name in parts} == set(everyday_kinds.kinds(what, "train")) - {skipped}
     assert all(parts.values())
     assert all(subclasses.operators(parts))
+
+
+def test_more_planes_of_kinds_only_lower_alarms(monkeypatch):
+    pytest.importorskip("tldextract")
+    monkeypatch.setattr(subclasses, "OF_A_KIND", 40)
+    links = [f"evil{n}.example.com/login" for n in range(300)]
+    rows = pd.DataFrame({"text": [*links, "a.b/c"], "alarm": [True] * len(links) + [False]})
+    monkeypatch.setattr(subclasses.low_head, "rows_of", lambda *_: rows)
+
+    def joined(texts):
+        return np.array([[len(t), t.count("/"), t.startswith("evil"), 1, 0, 0] for t in texts], np.float32)
+
+    weight = np.stack([c.weight for c in (plane(1), plane(2), plane(3))], axis=1)
+    there = SimpleNamespace(
+        task="url-phishing", labels=("legit", "malicious"), subclasses=(0, 0, 1), label_subclasses=(), temperature=1.0,
+        weight=weight[:4], ngram_weight=weight[4:], bias=np.zeros(3, np.float32),
+    )  # fmt: skip
+    given = ["--data", ".", "--task", "url-phishing", "--add", "short-links", "--out", "."]
+    head = subclasses.add(subclasses.parse(given), there, SimpleNamespace(joined=joined), lambda _: None)
+    assert head.owners == [0, 0, 0, 0, 1]  # reported operators and others
+    before = subclasses.Head([Plane(w, 0.0) for w in weight.T], [0, 0, 1])
+    texts = [
+        *links,
+        *subclasses.parts_of("pages", sorted(everyday_kinds.kinds("pages", "train").keys() - {"short-links"}))["short-links +0"],
+    ]
+    rise = np.subtract(*(np.diff(one.logits(joined(texts)), axis=1)[:, 0] for one in (head, before)))
+    assert rise.max() <= 1e-4
+    assert rise[300:].max() < rise[:300].min()
+    there.subclasses = ()
+    with pytest.raises(SystemExit, match="needs subclasses"):
+        subclasses.add(subclasses.parse(given), there, SimpleNamespace(joined=joined), lambda _: None)
+
+
+def test_names_without_their_zone_have_several_labels():
+    pytest.importorskip("tldextract")
+    assert subclasses.without_zones(["a1.b.nuid.example.com", "www.example.org", "example.org"]) == ["a1.b.nuid"]
 
 
 def test_loaders_fetch_from_bare_hosts():

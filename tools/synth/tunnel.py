@@ -299,7 +299,13 @@ TOOLS: dict[str, tuple[Builder, int]] = {
     "pisloader": (tunnel_alphabets.pisloader, 5),
     "beacon": (tunnel_alphabets.beacon, 9),
     "script": (tunnel_alphabets.script, 8),
+    "keepalive": (tunnel_alphabets.keepalive, 8),
+    "fields": (tunnel_alphabets.fields, 10),
+    "chunk": (tunnel_alphabets.chunk, 12),
 }
+
+ZONED = ("keepalive", "fields", "chunk")
+"""Tools whose names are too short to tell from a computer's or a random label where the zone is cut off."""
 
 
 def base_domain(rng: random.Random, bases: Sequence[str] = ()) -> str:
@@ -332,7 +338,7 @@ def generate(
     rows: list[tuple[str, str, str]] = []
     while len(rows) < n:
         family = rng.choices(names, weights)[0]
-        tail = "." + base_domain(rng, bases) if rng.random() < base_rate else ""
+        tail = "." + base_domain(rng, bases) if family in ZONED or rng.random() < base_rate else ""
         room = rng.choice((MAX_NAME, MAX_NAME, rng.randint(70, 250))) - len(tail)
         text = TOOLS[family][0](rng, room)
         if rng.random() < 0.08 and len(text) > 40:  # queries of clients set to short single labels

@@ -62,7 +62,7 @@ def pisloader(rng: random.Random, room: int) -> str:
     """Four random characters before short base32 (Palo Alto Networks, "New Wekby attacks use DNS requests as C2", 2016)."""
     mark = "".join(rng.choices(string.ascii_uppercase + string.digits, k=4))
     text = codecs.encode_bits(payload(rng, rng.randint(8, 38)), codecs.RFC_BASE32)
-    return mark + rng.choice((".", "", ".")) + codecs.split_labels(text, rng.choice((63, 32, 24)), room - 5)
+    return mark + rng.choice((".", "", ".")) + codecs.split_labels(text, rng.choice((59, 32, 24)), room - 5)
 
 
 def beacon(rng: random.Random, room: int) -> str:
@@ -91,3 +91,48 @@ def script(rng: random.Random, room: int) -> str:
         parts.insert(rng.randrange(3), _hex(rng, rng.choice((4, 8))))
     between = rng.choice("-..") if sum(map(len, parts)) < 60 else "."
     return between.join(parts if rng.random() < 0.7 else parts[::-1])[:room].strip("-.")
+
+
+def _encoded(rng: random.Random, data: bytes) -> str:
+    """Bytes in one of the encodings that scripts reach for first."""
+    return rng.choice(
+        (
+            data.hex(),
+            codecs.encode_bits(data, codecs.RFC_BASE32),
+            codecs.base64_text(data, url=True),
+            codecs.encode_integer(data, codecs.BASE36),
+        )
+    ).strip("-_")
+
+
+def keepalive(rng: random.Random, room: int) -> str:
+    """A query that asks for data and carries none: session, counters and a type in one short label, a word or a number beside it or not."""
+    session, counter = rng.randbytes(rng.choice((1, 2, 2, 4))), rng.randrange(rng.choice((60, 4000, 60_000))).to_bytes(2, "big")
+    more = rng.choice((b"", b"", counter, rng.randbytes(2), rng.randbytes(4)))
+    label = _encoded(rng, session + counter + more + bytes([rng.randrange(12)]))
+    mark = rng.choice(("", "", "", "p", "q.", "r", "poll.", "hb-", f"{rng.randrange(100)}.", f"{rng.randrange(10**4)}-"))
+    return f"{mark}{label}"[:room]
+
+
+def fields(rng: random.Random, room: int) -> str:
+    """One label of fields written one after the other: who, which part, of how many, a letter for the kind, a piece of the payload."""
+    who = "".join(rng.choices(rng.choice((_HEX, codecs.BASE36)), k=rng.choice((4, 6, 8, 10))))
+    part = rng.choice((f"{rng.randrange(1000):03d}", f"{rng.randrange(10**4):04d}", f"{rng.randrange(256):02x}", str(rng.randrange(100))))
+    size = rng.choice(("", "", f"{rng.randrange(1000):03d}", f"{rng.randrange(64):02x}"))
+    kind = rng.choice(("", "", rng.choice(string.ascii_lowercase), rng.choice(string.ascii_lowercase) + str(rng.randrange(10))))
+    parts = [who, part + size, _encoded(rng, payload(rng, rng.randint(3, 16))), kind]
+    if rng.random() < 0.3:
+        rng.shuffle(parts)
+    return rng.choice(("", "", "", "-", ".")).join(part for part in parts if part)[: min(room, 62)].strip("-.")
+
+
+def chunk(rng: random.Random, room: int) -> str:
+    """A short piece in one label, in the order it comes or with its number, as a loop around ``dig`` or ``nslookup`` asks for it."""
+    text = _encoded(rng, payload(rng, rng.choice((rng.randint(6, 12), rng.randint(10, 20), 15, 16, 30))))[:62]
+    computer = rng.choice(
+        (f"{person(rng)}-pc", f"{word(rng)}{rng.randint(1, 99)}", f"desktop-{''.join(rng.choices(codecs.BASE36, k=7))}", word(rng))
+    )
+    number = str(rng.randrange(rng.choice((10, 100, 1000))))
+    shapes = ([text], [text], [number, text], [text, number], [number, text, computer], [computer, number, text], [computer, text])
+    parts = rng.choice(shapes)
+    return rng.choice("..-" if sum(map(len, parts)) < 60 else ".").join(parts)[:room].strip("-.")

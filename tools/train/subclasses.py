@@ -11,9 +11,9 @@ ordinary string in a hundred, and k = log-odds of a kind against threats, above 
     harmless   0,  a - CAP,  a + k of each kind
     alarm      a,  a + f,  and for addresses a + d, d = log-odds of where loaders fetch from
 
-so that the log-odds of an alarm are about min(a, CAP) + max(0, f, d), and -k where a kind is recognized.  Vectors, adapter, n-gram
-columns and OOD detector stay.  Threats below the operators of a kind are left out of what its k is fitted on: on a list or not, a machine's
-name of a cloud says nothing about who rents it.
+so that the log-odds of an alarm are about min(a, CAP) + max(0, f, d), and -k where a kind is recognized.  ``--add`` puts planes of more
+kinds beside those of a head that has subclasses.  Vectors, adapter, n-gram columns and OOD detector stay.  Threats below the operators of
+a kind are left out of what its k is fitted on: on a list or not, a machine's name of a cloud says nothing about who rents it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -57,7 +57,7 @@ OF_A_KIND, THREATS, LEAST = 1000, 12_000, 10
 """Strings of a part of a kind, threats that it is told from, and strings from which on a registered domain is an operator's."""
 PARTS = {
     "cloud-machines": 3, "provider-lines": 2, "cdn": 2, "mail-wrappers": 2, "shared-documents": 3, "sign-in": 3, "foreign-sites": 3,
-    "newsletters": 2, "dynamic-dns-parents": 3, "short-names": 6, "short-links": 1,
+    "newsletters": 2, "dynamic-dns-parents": 3, "short-names": 6, "short-links": 1, "identifiers": 4, "antivirus": 4,
 }  # fmt: skip
 """Kinds whose templates are dealt into parts, each a subclass: one plane does not part them from all threats."""
 SPARED = {"dynamic-dns-parents": 4.0, "short-names": 5.0, "short-links": 5.0}
@@ -136,6 +136,12 @@ def parts_of(what: str, skip: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
+def without_zones(texts: Sequence[str]) -> list[str]:
+    """Names without their registered domain, as dns-tunnel's table has them, where several labels are left."""
+    found = (text.removesuffix(ordinary.registered_domain(text)).strip(".") for text in texts)
+    return [text for text in found if "." in text]
+
+
 def operators(parts: Mapping[str, Sequence[str]]) -> set[str]:
     """Registered domains below which the kinds in ``OPERATED`` lie again and again."""
     found = [ordinary.registered_domain(text) for name, texts in parts.items() if name.split()[0] in OPERATED for text in texts]
@@ -160,19 +166,19 @@ def told_apart(some: Floats, others: Floats, scale: Floats, steps: int = 40) -> 
     return Plane((weight.detach().numpy() / scale).astype(np.float32), float(bias.detach()))
 
 
-def kind_planes(parts: Mapping[str, Sequence[str]], served: Kept, x: Floats, rows: pd.DataFrame, spare: float, shift: float) -> list[Plane]:
-    """A plane a part of a kind: above ``shift`` for the share ``spare`` of the threats."""
+def kind_planes(parts: Mapping[str, Sequence[str]], served: Kept, x: Floats, rows: pd.DataFrame, args: argparse.Namespace) -> list[Plane]:
+    """A plane a part of a kind: above ``kinds_shift`` for the share ``spare`` of the threats, ``steep`` times its log-odds."""
     threats, scale = np.flatnonzero(rows["alarm"].to_numpy(bool)), x.std(0) + np.float32(1e-3)
     known = operators(parts)
     strange = threats[[ordinary.registered_domain(text) not in known for text in rows["text"].to_numpy(str)[threats]]]
     planes = []
     for name, texts in parts.items():
-        share = spare * SPARED.get(name.split()[0], 1.0)
+        share = args.spare * SPARED.get(name.split()[0], 1.0)
         others = strange if name.split()[0] in OPERATED else threats
         drawn = np.random.default_rng(0).permutation(others)[:THREATS]
         plane = told_apart(served.joined(texts), x[drawn], scale)
-        bias = STEEP * (plane.bias - float(np.quantile(plane(x[others]), 1 - share))) - LOWERED.get(name.split()[0], 0.0)
-        planes.append(Plane(np.float32(STEEP) * plane.weight, bias + shift))
+        bias = args.steep * (plane.bias - float(np.quantile(plane(x[others]), 1 - share))) - LOWERED.get(name.split()[0], 0.0)
+        planes.append(Plane(np.float32(args.steep) * plane.weight, bias + args.kinds_shift))
     return planes
 
 
@@ -207,10 +213,31 @@ def fit(args: argparse.Namespace, specialist: Specialist, served: Kept, say: Cal
     say("fresh threats fitted")
     what = "pages" if args.task == "url-phishing" else "names"
     parts = parts_of(what, args.skip)
-    kinds = kind_planes(parts, served, x, rows, args.spare, args.kinds_shift) if args.spare else []
+    if args.task == "dns-tunnel":
+        parts |= {name: [*texts, *without_zones(texts[::2])] for name, texts in parts.items() if name.startswith("identifiers")}
+    kinds = kind_planes(parts, served, x, rows, args) if args.spare else []
     say(f"{len(kinds)} parts of kinds fitted")
     more = [dropped_plane(parts, served, x, rows)] if what == "pages" else []
     return composed(known, fresh, kinds, more, alarm)
+
+
+def add(args: argparse.Namespace, specialist: Specialist, served: Kept, say: Callable[[str], object]) -> Head:
+    """The head that is there, with planes of the kinds in ``--add`` beside those that it has."""
+    labels, owners = list(specialist.labels), list(specialist.subclasses)
+    if not owners or specialist.label_subclasses or specialist.ngram_weight is None:
+        raise SystemExit(f"{args.task}: its head needs subclasses, n-grams and no label group, to get more planes of kinds")
+    weight, alarm = np.concatenate([specialist.weight, specialist.ngram_weight]), labels.index(TASKS[args.task].positive_labels[0])
+    columns = [Plane(w / specialist.temperature, float(b / specialist.temperature)) for w, b in zip(weight.T, specialist.bias, strict=True)]
+    rows = low_head.rows_of(args.data, TASKS[args.task], labels, args)
+    rows = rows[rows["alarm"]]
+    x = served.joined(list(rows["text"]))
+    say(f"{len(rows):,} threats")
+    what = "pages" if args.task == "url-phishing" else "names"
+    parts = parts_of(what, sorted(everyday_kinds.kinds(what, "train").keys() - set(args.add)))
+    known = columns[owners.index(alarm)]
+    kinds = [known.plus(kind) for kind in kind_planes(parts, served, x, rows, args)]
+    place = owners.index(1) if alarm else len(owners)  # the labels' columns stand in their order
+    return Head([*columns[:place], *kinds, *columns[place:]], [*owners[:place], *[1 - alarm] * len(kinds), *owners[place:]])
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -223,7 +250,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--step", type=float, default=0.7, help="share of the change for a low rate that is taken (0: no such subclass)")
     p.add_argument("--spare", type=float, default=2e-4, help="share of the threats above 0 of each part of a kind (0: no kinds)")
     p.add_argument("--fresh-shift", type=float, default=0.0, help="added to the log-odds of what is fresh")
+    p.add_argument("--steep", type=float, default=STEEP, help="slope of kinds")
     p.add_argument("--kinds-shift", type=float, default=0.0, help="added to the log-odds of kinds")
+    p.add_argument("--add", nargs="+", default=[], metavar="KIND", help="only add planes of these kinds to a head with subclasses")
     p.add_argument("--skip", nargs="*", default=[], help="kinds that are no subclasses")
     p.add_argument("--table", type=float, default=0.0, help="weight of the task's table in the head for what is fresh")
     p.add_argument("--top", type=float, default=0.12, help="weight of the loss at the cut")
@@ -248,28 +277,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Fit, calibrate and write the specialist's file."""
     args = parse(argv)
     torch.set_num_threads(1)
+    record: dict[str, Any] = {"command": {k: str(v) for k, v in vars(args).items() if k not in ("data", "bundle", "out", "features")}}
     with EdgeDemist.load(args.bundle) as model:
         specialist = model.specialist(args.task)
         served = Kept(model, specialist, args.task, args.features)
-        head = fit(args, specialist, served, lambda what: sys.stderr.write(f"{what}\n"))
-        result, said, cut = low_head.calibrated(args, specialist, served, head.logits, temperature=1.0)
-        head = head.lowered(list(specialist.labels).index(TASKS[args.task].positive_labels[0]), cut)
         metadata, tensors = safetensors.read(model.bundle.path / "specialists" / f"{args.task}.safetensors")
+        head = (add if args.add else fit)(args, specialist, served, lambda what: sys.stderr.write(f"{what}\n"))
+        if not args.add:  # what is only lowered keeps its thresholds and its screen
+            result, said, cut = low_head.calibrated(args, specialist, served, head.logits, temperature=1.0)
+            head = head.lowered(list(specialist.labels).index(TASKS[args.task].positive_labels[0]), cut)
+            metadata.pop(SCREEN, None)  # cut for the head before: tools.train.screen fits another
+            metadata["thresholds"] = json.dumps(result["thresholds"], sort_keys=True)
+            tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(PREFIX)}
+            record |= {"dev": result, "found": said}
+            sys.stdout.write(json.dumps({"task": args.task, "accuracy": result["accuracy"], **said}) + "\n")
     weight, hidden = np.stack([column.weight for column in head.columns], axis=1).astype(np.float32), len(specialist.weight)
     new = {"weight": weight[:hidden], "ngram_weight": weight[hidden:], "bias": np.array([c.bias for c in head.columns], np.float32)}
-    metadata.pop(SCREEN, None)  # cut for the head before: tools.train.screen fits another
-    metadata |= {
-        "temperature": "1.0", "thresholds": json.dumps(result["thresholds"], sort_keys=True), "subclasses": json.dumps(head.owners),
-    }  # fmt: skip
+    metadata |= {"temperature": "1.0", "subclasses": json.dumps(head.owners)}
     args.out.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        n: np.ascontiguousarray(new.get(n.removeprefix("head."), tensor)) for n, tensor in tensors.items() if not n.startswith(PREFIX)
-    }
+    tensors = {n: np.ascontiguousarray(new.get(n.removeprefix("head."), tensor)) for n, tensor in tensors.items()}
     safetensors.write(args.out / f"{args.task}.safetensors", tensors, metadata)
-    command = {k: str(v) for k, v in vars(args).items() if k not in ("data", "bundle", "out", "features")}
-    record = {"command": command, "dev": result, "found": said}
     (args.out / f"{args.task}.json").write_text(json.dumps(record, indent=1, default=str) + "\n")
-    sys.stdout.write(json.dumps({"task": args.task, "accuracy": result["accuracy"], **said}) + "\n")
     return 0
 
 
