@@ -62,8 +62,8 @@ PARTS = {
 """Kinds whose templates are dealt into parts, each a subclass: one plane does not part them from all threats."""
 SPARED = {"dynamic-dns-parents": 4.0, "short-names": 5.0, "short-links": 5.0}
 """Kinds that may take so many times more threats: lists hold strangers' names below the same domains, or names as short."""
-LOWERED = {"short-links": 4.0}
-"""Kinds that count later: lists hold most of what they are, so they keep their label and lose their alarm."""
+LOWERED = {"short-links": 4.0, "identifiers": -1.0, "antivirus": -1.0}
+"""Kinds that count later: lists hold most of what they are, so they keep their label and lose their alarm. Negative: earlier."""
 OPERATED = {
     "cdn", "cloud-machines", "provider-lines", "antivirus", "dnsbl", "certificates", "updates", "mail-time", "short-links", "mail-wrappers",
     "newsletters", "checks",
