@@ -51,7 +51,7 @@ FURTHER: Mapping[str, Mapping[str, Change]] = MappingProxyType(
         "url-phishing": MappingProxyType({**MORE_URL_CHANGES, **INVENTED_URL_CHANGES, **WRITTEN_URL_CHANGES}),
     }
 )
-"""Changes by task that are only measured."""
+"""Changes by task that are only measured; other spellings (``spelled_commands``) that training makes are of the same kinds as a few."""
 
 
 def company(rng: random.Random, target: str) -> str:
