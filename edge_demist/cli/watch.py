@@ -22,7 +22,7 @@ from edge_demist.sensor.retry import Stopped
 from edge_demist.sensor.runner import Runner
 from edge_demist.sensor.sources.lines import MAX_LINE_BYTES
 
-COLLECT_AFTER = 50_000, 20, 20
+COLLECT_AFTER = 200_000, 20, 20
 """New objects, and collections, between Python's looks for circles: records make many objects and hardly a circle."""
 EXAMPLES = (
     Example(

@@ -141,10 +141,14 @@ def is_shared(name: str) -> bool:
     return not labels or public_suffixes().suffix_labels(_ascii(labels)) >= len(labels)
 
 
-@cached(16_384)
 def is_shared_parent(domain: str) -> bool:
     """Whether a registrable domain stands directly below a suffix of the list's private part (``b.duckdns.org``)."""
-    return domain.count(".") > 1 and registrable_domain(domain, private=False) != domain
+    return domain.count(".") > 1 and _is_private(domain)
+
+
+@cached(16_384)
+def _is_private(domain: str) -> bool:
+    return registrable_domain(domain, private=False) != domain
 
 
 def _labels(name: str) -> list[str]:

@@ -51,7 +51,7 @@ class Case:
 
     def remember(self, sign: str, text: str, file: str, offset: int) -> None:
         """Keep an example: at most two of a sign, eight in all."""
-        if len(self.examples) < MAX_EXAMPLES and sum([example.sign == sign for example in self.examples]) < 2:
+        if not self.examples or (len(self.examples) < MAX_EXAMPLES and sum([example.sign == sign for example in self.examples]) < 2):
             self.examples.append(Example(sign, printable(text[:MAX_EXAMPLE_CHARS]), file, offset))
 
     def features(self) -> dict[str, float]:

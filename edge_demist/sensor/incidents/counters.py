@@ -174,7 +174,6 @@ class Cases(Generic[V]):
         self._remarkable: OrderedDict[tuple[str, ...], None] = OrderedDict()
         self.find = self._held.get
         """The entry of a key, if it is held."""
-        self.evicted = 0
 
     def use(self, key: tuple[str, ...]) -> V | None:
         """The entry of a key, if it is held: the one used last from now on."""
@@ -185,11 +184,12 @@ class Cases(Generic[V]):
 
     def hold(self, key: tuple[str, ...], value: V) -> V:
         """Take an entry, in the place of one of its key if there is one."""
-        if key not in self._held:
-            self._ordinary[key] = None
-            if len(self._ordinary) > self._limit:
-                self._evict(self._ordinary)
-        self._held[key] = value
+        held, ordinary = self._held, self._ordinary
+        if key not in held:
+            ordinary[key] = None
+            if len(ordinary) > self._limit:
+                held.pop(ordinary.popitem(last=False)[0], None)
+        held[key] = value
         return value
 
     def promote(self, key: tuple[str, ...], value: V) -> None:
@@ -198,12 +198,7 @@ class Cases(Generic[V]):
             del self._ordinary[key]
             self._remarkable[key] = None
             if len(self._remarkable) > max(self._limit // 4, 1):
-                self._evict(self._remarkable)
-
-    def _evict(self, keys: OrderedDict[tuple[str, ...], None]) -> None:
-        oldest, _ = keys.popitem(last=False)
-        self._held.pop(oldest, None)
-        self.evicted += 1
+                self._held.pop(self._remarkable.popitem(last=False)[0], None)
 
     def __len__(self) -> int:
         """Entries held."""

@@ -95,7 +95,7 @@ class Gatherer:
         if not isinstance(case, Case):
             return False
         weights = self._weights[case.kind]
-        return any(value > 0 and weights.get(sign, 0.0) > 0 for sign, value in case.features().items())
+        return bool([sign for sign, value in case.features().items() if value > 0 and weights.get(sign, 0.0) > 0])
 
     def add_all(self, due: Sequence[Waiting], noted: Noted) -> Iterator[tuple[int, Sequence[Case]]]:
         """Take what is due, in order; the time of each that changed cases, and the cases.
@@ -120,15 +120,17 @@ class Gatherer:
             key, names = (client, domain), names_of((client,))
             is_new = contact_of(key) is None and (names is None or domain not in names.domains)
             if said or rules or not (is_ordinary and is_new):
-                if changed := self._add_lookup(said[1] if said else lookup(row), domain):
-                    yield time_us, changed
+                yield time_us, self._add_lookup(said[1] if said else lookup(row), domain)
                 continue
             if names is not None:
-                names.forget(time_us)
+                if names.hour_us <= time_us < names.due_us:
+                    names.asked += 1
+                else:
+                    names.forget(time_us)
             tell((client, False))
             changed = ()
             if len(name) > len(domain) + 1:
-                if tunnels.use(key) is None:  # of most zones a client asks for one name
+                if tunnels.find(key) is None:  # of most zones a client asks for one name
                     tunnels.hold(key, row)
                 else:
                     changed = self._add_below(lookup(row), name[: -len(domain) - 1], key)
@@ -207,8 +209,11 @@ class Gatherer:
         names = self.names.find((seen.client,))
         if self.allow.rules and self.allow.find(domain, "dga") is not None:
             return ()
-        if levels or seen.failed or seen.query_type in MAIL_TYPES or (names is not None and domain in names.domains):
-            return self._add_telling(seen, domain, levels.get("dga", 0))
+        level = levels.get("dga", 0)
+        if level or seen.failed or seen.query_type in MAIL_TYPES or (names is not None and domain in names.domains):
+            return self._add_telling(seen, domain, level)
+        if levels:
+            names = self.names.use((seen.client,)) or self.names.hold((seen.client,), GeneratedNames((seen.client,)))
         if names is not None:  # most look-ups: the name exists, and looks like others
             names.forget(seen.time_us)
         if seen.service not in _QUESTIONS:

@@ -66,17 +66,13 @@ class GeneratedNames(Case):
         ``level``: 0 to 3, how strict a false-positive rate the dga score passes; ``missing``: that it does not exist says something.
         """
         self.forget(seen.time_us)
-        changed = self._add(seen, domain, level, missing=missing)
-        self._note_due()
-        return changed
-
-    def _add(self, seen: Seen, domain: str, level: int, *, missing: bool) -> bool:
         if seen.query_type in MAIL_TYPES:
             self.mail[domain] = seen.time_us
             self.mail.move_to_end(domain)
             if len(self.mail) > MAX_DOMAINS:
                 self.mail.popitem(last=False)
             self._drop(domain)
+            self._note_due()
             return False
         if domain in self.mail:
             return False
@@ -90,6 +86,7 @@ class GeneratedNames(Case):
         self._hold(domain, max(seen.time_us, before[0] if before else 0), level, failed=failed)
         if len(self.domains) > MAX_DOMAINS:
             self._drop(next(iter(self.domains)))
+        self._note_due()
         if before is not None and before[1:] == (level, failed):
             return False
         sign = "missing_generated" if failed and level else "missing" if failed else "generated"

@@ -107,7 +107,8 @@ class Incident:
     @property
     def severity(self) -> str:
         """In words."""
-        return next(word for least, word in SEVERITIES if self.score >= least)
+        score = self.score
+        return next(word for least, word in SEVERITIES if score >= least)
 
     @property
     def strongest(self) -> Part:

@@ -119,7 +119,7 @@ def is_address(text: str) -> bool:
     """Whether a text is an IP address."""
     if ":" in text:
         return len(text) <= 64 and _is_version_6(text)
-    return _VERSION_4.fullmatch(text) is not None
+    return text[-1:].isdigit() and _VERSION_4.fullmatch(text) is not None
 
 
 @cached(4096)

@@ -92,7 +92,7 @@ class Tracker:
 
     def note(self, seen: object, task: str, answer: AnswerLike) -> None:
         """A specialist's answer to a string of the record."""
-        if isinstance(seen, (Observation, tuple)) and self.verdicts is not None:
+        if isinstance(seen, (Observation, tuple)) and self.verdicts is not None and self.verdicts.matters(task, answer):
             self.verdicts.attach(self._noted.whole(seen), task, answer)
 
     def add(self, seen: Observation | Row) -> None:

@@ -41,17 +41,25 @@ class Verdicts:
         for task in set(LEVELLED) & set(thresholds):
             known = [calibrated_level(thresholds[task], "fpr", rate) for rate in RATES]
             self._levels[task] = tuple(level[1] if level else float("inf") for level in known)
+        self._least = {task: min(levels) for task, levels in self._levels.items()}
 
     @classmethod
     def of(cls, model: ModelLike) -> Verdicts:
         """Of a model's specialists."""
         return cls({task: model.facts(task).thresholds for task in model.tasks if task in LEVELLED})
 
+    def matters(self, task: str, answer: AnswerLike) -> bool:
+        """Whether an answer changes anything; of many strings that are asked none does, and no observation need be made of them."""
+        score = answer.alarm_score
+        if score is None or task == AGENT:
+            return task == AGENT
+        return score >= self._least[task] if task in self._least else task == TUNNEL and score > 0
+
     def attach(self, seen: Observation, task: str, answer: AnswerLike) -> None:
         """Note one answer; of several strings of a record the worst counts."""
         score = answer.alarm_score
         if task in self._levels and score is not None:
-            level = sum(score >= threshold for threshold in self._levels[task])
+            level = sum([score >= threshold for threshold in self._levels[task]])
             if level and level > seen.levels.get(task, 0):
                 seen.levels[task] = level
                 if task == "uri-attack":

@@ -78,7 +78,7 @@ class Watching:
 
     def note(self, seen: object, task: str, answer: AnswerLike) -> None:
         """An answer about it."""
-        if isinstance(seen, (Observation, tuple)) and self._verdicts is not None:
+        if isinstance(seen, (Observation, tuple)) and self._verdicts is not None and self._verdicts.matters(task, answer):
             self._verdicts.attach(self.noted.whole(seen), task, answer)
 
     def told(self, found: Sequence[object]) -> list[tuple[object, ...]]:
