@@ -95,6 +95,8 @@ class Gatherer:
         if not isinstance(case, Case):
             return False
         weights = self._weights[case.kind]
+        if isinstance(case, Contact) and weights.get("threat_1", 0.0) > 0 and case.signs.get("threat_1", 0.0) > 0:
+            return True  # as most that are looked at: without all the rest being worked out
         return bool([sign for sign, value in case.features().items() if value > 0 and weights.get(sign, 0.0) > 0])
 
     def add_all(self, due: Sequence[Waiting], noted: Noted) -> Iterator[tuple[int, Sequence[Case]]]:

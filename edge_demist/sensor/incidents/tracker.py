@@ -127,7 +127,7 @@ class Tracker:
     def _decide(self, due: Sequence[Waiting], now_us: int) -> list[dict[str, object]]:
         """Decide about what has no stray time; ``now_us`` is the latest log time before it."""
         lines: list[dict[str, object]] = []
-        begin = 0
+        begin, take = 0, self.book.take
         while begin < len(due):
             now_us = max(now_us, due[begin][0])
             if not -CLOSE_EVERY_US < now_us - self._closed_us < CLOSE_EVERY_US:
@@ -138,7 +138,7 @@ class Tracker:
                 for case in cases:
                     if self.on_case is not None:
                         self.on_case(case)
-                    lines += self.book.take(case, time_us)
+                    lines += take(case, time_us)
             begin = end
         return lines
 
