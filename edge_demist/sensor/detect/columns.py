@@ -100,7 +100,7 @@ class Table(NamedTuple):
 
     def apart(self, number: int, seen: Sequence[object], count: int) -> tuple[list[tuple[int, str] | None], Sequence[object]]:
         """Of each of a portion's ``count`` lines time and cell of a column, and what was seen in it; None where nothing was."""
-        found = list(zip(self.times, self.column(number), strict=True))
+        found = zip(self.times, self.column(number), strict=True)
         if len(seen) == count and None not in seen:
             return list(found), seen
         at = {n: (one, that) for n, one, that in zip(self.numbers, found, seen, strict=True) if that is not None}

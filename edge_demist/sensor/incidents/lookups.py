@@ -172,8 +172,10 @@ def _columns(cells: Sequence[Sequence[str]], header: ZeekHeader) -> Iterator[Seq
     yield list(map(add, map(len, names), sizes))
     yield from (clients, servers, [numbers[text] for text in ports], names, [text == "NXDOMAIN" for text in outcomes], kinds, answers)
     yield _domains(names)
+    joined = "\n".join(names)
+    longer = "ifconfig" in joined or "geoplugin" in joined  # hardly ever
     yield [
-        not ("ip" in name or "ifconfig" in name or "geoplugin" in name or outcome == "NXDOMAIN" or kind in MAIL_TYPES)
+        not ("ip" in name or outcome == "NXDOMAIN" or kind in MAIL_TYPES or (longer and ("ifconfig" in name or "geoplugin" in name)))
         for name, outcome, kind in zip(names, outcomes, kinds, strict=True)
     ]
 

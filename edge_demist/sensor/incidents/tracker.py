@@ -83,7 +83,7 @@ class Tracker:
         """As :meth:`see`, for the plain lines of one portion; None where a line must be seen by itself."""
         found = observe_lookups(table, header, path, self._serial + 1)
         self._serial += len(found)
-        seen = [one for one in found if one is not None]
+        seen: list[Row] = [one for one in found if one is not None] if None in found else found  # type: ignore[assignment]
         self._waiting += seen
         self._chars += sum(map(_CHARS, seen))
         return found
