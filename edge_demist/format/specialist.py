@@ -15,6 +15,10 @@ same vectors, each group with a softmax of its own.  With a and l = P(threat) of
 group, and the cut t = ``label_below``, P(label) is the alarm group's where a >= t and the label group's below; there it is mixed with
 the alarm group's as far as it must be for its P(threat) to stay below t.  So the label group decides labels at even odds, and no alarm.
 
+Behind both there may be ``gates`` columns more: where they have more of the softmax together than ``gate_most`` times the threats of the
+alarm group, a is 0 (and the label group answers, below t).  Each is a threat's column plus a plane on g, so what they have in relation to
+the threat is a matter of n-grams alone: a screen can skip what gates take away, and lose nothing.
+
 The OOD detector was trained to tell this specialist's kind of string from prose, binary data and other kinds of
 strings, so that a foreign string gets a low probability instead of a confident label.
 """
@@ -47,8 +51,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_RANK = 256
-BELOW, LEAST_STEP = 1.0 - 1e-6, 1e-30
-"""How far below the cut P(threat) of the label group stays, more than float32 rounds; and the least difference that is divided by."""
+BELOW, LEAST_STEP, LEAST_MASS = 1.0 - 1e-6, 1e-30, 1e-30
+"""How far below the cut P(threat) of the label group stays, more than float32 rounds; the least difference and the least mass that
+are divided by."""
+MOST_GATE = 44.0
+"""A gate that lies further above the alarm group is cut, as the kernels cut the group."""
 Floats: TypeAlias = "NDArray[np.float32]"
 
 
@@ -71,6 +78,10 @@ class Specialist(Facts):
     """The label of each column of the label group, in the order of the labels; empty where there is no such group."""
     label_below: float = 1.0
     """Alarm score of the alarm group below which the label group answers."""
+    gates: int = 0
+    """Columns at the end that take an alarm away."""
+    gate_most: float = 1.0
+    """So many times what threats have in the alarm group may gates have together, for an alarm to stand."""
 
     def __post_init__(self) -> None:
         """Check what later code relies on."""
@@ -85,8 +96,10 @@ class Specialist(Facts):
         for name, owners in groups.items():
             if (owners or name == "subclasses") and (list(owners) != sorted(owners) or set(owners) != set(range(len(self.labels)))):
                 raise BundleError(f"{where}: {name} must be the labels' numbers in order, each of them")
-        if sum(map(len, groups.values())) != len(self.bias):
-            raise BundleError(f"{where}: subclasses and label_subclasses must be {len(self.bias)} in all, a column each")
+        if sum(map(len, groups.values())) + self.gates != len(self.bias):
+            raise BundleError(f"{where}: subclasses, label_subclasses and gates must be {len(self.bias)} in all, a column each")
+        if self.gates and (not self.label_subclasses or not self.gate_most > 0.0):
+            raise BundleError(f"{where}: gates leave the answer to label_subclasses, gate_most is positive")
         if self.label_subclasses and (self.kind != "alarm" or len(self.positive) == len(self.labels) or not 0.0 < self.label_below < 1.0):
             raise BundleError(f"{where}: label_subclasses are for alarms with a label that is none, label_below lies between 0 and 1")
         if not 0.01 <= self.temperature <= 100.0:
@@ -127,8 +140,9 @@ class Specialist(Facts):
     def _first_columns(self) -> list[int]:
         """The first column of each label, in either group."""
         groups = (self.owners, self.label_subclasses) if self.label_subclasses else (self.owners,)
-        labels = range(len(self.labels))
-        return [skipped + owners.index(label) for skipped, owners in zip((0, len(self.owners)), groups, strict=False) for label in labels]
+        labels, skipped = range(len(self.labels)), (0, len(self.owners))
+        firsts = [begin + owners.index(label) for begin, owners in zip(skipped, groups, strict=False) for label in labels]
+        return [*firsts, *[len(self.bias) - self.gates][: self.gates]]
 
     def by_label(self, scores: Floats) -> Floats:
         """P(label) float32 [n, labels] from those of columns [n, columns]; each row is worked on alone, so bits do not depend on n."""
@@ -143,18 +157,24 @@ class Specialist(Facts):
         return np.minimum(added, np.float32(1), out=added)  # float32 may add up to more
 
     def _of_groups(self, added: list[Any], smaller: Callable[[Any, Any], Any], larger: Callable[[Any, Any], Any]) -> list[Any]:
-        """P(label) [labels] from what labels have in the alarm group and in the label group [2 labels].
+        """P(label) [labels] from what labels have in the alarm group and in the label group [2 labels], and what gates have [0 or 1].
 
         Each a float, or float64 [n]: one string takes a fifth of the time in floats, with the same bits, since float64 is what they are.
         """
-        alarms, labels = added[: len(self.labels)], added[len(self.labels) :]
+        count = len(self.labels)
+        alarms, labels, gates = added[:count], added[count : 2 * count], added[2 * count :]
         both = [functools.reduce(operator.add, group) for group in (alarms, labels)]
+        inside = functools.reduce(operator.add, [*both, *gates])
+        if gates:
+            threats = functools.reduce(operator.add, [alarms[i] for i in self.positive])
+            stands = smaller(larger((self.gate_most * threats - gates[0]) / LEAST_MASS, 0.0), 1.0)  # 1, or 0 behind a gate
+            alarms = [p * stands if i in self.positive else p for i, p in enumerate(alarms)]
+            both[0] = functools.reduce(operator.add, alarms)
         a, b = (
             functools.reduce(operator.add, [g[i] for i in self.positive]) / total for g, total in zip((alarms, labels), both, strict=True)
         )
         # 0 from the cut on; below 1 where the label group alone would reach it
         share = smaller(larger((self.label_below * BELOW - a) / larger(b - a, LEAST_STEP), 0.0), 1.0)
-        inside = both[0] + both[1]
         of_labels, of_alarms = share * inside / both[1], (1.0 - share) * inside / both[0]
         return [p * of_alarms + q * of_labels for p, q in zip(alarms, labels, strict=True)]
 
@@ -170,8 +190,12 @@ class Specialist(Facts):
             logits += ngrams @ weight[:, len(self.weight) :].T
         logits += bias
         scores, domain = logits[:, :-1], logits[:, -1:]
-        for group in (scores[:, : len(self.owners)], scores[:, len(self.owners) :]):
-            np.subtract(group, group.max(axis=1, keepdims=True, initial=-np.inf), out=group)  # how groups compare does not matter
+        first, gates = len(self.owners), len(self.bias) - self.gates
+        top = scores[:, :first].max(axis=1, keepdims=True)
+        scores[:, gates:] = np.minimum(scores[:, gates:] - top, MOST_GATE)  # gates are compared with the alarm group
+        scores[:, :first] -= top
+        of_labels = scores[:, first:gates]  # how this group compares does not matter
+        np.subtract(of_labels, of_labels.max(axis=1, keepdims=True, initial=-np.inf), out=of_labels)
         np.exp(scores, out=scores)
         total = scores.sum(axis=1, keepdims=True)
         if self.domain_weight is not None:
@@ -268,7 +292,8 @@ def _specialist(bundle: Bundle, file: str, task: str, metadata: Mapping[str, str
         largest[name] = check_finite(file, name, tensor)
     subclasses, label_subclasses = (_subclasses(file, metadata, name) for name in ("subclasses", "label_subclasses"))
     h, c = bundle.architecture.hidden_size, len(subclasses) or len(strings(f"{file}: labels", metadata.get("labels", "")))
-    c += len(label_subclasses)
+    gates = int(number(f"{file}: gates", metadata.get("gates", "0"), int, 0, MAX_LABELS))
+    c += len(label_subclasses) + gates
     config = own.config if own else bundle.ngrams
     dim = config.dim if config else 0
     expected = {
@@ -301,6 +326,8 @@ def _specialist(bundle: Bundle, file: str, task: str, metadata: Mapping[str, str
         subclasses=subclasses,
         label_subclasses=label_subclasses,
         label_below=number(f"{file}: label_below", metadata.get("label_below", "1.0"), float, 0.0, 1.0),
+        gates=gates,
+        gate_most=number(f"{file}: gate_most", metadata.get("gate_most", "1.0"), float, 0.0, 1e30),
     )
     _check_bounds(bundle, made, largest)
     return made

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 class _Group(NamedTuple):
     """Specialists that read one n-gram table.
 
-    Heads' rows float32 [labels, dim] and [labels], and nets; then the columns of the heads with where each one's labels lie, and those
-    of the nets, in their order.
+    Heads' rows float32 [labels, dim] and [labels], and nets; then the columns of the heads with where each one's labels lie and whether the
+    others are gates, and those of the nets, in their order.
     """
 
     ngrams: Ngrams
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     nets: list[ScreenNet]
-    heads: list[tuple[int, list[int], list[int]]]
+    heads: list[tuple[int, list[int], list[int], bool]]
     columns: list[int]
 
 
@@ -50,10 +50,18 @@ class Screens:
         out = np.full((len(texts), self._count), np.inf, np.float32)
         for group in self._groups if len(texts) else ():
             found = group.ngrams.scores(texts, group.weight, group.bias, group.nets)
-            for column, positive, others in group.heads:
-                out[:, column] = found[:, positive].max(axis=1) - found[:, others].max(axis=1)
+            for column, positive, others, soft in group.heads:
+                against = _log_sum(found[:, others]) if soft else found[:, others].max(axis=1)
+                out[:, column] = found[:, positive].max(axis=1) - against
             out[:, group.columns] = found[:, len(group.bias) :]
         return out
+
+
+def _log_sum(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """log(sum_j exp(logits_j)), float32 [n]: what gates have together."""
+    largest = logits.max(axis=1)
+    total: NDArray[np.float32] = largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1))
+    return total
 
 
 def _group(ngrams: Ngrams, members: Sequence[tuple[int, Specialist]]) -> _Group:
@@ -66,11 +74,12 @@ def _group(ngrams: Ngrams, members: Sequence[tuple[int, Specialist]]) -> _Group:
             made.columns.append(column)
             continue
         weight, bias, _ = one.rows
-        owners = one.owners  # those of the alarm group, which come first
-        count = len(owners)
-        weights.append(weight[:count, len(one.weight) :])
-        biases.append(bias[:count])
-        of = [[first + i for i, label in enumerate(owners) if (label in one.positive) == positive] for positive in (True, False)]
-        made.heads.append((column, of[0], of[1]))
-        first += count
+        threats = [i for i, label in enumerate(one.owners) if label in one.positive]  # of the alarm group, which comes first
+        others = [i for i, label in enumerate(one.owners) if label not in one.positive]
+        rows = [*threats, *(range(len(one.bias) - one.gates, len(one.bias)) if one.gates else others)]
+        weights.append(weight[rows, len(one.weight) :])
+        biases.append(bias[rows])
+        middle = first + len(threats)
+        made.heads.append((column, list(range(first, middle)), list(range(middle, first + len(rows))), one.gates > 0))
+        first += len(rows)
     return made._replace(weight=np.ascontiguousarray(np.concatenate(weights)), bias=np.concatenate(biases))

@@ -115,6 +115,19 @@ def test_label_groups_that_fit_no_head(tiny, given):
     refused(tiny, "label_subclasses|label_below|head.(weight|bias)")
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"gates": "-1"}, {"gates": "1.5"}, {"gates": "9" * 99}, {"gates": "1"}, {"gates": "3", "gate_most": "0"},
+        {"gates": "3", "gate_most": "nan"}, {"gates": "6", "label_subclasses": "[]"},
+    ],
+)  # fmt: skip
+def test_gates_that_fit_no_head(tiny, given):
+    rewrite(tiny, FILE, with_more_columns, {**ALARM, "label_subclasses": "[0, 1, 2]", "label_below": "0.9", **given})
+    rehash(tiny)
+    refused(tiny, "gate|head.(weight|bias)")
+
+
 def test_one_text_of_a_file_with_a_label_group(tiny):
     rewrite(tiny, FILE, with_more_columns, {**ALARM, "label_subclasses": "[0, 1, 2]", "label_below": "0.9"})
     rehash(tiny)

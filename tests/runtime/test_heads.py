@@ -142,6 +142,41 @@ def test_label_groups_that_mean_nothing_are_refused(change):
         dataclasses.replace(both, **change)
 
 
+def with_gates(both, count, most, seed):
+    """The same specialist with gates behind its groups."""
+    more = specialist(count, 16, seed + 1, scale=0.3)
+    columns = {name: np.concatenate([getattr(both, name), getattr(more, name)], axis=-1) for name in ("weight", "ngram_weight", "bias")}
+    return dataclasses.replace(both, task=f"{both.task}+{count}{most}", gates=count, gate_most=most, **columns)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 6), st.floats(0.2, 8.0), st.integers(0, 1000))
+def test_gates_take_alarms_away_and_nothing_else(count, most, seed):
+    both, (alone, _) = with_label_group(3, [2, 1, 1], [1, 1, 2], seed, (1, 2))
+    gated = with_gates(both, count, most, seed)
+    random = np.random.default_rng(seed)
+    pooled, ngrams = (random.standard_normal((40, n)).astype(np.float32) for n in (HIDDEN, 16))
+    heads = Heads(native.load())
+    free, found = (np.array(heads.probabilities(one, pooled, ngrams)) for one in (both, gated))
+    logits = [pooled @ one.weight + ngrams @ one.ngram_weight + one.bias for one in (alone, gated)]
+    threats = np.exp(logits[0][:, 2:] / alone.temperature).sum(1)
+    ratio = np.exp(logits[1][:, -count:] / gated.temperature).sum(1) / threats
+    stands, falls = ratio < most * (1 - 1e-4), ratio > most * (1 + 1e-4)
+    np.testing.assert_allclose(found[stands], free[stands], rtol=1e-4, atol=1e-9)
+    score = found[:, 1:].sum(1) / found.sum(1)
+    assert (score[falls] < gated.label_below).all()
+    np.testing.assert_allclose(found.sum(1), free.sum(1), rtol=1e-4)  # the OOD detector's factor
+    np.testing.assert_allclose(gated.probabilities(pooled, ngrams), found, atol=1e-5)
+    assert [heads.probabilities(gated, pooled[i : i + 1], ngrams[i : i + 1])[0] for i in range(9)] == found[:9].tolist()
+
+
+@pytest.mark.parametrize("change", [{"gates": 1}, {"gates": 3}, {"gate_most": 0.0}, {"label_subclasses": (), "gates": 4}])
+def test_gates_that_mean_nothing_are_refused(change):
+    gated = with_gates(with_label_group(2, [2, 1], [1, 1], 0, (1,))[0], 2, 1.0, 0)
+    with pytest.raises(BundleError, match="gate"):
+        dataclasses.replace(gated, **change)
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.floats(0, 1e6), st.integers(0, 1000))
 def test_extreme_logits_stay_probabilities(scale, seed):

@@ -121,8 +121,10 @@ def test_first_scores_are_the_ngram_half_of_the_head(halved):
             continue
         ngrams = halved.inference.ngrams_of(one).encode_batch([name.encode() for name in names])
         logits = (ngrams @ one.ngram_weight + one.bias) / one.temperature
-        positive = np.isin(one.subclasses or range(len(one.labels)), one.positive)
-        expected = logits[:, positive].max(1) - logits[:, ~positive].max(1)
+        positive = np.isin(one.owners, one.positive)
+        of_alarms, gates = logits[:, : len(positive)], logits[:, len(logits[0]) - one.gates :]
+        against = np.logaddexp.reduce(gates, axis=1) if one.gates else of_alarms[:, ~positive].max(1)
+        expected = of_alarms[:, positive].max(1) - against
         np.testing.assert_allclose(first[:, column], expected, rtol=1e-3, atol=1e-4)
 
 

@@ -108,21 +108,25 @@ def without_label_group(specialist: Specialist) -> Specialist:
     if not specialist.label_subclasses:
         return specialist
     begin = len(specialist.owners)
+    end = begin + len(specialist.label_subclasses)
     assert specialist.ngram_weight is not None
     plain = specialist.label_subclasses == tuple(range(len(specialist.labels)))
     return dataclasses.replace(
         specialist,
-        weight=specialist.weight[:, begin:],
-        ngram_weight=specialist.ngram_weight[:, begin:],
-        bias=specialist.bias[begin:],
+        weight=specialist.weight[:, begin:end],
+        ngram_weight=specialist.ngram_weight[:, begin:end],
+        bias=specialist.bias[begin:end],
         subclasses=() if plain else specialist.label_subclasses,
         label_subclasses=(),
+        gates=0,
         screen=None,
     )
 
 
 def check_same(alarms: tuple[dict[str, str], Tensors], labels: tuple[dict[str, str], Tensors]) -> None:
     """Refuse files whose heads do not read the same features, or whose labels differ."""
+    if "gates" in alarms[0]:
+        raise SystemExit("gates come last: compose labels of the file without them, then tools.train.gates")
     for name in ("task", "labels", "positive_labels", "normalizer", "max_tokens", "ngrams", "base_sha256"):
         if alarms[0].get(name) != labels[0].get(name):
             raise SystemExit(f"the two files differ in {name}")
@@ -178,10 +182,12 @@ def calibrated(specialist: Specialist, x: Floats, truth: NDArray[np.int64]) -> t
     best, right = scores.max(axis=1), scores.argmax(axis=1) == truth[known]
     table, _ = calibration.accuracy_thresholds(best, right)
     z = Columns(specialist, 0, range(len(specialist.bias))).logits(x)
+    count, end = len(specialist.owners), len(specialist.bias) - specialist.gates
+    least = z[:, :count].max(axis=1) if end == count else np.minimum(z[:, :count].max(axis=1), z[:, count:end].max(axis=1))
     return table, {
         "accuracy": round(float(right.mean()), 4),
         "ece": round(calibration.expected_calibration_error(best, right), 4),
-        "apart": round(float(np.abs(z[:, : len(specialist.owners)].max(axis=1) - z[:, len(specialist.owners) :].max(axis=1)).max()), 1),
+        "apart": round(float((z.max(axis=1) - least).max()), 1),
     }
 
 
