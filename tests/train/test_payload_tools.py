@@ -50,7 +50,6 @@ def test_thresholds_give_the_rates_they_are_named_for(seed, count):
 def test_thresholds_are_written_into_a_file_that_loads(tmp_path: Path):
     pd.DataFrame({"text": [f"/a/{i}?b={i * i}" for i in range(250)]}).to_parquet(tmp_path / "plain.parquet")
     assert thresholds.main(["--task", "uri-attack", "--ordinary", str(tmp_path / "plain.parquet"), "--out", str(tmp_path)]) == 0
-    from edge_demist import EdgeDemist
     from edge_demist.format import safetensors
 
     metadata, _ = safetensors.read(tmp_path / "uri-attack.safetensors")
@@ -58,11 +57,6 @@ def test_thresholds_are_written_into_a_file_that_loads(tmp_path: Path):
     assert table["fpr_strings"] == {"0.01": 250.0}
     assert 0.5 <= table["fpr"]["0.01"] <= 1.0
     assert "0.0001" in table["fpr"]
-    assert thresholds.main(["--task", "uri-attack", "--as-strict-as", "1e-4", "--out", str(tmp_path)]) == 0
-    stricter = json.loads(safetensors.read(tmp_path / "uri-attack.safetensors")[0]["thresholds"])["fpr"]
-    with EdgeDemist.load() as model:
-        before = model.specialist("uri-attack").thresholds["fpr"]
-    assert stricter["0.01"] == stricter["0.001"] == before["0.0001"] > before["0.001"]
 
 
 @given(st.lists(st.lists(st.text(min_size=1, max_size=9), min_size=1, max_size=5), min_size=1, max_size=4))

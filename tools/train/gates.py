@@ -32,7 +32,7 @@ from edge_demist.format import safetensors
 from edge_demist.format.facts import calibrated_level
 from edge_demist.format.screen import METADATA, PREFIX
 from edge_demist.format.specialist import Specialist, read_specialist
-from tools.train import labels, screen, screen_net
+from tools.train import labels, ordinary, screen, screen_net
 from tools.train.data import TASKS, read_table
 from tools.train.kept import Kept
 from tools.train.screen_net import BATCH, DECAY, SLOPE, logit
@@ -70,6 +70,12 @@ class Planes:
         """log(sum_j exp(a_j · g + b_j)) [n]."""
         total: Floats = np.logaddexp.reduce(vectors @ self.weight + self.bias, axis=1)
         return total
+
+
+def measures(text: str) -> bool:
+    """Whether ordinary strings or threats of a registered domain measure: gates decide alarms, so these must not train them."""
+    key = ordinary.key_of(text)
+    return "measure" in (ordinary.part_of(key, ordinary.SHARES[which]) for which in ("ordinary", "threats"))
 
 
 def with_gates(
@@ -121,15 +127,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if ngrams is None or aim is None or specialist.ngram_weight is None:
             raise SystemExit(f"{args.task} reads no n-grams, or has no threshold for {screen.AIM}")
         raws, measured = screen.measure(model, args.task, screen.strings(args.data, args.task, specialist.positive_labels, args.most, rng))
-        learn = rng.random(len(raws)) < screen.LEARNED
+        known = np.array([measures(raw.decode(errors="replace")) for raw in raws])
+        learn = (rng.random(len(raws)) < screen.LEARNED) & ~known
         near, lowest = screen_net.near(measured.first[learn], measured.score[learn] >= aim[1], rng)
         trains = np.flatnonzero(learn)[near]
         further = screen.more(model, args.task, args.data, set(raws), lowest, rng)
+        further = [raw for raw in further if not measures(raw.decode(errors="replace"))]
         score = np.concatenate([measured.score[trains], screen.whole(model, specialist, further)])
-        some, others = [*(raws[n] for n in trains.tolist()), *further], [raws[n] for n in np.flatnonzero(~learn).tolist()]
+        some, others = [*(raws[n] for n in trains.tolist()), *further], [raws[n] for n in np.flatnonzero(~learn & ~known).tolist()]
         read = np.abs(specialist.ngram_weight[:, : len(specialist.owners)]).max(axis=1) > 0
         planes = Planes(ngrams.encode_batch(some), logit(score) - logit(aim[1]), args.planes, read, args.seed)
-        over, told = planes.over(ngrams.encode_batch(others)), measured.score[~learn] >= aim[1]
+        over, told = planes.over(ngrams.encode_batch(others)), measured.score[~learn & ~known] >= aim[1]
         limit = float(np.quantile(over[told], 1.0 - args.lost, method="higher"))
         path = model.bundle.path / "specialists" / f"{args.task}.safetensors"
         metadata, tensors = with_gates(specialist, safetensors.read(path, copy=True), planes, float(np.exp(limit)))
@@ -145,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise SystemExit(f"largest logits of the groups are {said['apart']} apart, over {labels.APART}")
     table = {**json.loads(metadata["thresholds"]), "accuracy": accuracy}
     safetensors.write(written, tensors, {**metadata, "thresholds": json.dumps(table, sort_keys=True)})
-    harmless = measured.harmless[~learn]
+    harmless = measured.harmless[~learn & ~known]
     after = told & (over < limit)
     note: dict[str, float] = {
         "strings": len(raws),

@@ -2,13 +2,11 @@
 
     python -m tools.train.thresholds --bundle BUNDLE --task uri-attack --ordinary ROWS/uri-attack.ordinary.parquet --out FILES
     python -m tools.train.thresholds --bundle BUNDLE --task dga --data DATA --out FILES      # curated strings of the part "calibrate"
-    python -m tools.train.thresholds --bundle BUNDLE --task dns-tunnel --as-strict-as 1e-4 --out FILES
     python -m quantize add FILES/uri-attack.safetensors --replace --out NEW
 
 With --folder, in place of --out, they go into the ``specialist.json`` of a folder of adapters that the bundle was made of.
 A rate gets a threshold where at least ``LEAST_COUNT`` of the strings may alarm.  How many strings it comes from stands beside it
-(``fpr_strings``).  With --as-strict-as weaker rates get the threshold of a stricter one: for alarms about kinds that are rare among the
-ordinary strings at hand, and common in some networks.
+(``fpr_strings``).
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,13 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = p.add_mutually_exclusive_group(required=True)
     source.add_argument("--ordinary", type=Path, nargs="+", help="Parquet files of ordinary strings (text)")
     source.add_argument("--data", type=Path, help="folder with ordinary/ (``tools.train.low_end``): rates too low for it follow its tail")
-    source.add_argument("--as-strict-as", type=float, metavar="RATE", help="weaker rates get this one's threshold; nothing is scored")
     where = p.add_mutually_exclusive_group(required=True)
     where.add_argument("--out", type=Path, help="folder for <task>.safetensors")
     where.add_argument("--folder", type=Path, help="folder with a specialist.json to change")
     args = p.parse_args(argv)
-    if args.as_strict_as is not None:
-        return _stricter(args)
     strings = None
     if args.data is not None and (strings := low_end.strings(args.data, args.task)) is None:
         p.error(f"{args.data} has no ordinary strings for {args.task}")
@@ -89,33 +84,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             found, _ = low_end.thresholds(low_end.log_odds(scores), np.zeros(0))
             counts = dict.fromkeys(found, float(len(texts)))
         path = model.bundle.path / "specialists" / f"{args.task}.safetensors"
-    _write(args, path, lambda table: merged(table, found, counts))
-    sys.stdout.write(json.dumps({"task": args.task, "strings": len(texts), "fpr": found}) + "\n")
-    return 0
-
-
-def _stricter(args: argparse.Namespace) -> int:
-    with EdgeDemist.load(args.bundle) as model:
-        path = model.bundle.path / "specialists" / f"{args.task}.safetensors"
-        fpr = model.specialist(args.task).thresholds["fpr"]
-    least = fpr[repr(args.as_strict_as)]
-    found = {rate: max(value, least) for rate, value in fpr.items()}
-    _write(args, path, lambda table: {**table, "fpr": found})
-    sys.stdout.write(json.dumps({"task": args.task, "fpr": found}) + "\n")
-    return 0
-
-
-def _write(args: argparse.Namespace, path: Path, change: Callable[[dict[str, dict[str, float]]], dict[str, dict[str, float]]]) -> None:
-    """Put changed thresholds into a folder of adapters, or beside a specialist's tensors into a file of their own."""
     if args.folder:
         described = json.loads((args.folder / "specialist.json").read_text())
-        described["thresholds"] = change(described["thresholds"])
+        described["thresholds"] = merged(described["thresholds"], found, counts)
         (args.folder / "specialist.json").write_text(json.dumps(described, indent=1) + "\n")
-        return
-    metadata, tensors = safetensors.read(path)
-    args.out.mkdir(parents=True, exist_ok=True)
-    table = json.dumps(change(json.loads(metadata["thresholds"])), sort_keys=True)
-    safetensors.write(args.out / f"{args.task}.safetensors", tensors, {**metadata, "thresholds": table})
+    else:
+        metadata, tensors = safetensors.read(path)
+        table = merged(json.loads(metadata["thresholds"]), found, counts)
+        args.out.mkdir(parents=True, exist_ok=True)
+        safetensors.write(args.out / f"{args.task}.safetensors", tensors, {**metadata, "thresholds": json.dumps(table, sort_keys=True)})
+    sys.stdout.write(json.dumps({"task": args.task, "strings": len(texts), "fpr": found}) + "\n")
+    return 0
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FPR = 0.001
 KNOWN_FPR = {"dga": 0.0001}
-SUMMED = {"dns-tunnel": 0.7}
+SUMMED = {"dns-tunnel": 0.3}
 """Specialists whose weak verdicts are summed up by incidents, and from which score on."""
 UNCALIBRATED = 0.5
 MAX_MODEL_BYTES = 8192
