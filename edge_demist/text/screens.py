@@ -58,10 +58,17 @@ class Screens:
 
 
 def _log_sum(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """log(sum_j exp(logits_j)), float32 [n]: what gates have together."""
+    """log(sum_j exp(logits_j)), float32 [n]: what gates have together.
+
+    Summed gate by gate, in one order for any n: numpy adds up a row of many in another order than a single row.
+    """
     largest = logits.max(axis=1)
-    total: NDArray[np.float32] = largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1))
-    return total
+    parts = np.exp(np.ascontiguousarray((logits - largest[:, None]).T))
+    total = parts[0].copy()
+    for part in parts[1:]:
+        total += part
+    summed: NDArray[np.float32] = largest + np.log(total)
+    return summed
 
 
 def _group(ngrams: Ngrams, members: Sequence[tuple[int, Specialist]]) -> _Group:

@@ -92,6 +92,8 @@ def test_the_shipped_screen_skips_what_gates_take_away(shipped):
         for _ in range(200)
     ]
     raws = [normalized_bytes(name, one.normalizer, 4096) for name in names]
-    first = Screens([(dataclasses.replace(one, screen=None), shipped.inference.ngrams_of(one))]).scores(raws)[:, 0]
+    screens = Screens([(dataclasses.replace(one, screen=None), shipped.inference.ngrams_of(one))])
+    first = screens.scores(raws)[:, 0]
+    assert [float(screens.scores([raw])[0, 0]) for raw in raws] == first.tolist()
     answers = shipped.classify(names, task=TASK, fpr=1e-2)
     assert not any(answer.alarm for answer, score in zip(answers, first, strict=True) if score < -np.log(one.gate_most) - 1e-3)
