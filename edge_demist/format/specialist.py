@@ -169,7 +169,7 @@ class Specialist(Facts):
             threats = functools.reduce(operator.add, [alarms[i] for i in self.positive])
             stands = smaller(larger((self.gate_most * threats - gates[0]) / LEAST_MASS, 0.0), 1.0)  # 1, or 0 behind a gate
             alarms = [p * stands if i in self.positive else p for i, p in enumerate(alarms)]
-            both[0] = functools.reduce(operator.add, alarms)
+            both[0] = larger(functools.reduce(operator.add, alarms), LEAST_MASS)  # all may have been the threats'
         a, b = (
             functools.reduce(operator.add, [g[i] for i in self.positive]) / total for g, total in zip((alarms, labels), both, strict=True)
         )

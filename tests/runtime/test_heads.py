@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -168,6 +169,21 @@ def test_gates_take_alarms_away_and_nothing_else(count, most, seed):
     np.testing.assert_allclose(found.sum(1), free.sum(1), rtol=1e-4)  # the OOD detector's factor
     np.testing.assert_allclose(gated.probabilities(pooled, ngrams), found, atol=1e-5)
     assert [heads.probabilities(gated, pooled[i : i + 1], ngrams[i : i + 1])[0] for i in range(9)] == found[:9].tolist()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0, 1e6), st.integers(1, 4), st.sampled_from([1e-30, 1.0, 1e30]), st.integers(0, 1000))
+def test_gates_of_extreme_logits_leave_probabilities(scale, count, most, seed):
+    gated = with_gates(with_label_group(2, [2, 1], [1, 1], seed, (1,), scale=scale)[0], count, most, seed)
+    threat = dataclasses.replace(gated, weight=gated.weight * 0, ngram_weight=gated.ngram_weight * 0)
+    bias = np.float32([-scale, -scale, 0.0, 0.0, -1.0, *[5.0] * count])  # a sure threat behind its gates
+    behind = dataclasses.replace(threat, task=f"behind {scale} {count} {most}", bias=bias)
+    for one, kernels in itertools.product((gated, behind), (native.load(), None)):
+        for n in (1, 3):
+            rows = np.array(Heads(kernels).probabilities(one, np.ones((n, HIDDEN), np.float32), np.ones((n, 16), np.float32)))
+            assert np.isfinite(rows).all()
+            assert (rows >= 0).all()
+            assert (rows.sum(1) <= 1 + 1e-5).all()
 
 
 @pytest.mark.parametrize("change", [{"gates": 1}, {"gates": 3}, {"gate_most": 0.0}, {"label_subclasses": (), "gates": 4}])
