@@ -39,8 +39,11 @@ def test_known_and_fresh_are_read_from_a_composed_head():
     weight = np.stack([column.weight for column in head.columns], axis=1)
     specialist = types.SimpleNamespace(
         weight=weight[:4], ngram_weight=weight[4:], bias=np.array([c.bias for c in head.columns]), subclasses=tuple(head.owners),
-        labels=("legit", "malicious"), positive=(1,),
+        labels=("legit", "malicious"), positive=(1,), label_subclasses=(), task="hostname-threat",
     )  # fmt: skip
     for found, expected in zip(fresh.planes_of(specialist), planes[:2], strict=True):
         np.testing.assert_allclose(found.weight, expected.weight, atol=1e-5)
         assert found.bias == pytest.approx(expected.bias, abs=1e-5)
+    specialist.label_subclasses = (0, 1)
+    with pytest.raises(SystemExit, match=r"hostname-threat: known and fresh stand in groups of their own"):
+        fresh.planes_of(specialist)
