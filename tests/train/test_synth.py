@@ -19,6 +19,7 @@ from tools.synth import (
     cmdline_admin,
     codecs,
     dga,
+    dga_shapes,
     dns_legit,
     drop_known,
     tunnel,
@@ -42,7 +43,7 @@ def test_generator_is_deterministic_and_counts(name: str) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("module", [tunnel, dns_legit, dga])
+@pytest.mark.parametrize("module", [tunnel, dns_legit, dga, dga_shapes])
 def test_names_obey_dns_limits(module: object, seed: int) -> None:
     for text, _, family in module.generate(random.Random(seed), 1500):  # type: ignore[attr-defined]
         wire = tunnel.wire_form(text)
@@ -142,6 +143,39 @@ def test_dga_words_come_from_the_argument() -> None:
     derived = words.derive_words(["bluefish.com", "fishmarket.net", "bluefish.org", "x1.de"])
     assert derived == ["bluefish"]
     rows = dga.generate(random.Random(4), 400, words=["zorgle", "mintip", "fraxo"], families=("dictionary",))
+    assert any("zorgle" in text for text, _, _ in rows)
+
+
+def test_every_shape_makes_names_below_its_zones_and_can_be_left_out() -> None:
+    rows = dga_shapes.generate(random.Random(5), 12 * len(dga_shapes.shapes()), own_zones=1.0)
+    zones = {f"shape-{shape.name}": shape.zones for shape in dga_shapes.shapes()}
+    assert {family for _, _, family in rows} == zones.keys()
+    assert all(text.endswith(tuple(f".{zone}" for zone in zones[family])) for text, _, family in rows)
+    left = dga_shapes.generate(random.Random(5), 2000, exclude=("dyre", "gozi"))
+    assert {family for _, _, family in left} == zones.keys() - {"shape-dyre", "shape-gozi"}
+    assert {f for _, _, f in dga_shapes.generate(random.Random(5), 30, only=("tofsee",))} == {"shape-tofsee"}
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("dyre", r"[a-z][0-9a-f]{33}"),
+        ("tofsee", r"([a-z]{3})\1[a-z]"),
+        ("pitou", r"([b-df-hj-np-tv-xz][aeiouy]){4,5}|([b-df-hj-np-tv-xz][aeiouy]){4}[b-df-hj-np-tv-xz]"),
+        ("ccleaner", r"ab[0-9a-f]{9,13}"),
+        ("matsnu-hyphen", r"[a-z]+-[a-z]+(-[a-z]*)?"),
+        ("beebone", r"(ns1\.)?[a-z]+[0-9]"),
+    ],
+)
+def test_a_shape_is_what_its_line_says(name: str, form: str) -> None:
+    for text, _, _ in dga_shapes.generate(random.Random(6), 60, only=(name,), own_zones=1.0):
+        (shape,) = (shape for shape in dga_shapes.shapes() if shape.name == name)
+        zone = max((zone for zone in shape.zones if text.endswith(f".{zone}")), key=len)
+        assert re.fullmatch(form, text.removesuffix(f".{zone}")), text
+
+
+def test_a_shape_takes_words_from_the_argument() -> None:
+    rows = dga_shapes.generate(random.Random(4), 200, words=["zorgle", "mintip", "fraxo"], only=("pizd",))
     assert any("zorgle" in text for text, _, _ in rows)
 
 
