@@ -80,10 +80,10 @@ class Columns:
         self._harmless = int(np.searchsorted(kept, self._harmless))
 
     def change(self, hidden: int, args: argparse.Namespace) -> None:
-        """Add n-gram columns to all but the first harmless one, shift threats and what else is harmless, and be so much less sure."""
+        """Weigh n-gram columns in all but the first harmless one, shift threats and what else is harmless, and be so much less sure."""
         others = np.arange(len(self.owners)) != self._harmless
         for number, weight in args.column:
-            self.rows[hidden + number, others] += np.float32(weight)
+            self.rows[hidden + number, others] = np.float32(weight)
         self.rows[-1] += np.where(self._positive, np.float32(args.shift), np.float32(args.kinds_shift) * others)
         self.rows = self.first + (self.rows - self.first) / np.float32(args.temperature)
 
@@ -125,8 +125,6 @@ def without_label_group(specialist: Specialist) -> Specialist:
 
 def check_same(alarms: tuple[dict[str, str], Tensors], labels: tuple[dict[str, str], Tensors]) -> None:
     """Refuse files whose heads do not read the same features, or whose labels differ."""
-    if "gates" in alarms[0]:
-        raise SystemExit("gates come last: compose labels of the file without them, then tools.train.gates")
     for name in ("task", "labels", "positive_labels", "normalizer", "max_tokens", "ngrams", "base_sha256"):
         if alarms[0].get(name) != labels[0].get(name):
             raise SystemExit(f"the two files differ in {name}")
@@ -137,12 +135,12 @@ def check_same(alarms: tuple[dict[str, str], Tensors], labels: tuple[dict[str, s
 
 
 def composed(alarms: Specialist, labels: Columns, file: tuple[dict[str, str], Tensors], below: float) -> tuple[dict[str, str], Tensors]:
-    """The file ``alarms`` with a label group in place of what it had."""
-    count, hidden = len(alarms.owners), len(alarms.weight)
+    """The file ``alarms`` with a label group in place of what it had; gates, which are the alarm group's, stay behind it."""
+    count, hidden, end = len(alarms.owners), len(alarms.weight), len(alarms.bias) - alarms.gates
     moved = (labels.rows + (Columns(alarms, 0, alarms.owners).first - labels.first)) * np.float32(alarms.temperature)
     head = file[1]["head.weight"], file[1]["head.ngram_weight"], file[1]["head.bias"][None]
-    old = np.concatenate(head, dtype=np.float32)[:, :count]
-    rows = np.concatenate([old, moved.astype(np.float32)], axis=1)
+    old = np.concatenate(head, dtype=np.float32)
+    rows = np.concatenate([old[:, :count], moved.astype(np.float32), old[:, end:]], axis=1)
     metadata = {**file[0], "label_subclasses": json.dumps(labels.owners.tolist()), "label_below": repr(below)}
     new = {"head.weight": rows[:hidden], "head.ngram_weight": rows[hidden:-1], "head.bias": rows[-1]}
     return metadata, {name: np.ascontiguousarray(new.get(name, tensor)) for name, tensor in file[1].items()}
@@ -202,7 +200,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--labels", type=Path, metavar="FILE", help="file whose head answers below the cut (default: the bundle's)")
     p.add_argument("--below", type=float, help=f"the cut (default: the threshold of --alarms for a rate of {RATE})")
     p.add_argument("--without", type=int, nargs="*", default=[], metavar="N", help="columns of --labels that are left out, from 0")
-    p.add_argument("--column", nargs="*", type=column_weight, default=[], metavar="N=W", help="weights added to n-gram columns")
+    p.add_argument(
+        "--column", nargs="*", type=column_weight, default=[], metavar="N=W", help="weights of n-gram columns, in place of theirs"
+    )
     p.add_argument("--shift", type=float, default=0.0, help="added to the log-odds of threats")
     p.add_argument("--kinds-shift", type=float, default=0.0, help="added to the harmless columns after the first")
     p.add_argument("--temperature", type=float, default=1.0, help="log-odds of the label group are divided by it, after all that is added")

@@ -61,7 +61,7 @@ OTHERS = {
 """Tables beside a task's own training split, and whether their strings are known to be harmless."""
 GRID = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995)
 """Thresholds beside the calibrated ones: budgets move thresholds."""
-LOST, LOST_OF = 0.002, {"uri-attack": 0.0001, "url-phishing": 0.0005, "dga": 0.004}
+LOST, LOST_OF = 0.002, {"uri-attack": 0.0001, "url-phishing": 0.0002, "cmdline": 0.0005, "dga": 0.004, "dns-tunnel": 0.0005}
 """Share of the alarms that a cut may lose; a threshold that fewer alarms than its inverse reach has the cut of the next weaker one.
 
 A scan, a bot and a tunnel repeat one form, so a small share of a table may be a large one of a log.
@@ -213,7 +213,7 @@ def fit_best(model: EdgeDemist, task: str, data: Path, most: int, rng: np.random
     chosen = [raws[n] for n in np.flatnonzero(learn)[near].tolist()]
     further = more(model, task, data, set(raws), lowest, rng)
     score = np.concatenate([learned.score[near], whole(model, specialist, further)])
-    net = screen_net.train(ngrams.encode_batch([*chosen, *further]), score, aim[1], rng)
+    net = screen_net.train(ngrams.encode_batch([*chosen, *further]), score, aim[1], rng, read_by_alarms(specialist))
     made = dataclasses.replace(specialist, screen=Screen((ScreenLevel(0.0, 0.0),), net))
     first = Screens([(made, ngrams)]).scores([raws[n] for n in np.flatnonzero(~learn).tolist()])[:, 0].astype(np.float64)
     by_net = fit(dataclasses.replace(rest, first=first), thresholds, rng)
@@ -222,6 +222,12 @@ def fit_best(model: EdgeDemist, task: str, data: Path, most: int, rng: np.random
         f"{task}: {len(raws):,} strings, {len(score):,} for the net; skipped at {AIM}: {after:.4f}, by the head {before:.4f}\n"
     )
     return dataclasses.replace(by_net, net=net) if by_net is not None and after > before else plain
+
+
+def read_by_alarms(specialist: Specialist) -> NDArray[np.bool_] | None:
+    """Which n-gram columns decide alarms, bool [dim]: a column for labels alone may change, and no first score with it."""
+    weight = specialist.ngram_weight
+    return None if weight is None else np.abs(weight[:, : len(specialist.owners)]).max(axis=1) > 0
 
 
 def level_for(screen: Screen, threshold: float) -> ScreenLevel | None:

@@ -46,11 +46,18 @@ def near(first: NDArray[np.float64], alarms: NDArray[np.bool_], rng: np.random.G
     return np.flatnonzero(alarms | (first >= lowest) | (rng.random(len(first)) < FAR)), lowest
 
 
-def train(vectors: NDArray[np.float32], score: NDArray[np.float64], threshold: float, rng: np.random.Generator) -> ScreenNet:
-    """A net for n-gram vectors float32 [n, dim] and alarm scores [n]."""
+def train(
+    vectors: NDArray[np.float32],
+    score: NDArray[np.float64],
+    threshold: float,
+    rng: np.random.Generator,
+    read: NDArray[np.bool_] | None = None,
+) -> ScreenNet:
+    """A net for n-gram vectors float32 [n, dim] and alarm scores [n]; those not ``read`` bool [dim] weigh nothing."""
     torch.manual_seed(int(rng.integers(1 << 31)))
     mean, spread = vectors.mean(0), vectors.std(0)
-    spread = np.where(spread > 0, spread + 1e-6, np.inf)  # an empty column weighs nothing, whatever comes into it
+    known = spread > 0 if read is None else read & (spread > 0)
+    spread = np.where(known, spread + 1e-6, np.inf)  # what is empty, or for labels alone, weighs nothing, whatever comes into it
     x = torch.from_numpy((vectors - mean) / spread)
     y = torch.sigmoid(SLOPE * torch.from_numpy((logit(score) - logit(threshold)).astype(np.float32)))
     layers = [torch.nn.Linear(a, b) for a, b in ((vectors.shape[1], WIDTH), (WIDTH, WIDTH), (WIDTH, 1))]
