@@ -64,9 +64,11 @@ def test_everyday_strings_train_nothing_that_measures(monkeypatch):
     threats = pd.DataFrame({"text": ["bad.example/c"], "label": "malicious", "origin": "threats"})
     monkeypatch.setattr(label_columns.pools, "ordinary_rows", lambda *_: plain)
     monkeypatch.setattr(label_columns.pools, "threat_rows", lambda *_: threats)
+    names = pd.DataFrame({"text": ["www.top.example", "top2.example", "qxzv.example"], "label": ["legit", "legit", "dga"]})
+    monkeypatch.setattr(label_columns, "read_table", lambda *_: names)
     monkeypatch.setattr(label_columns, "OF_A_KIND", 5)
     monkeypatch.setattr(label_columns, "MADE", 60)
-    for task, kinds in (("url-phishing", {"parts", "pages"}), ("hostname-threat", {"machines"})):
+    for task, kinds in (("url-phishing", {"parts", "pages", "popular"}), ("hostname-threat", {"machines"})):
         found = label_columns.everyday(task, ROOT, 1)
         assert kinds < found.keys()
         assert found["ordinary"] == [("vetted.example/b", "legit")]

@@ -123,3 +123,19 @@ def test_columns_of_the_own_table_reach_the_label_group_alone(shipped, tmp_path,
     assert 0 < alarm.sum() < len(texts)
     np.testing.assert_allclose(after[alarm], before[alarm], rtol=1e-4, atol=1e-7)
     assert np.abs(after[~alarm] - before[~alarm]).max() > 1e-4
+
+
+def test_gates_stay_and_a_column_is_weighed_anew(shipped, tmp_path, monkeypatch):
+    task, number = "hostname-threat", 62
+    texts = ["kernel.org", "paypal-login.example-verify.ru", "xjqzvwpk8r3t.info", "update.microsoft.com"]
+    monkeypatch.setattr(labels, "read_table", lambda *_: pd.DataFrame({"text": texts, "label": ["legit", "malicious"] * 2}))
+    given = ["--data", str(tmp_path), "--task", task, "--column", f"{number}=100", "--out", str(tmp_path)]
+    assert labels.main(given) == 0
+    path = shipped.bundle.path / "specialists" / f"{task}.safetensors"
+    old, new = (read_specialist(shipped.bundle, file, task) for file in (path, tmp_path / f"{task}.safetensors"))
+    assert new.gates == old.gates > 0
+    np.testing.assert_array_equal(new.ngram_weight[:, -new.gates :], old.ngram_weight[:, -old.gates :])
+    np.testing.assert_array_equal(new.bias[-new.gates :], old.bias[-old.gates :])
+    begin = len(new.owners)
+    weighed = new.ngram_weight[number, begin : len(new.bias) - new.gates] / new.temperature
+    np.testing.assert_allclose(weighed[1:] - weighed[0], 100, rtol=1e-5)

@@ -51,6 +51,16 @@ def test_a_net_learns_what_no_line_parts(monkeypatch):
     assert ((said > 0) == (score > 0.5)).mean() > 0.9
 
 
+def test_a_net_reads_no_column_that_decides_no_alarm(monkeypatch):
+    monkeypatch.setattr(screen_net, "EPOCHS", 2)
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(0, 1, (500, 8)).astype(np.float32)
+    read = np.arange(8) != 3
+    net = screen_net.train(vectors, np.where(vectors[:, 3] > 0, 0.9999, 0.001), 0.99, rng, read)
+    assert not net.weights[0][3].any()
+    assert all(net.weights[0][n].any() for n in np.flatnonzero(read))
+
+
 def test_the_bundle_differs_in_the_screen_alone(tmp_path: Path):
     rng = np.random.default_rng(0)
     one, two, three, *biases = (rng.normal(0, 1, shape).astype(np.float32) for shape in ((64, 64), (64, 64), (64,), (64,), (64,), (1,)))

@@ -10,9 +10,9 @@ all others cost it what it knows.  So they count here by what the label group sa
 a threat, shifted as asked, w = the weight and c = the column, the loss of such a row is that of z + w c, ``SAFETY`` on the wrong side,
 while rows of the table know nothing of z, which has learnt them by heart.  A row that is answered well pulls at nothing.
 
-Rows are made from the parts that train: kinds of ``tools.synth.everyday_kinds``, services and their pages, look-alikes as threats, ordinary
-strings and fresh threats.  The column is the mean of several runs.  Other columns, encoder and specialists' tensors stay.  What
-``tools.train.labels`` is then told is printed: the column's own bias goes into ``--shift``.
+Rows are made from the parts that train: kinds of ``tools.synth.everyday_kinds``, services and their pages, look-alikes as threats,
+names of top lists, ordinary strings and fresh threats.  The column is the mean of several runs.  Other columns, encoder and
+specialists' tensors stay.  What ``tools.train.labels`` is then told is printed: the column's own bias goes into ``--shift``.
 """
 
 from __future__ import annotations
@@ -76,11 +76,23 @@ def everyday(task: str, data: Path, seed: int) -> dict[str, Rows]:
     plain = pools.ordinary_rows(data, task, "legit")
     found["ordinary"] = [(text, "legit") for text in plain.loc[plain["origin"] != "unvetted", "text"]]
     found["threats"] = [(text, "malicious") for text in pools.threat_rows(data, task, "malicious")["text"]]
+    if what == "pages":
+        found["popular"] = popular(data, rng)
     taken: set[str] = set()
     for kind, rows in found.items():
         found[kind] = [row for row in dict.fromkeys(rows) if row[0] not in taken]
         taken |= {row[0] for row in found[kind]}
     return found
+
+
+def popular(data: Path, rng: random.Random) -> Rows:
+    """Names of top lists, which stand mostly inside phishing addresses in the table: bare, and with paths that most sites have."""
+    table = read_table(data, "dga", "train")
+    names = sorted(table.loc[table["label"] == "legit", "text"].str.removeprefix("www."))
+    some = [rng.choice(("", "www.")) + name for name in rng.sample(names, min(MADE, len(names)))]
+    return [
+        (name + rng.choice(("", "", "", well_known.path(rng), well_known.sign_in(rng), well_known.part(rng))), "legit") for name in some
+    ]
 
 
 def log_odds(columns: Columns, positive: Sequence[int], x: Floats) -> NDArray[np.float64]:
