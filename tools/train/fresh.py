@@ -193,7 +193,9 @@ def planes_of(specialist: Specialist) -> list[Plane]:
     """Known and what is fresh of a head of ``tools.train.subclasses`` whose alarm is the second of two labels."""
     assert specialist.ngram_weight is not None and specialist.subclasses and len(specialist.labels) == 2 and specialist.positive == (1,)
     if specialist.label_subclasses:
-        raise SystemExit(f"{specialist.task}: known and fresh stand in groups of their own here; start from a file of tools.train.subclasses")
+        raise SystemExit(
+            f"{specialist.task}: known and fresh stand in groups of their own here; start from a file of tools.train.subclasses"
+        )
     weight = np.concatenate([specialist.weight, specialist.ngram_weight])
     begin = specialist.subclasses.count(0)
     known, both = (Plane(w, float(b)) for w, b in zip(weight.T[begin : begin + 2], specialist.bias[begin : begin + 2], strict=True))
