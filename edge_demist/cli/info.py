@@ -32,7 +32,11 @@ def add_parser(subparsers: Any) -> None:
     """Register the command."""
     parser = command(subparsers, "info", "versions, bundle, engine and CPU", EXAMPLES, description=__doc__ or "")
     add_json(parser)
-    parser.add_argument("--licences", action="store_true", help="sources that the bundle's models have seen, with their licences")
+    parser.add_argument(
+        "--licences",
+        action="store_true",
+        help="sources that the bundle's models have seen, with their licences (to train without some: docs/how-to/permitted-sources.md)",
+    )
     add_model(parser)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import sentencepiece
 
+from edge_demist.normalizers import to_bytes
 from edge_demist.train.rows import Rows, Task, Tokenizes, batches, in_order, normalized, pack, sha256_file, width_of
 
 __all__ = [
@@ -44,9 +45,18 @@ TASKS = {
 }
 
 
+class _AnyText(sentencepiece.SentencePieceProcessor):
+    """SentencePiece takes no text with bytes that are no UTF-8, which some normalizers leave; bytes it takes, and reads as served."""
+
+    def encode(self, texts: list[str], *, num_threads: int = 1) -> list[list[int]]:  # type: ignore[override]  # all that packing calls
+        """Ids of each text."""
+        found: list[list[int]] = super().encode([to_bytes(text) for text in texts], num_threads=num_threads)
+        return found
+
+
 def load_tokenizer(path: Path) -> sentencepiece.SentencePieceProcessor:
     """Open a SentencePiece model file."""
-    return sentencepiece.SentencePieceProcessor(model_file=str(path))
+    return _AnyText(model_file=str(path))
 
 
 def read_table(folder: Path, task: str, split: str, exclude_sources: Sequence[str] = ()) -> pd.DataFrame:
