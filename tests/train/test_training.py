@@ -470,6 +470,16 @@ def test_exclude_source(data):
     assert len(read_table(data, "dga", "train")) == ROWS
 
 
+def test_bytes_that_are_no_text_are_tokenized_as_served():
+    from edge_demist.format.bundle import Bundle
+    from tools.train.data import load_tokenizer
+    from tools.train.shipped import BundleTokenizer
+
+    texts = ["jazm\udcedn", "\udcfc\udc80/\udc80", "www.example.com", ""]
+    served = [list(row) for row in BundleTokenizer(Bundle.load()).encode(texts)]
+    assert load_tokenizer(ROOT / "tools/train/spm.model").encode(texts, num_threads=2) == served
+
+
 def test_other_widths_start_from_random_weights(capsys):
     from transformers import BertConfig
 
