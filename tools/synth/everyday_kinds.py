@@ -83,6 +83,7 @@ SLOTS: dict[str, Callable[[random.Random], str]] = {
     "guid": lambda rng: str(uuid.UUID(int=rng.getrandbits(128), version=4)),
     "host": _host,
     "idn": _idn,
+    "ip12": lambda rng: "".join(f"{rng.randint(1, 254):03d}" for _ in range(4)),
     "ipd": _address("-"),
     "ipd2": _address("-", 2),
     "ipd3": _address("-", 3),

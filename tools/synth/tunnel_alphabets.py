@@ -15,10 +15,10 @@ from tools.synth.words import person, word
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford, "Base 32"
 _NIBBLES = "abcdefghijklmnop"  # NetBIOS names, RFC 1001, section 14.1
-_BASE85 = (
+BASE85 = (
     string.digits + string.ascii_letters + "!#$%&()*+-;<=>@^_`{|}~"
 )  # RFC 1924, without the question mark, which stands for a byte here
-_BASE91 = string.ascii_letters + string.digits + '!#$%&()*+,/;<=>@[]^_`{|}~"'  # Henke, basE91; no dot inside a label
+BASE91 = string.ascii_letters + string.digits + '!#$%&()*+,/;<=>@[]^_`{|}~"'  # Henke, basE91; no dot inside a label
 _HEX = "0123456789abcdef"
 
 
@@ -39,7 +39,7 @@ def any_alphabet(rng: random.Random, room: int) -> str:
         alphabet = "".join(rng.sample(alphabet, len(alphabet))) if shuffled else alphabet
         text = codecs.encode_bits(data, alphabet)
     else:
-        text = codecs.encode_integer(data, rng.choice((string.digits, codecs.BASE36, codecs.BASE62, _BASE85, _BASE85, _BASE91)))
+        text = codecs.encode_integer(data, rng.choice((string.digits, codecs.BASE36, codecs.BASE62, BASE85, BASE85, BASE91)))
     return codecs.split_labels(text, rng.choice((63, 63, 60, 57, 48, rng.randint(20, 62))), room)
 
 

@@ -1,0 +1,99 @@
+"""Tunnels after public reports: which train, what is drawn, what the benchmark counts; and the training that ranks them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("torch")
+pytest.importorskip("peft")
+pytest.importorskip("pandas")
+
+import pandas as pd
+import torch
+
+from benchmarks import tunnel_tools
+from tools.synth import tunnel, tunnel_reported
+from tools.synth.templates import groups, unfilled
+from tools.train import ranked
+
+
+def test_every_tool_is_of_one_part_and_none_is_one_that_trains_by_program():
+    parts = [set(tunnel_reported.tools_of(part)) for part in tunnel_reported.PARTS]
+    assert set.union(*parts) == set(groups(tunnel_reported.FILE))
+    assert sum(map(len, parts)) == len(set.union(*parts))
+    assert min(map(len, parts)) >= 12
+    assert not set.union(*parts) & set(tunnel.TOOLS)
+
+
+def test_names_of_every_tool_are_names():
+    rng = random.Random(4)
+    for tool in groups(tunnel_reported.FILE):
+        for text, label, family in tunnel_reported.generate(rng, 40, tools=[tool], base_rate=1.0):
+            assert (label, family) == ("tunnel", tool)
+            assert not unfilled(text, tunnel_reported.SLOTS), text
+            assert len(text) <= tunnel.MAX_NAME, text
+            assert text == text.lower(), text
+            assert all(0 < len(part) <= tunnel.MAX_LABEL for part in text.split(".")), text
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10**6))
+def test_the_same_seed_draws_the_same_names_and_tools_that_measure_are_not_among_them(seed):
+    rows = tunnel_reported.generate(random.Random(seed), 60)
+    assert rows == tunnel_reported.generate(random.Random(seed), 60)
+    assert {row[2] for row in rows} <= set(tunnel_reported.tools_of("train"))
+
+
+def test_composed_names_hold_payload_below_a_zone():
+    rows = tunnel_reported.generate_composed(random.Random(2), 300, bases=("example.org",))
+    assert all(label == "tunnel" and len(text) <= tunnel.MAX_NAME for text, label, _ in rows)
+    assert 0.05 < np.mean([text.endswith(".example.org") for text, _, _ in rows]) < 0.5
+
+
+def test_queries_are_read_from_all_three_kinds_of_logs(tmp_path):
+    rows = {
+        "dns.log.gz": "#separator \\x09\n#fields\tts\tquery\n1\ta.example.org\n",
+        "dns.json.gz": json.dumps({"query": "b.example.org"}) + "\n",
+        "eve.json.gz": json.dumps({"event_type": "dns", "dns": {"queries": [{"rrname": "c.example.org"}]}}) + "\n",
+    }
+    for name, text in rows.items():
+        (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+    assert {name for log in rows for name in tunnel_tools.queries(tmp_path / log)} == {"a.example.org", "b.example.org", "c.example.org"}
+
+
+def test_each_tool_counts_the_same_in_the_mean():
+    found = {"one": tunnel_tools.found_of(np.array([0.9] * 10), {"cut": 0.5}), "two": tunnel_tools.found_of(np.array([0.1]), {"cut": 0.5})}
+    assert tunnel_tools.mean_of(found) == {"cut": 0.5}
+
+
+def test_the_highest_harmless_names_are_chosen_and_few_sure_tunnels():
+    count = ranked.HARDEST + ranked.OTHERS + 4000
+    plain = pd.DataFrame({"text": "x", "alarm": False, "origin": "made", "score": np.linspace(-20, 5, count), "tokens": 9})
+    found = pd.DataFrame({"text": "x", "alarm": True, "origin": "dnstt", "score": np.repeat([0.0, 20.0], 500), "tokens": 9})
+    rows = ranked.chosen(pd.concat([plain, found]), 1)
+    kept = rows[~rows["alarm"]]["score"].sort_values(ascending=False).to_numpy()
+    assert len(kept) == ranked.HARDEST + ranked.OTHERS
+    assert kept[ranked.HARDEST - 1] == pytest.approx(np.sort(plain["score"])[-ranked.HARDEST])
+    assert (rows["alarm"] & (rows["score"] == 0)).sum() == 500
+    assert 40 < (rows["alarm"] & (rows["score"] > 0)).sum() < 120
+
+
+def test_a_tunnel_that_is_like_any_other_name_pulls_no_further():
+    score = torch.tensor([-30.0, -1.0], requires_grad=True)
+    ranked.bounded(score).sum().backward()
+    assert score.grad is not None
+    assert abs(float(score.grad[0])) < 1e-6 < abs(float(score.grad[1]))
+
+
+def test_a_batch_with_tunnels_above_all_others_costs_less():
+    alarm, weight = torch.tensor([True, False, False]), torch.ones(3)
+    good, bad = (float(ranked.loss_of(torch.tensor(score), alarm, weight, 0.4)) for score in ([5.0, -9.0, -9.0], [-5.0, -9.0, 2.0]))
+    assert good < bad
+    assert float(ranked.loss_of(torch.tensor([1.0]), torch.tensor([True]), torch.ones(1), 0.4)) > 0
