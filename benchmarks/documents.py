@@ -253,6 +253,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "fields": fields,
     "ordinary": partial(optional, "ordinary", "benchmarks.ordinary"),
     "everyday": partial(optional, "everyday", "benchmarks.everyday"),
+    "tunnel-tools": partial(optional, "tunnel_tools", "benchmarks.tunnel_tools"),
     "accuracy": accuracy,
     "coverage": coverage,
     "headline": headline,

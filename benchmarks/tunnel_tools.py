@@ -35,6 +35,8 @@ TASK, NAMES, REAL, SHIPPED = "dns-tunnel", 100, (1e-3, 1e-4), (1e-3, 1e-4)
 PARTS = ("choose", "judge")
 TUNNELS = ("dnscat2", "iodine")
 """Tools of the sensor days' tunnels."""
+OFTEN = 0.9
+"""Tools of which fewer names are found at 1e-4 stand in the table; all of them are in the result file."""
 Scores = NDArray[np.float64]
 
 
@@ -111,19 +113,22 @@ def measured(model: EdgeDemist, data: Path) -> dict[str, Any]:
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """Percent found: the means of both parts, then tools and recordings one by one."""
-    keys, rows = list(next(iter(results.values()))["judge"]["mean"]), []
+    """Percent found at real and at shipped rates, a pair of columns a bundle: means, sensor days, and tools that are missed often."""
+    last = list(results.values())[-1]
+    rows = [(f"mean of {len(last[part]['tools'])} tools, `{part}`", [one[part]["mean"] for one in results.values()]) for part in PARTS]
+    rows += [(day, [one["sensor days"].get(day) for one in results.values()]) for day in last["sensor days"]]
     for part in PARTS:
-        for name, one in results.items():
-            rows.append([f"mean of {len(one[part]['tools'])} tools, {part}, {name}", *_percent(one[part]["mean"], keys)])
-    for name, one in results.items():
-        found = [row for part in PARTS for row in sorted(one[part]["tools"].items())] + list(one["sensor days"].items())
-        rows += [[f"{tool}, {name}", *_percent(row, keys)] for tool, row in found]
-    return markdown.table(["names found, %", *keys], rows) + "\n"
+        for tool, row in sorted(last[part]["tools"].items()):
+            if row["real 0.0001"] < OFTEN:
+                rows.append((f"{tool}, `{part}`", [one[part]["tools"].get(tool) for one in results.values()]))
+    header = ["names found, %", *(f"{name}, {what} 1e-3 / 1e-4" for name in results for what in ("real", "shipped"))]
+    return markdown.table(header, [[name, *(cell for row in found for cell in _cells(row))] for name, found in rows]) + "\n"
 
 
-def _percent(row: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
-    return [f"{100 * row[key]:.1f}" for key in keys]
+def _cells(row: Mapping[str, Any] | None) -> list[str]:
+    if row is None:
+        return ["–", "–"]
+    return [f"{100 * row[f'{what} 0.001']:.1f} / {100 * row[f'{what} 0.0001']:.1f}" for what in ("real", "shipped")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

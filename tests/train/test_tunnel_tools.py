@@ -21,7 +21,7 @@ import torch
 from benchmarks import tunnel_tools
 from tools.synth import tunnel, tunnel_reported
 from tools.synth.templates import groups, unfilled
-from tools.train import ranked
+from tools.train import ranked, thresholds
 
 
 def test_every_tool_is_of_one_part_and_none_is_one_that_trains_by_program():
@@ -97,3 +97,22 @@ def test_a_batch_with_tunnels_above_all_others_costs_less():
     good, bad = (float(ranked.loss_of(torch.tensor(score), alarm, weight, 0.4)) for score in ([5.0, -9.0, -9.0], [-5.0, -9.0, 2.0]))
     assert good < bad
     assert float(ranked.loss_of(torch.tensor([1.0]), torch.tensor([True]), torch.ones(1), 0.4)) > 0
+
+
+def test_no_part_of_ordinary_names_alarms_more_often_than_asked():
+    scores = np.linspace(0.0, 1.0, 10_001)
+    found = thresholds.within(scores, {"0.001": 0.5, "0.0001": 0.9999999})
+    assert (scores >= found["0.001"]).sum() == 11
+    assert found["0.0001"] == 0.9999999
+
+
+def test_the_table_has_means_days_and_tools_that_are_missed():
+    row = {"real 0.001": 0.9, "real 0.0001": 0.8, "shipped 0.001": 0.7, "shipped 0.0001": 0.6}
+    sure = dict.fromkeys(row, 1.0)
+    one = {part: {"tools": {"nstx": row, "pupy": sure}, "mean": row} for part in tunnel_tools.PARTS} | {
+        "sensor days": {"day-01 iodine": sure}
+    }
+    shown = tunnel_tools.table({"before": {**one, "sensor days": {}}, "now": one})
+    assert "| nstx, `judge` | 90.0 / 80.0 | 70.0 / 60.0 | 90.0 / 80.0 | 70.0 / 60.0 |" in shown
+    assert "pupy" not in shown
+    assert "| day-01 iodine | – | – | 100.0 / 100.0 | 100.0 / 100.0 |" in shown

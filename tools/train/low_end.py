@@ -42,16 +42,16 @@ class Strings:
     """Which ordinary strings people or vendors picked."""
 
 
-def strings(data: Path, task: str) -> Strings | None:
-    """The calibration part of a task, None without ordinary strings."""
+def strings(data: Path, task: str, parts: Sequence[str] = ("calibrate",)) -> Strings | None:
+    """The calibration part of a task, or the parts named; None without ordinary strings."""
     if task not in ordinary.FILES or not (data / "ordinary").is_dir():
         return None
     table = ordinary.read_ordinary(data, task)
-    found = table[(table["part"] == "calibrate") & table["curated"]]
+    found = table[table["part"].isin(parts) & table["curated"]]
     threats = pd.Series(dtype=str)
     if task in ordinary.THREATS:
         listed = ordinary.read_threats(data, task)
-        threats = listed.loc[(listed["part"] == "calibrate") & (listed["kind"] != "no-visible-payload"), "text"]
+        threats = listed.loc[listed["part"].isin(parts) & (listed["kind"] != "no-visible-payload"), "text"]
     return Strings([str(t) for t in found["text"]], [str(t) for t in threats], found["hand_picked"].to_numpy(bool))
 
 

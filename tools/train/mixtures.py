@@ -33,6 +33,7 @@ from tools.synth import (
     pages,
     service_names,
     tunnel,
+    tunnel_reported,
     uri,
     uri_commands,
     uri_payloads,
@@ -253,7 +254,11 @@ def _tunnel_round(m: Mixture, rng: random.Random) -> tuple[list[str], list[str]]
     tunnels = tunnel.generate(rng, m._generated // 2, exclude=exclude, bases=zones, base_rate=0.75)
     hosts = service_names.below(rng, [tunnel.base_domain(rng, zones) for _ in range(m._generated // 6)])
     hosts += everyday_hosts.generate(rng, EVERYDAY["dns-tunnel"]) + everyday_kinds.generate(rng, KINDS["dns-tunnel"])
-    return m.add(texts, names, tunnels + hosts + dns_legit.generate(rng, m._generated // 3))
+    legit = dns_legit.generate(rng, m._generated // 3)
+    reported = [tool for tool in tunnel_reported.tools_of("train") if tool not in exclude]
+    tunnels += tunnel_reported.generate(rng, m._generated // 4, tools=reported, bases=zones)
+    tunnels += tunnel_reported.generate_composed(rng, m._generated // 4, bases=zones)
+    return m.add(texts, names, tunnels + hosts + legit)
 
 
 def _evaded(m: Mixture, rng: random.Random, text: str) -> str:

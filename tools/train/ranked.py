@@ -2,6 +2,7 @@
 
     python -m tools.train.ranked --data DATA --work RUN --out FILES
     python -m quantize add FILES/dns-tunnel.safetensors --replace --out NEW
+    python -m tools.train.thresholds --data DATA --bundle NEW --task dns-tunnel --parts calibrate measure --out FILES
 
 A round draws tunnels of every tool that trains (``tools.synth.tunnel``, ``tunnel_reported``) and of no tool in particular, the table, and
 harmless names: made ones, ordinary ones of the part ``train`` and names of category lists. Those that the adapter so far ranks highest are
@@ -48,6 +49,7 @@ from tools.train.kept import Kept
 from tools.train.network import Network, mean_pool, run_layers
 from tools.train.ood import Served, plain_head
 from tools.train.shipped import BundleTokenizer, encoder_of
+from tools.train.subclasses import without_zones
 
 Floats = NDArray[np.float32]
 TASK = "dns-tunnel"
@@ -63,12 +65,14 @@ KINDS = {
     "dnsbl": 1000,
 }
 """Names made a round of kinds that look like tunnels, beside ``EVEN`` of all kinds."""
-EVEN, LEGIT, BELOW, HOSTS, LISTED = 12_000, 7000, 2500, 2500, 250_000
+EVEN, LEGIT, BELOW, HOSTS, LISTED, SHORT = 12_000, 7000, 2500, 2500, 250_000, 2500
+BARE = ("identifiers", "cdn", "cloud-machines", "provider-lines")
+"""Kinds of which names without their zone are drawn too, as the table has them: half as many. ``SHORT`` more names are dnscat2's."""
 FOUND, HARDEST, OTHERS, BY_NGRAMS = 14_000, 17_000, 6000, 25_000
 """Rows a round: tunnels, the highest harmless names, others; and names of category lists that the encoder reads, highest by n-grams."""
 SURE, OF_SURE, LONG, OF_LONG = 6.0, 0.15, 70, 0.4
 """Log-odds of tunnels of which a share is taken, and tokens of long ones of which a share is taken: they are found anyway."""
-WEIGHTS = {"ordinary": 2.0, "picked": 2.0, "isp": 2.0, "unvetted": 0.4, "categories": 0.8, "table": 2.5, "made": 0.6}
+WEIGHTS = {"ordinary": 2.0, "picked": 2.0, "isp": 2.0, "unvetted": 0.4, "categories": 0.8, "table": 5.0, "made": 0.6}
 """How much a harmless row of an origin counts, and every row of the table; other tunnels count 1."""
 AGAINST, EPSILON, TOP, HIGHEST, AT_MEAN, SCALE = 20.0, 0.02, 1.0, 0.05, 0.3, 6.0
 """Weight of harmless rows against tunnels; probability from which a tunnel's loss grows no further; weight of the ranking and share of the
@@ -104,6 +108,7 @@ def made(data: Path, rng: random.Random) -> list[tuple[str, bool, str]]:
     real = sorted(set(table.loc[(table["label"] == "legit") & (table["text"].str.count(r"\.") == 1), "text"]) - held)
     zones = rng.sample(real, min(2500, len(real))) + [words.domain(rng) for _ in range(1000)]
     tunnels = tunnel.generate(rng, TUNNELS["tunnel"], bases=zones, base_rate=0.8)
+    tunnels += tunnel.generate(rng, SHORT, tools=["dnscat2"], bases=zones, base_rate=0.95)
     tunnels += tunnel_reported.generate(rng, TUNNELS["reported"], bases=zones, base_rate=0.85)
     tunnels += tunnel_reported.generate_composed(rng, TUNNELS["composed"], bases=zones)
     legit = everyday_kinds.generate(rng, EVEN) + dns_legit.generate(rng, LEGIT) + everyday_hosts.generate(rng, HOSTS)
@@ -111,7 +116,8 @@ def made(data: Path, rng: random.Random) -> list[tuple[str, bool, str]]:
     names = [row[0] for row in legit]
     for kind, count in KINDS.items():
         templates = everyday_kinds.kinds("names", "train")[kind]
-        names += [everyday_kinds.filled(rng, templates[n % len(templates)]) for n in range(count)]
+        some = [everyday_kinds.filled(rng, templates[n % len(templates)]) for n in range(count)]
+        names += some + (without_zones(some[::2]) if kind in BARE else [])
     return [(row[0], True, row[2]) for row in tunnels] + [(name, False, "made") for name in names]
 
 
@@ -287,12 +293,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p = argparse.ArgumentParser(prog="python -m tools.train.ranked", description=__doc__, formatter_class=raw)
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--bundle", type=Path, metavar="DIR", help="bundle (default: the packaged one)")
-    p.add_argument("--rounds", type=int, default=2)
+    p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--epochs", type=int, default=3, help="times that a round's rows are seen")
-    p.add_argument("--lr", type=float, nargs="+", default=[6e-4, 5e-4], help="learning rate of each round; the last goes on")
+    p.add_argument("--lr", type=float, nargs="+", default=[6e-4, 5e-4, 4e-4], help="learning rate of each round; the last goes on")
     p.add_argument("--tokens", type=int, default=4096, help="tokens a batch")
-    p.add_argument("--ngrams", type=float, default=1.0, help="the n-grams count so many times as much as in training")
-    p.add_argument("--lower", type=float, default=0.001, help="accuracy on dev that a lower cut of the labels may cost")
+    p.add_argument("--ngrams", type=float, default=1.8, help="the n-grams count so many times as much as in training")
+    p.add_argument("--lower", type=float, default=0.0, help="accuracy on dev that a lower cut of the labels may cost")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--work", type=Path, required=True, help="folder for what a round leaves")
     p.add_argument("--out", type=Path, required=True)

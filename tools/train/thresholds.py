@@ -49,6 +49,14 @@ def thresholds(scores: NDArray[np.float64]) -> tuple[dict[str, float], dict[str,
     return found, dict.fromkeys(found, float(len(ordered)))
 
 
+def within(scores: NDArray[np.float64], found: dict[str, float]) -> dict[str, float]:
+    """Thresholds, raised where more of ``scores`` would alarm than a rate allows, rounded up; none above ``HIGHEST``."""
+    ordered = np.sort(scores)[::-1]
+    places = {rate: int(np.ceil(float(rate) * len(ordered))) for rate in found}
+    cuts = {rate: float(ordered[place - 1] + ordered[place]) / 2 for rate, place in places.items() if place < len(ordered)}
+    return {rate: max(value, min(cuts.get(rate, value), HIGHEST)) for rate, value in found.items()}
+
+
 def merged(table: dict[str, dict[str, float]], found: dict[str, float], counts: dict[str, float]) -> dict[str, dict[str, float]]:
     """A specialist's thresholds with those of ordinary strings; stricter rates that had a threshold never get a lower one."""
     fpr = {**table.get("fpr", {}), **found}
@@ -66,12 +74,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = p.add_mutually_exclusive_group(required=True)
     source.add_argument("--ordinary", type=Path, nargs="+", help="Parquet files of ordinary strings (text)")
     source.add_argument("--data", type=Path, help="folder with ordinary/ (``tools.train.low_end``): rates too low for it follow its tail")
+    p.add_argument("--parts", nargs="+", default=["calibrate"], help="parts of --data that are read, of several each by itself too")
     where = p.add_mutually_exclusive_group(required=True)
     where.add_argument("--out", type=Path, help="folder for <task>.safetensors")
     where.add_argument("--folder", type=Path, help="folder with a specialist.json to change")
     args = p.parse_args(argv)
     strings = None
-    if args.data is not None and (strings := low_end.strings(args.data, args.task)) is None:
+    if args.data is not None and (strings := low_end.strings(args.data, args.task, args.parts)) is None:
         p.error(f"{args.data} has no ordinary strings for {args.task}")
     if strings is not None:
         texts = sorted(set(strings.ordinary))
@@ -83,6 +92,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.data:
             found, _ = low_end.thresholds(low_end.log_odds(scores), np.zeros(0))
             counts = dict.fromkeys(found, float(len(texts)))
+            for part in args.parts if len(args.parts) > 1 else ():
+                some = low_end.strings(args.data, args.task, (part,))
+                kept = set(some.ordinary) if some else set()
+                found = within(scores[[text in kept for text in texts]], found)
         path = model.bundle.path / "specialists" / f"{args.task}.safetensors"
     if args.folder:
         described = json.loads((args.folder / "specialist.json").read_text())
