@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import random
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pandas as pd  # noqa: E402
 from edge_demist.format import safetensors  # noqa: E402
 from edge_demist.train.ngrams import NgramConfig, hash_rows  # noqa: E402
 from quantize import cli  # noqa: E402
-from tools.synth import cmdline_dev, cmdline_slots, query_languages  # noqa: E402
+from tools.synth import cmdline_dev, cmdline_slots, query_languages, uri_server_side  # noqa: E402
 from tools.synth.templates import unfilled  # noqa: E402
 from tools.train import bagged, mixtures, quiet_table  # noqa: E402
 
@@ -137,3 +138,44 @@ def test_the_table_alone_changes_and_searches_become_normal(tmp_path: Path, monk
     before, after = (m.classify([*searches, *kept], task="uri-attack") for m in (model, changed))
     assert [answer.label for answer in after[:3]] == ["normal"] * 3
     assert [answer.label for answer in after[3:]] == [answer.label for answer in before[3:]]
+
+
+def test_bodies_are_filled_and_of_labels_of_the_task():
+    rows = uri_server_side.bodies(random.Random(3), 4000)
+    assert not [text for text, _, _ in rows if any(mark in text for mark in "‹›¦") or not text.strip()]
+    assert {label for _, label, _ in rows} == {"normal", "cmd-injection", "sqli", "xss"}
+    assert sum(label == "normal" for _, label, _ in rows) == 2000
+    assert {"parameters", "bodies", "values", "redirects", "object", "operators", "header", "directory"} <= {name for *_, name in rows}
+
+
+def test_runs_of_parameters_are_parts_of_a_request():
+    text = "/a?one=1&two=2&three=&four=4"
+    found = {run for seed in range(50) for run in quiet_table.runs(random.Random(seed), text)}
+    assert {"&three=", "&two=2&three="} <= found
+    assert all(run in text and run[0] in "?&" for run in found)
+    assert quiet_table.runs(random.Random(1), "/a?one=1") == []
+
+
+def test_parts_of_ordinary_requests_are_labelled_and_of_attacks_kept(tmp_path: Path, monkeypatch):
+    long = "/search?" + "&".join(f"name{n}=value{n}" for n in range(20))
+    attack = f"{long}&q=<script>alert(1)</script>"
+    table = pd.DataFrame({"text": [long, attack], "label": ["normal", "xss"]})
+    table.assign(source="list").to_parquet(tmp_path / "more.parquet")
+    monkeypatch.setattr(quiet_table, "read_table", lambda *_: table)
+    found: dict[str, list[str]] = {"label": [], "loud": []}
+    args = argparse.Namespace(more=tmp_path / "more.parquet", data=tmp_path, bodies=200)
+    quiet_table.add_bodies(found, random.Random(2), args)
+    assert any(text.startswith("&name") for text in found["label"])
+    assert not any("<script>" in text and text in attack for text in found["label"])
+    assert any("<script>" in text for text in found["part"])
+    assert len(found["loud"]) > 20
+
+
+def test_a_part_of_an_attack_that_raised_no_alarm_pulls_at_nothing():
+    before = quiet_table.torch.tensor([[0.0, 3.0], [3.0, 0.0]])
+    now = before.clone().requires_grad_()
+    accused = quiet_table.torch.tensor([True, False])
+    quiet_table.loss_of(now - 0.2 * accused, before, np.array(["part", "part"]), accused, 2.0).backward()
+    assert now.grad is not None
+    assert not now.grad[0].any()
+    assert now.grad[1].any()

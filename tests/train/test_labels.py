@@ -139,3 +139,14 @@ def test_gates_stay_and_a_column_is_weighed_anew(shipped, tmp_path, monkeypatch)
     begin = len(new.owners)
     weighed = new.ngram_weight[number, begin : len(new.bias) - new.gates] / new.temperature
     np.testing.assert_allclose(weighed[1:] - weighed[0], 100, rtol=1e-5)
+
+
+def test_rows_beside_the_table_come_from_files_and_generators(tmp_path):
+    pd.DataFrame({"text": ["/a"], "label": ["normal"], "source": ["list"], "other": [1]}).to_parquet(tmp_path / "more.parquet")
+    given = ["--data", str(tmp_path), "--task", "uri-attack", "--out", str(tmp_path), "--own-more", str(tmp_path / "more.parquet")]
+    found = labels.more_rows(labels.parse([*given, "--own-made", "uri-commands=40", "uri-bodies=20"]))
+    assert found[0] == ("/a", "normal", "list")
+    assert len(found) == 61
+    for wrong in ("uri-commands", "uri-commands=x", "nothing=4"):
+        with pytest.raises(SystemExit):
+            labels.parse([*given, "--own-made", wrong])

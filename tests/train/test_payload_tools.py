@@ -47,6 +47,15 @@ def test_thresholds_give_the_rates_they_are_named_for(seed, count):
     assert "1e-05" not in found
 
 
+def test_a_share_of_a_rate_leaves_a_margin():
+    scores = np.linspace(0.0, 1.0, 10_000, endpoint=False)
+    whole, _ = thresholds.thresholds(scores)
+    spare, counts = thresholds.thresholds(scores, 0.7)
+    assert (scores >= whole["0.001"]).sum() == 10
+    assert (scores >= spare["0.001"]).sum() == 7
+    assert counts["0.001"] == 10_000
+
+
 def test_thresholds_are_written_into_a_file_that_loads(tmp_path: Path):
     pd.DataFrame({"text": [f"/a/{i}?b={i * i}" for i in range(250)]}).to_parquet(tmp_path / "plain.parquet")
     assert thresholds.main(["--task", "uri-attack", "--ordinary", str(tmp_path / "plain.parquet"), "--out", str(tmp_path)]) == 0

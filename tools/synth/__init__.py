@@ -50,6 +50,7 @@ GENERATORS: Mapping[str, Generator] = MappingProxyType(
         "dga": dga.generate,
         "dga-shapes": dga_shapes.generate,
         "uri": uri_payloads.generate,
+        "uri-bodies": uri_server_side.bodies,
         "uri-commands": uri_commands.generate,
         "uri-server-side": uri_server_side.generate,
         "sensitive-files": sensitive_files.generate,

@@ -19,8 +19,9 @@ from tools.synth.words import EXAMPLE_DOMAINS, brand, domain, syllables, word
 
 Row = tuple[str, str, str]
 
-FILE, MARKS = "uri_server_side.txt", "uri_marks.txt"
-"""Attacks on what runs behind a request; and ordinary strings that hold marks of attacks, with the short attacks beside them."""
+FILE, MARKS, BODIES = "uri_server_side.txt", "uri_marks.txt", "uri_bodies.txt"
+"""Attacks on what runs behind a request; ordinary strings that hold marks of attacks, with the short attacks beside them; and what bodies
+and queries hold: runs of parameters, records, formulas, names, with attacks on object readers, directories and headers."""
 _ORDERS = ("cmd", "exec", "command", "run", "execute", "c", "shell", "code", "do", "arg", "ping", "system", "process")
 _PROBES = (
     "id",
@@ -128,3 +129,8 @@ def generate(rng: random.Random, n: int, file: str = FILE) -> list[Row]:
         drawn, weights = templates[group]
         rows.append((fill(rng, rng.choices(drawn, weights)[0], _SLOTS), label, family))
     return rows
+
+
+def bodies(rng: random.Random, n: int) -> list[Row]:
+    """Make ``n`` rows of what bodies and queries hold, half of them harmless."""
+    return generate(rng, n, BODIES)

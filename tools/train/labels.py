@@ -9,7 +9,7 @@ adapter whose head (its label group, where it has one) becomes the label group; 
 cut is the threshold for one false alarm in a hundred, so that no alarm changes at this rate or a stricter one.  A head of
 ``tools.train.subclasses`` knows what is fresh in columns that labels do not need: ``--without`` leaves them out.  What n-grams of the
 task's table alone say comes from a column of the bundle (``tools.train.bundle_columns --table-only``) or, with ``--own``, from columns that
-are learnt here, in the specialist's own table.
+are learnt here, in the specialist's own table; ``--own-more`` and ``--own-made`` add rows to those of the task's table.
 
 All columns of the label group are moved by one plane, which no answer feels, so that the first harmless column of both groups is the
 same: the kernels' one softmax then holds both exactly.  Thresholds for accuracy are those of dev with both groups.
@@ -20,12 +20,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from edge_demist import EdgeDemist
@@ -35,6 +37,7 @@ from edge_demist.format.screen import PREFIX
 from edge_demist.format.specialist import Specialist, read_specialist
 from edge_demist.train import calibration
 from edge_demist.train.ngrams import NgramConfig
+from tools.synth import GENERATORS
 from tools.train import bundle_columns
 from tools.train.data import TASKS, read_table
 from tools.train.kept import Kept
@@ -146,6 +149,22 @@ def composed(alarms: Specialist, labels: Columns, file: tuple[dict[str, str], Te
     return metadata, {name: np.ascontiguousarray(new.get(name, tensor)) for name, tensor in file[1].items()}
 
 
+def more_rows(args: argparse.Namespace) -> list[tuple[str, str, str]]:
+    """Rows beside the task's table, of files and of generators."""
+    rng = random.Random(f"{args.task} own")
+    tables = [pd.read_parquet(path, columns=["text", "label", "source"]) for path in args.own_more]
+    found = [row for table in tables for row in table.itertuples(index=False, name=None)]
+    return found + [row for name, count in args.own_made for row in GENERATORS[name](rng, count)]
+
+
+def named_count(text: str) -> tuple[str, int]:
+    """``NAME=COUNT`` of a generator."""
+    name, _, count = text.partition("=")
+    if name not in GENERATORS or not count.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: a generator and a number of rows, uri-commands=4000")
+    return name, int(count)
+
+
 def own_columns(args: argparse.Namespace, bundle: Bundle, labels: Sequence[str], tensors: Tensors) -> tuple[int, Floats]:
     """Fill empty columns of a file's own n-gram table with a model of the task's table alone; the first one's number, and biases [labels].
 
@@ -159,7 +178,9 @@ def own_columns(args: argparse.Namespace, bundle: Bundle, labels: Sequence[str],
     end = number + len(labels)
     if end > dim or len(labels) < 3:
         raise SystemExit(f"{args.task}: {dim - number} columns are empty, {len(labels)} are needed, of three labels or more")
-    rows, _ = bundle_columns.rows_of(argparse.Namespace(**vars(args), **ALONE), args.task, list(labels), bundle)
+    rows, mixture = bundle_columns.rows_of(argparse.Namespace(**vars(args), **ALONE), args.task, list(labels), bundle)
+    if more := more_rows(args):
+        rows = mixture.pack(*mixture.add(*mixture.real(), more))
     settings = Settings(epochs=args.own_epochs, rate=args.own_rate, drop=0.5)
     config = NgramConfig(**json.loads(args.ngrams))
     weight, bias = train_columns(rows, len(labels), config, settings, 1)
@@ -207,6 +228,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--kinds-shift", type=float, default=0.0, help="added to the harmless columns after the first")
     p.add_argument("--temperature", type=float, default=1.0, help="log-odds of the label group are divided by it, after all that is added")
     p.add_argument("--own", type=float, default=0.0, metavar="W", help="weight of columns that learn the task's table")
+    p.add_argument("--own-more", type=Path, nargs="*", default=[], metavar="FILE", help="rows beside the table (text, label, source)")
+    p.add_argument("--own-made", type=named_count, nargs="*", default=[], metavar="NAME=N", help="generated rows (tools.synth)")
     p.add_argument("--own-epochs", type=int, default=6)
     p.add_argument("--own-rate", type=float, default=3.0)
     p.add_argument("--out", type=Path, required=True)

@@ -48,7 +48,7 @@ FOREIGN = {
     "dga": OF_HOSTS,
     "dns-tunnel": ("cmdline", "http_header", "user_agent", "prose", "binary", "made-up"),
     "url-phishing": ("cmdline", "http_header", "user_agent", "prose", "binary", "made-up"),
-    "uri-attack": ("user_agent", "binary", "cert"),
+    "uri-attack": ("user_agent", "binary", "cert", "machine"),
     "user-agent": ("hostname", "cmdline", "path", "uri", "prose", "binary", "made-up"),
     "cmdline": ("user_agent", "http_header", "cert", "prose", "binary", "made-up"),
     "filename": ("user_agent", "http_header", "cmdline", "prose", "binary", "made-up"),
@@ -70,7 +70,7 @@ MADE = {
     "dga": ("service-names", "dga", "dns-legit"),
     "dns-tunnel": ("dns-legit", "tunnel", "service-names"),
     "url-phishing": ("pages", "well-known"),
-    "uri-attack": ("uri", "uri-commands"),
+    "uri-attack": ("uri", "uri-commands", "uri-bodies"),
     "user-agent": ("user-agent",),
     "cmdline": ("cmdline-attack", "cmdline-dev", "cmdline-admin"),
     "filename": ("filename",),
@@ -80,8 +80,8 @@ ROWS, SHARE, MADE_UP = 8000, 1500, 12_000
 """Rows of the table, of each kind of the corpus, and made up."""
 
 
-def texts(data: Path, task: Task, table: Sequence[str], seed: int) -> tuple[list[str], list[str], list[str]]:
-    """Rows of the table and generated ones, more strings of the task's kind, foreign ones; none is empty once it is normalized."""
+def texts(data: Path, task: Task, table: Sequence[str], seed: int, more: Sequence[str] = ()) -> tuple[list[str], list[str], list[str]]:
+    """Rows of the table, generated ones and ``more``; other strings of the task's kind; foreign ones. None is empty once normalized."""
     rng = random.Random(f"{seed} {task.name} foreign")
 
     def drawn(kind: str, count: int, state: int) -> list[str]:
@@ -91,6 +91,7 @@ def texts(data: Path, task: Task, table: Sequence[str], seed: int) -> tuple[list
 
     own = random.Random(seed).sample(list(table), min(ROWS, len(table)))
     own += [row[0] for name in MADE[task.name] for row in GENERATORS[name](rng, SHARE)]
+    own += random.Random(seed).sample(list(more), min(ROWS // 2, len(more)))
     kin = [text for kind in KIN.get(task.name, ()) for text in drawn(kind, 2 * SHARE, 3)]
     strange: list[str] = []
     for kind in FOREIGN[task.name]:
@@ -104,7 +105,12 @@ def texts(data: Path, task: Task, table: Sequence[str], seed: int) -> tuple[list
     return kept[0], kept[1], kept[2]
 
 
-MAKERS = {"prose": ood_texts.prose, "binary": ood_texts.binary, "made-up": ood_texts.made_up}
+def machine(rng: random.Random, count: int) -> list[str]:
+    """Lines of logs, headers of messages and lines of dumps, ``count`` of each."""
+    return [make(rng) for make in (ood_texts.log_line, ood_texts.mail_header, ood_texts.dump) for _ in range(count)]
+
+
+MAKERS = {"prose": ood_texts.prose, "binary": ood_texts.binary, "made-up": ood_texts.made_up, "machine": machine}
 
 
 class Served:
@@ -153,11 +159,13 @@ class Served:
         return out
 
 
-def again(model: EdgeDemist, data: Path, task: Task, seed: int) -> tuple[dict[str, Floats], dict[str, Any], dict[str, Any]]:
+def again(
+    model: EdgeDemist, data: Path, task: Task, seed: int, more: Sequence[str] = ()
+) -> tuple[dict[str, Floats], dict[str, Any], dict[str, Any]]:
     """A task's new domain tensors, the calibration that follows, and what both heads refuse."""
     specialist = model.specialist(task.name)
     served = Served(model, specialist)
-    own, kin, strange = (served(part) for part in texts(data, task, list(read_table(data, task.name, "train")["text"]), seed))
+    own, kin, strange = (served(part) for part in texts(data, task, list(read_table(data, task.name, "train")["text"]), seed, more))
     head = calibration.fit_domain(own, strange, kin)
     dev = read_table(data, task.name, "dev")
     pooled, grams = served(list(dev["text"]))
@@ -169,6 +177,12 @@ def again(model: EdgeDemist, data: Path, task: Task, seed: int) -> tuple[dict[st
     shares = {"own": own, "kin": kin, "foreign": strange, "dev": (pooled, grams)}
     refused = {name: round(float((head.probability(*part) < 0.5).mean()), 4) for name, part in shares.items() if len(part[0])}
     return head.tensors(), result, refused
+
+
+def ordinary_of(files: Sequence[Path]) -> list[str]:
+    """Ordinary strings of rows beside a table: those that no attack and no other kind gave (``tools.train.payload_rows``)."""
+    tables = [pd.read_parquet(path, columns=["text", "label", "source"]) for path in files]
+    return [text for table in tables for text in table.loc[(table["label"] == "normal") & (table["source"] != "other kinds"), "text"]]
 
 
 def plain_head(specialist: Specialist) -> tuple[Floats, Floats]:
@@ -211,6 +225,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--task", nargs="*", default=sorted(TASKS), choices=sorted(TASKS), help="specialists (default: all)")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument(
+        "--own", type=Path, nargs="*", default=[], metavar="FILE", help="ordinary strings of the kind beside the table (text, source)"
+    )
+    p.add_argument(
         "--refuse", type=float, metavar="SHARE", help="fit nothing: raise the bias until at most so many of the table are refused"
     )
     args = p.parse_args(argv)
@@ -224,7 +241,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 safetensors.write(args.out / f"{task.name}.safetensors", new, metadata)
                 sys.stderr.write(f"{task.name}: refused {shares}\n")
                 continue
-            tensors, result, refused = again(model, args.data, task, args.seed)
+            tensors, result, refused = again(model, args.data, task, args.seed, ordinary_of(args.own))
             metadata |= {"temperature": repr(result["temperature"]), "thresholds": json.dumps(result["thresholds"], sort_keys=True)}
             new = {name: tensors.get(name.removeprefix("head."), tensor) for name, tensor in old.items()}
             safetensors.write(args.out / f"{task.name}.safetensors", new, metadata)

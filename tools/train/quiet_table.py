@@ -1,10 +1,13 @@
 r"""Teach the n-gram table of uri-attack what is ordinary: its head and adapter stay, so what it says of all else hardly changes.
 
     python -m tools.train.quiet_table --data DATA --more ROWS/uri-attack.parquet --out FILES
+    python -m tools.train.quiet_table --data DATA --more ROWS/uri-attack.parquet --bodies 40000 --line 0.9 --out FILES
 
 ``tools.train.quiet`` asks a head for ordinary strings below the line of an alarm. A head sees sums over n-grams and cannot tell ``passwd``
 from the end of ``/etc/passwd``; the table can, for it has n-grams of a string's beginning and end. Rows count as they do there; query
 languages, quoted prose and words that people type (``label``) are to be answered ``normal`` too, and short attacks among words are loud.
+With ``--bodies`` parts of ordinary requests are ``label`` as well, as windows cut them and some parameters at a time, beside what
+``uri_bodies.txt`` holds: a long string is as harmless as its worst window, and what stands between two ``&`` is no whole request.
 Small gradient steps on the table alone, through the head: rows that are right already pull at nothing.
 """
 
@@ -12,12 +15,14 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
@@ -27,11 +32,11 @@ from edge_demist.format import safetensors
 from edge_demist.format.int8 import quantize_columns
 from edge_demist.format.screen import METADATA as SCREEN
 from edge_demist.format.screen import PREFIX
-from edge_demist.normalizers import to_bytes
+from edge_demist.normalizers import request, to_bytes
 from edge_demist.train.ngrams import NgramConfig, hash_rows
 from tools.synth import bare_words, query_languages, uri_server_side
 from tools.synth.templates import groups
-from tools.train import low_end, quiet
+from tools.train import low_end, payload_rows, quiet
 from tools.train.data import normalized, read_table
 from tools.train.kept import Kept
 
@@ -46,6 +51,9 @@ LABEL_MARGIN = 0.7
 """How far on the side of ``normal`` an ordinary string is to stand, in log-odds."""
 SHORT = 70
 """Characters of the attacks that are put among words."""
+LONG, DRAWN, WIDE = 90, 3, 96
+"""Characters of the attacks whose windows are loud; runs of parameters drawn of a query, and the most characters of one."""
+_PARAMETER = re.compile(r"(?=[?&])")
 
 
 def texts_of(args: argparse.Namespace) -> dict[str, list[str]]:
@@ -62,7 +70,32 @@ def texts_of(args: argparse.Namespace) -> dict[str, list[str]]:
     behind = [row[0] for row in uri_server_side.generate(rng, 4 * args.placed, uri_server_side.MARKS) if row[1] != "normal"]
     short = [text for text in behind if text[0] != "/" and len(text) < SHORT]
     found["loud"] += [quiet.placed(rng, text) for text in rng.sample(short, min(args.placed, len(short)))]
+    if args.bodies:
+        add_bodies(found, rng, args)
     return found
+
+
+def add_bodies(found: dict[str, list[str]], rng: random.Random, args: argparse.Namespace) -> None:
+    """Add parts of ordinary requests and of attacks, and made bodies; a part of an attack counts where it alarms already."""
+    more = pd.read_parquet(args.more)
+    more = more[more["source"] != "other kinds"]
+    rows = pd.concat([read_table(args.data, TASK, "train")[["text", "label"]], more[["text", "label"]]]).drop_duplicates("text")
+    ordinary = [text for text in rows.loc[rows["label"] == "normal", "text"] if text.isprintable()]
+    found["label"] += dict.fromkeys(part for text in ordinary for part in [*payload_rows.parts(text), *runs(rng, text)])
+    attacks = rows.loc[(rows["label"] != "normal") & (rows["text"].str.len() > LONG), "text"]
+    found["part"] = list(dict.fromkeys(part for text in attacks for part in payload_rows.parts(text)))
+    made = uri_server_side.generate(rng, args.bodies, uri_server_side.BODIES)
+    for name, harmless in (("label", True), ("loud", False)):
+        found[name] += dict.fromkeys(row[0] for row in made if (row[1] == "normal") == harmless)
+
+
+def runs(rng: random.Random, text: str) -> list[str]:
+    """Some runs of the parameters of a request, as its windows begin and end."""
+    parts = [part for part in _PARAMETER.split(request(text)) if part]
+    if len(parts) < DRAWN:
+        return []
+    drawn = [(rng.randrange(1, len(parts)), rng.choice((1, 1, 2, 3, 4, 6))) for _ in range(DRAWN)]
+    return [run for begin, count in drawn if 3 < len(run := "".join(parts[begin : begin + count])) <= WIDE]
 
 
 class Table:
@@ -100,6 +133,7 @@ def loss_of(now: torch.Tensor, before: torch.Tensor, part: NDArray[np.str_], acc
         "label": 2 * quiet.pull(odds + LABEL_MARGIN),
     }
     rows["bare"] = rows["quiet"] + quiet.pull(low)
+    rows["part"] = torch.where(old >= line, rows["loud"], torch.zeros_like(kept))
     return torch.stack([(torch.from_numpy(part == name).to(value.dtype) * value).sum() for name, value in rows.items()]).sum()
 
 
@@ -143,6 +177,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--part", default="", choices=("", "train"), help="words that train: all, or without those kept to measure")
     p.add_argument("--table", type=int, default=60_000, help="rows of the table that are to keep their answers")
     p.add_argument("--queries", type=int, default=8000, help="searches in query languages and quoted prose")
+    p.add_argument(
+        "--bodies", type=int, default=0, help="made bodies, values and runs of parameters, half of them attacks, and parts of rows"
+    )
+    p.add_argument("--line", type=float, help="alarm score of the line (default: the threshold for one false alarm in a thousand)")
     p.add_argument("--placed", type=int, default=1000, help="short attacks among words")
     p.add_argument(
         "--hold-out", nargs="*", default=[], help="query languages that train nothing (functions of tools.synth.query_languages)"
@@ -164,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with EdgeDemist.load(args.bundle) as model:
         specialist = model.specialist(TASK)
         metadata, read = safetensors.read(model.bundle.path / "specialists" / f"{TASK}.safetensors")
-        threshold = quiet.threshold_of(metadata)
+        threshold = args.line or quiet.threshold_of(metadata)
         line = float(low_end.log_odds(np.array([threshold]))[0]) * float(metadata["temperature"])
         matrix = quantize_columns(tuned(specialist, Kept(model, specialist, TASK, args.features), args, line))
         tensors = {name: np.ascontiguousarray(tensor) for name, tensor in read.items() if not name.startswith(PREFIX)}

@@ -38,13 +38,17 @@ def alarm_scores(model: EdgeDemist, task: str, texts: Sequence[str]) -> NDArray[
     return np.array([answer.alarm_score for answer in model.classify(list(texts), task=task)])
 
 
-def thresholds(scores: NDArray[np.float64]) -> tuple[dict[str, float], dict[str, float]]:
-    """Threshold of each rate, half-way between the last score that may alarm and the next; and from how many strings."""
+def thresholds(scores: NDArray[np.float64], share: float = 1.0) -> tuple[dict[str, float], dict[str, float]]:
+    """Threshold of each rate, half-way between the last score that may alarm and the next; and from how many strings.
+
+    Of the strings that a rate lets alarm, ``share`` may: other sites are not quite like those that set a threshold.
+    """
     ordered = np.sort(scores)[::-1]
     found: dict[str, float] = {}
     for rate in RATES:
         allowed = int(rate * len(ordered))
         if allowed >= LEAST_COUNT:
+            allowed = max(int(share * allowed), 1)
             found[str(rate)] = float(min(max((ordered[allowed - 1] + ordered[allowed]) / 2, LOWEST_ALARM), HIGHEST))
     return found, dict.fromkeys(found, float(len(ordered)))
 
@@ -75,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     source.add_argument("--ordinary", type=Path, nargs="+", help="Parquet files of ordinary strings (text)")
     source.add_argument("--data", type=Path, help="folder with ordinary/ (``tools.train.low_end``): rates too low for it follow its tail")
     p.add_argument("--parts", nargs="+", default=["calibrate"], help="parts of --data that are read, of several each by itself too")
+    p.add_argument("--share", type=float, default=1.0, help="share of a rate that the strings of --ordinary may have")
     where = p.add_mutually_exclusive_group(required=True)
     where.add_argument("--out", type=Path, help="folder for <task>.safetensors")
     where.add_argument("--folder", type=Path, help="folder with a specialist.json to change")
@@ -88,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         texts = sorted({t for path in args.ordinary for t in pd.read_parquet(path, columns=["text"])["text"]})
     with EdgeDemist.load(args.bundle) as model:
         scores = alarm_scores(model, args.task, texts)
-        found, counts = thresholds(scores)
+        found, counts = thresholds(scores, args.share)
         if args.data:
             found, _ = low_end.thresholds(low_end.log_odds(scores), np.zeros(0))
             counts = dict.fromkeys(found, float(len(texts)))
