@@ -19,6 +19,7 @@ import pandas as pd  # noqa: E402
 from edge_demist.format import safetensors  # noqa: E402
 from edge_demist.train.ngrams import NgramConfig, hash_rows  # noqa: E402
 from quantize import cli  # noqa: E402
+from tests.support.plain_heads import with_one_group  # noqa: E402
 from tools.synth import cmdline_dev, cmdline_slots, query_languages, uri_server_side  # noqa: E402
 from tools.synth.templates import unfilled  # noqa: E402
 from tools.train import bagged, mixtures, quiet_table  # noqa: E402
@@ -126,14 +127,15 @@ def test_the_table_alone_changes_and_searches_become_normal(tmp_path: Path, monk
     searches = ["Perf | limit 11 | summarize dcount(Account) by Computer", "this is a 'test' input", "(cast OR blink) AND blue*"]
     texts = {"kept": kept, "label": searches, "quiet": ["/etc/"], "bare": ["whoami"], "loud": ["/a/{{7*7}}"]}
     monkeypatch.setattr(quiet_table, "texts_of", lambda args: texts)
-    args = ["--data", str(tmp_path), "--more", str(tmp_path), "--rounds", "12", "--out", str(tmp_path)]
+    model = quiet_table.EdgeDemist.load(plain := with_one_group(model, "uri-attack", tmp_path / "before"))
+    args = ["--data", str(tmp_path), "--bundle", str(plain), "--more", str(tmp_path), "--rounds", "12", "--out", str(tmp_path)]
     assert quiet_table.main(args) == 0
     file = tmp_path / "uri-attack.safetensors"
     _, new = safetensors.read(file)
     _, old = safetensors.read(model.bundle.path / "specialists" / file.name)
     assert {name for name in new if not np.array_equal(new[name], old[name])} <= {"ngrams.weight", "ngrams.scale"}
     assert not any(name.startswith("screen.") for name in new)
-    assert cli.main(["add", str(file), "--replace", "--out", str(tmp_path / "bundle")]) == 0
+    assert cli.main(["add", str(file), "--bundle", str(plain), "--replace", "--out", str(tmp_path / "bundle")]) == 0
     changed = quiet_table.EdgeDemist.load(tmp_path / "bundle")
     before, after = (m.classify([*searches, *kept], task="uri-attack") for m in (model, changed))
     assert [answer.label for answer in after[:3]] == ["normal"] * 3

@@ -14,6 +14,7 @@ from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
 from edge_demist.format.specialist import read_specialist
 from edge_demist.train.rows import pack
+from tests.support.plain_heads import with_one_group
 from tools.train import labels
 from tools.train.kept import Kept
 from tools.train.ood import plain_head
@@ -106,14 +107,20 @@ def test_columns_of_the_own_table_reach_the_label_group_alone(shipped, tmp_path,
         "uri-attack",
         ["/index.html", "/item?id=1' or 1=1--", "/a?next=//evil.example", "/../../etc/passwd", "/q?s=<script>", "/;id"],
     )
-    path = shipped.bundle.path / "specialists" / f"{task}.safetensors"
+    plain = with_one_group(shipped, task, tmp_path / "before")
+    path = plain / "specialists" / f"{task}.safetensors"
     names = read_specialist(shipped.bundle, path, task).labels
     given = [names[n] for n in (1, 4, 2, 3, 5, 0)]
     monkeypatch.setattr(labels, "read_table", lambda *_: pd.DataFrame({"text": texts, "label": given}))
     numbers = np.array([names.index(name) for name in given] * 50, np.int64)
     rows = pack(texts * 50, BundleTokenizer(shipped.bundle), 64, numbers)
     monkeypatch.setattr(labels.bundle_columns, "rows_of", lambda *_: (rows, None))
-    assert labels.main(["--data", str(tmp_path), "--task", task, "--own", "1", "--own-epochs", "1", "--out", str(tmp_path)]) == 0
+    assert (
+        labels.main(
+            ["--data", str(tmp_path), "--task", task, "--bundle", str(plain), "--own", "1", "--own-epochs", "1", "--out", str(tmp_path)]
+        )
+        == 0
+    )
     old, new = (read_specialist(shipped.bundle, file, task) for file in (path, tmp_path / f"{task}.safetensors"))
     features = [Kept(shipped, one, task, None)(texts) for one in (old, new)]
     assert not old.ngrams.weight[:, 6:12].any()
