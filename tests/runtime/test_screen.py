@@ -183,7 +183,9 @@ def test_stage_one_answers_below_the_cut_and_never_alarms(halved):
         for task in DNS:
             kinds.add(two[task].screened)
             if not two[task].screened:
-                assert two[task] == one[task]
+                if two[task] != one[task]:  # of a string that is read in windows stage one may have answered some
+                    assert len(one[task].text) > 150 and two[task].alarm == one[task].alarm is False
+                    assert two[task].label == one[task].label and two[task].alarm_score <= one[task].alarm_score
                 continue
             threshold = two[task].threshold
             assert threshold is not None

@@ -110,4 +110,4 @@ def test_a_head_without_a_label_group_is_refused(learn):
     with pytest.raises(SystemExit, match="2"):
         learn("dga")
     with EdgeDemist.load() as model, pytest.raises(SystemExit, match="label group"):
-        label_columns.column(model, argparse.Namespace(task="dga"))
+        label_columns.column(model, argparse.Namespace(task="dns-tunnel"))

@@ -56,9 +56,29 @@ def test_a_share_of_a_rate_leaves_a_margin():
     assert counts["0.001"] == 10_000
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(2, 9))
+def test_a_group_left_out_holds_the_rate(seed, groups):
+    rng = np.random.default_rng(seed)
+    names = rng.integers(0, groups, 3000).astype(object)
+    scores = np.clip(rng.beta(0.3, 3.0, 3000) + 0.2 * (names == 0), 0.0, 0.9999)
+    found = thresholds.of_groups(scores, names)
+    plain, _ = thresholds.thresholds(scores)
+    for rate, threshold in found.items():
+        assert plain[rate] <= threshold <= thresholds.HIGHEST
+        assert (scores >= threshold).sum() <= float(rate) * 3000
+
+
+def test_groups_that_score_alike_ask_for_no_more_and_one_that_scores_high_for_what_none_can_tell():
+    scores = np.concatenate([np.linspace(0.5, 0.9, 40), np.linspace(0.0, 0.4, 4960)])
+    alike = np.resize(np.arange(5), 5000)
+    assert thresholds.of_groups(scores, alike.astype(object))["0.01"] == thresholds.LOWEST_ALARM
+    assert "0.01" not in thresholds.of_groups(scores[:3000], np.repeat([0, 1], [40, 2960]).astype(object))
+
+
 def test_thresholds_are_written_into_a_file_that_loads(tmp_path: Path):
-    pd.DataFrame({"text": [f"/a/{i}?b={i * i}" for i in range(250)]}).to_parquet(tmp_path / "plain.parquet")
-    assert thresholds.main(["--task", "uri-attack", "--ordinary", str(tmp_path / "plain.parquet"), "--out", str(tmp_path)]) == 0
+    plain = tmp_path / "plain.parquet"
+    pd.DataFrame({"text": [f"/a/{i}?b={i * i}" for i in range(250)], "source": ["x", "y"] * 125}).to_parquet(plain)
+    assert thresholds.main(["--task", "uri-attack", "--ordinary", str(plain), "--group", "source", "--out", str(tmp_path)]) == 0
     from edge_demist.format import safetensors
 
     metadata, _ = safetensors.read(tmp_path / "uri-attack.safetensors")

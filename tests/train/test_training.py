@@ -547,6 +547,7 @@ def test_a_lenient_detector_refuses_at_most_the_share(most):
     assert (scores + shift < ood.LINE).mean() <= most
     assert (scores + shift - 0.01 < ood.LINE).mean() > most - 0.001
     assert ood.shift_of(scores + 50, most) == 0.0
+    assert ood.shift_of(scores + 50, most, either_way=True) == pytest.approx(shift - 50, abs=1e-3) or shift == 0.0
 
 
 def test_domain_heads_are_fitted_again_on_a_bundle(run, data, tmp_path):

@@ -196,14 +196,16 @@ def plain_head(specialist: Specialist) -> tuple[Floats, Floats]:
     return np.concatenate([specialist.weight, specialist.ngram_weight]), specialist.bias.copy()
 
 
-def shift_of(score: Floats, most: float) -> float:
-    """What to add to log-odds so that at most the share ``most`` of them lies below ``LINE``; never less than nothing."""
+def shift_of(score: Floats, most: float, either_way: bool = False) -> float:
+    """What to add to log-odds so that at most the share ``most`` of them lies below ``LINE``; less than nothing only ``either_way``."""
     allowed = int(most * len(score))
-    return max(0.0, LINE - float(np.partition(score, allowed)[allowed]) + 1e-4)
+    return max(-np.inf if either_way else 0.0, LINE - float(np.partition(score, allowed)[allowed]) + 1e-4)
 
 
-def lenient(model: EdgeDemist, data: Path, task: Task, most: float) -> tuple[dict[str, Floats], dict[str, float]]:
+def lenient(model: EdgeDemist, data: Path, task: Task, most: float, either_way: bool = False) -> tuple[dict[str, Floats], dict[str, float]]:
     """The detector's bias, raised until at most the share ``most`` of the table is refused an answer; what is refused before and then.
+
+    ``either_way`` it is lowered too, where less is refused.
 
     The dev split is not read. An alarm asks no detector, so that only labels change.
     """
@@ -211,7 +213,7 @@ def lenient(model: EdgeDemist, data: Path, task: Task, most: float) -> tuple[dic
     pooled, grams = Served(model, specialist)(list(read_table(data, task.name, "train")["text"]))
     assert specialist.domain_weight is not None and specialist.domain_ngram_weight is not None
     score = pooled @ specialist.domain_weight + grams @ specialist.domain_ngram_weight + specialist.domain_bias
-    shift = shift_of(np.asarray(score, np.float32), most)
+    shift = shift_of(np.asarray(score, np.float32), most, either_way)
     refused = {name: round(float((score + by < LINE).mean()), 5) for name, by in (("before", 0.0), ("now", shift))}
     return {"domain_bias": np.array([specialist.domain_bias + shift], np.float32)}, refused
 
@@ -230,13 +232,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument(
         "--refuse", type=float, metavar="SHARE", help="fit nothing: raise the bias until at most so many of the table are refused"
     )
+    p.add_argument("--either-way", action="store_true", help="of --refuse: lower the bias, too, where fewer are refused")
     args = p.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     with EdgeDemist.load(args.bundle) as model:
         for task in (TASKS[name] for name in args.task):
             metadata, old = safetensors.read(model.bundle.path / "specialists" / f"{task.name}.safetensors")
             if args.refuse is not None:
-                tensors, shares = lenient(model, args.data, task, args.refuse)
+                tensors, shares = lenient(model, args.data, task, args.refuse, args.either_way)
                 new = {name: tensors.get(name.removeprefix("head."), tensor) for name, tensor in old.items()}
                 safetensors.write(args.out / f"{task.name}.safetensors", new, metadata)
                 sys.stderr.write(f"{task.name}: refused {shares}\n")

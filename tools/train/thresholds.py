@@ -6,7 +6,8 @@
 
 With --folder, in place of --out, they go into the ``specialist.json`` of a folder of adapters that the bundle was made of.
 A rate gets a threshold where at least ``LEAST_COUNT`` of the strings may alarm.  How many strings it comes from stands beside it
-(``fpr_strings``).
+(``fpr_strings``).  With ``--group source`` no threshold lies below what the strings of files with that column ask for by themselves, so
+that those of a source that is left out alarm no more often than the rate (lines of one repository are alike, and those of others differ).
 """
 
 from __future__ import annotations
@@ -61,6 +62,32 @@ def within(scores: NDArray[np.float64], found: dict[str, float]) -> dict[str, fl
     return {rate: max(value, min(cuts.get(rate, value), HIGHEST)) for rate, value in found.items()}
 
 
+def of_groups(scores: NDArray[np.float64], groups: NDArray[np.object_]) -> dict[str, float]:
+    """Lowest threshold of each rate at which strings of groups left out alarm no more often than the rate.
+
+    A rate so much stricter is taken that thresholds of the other groups hold it on each. No threshold where the strings are too few, or
+    where one group has so many that score high that no other group can tell.
+    """
+
+    def cut(some: NDArray[np.float64], allowed: int) -> float:
+        ordered = np.sort(some)[::-1]
+        return float((ordered[allowed - 1] + ordered[allowed]) / 2)
+
+    parts = [groups == name for name in np.unique(groups)]
+    found: dict[str, float] = {}
+    for rate in RATES:
+        for allowed in range(int(rate * len(scores)), LEAST_COUNT - 1, -1):
+            others = [int(allowed * (~part).mean()) for part in parts]
+            alarms = sum(
+                int((scores[part] >= cut(scores[~part], count)).sum()) if count else int(part.sum())
+                for part, count in zip(parts, others, strict=True)
+            )
+            if alarms <= rate * len(scores):
+                found[str(rate)] = min(max(cut(scores, allowed), LOWEST_ALARM), HIGHEST)
+                break
+    return found
+
+
 def merged(table: dict[str, dict[str, float]], found: dict[str, float], counts: dict[str, float]) -> dict[str, dict[str, float]]:
     """A specialist's thresholds with those of ordinary strings; stricter rates that had a threshold never get a lower one."""
     fpr = {**table.get("fpr", {}), **found}
@@ -69,8 +96,16 @@ def merged(table: dict[str, dict[str, float]], found: dict[str, float], counts: 
     return {**table, "fpr": fpr, "fpr_strings": counts}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the specialist's file with new thresholds."""
+def grouped_strings(files: Sequence[Path], column: str | None) -> pd.Series[str]:
+    """The group of each string of the files that have the column, by string."""
+    tables = [pd.read_parquet(path) for path in files] if column else []
+    parts = [table.drop_duplicates("text").set_index("text")[column].astype(str) for table in tables if column in table]
+    found = pd.concat(parts) if parts else pd.Series(dtype=str)
+    return found[~found.index.duplicated()]
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     raw = argparse.RawDescriptionHelpFormatter
     p = argparse.ArgumentParser(prog="python -m tools.train.thresholds", description=__doc__, formatter_class=raw)
     p.add_argument("--bundle", type=Path, metavar="DIR", help="bundle (default: the packaged one)")
@@ -79,29 +114,54 @@ def main(argv: Sequence[str] | None = None) -> int:
     source.add_argument("--ordinary", type=Path, nargs="+", help="Parquet files of ordinary strings (text)")
     source.add_argument("--data", type=Path, help="folder with ordinary/ (``tools.train.low_end``): rates too low for it follow its tail")
     p.add_argument("--parts", nargs="+", default=["calibrate"], help="parts of --data that are read, of several each by itself too")
+    p.add_argument("--least", type=float, default=LOWEST_ALARM, help="no threshold of --data is lower: a label group's cut, for instance")
     p.add_argument("--share", type=float, default=1.0, help="share of a rate that the strings of --ordinary may have")
+    p.add_argument("--group", metavar="COLUMN", help="of --ordinary: strings of a group that is left out hold the rate, too")
     where = p.add_mutually_exclusive_group(required=True)
     where.add_argument("--out", type=Path, help="folder for <task>.safetensors")
     where.add_argument("--folder", type=Path, help="folder with a specialist.json to change")
-    args = p.parse_args(argv)
-    strings = None
-    if args.data is not None and (strings := low_end.strings(args.data, args.task, args.parts)) is None:
-        p.error(f"{args.data} has no ordinary strings for {args.task}")
-    if strings is not None:
+    return p.parse_args(argv)
+
+
+def of_parts(args: argparse.Namespace, texts: Sequence[str], scores: NDArray[np.float64]) -> dict[str, float]:
+    """Thresholds of the strings of --data, none lower than --least, than names that people picked or than one part by itself ask for."""
+    strings = low_end.strings(args.data, args.task, args.parts)
+    picked = {t for t, by_hand in zip(strings.ordinary, strings.picked, strict=True) if by_hand} if strings else set()
+    found, _ = low_end.thresholds(low_end.log_odds(scores), np.zeros(0), np.array([text in picked for text in texts]))
+    found = {rate: max(value, args.least) for rate, value in found.items()}
+    for part in args.parts if len(args.parts) > 1 else ():
+        some = low_end.strings(args.data, args.task, (part,))
+        kept = set(some.ordinary) if some else set()
+        found = within(scores[[text in kept for text in texts]], found)
+    return found
+
+
+def of_files(args: argparse.Namespace, texts: Sequence[str], scores: NDArray[np.float64]) -> dict[str, float]:
+    """Thresholds of the strings of --ordinary, none lower than what groups left out ask for."""
+    found, _ = thresholds(scores, args.share)
+    grouped = grouped_strings(args.ordinary, args.group)
+    if len(grouped):
+        by_text = dict(zip(texts, scores, strict=True))
+        strict = of_groups(np.array([by_text[text] for text in grouped.index]), grouped.to_numpy(object))
+        found = {rate: max(value, strict.get(rate, 0.0)) for rate, value in found.items()}
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the specialist's file with new thresholds."""
+    args = parse(argv)
+    if args.data is not None:
+        strings = low_end.strings(args.data, args.task, args.parts)
+        if strings is None:
+            raise SystemExit(f"{args.data} has no ordinary strings for {args.task}")
         texts = sorted(set(strings.ordinary))
     else:
         texts = sorted({t for path in args.ordinary for t in pd.read_parquet(path, columns=["text"])["text"]})
     with EdgeDemist.load(args.bundle) as model:
         scores = alarm_scores(model, args.task, texts)
-        found, counts = thresholds(scores, args.share)
-        if args.data:
-            found, _ = low_end.thresholds(low_end.log_odds(scores), np.zeros(0))
-            counts = dict.fromkeys(found, float(len(texts)))
-            for part in args.parts if len(args.parts) > 1 else ():
-                some = low_end.strings(args.data, args.task, (part,))
-                kept = set(some.ordinary) if some else set()
-                found = within(scores[[text in kept for text in texts]], found)
+        found = (of_parts if args.data is not None else of_files)(args, texts, scores)
         path = model.bundle.path / "specialists" / f"{args.task}.safetensors"
+    counts = dict.fromkeys(found, float(len(texts)))
     if args.folder:
         described = json.loads((args.folder / "specialist.json").read_text())
         described["thresholds"] = merged(described["thresholds"], found, counts)
