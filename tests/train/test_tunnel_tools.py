@@ -116,3 +116,24 @@ def test_the_table_has_means_days_and_tools_that_are_missed():
     assert "| nstx, `judge` | 90.0 / 80.0 | 70.0 / 60.0 | 90.0 / 80.0 | 70.0 / 60.0 |" in shown
     assert "pupy" not in shown
     assert "| day-01 iodine | – | – | 100.0 / 100.0 | 100.0 / 100.0 |" in shown
+
+
+def test_what_a_round_leaves_is_read_again(tmp_path):
+    rng = np.random.default_rng(5)
+    draw = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
+    layers = {(2, "q"): (draw(6, 2), draw(2, 6)), (2, "ffn_down"): (draw(8, 3), draw(3, 6))}
+    state = ranked.State(ranked.Adapter("dns-tunnel", layers), draw(6), 0.5, 1.25)
+    ranked.keep(tmp_path / "state.safetensors", 2, state)
+    number, again = ranked.resumed(tmp_path / "state.safetensors")
+    assert (number, again.bias, again.share, again.adapter.name) == (2, 0.5, 1.25, "dns-tunnel")
+    assert set(again.adapter.layers) == set(layers)
+    np.testing.assert_array_equal(again.weight, state.weight)
+    for site, pair in layers.items():
+        for one, two in zip(again.adapter.layers[site], pair, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_a_part_that_is_none_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        thresholds.main(["--task", "dga", "--data", str(tmp_path), "--parts", "nosuch", "--out", str(tmp_path)])
+    assert "invalid choice: 'nosuch'" in capsys.readouterr().err

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import pickle
 import random
 import sys
 import time
@@ -234,12 +233,31 @@ def taught(net: Network, state: State, rows: pd.DataFrame, packed: Rows, grams: 
     return State(warm.adapter_of(model, TASK), weight_now, float(head.bias.detach()), float(share.detach()))
 
 
+def keep(file: Path, number: int, state: State) -> None:
+    """Write what ``number`` rounds have left, whole or not at all."""
+    tensors = {
+        f"{layer}.{target}.{side}": x for (layer, target), pair in state.adapter.layers.items() for side, x in zip("ab", pair, strict=True)
+    }
+    tensors |= {"weight": state.weight, "bias": np.array([state.bias, state.share], np.float32)}
+    safetensors.write(file, tensors, {"rounds": str(number)})
+
+
+def resumed(file: Path) -> tuple[int, State]:
+    """How many rounds a file of :func:`keep` holds, and what they left."""
+    metadata, read = safetensors.read(file, copy=True)
+    tensors = {name: np.asarray(tensor, np.float32) for name, tensor in read.items()}
+    bias, share = (float(x) for x in tensors["bias"])
+    sites = [name[:-2] for name in tensors if name.endswith(".a")]
+    layers = {(int(site.split(".")[0]), site.split(".")[1]): (tensors[f"{site}.a"], tensors[f"{site}.b"]) for site in sites}
+    return int(metadata["rounds"]), State(Adapter(TASK, layers), tensors["weight"], bias, share)
+
+
 def rounds(args: argparse.Namespace, served: Served, net: Network, share: Floats, state: State) -> State:
     """Train round after round; goes on from what ``--work`` holds."""
-    file = args.work / "state.pkl"
+    file = args.work / "state.safetensors"
     begin = 0
     if file.is_file():
-        begin, state = pickle.loads(file.read_bytes())
+        begin, state = resumed(file)
     mixture = mixture_of(args, served)
     for number in range(begin, args.rounds):
         rows = drawn(args.data, served, share, args.seed, number)
@@ -251,8 +269,7 @@ def rounds(args: argparse.Namespace, served: Served, net: Network, share: Floats
         rows = chosen(rows.assign(score=np.concatenate(scores), tokens=np.concatenate(tokens)), args.seed + number)
         packed = mixture.pack(list(rows["text"]))
         state = taught(net, state, rows, packed, (served.grams(packed) @ share).astype(np.float32), args, number)
-        (args.work / "next.pkl").write_bytes(pickle.dumps((number + 1, state)))
-        (args.work / "next.pkl").rename(file)
+        keep(file, number + 1, state)
     return state
 
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
 from edge_demist.train.calibration import LOWEST_ALARM
-from tools.train import low_end
+from tools.train import low_end, ordinary
 
 RATES = (1e-2, 1e-3, 1e-4, 1e-5)
 LEAST_COUNT = 2
@@ -113,7 +113,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     source = p.add_mutually_exclusive_group(required=True)
     source.add_argument("--ordinary", type=Path, nargs="+", help="Parquet files of ordinary strings (text)")
     source.add_argument("--data", type=Path, help="folder with ordinary/ (``tools.train.low_end``): rates too low for it follow its tail")
-    p.add_argument("--parts", nargs="+", default=["calibrate"], help="parts of --data that are read, of several each by itself too")
+    p.add_argument(
+        "--parts",
+        nargs="+",
+        default=["calibrate"],
+        choices=ordinary.PARTS,
+        help="parts of --data that are read, of several each by itself too",
+    )
     p.add_argument("--least", type=float, default=LOWEST_ALARM, help="no threshold of --data is lower: a label group's cut, for instance")
     p.add_argument("--share", type=float, default=1.0, help="share of a rate that the strings of --ordinary may have")
     p.add_argument("--group", metavar="COLUMN", help="of --ordinary: strings of a group that is left out hold the rate, too")
