@@ -154,7 +154,10 @@ def through_windows(
 
 
 def _worst(item: Item, first: Judged, cut_up: list[windows.Window], found: Sequence[Judged], rules: Mapping[str, Rule]) -> Judged:
-    """The whole, or the window with the highest alarm score; of several labels the whole's, where that score is no alarm."""
+    """The whole, or the window with the highest alarm score; of several labels the whole's, where that score is no alarm.
+
+    A whole that alarms by itself says which kind of threat it is, if it was read to its end: its parts lack what stands around them.
+    """
     rule = rules[str(item.task)]
     specialist = rule.specialist
     rows = [first.scores, *(row.scores for row in found)]
@@ -165,7 +168,17 @@ def _worst(item: Item, first: Judged, cut_up: list[windows.Window], found: Seque
         worst = 0  # an address without its query counts where it alarms
     over = len(item.raw) > windows.MOST_BYTES or any(row.truncated for row in found)
     screened = found[worst - 1].screened if worst else first.screened
-    return Judged(rows[worst], over, cut_up[worst - 1] if worst else None, screened)
+    scores = rows[worst]
+    if worst and len(specialist.positive) > 1 and not first.truncated and alarming[0] >= (rule.threshold or LEAST_ALARM):
+        scores = _by_kinds(specialist, scores, rows[0])
+    return Judged(scores, over, cut_up[worst - 1] if worst else None, screened)
+
+
+def _by_kinds(specialist: Specialist, scores: Sequence[float], whole: Sequence[float]) -> list[float]:
+    """A window's scores, what its threats have shared among them as the whole shares it."""
+    threats, kinds = (sum(row[i] for i in specialist.positive) for row in (scores, whole))
+    share = threats / (kinds or 1.0)
+    return [whole[i] * share if i in specialist.positive else score for i, score in enumerate(scores)]
 
 
 def _windows_of(inference: Inference, item: Item, specialist: Specialist) -> list[windows.Window]:

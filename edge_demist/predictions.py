@@ -26,6 +26,8 @@ LEAST_IN_DISTRIBUTION = 0.1
 """Below this P(in distribution) a label says nothing."""
 LEAST_POSITIVE = 0.2
 """A label of a threat is not given for less, where there is no alarm."""
+SURE_THREAT = 0.8
+"""A label of a threat is not withheld from this alarm score on, where a looser rate than the one asked for would alarm."""
 
 
 def is_surely_harmless(text: str, normalizer: str) -> bool:
@@ -111,6 +113,7 @@ class Rule:
             raise InputError(f"fpr applies to alarm tasks; {specialist.task!r} is a category task (use min_accuracy)")
         self._strict = fpr is not None
         self._threshold = _alarm_threshold(specialist, fpr) if specialist.kind == "alarm" else None
+        self._surely = _surely_a_threat(specialist) if specialist.kind == "alarm" else 1.0
         self._refused = REFUSED.get(specialist.normalizer)
         self._unregistered = UNREGISTERED.get(specialist.normalizer)
         self._of_names = is_name(specialist.normalizer)
@@ -154,6 +157,7 @@ class Rule:
         positive = best in self.specialist.positive
         says_much = not inside or alarm is None or positive  # ordinary strings of odd spelling stay ordinary
         hollow = inside < LEAST_IN_DISTRIBUTION or (alarm is False and positive and score < LEAST_POSITIVE)
+        hollow = hollow and not (positive and alarm_score >= self._surely)
         between = self._strict and not alarm and alarm_score > LEAST_ALARM  # neither an alarm nor likely to be ordinary
         return (hollow and says_much and not alarm) or between or (self._floor is not None and score < self._floor)
 
@@ -186,6 +190,11 @@ def _alarm_threshold(specialist: Specialist, fpr: float | None) -> float:
         if fpr is None:
             return LEAST_ALARM
         raise
+
+
+def _surely_a_threat(specialist: Specialist) -> float:
+    """Alarm score from which on a threat's label is given whatever the string's kind: an alarm at the loosest shipped rate, and sure."""
+    return max(SURE_THREAT, min(specialist.thresholds.get("fpr", {}).values(), default=1.0))
 
 
 __all__ = ["DEFAULT_FPR", "UNKNOWN", "Prediction", "Rule"]

@@ -44,8 +44,11 @@ _MARK = re.compile(
     r"[^\w\s.,:;=/+@%~*#\"|\[\]-]|[;|](?!\w*[=.]|base64|[;|]|\Z)|\.\./|--(?=\W*\w{0,4}\Z)|(?:file|php|expect|dict|gopher)://|/etc/|\b(?:union|select|and|or|order)\b",
     re.IGNORECASE,
 )
-_PLACEHOLDER = re.compile(r"\A(?:[$#]\{|\$|\{{1,2}|\[|%{1,2})[\w.-]{2,64}[}\]%]{0,2}\Z")
-"""A value that somebody else fills in (``${UUID}``, ``[CACHEBUSTER]``, ``%%SITE%%``), as links of advertisers hold."""
+_PLACEHOLDER = re.compile(
+    r"\A(?:(?:[$#]\{|\$|\{{1,2}|\[|%{1,2})[\w.-]{2,64}[}\]%]{0,2}|<[a-z]{1,32}(?:_[a-z\d]{1,32}){1,4}>)\Z", re.IGNORECASE
+)
+"""A value that somebody else fills in (``${UUID}``, ``[CACHEBUSTER]``, ``%%SITE%%``, ``<user_id>``), as links of advertisers
+hold; no element of HTML has an underscore."""
 _WORDS_BEFORE = re.compile(r"\A(?:[a-z]{2,15} ){3,}|\A\w{22,}(?=\w\w\W)")
 _WORDS_AFTER = re.compile(r"(?: [a-z]{2,15}){5,}\Z")
 _SHELL = re.compile(r"[$^`\\?]")

@@ -75,7 +75,19 @@ def test_requests_and_addresses():
 
 
 @pytest.mark.parametrize(
-    "value", ["${DD_UUID}", "[CACHEBUSTER]", "%%SITE%%", "{gdpr_consent}", "{{user.id}}", "#{id_of}", "$UID", "${US_PRIVACY"]
+    "value",
+    [
+        "${DD_UUID}",
+        "[CACHEBUSTER]",
+        "%%SITE%%",
+        "{gdpr_consent}",
+        "{{user.id}}",
+        "#{id_of}",
+        "$UID",
+        "${US_PRIVACY",
+        "<na_id>",
+        "<user_id2>",
+    ],
 )
 def test_a_value_that_somebody_else_fills_in_is_not_read_alone(value):
     request = f"/sync?redir=https://ads.example/?id={value}&name=two&more=1"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge_demist import EdgeDemist
 from edge_demist.normalizers import REFUSED, UNREGISTERED
-from edge_demist.predictions import DEFAULT_FPR, UNKNOWN, Rule, is_registered_name
+from edge_demist.predictions import DEFAULT_FPR, SURE_THREAT, UNKNOWN, Rule, is_registered_name
 from edge_demist.text.windows import SHAPES, is_name
 
 
@@ -50,7 +50,17 @@ def test_label_and_score_agree(model, weights, inside, fpr):
         assert positive == answer.alarm or answer.label == UNKNOWN
         assert positive or answer.label == UNKNOWN or answer.alarm_score <= 0.5  # no "normal" of what is more likely an attack
     if positive and not answer.alarm:
-        assert inside >= 0.09
+        sure = max(SURE_THREAT, min(specialist.thresholds["fpr"].values()))
+        assert inside >= 0.09 or answer.alarm_score >= sure - 1e-9  # an alarm at a looser rate
+
+
+@pytest.mark.parametrize(("attack", "label"), [(0.99, "malicious"), (0.7, UNKNOWN), (0.02, "benign")])
+def test_a_threat_that_alarms_at_a_looser_rate_is_named_whatever_its_kind(model, attack, label):
+    rule, specialist = rule_and_labels(model, "cmdline")
+    assert specialist.threshold("fpr", 0.01) < 0.99 < specialist.threshold("fpr", 0.001)
+    answer = rule.answer("a line", [(1 - attack) * 0.05, attack * 0.05], truncated=False, top_k=1)
+    assert (answer.label, answer.alarm) == (label, False)
+    assert answer.score <= 0.05  # what it says is hardly of its kind stays unsure
 
 
 @given(st.lists(st.text("abz019-_", max_size=64), max_size=6).map(".".join) | st.text("a1-. \n\t/:*x\\_é。", max_size=70))

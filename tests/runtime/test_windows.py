@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_demist import EdgeDemist
+from edge_demist import EdgeDemist, judging
+from edge_demist.inference import Item, Judged
 from edge_demist.normalizers import NORMALIZERS
+from edge_demist.predictions import Rule
 from edge_demist.text import windows
 
 INJECTION = "q=1'%20UNION%20SELECT%20login,password%20FROM%20users--%20-"
@@ -123,6 +125,24 @@ def test_a_window_is_said_and_pickled(model):
     assert answer.window.shown() == {"start": answer.window.begin, "end": answer.window.end, "text": answer.window.raw.decode()}
     assert pickle.loads(pickle.dumps(answer)) == answer
     assert "window" in {field.name for field in dataclasses.fields(answer)}
+
+
+SCORES = st.lists(st.floats(0.001, 1.0), min_size=6, max_size=6).map(lambda row: [x / sum(row) for x in row])
+
+
+@given(SCORES, SCORES, st.booleans())
+def test_a_whole_that_alarms_says_which_kind_and_the_window_how_surely(model, whole, part, truncated):
+    rule = Rule(model.specialist("uri-attack"), None, None)
+    positive = rule.specialist.positive
+    item, window = Item(b"/a?b=1&c=2", "uri-attack"), windows.Window(0, 4, "/a?b")
+    found = judging._worst(item, Judged(whole, truncated), [window], [Judged(part, False)], {"uri-attack": rule})
+    alarms = [rule.specialist.alarm_score(row) for row in (whole, part, found.scores)]
+    assert alarms[2] == pytest.approx(max(alarms[:2]) if max(alarms[:2]) >= 0.5 else alarms[0])
+    assert sum(found.scores) == pytest.approx(1.0)
+    kinds = [[row[i] / sum(row[j] for j in positive) for i in positive] for row in (whole, part, found.scores)]
+    says = not truncated and alarms[0] >= rule.threshold
+    assert kinds[2] == pytest.approx(kinds[0] if says or found.window is None else kinds[1])
+    assert (found.window is None) == (alarms[2] == pytest.approx(alarms[0]) and not alarms[1] > alarms[0])
 
 
 def test_category_specialists_read_the_beginning_alone(model):

@@ -86,6 +86,9 @@ def test_thresholds_are_written_into_a_file_that_loads(tmp_path: Path):
     assert table["fpr_strings"] == {"0.01": 250.0}
     assert 0.5 <= table["fpr"]["0.01"] <= 1.0
     assert "0.0001" in table["fpr"]
+    assert thresholds.main(["--task", "uri-attack", "--ordinary", str(plain), "--least", "0.93", "--out", str(tmp_path)]) == 0
+    metadata, _ = safetensors.read(tmp_path / "uri-attack.safetensors")
+    assert json.loads(metadata["thresholds"])["fpr"]["0.01"] >= 0.93
 
 
 @given(st.lists(st.lists(st.text(min_size=1, max_size=9), min_size=1, max_size=5), min_size=1, max_size=4))

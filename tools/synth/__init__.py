@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from edge_demist.train import ood_texts
 from tools.synth import (
+    bare_words,
     cmdline,
     cmdline_admin,
     cmdline_attack,
@@ -49,6 +50,7 @@ GENERATORS: Mapping[str, Generator] = MappingProxyType(
         "everyday-kinds": everyday_kinds.generate,
         "dga": dga.generate,
         "dga-shapes": dga_shapes.generate,
+        "searches": bare_words.searches,
         "uri": uri_payloads.generate,
         "uri-bodies": uri_server_side.bodies,
         "uri-commands": uri_commands.generate,

@@ -58,16 +58,23 @@ def labels_of(rows: Rows) -> NDArray[np.int64]:
     return np.asarray(rows.y, np.int64)
 
 
-def fit_head(pooled: Floats, y: NDArray[np.int64], classes: int, steps: int = 60) -> tuple[Floats, Floats]:
-    """Multinomial logistic regression by L-BFGS: weight float32 [classes, hidden], bias float32 [classes]."""
+def fit_head(
+    pooled: Floats, y: NDArray[np.int64], classes: int, steps: int = 60, counts: Floats | None = None, penalty: float = PENALTY
+) -> tuple[Floats, Floats]:
+    """Multinomial logistic regression by L-BFGS: weight float32 [classes, hidden], bias float32 [classes].
+
+    ``counts``: how often each row counts, float32 [n]; None: once.
+    """
     mean, spread = pooled.mean(axis=0), pooled.std(axis=0) + 1e-6
+    often = torch.ones(len(y)) if counts is None else torch.from_numpy(counts)
     x, target = torch.from_numpy((pooled - mean) / spread), torch.from_numpy(y)
     weight, bias = torch.zeros(classes, x.shape[1], requires_grad=True), torch.zeros(classes, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=steps, history_size=20, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(x @ weight.T + bias, target) + PENALTY * weight.square().sum()
+        by_row = torch.nn.functional.cross_entropy(x @ weight.T + bias, target, reduction="none")
+        loss = (by_row * often).sum() / often.sum() + penalty * weight.square().sum()
         loss.backward()
         return loss
 

@@ -120,7 +120,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         choices=ordinary.PARTS,
         help="parts of --data that are read, of several each by itself too",
     )
-    p.add_argument("--least", type=float, default=LOWEST_ALARM, help="no threshold of --data is lower: a label group's cut, for instance")
+    p.add_argument("--least", type=float, default=LOWEST_ALARM, help="no threshold is lower: a label group's cut, for instance")
     p.add_argument("--share", type=float, default=1.0, help="share of a rate that the strings of --ordinary may have")
     p.add_argument("--group", metavar="COLUMN", help="of --ordinary: strings of a group that is left out hold the rate, too")
     where = p.add_mutually_exclusive_group(required=True)
@@ -143,8 +143,9 @@ def of_parts(args: argparse.Namespace, texts: Sequence[str], scores: NDArray[np.
 
 
 def of_files(args: argparse.Namespace, texts: Sequence[str], scores: NDArray[np.float64]) -> dict[str, float]:
-    """Thresholds of the strings of --ordinary, none lower than what groups left out ask for."""
+    """Thresholds of the strings of --ordinary, none lower than --least or than what groups left out ask for."""
     found, _ = thresholds(scores, args.share)
+    found = {rate: max(value, args.least) for rate, value in found.items()}
     grouped = grouped_strings(args.ordinary, args.group)
     if len(grouped):
         by_text = dict(zip(texts, scores, strict=True))
