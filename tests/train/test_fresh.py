@@ -13,7 +13,10 @@ pytest.importorskip("torch")
 pytest.importorskip("peft")
 pytest.importorskip("pandas")
 
-from tools.train import fresh
+import torch
+from torch import nn
+
+from tools.train import checkpoint, fresh
 from tools.train.subclasses import Plane, composed
 
 
@@ -47,3 +50,28 @@ def test_known_and_fresh_are_read_from_a_composed_head():
     specialist.label_subclasses = (0, 1)
     with pytest.raises(SystemExit, match=r"hostname-threat: known and fresh stand in groups of their own"):
         fresh.planes_of(specialist)
+
+
+def test_a_run_that_ended_goes_on_with_the_same_weights_and_optimizer(tmp_path):
+    def steps(parts, optimizer, count):
+        for _ in range(count):
+            optimizer.zero_grad()
+            sum((part - 1).square().sum() for part in parts).backward()
+            optimizer.step()
+
+    def made():
+        torch.manual_seed(3)
+        parts = nn.ParameterList([nn.Parameter(torch.randn(4, 2)), nn.Parameter(torch.randn(3))])
+        return parts, torch.optim.AdamW(parts, lr=0.1)
+
+    whole, optimizer = made()
+    assert checkpoint.resume(tmp_path, whole, [optimizer]) is None
+    steps(whole, optimizer, 2)
+    checkpoint.save(tmp_path, whole.state_dict(), [optimizer], {"step": 2})
+    steps(whole, optimizer, 3)
+    again, other = made()
+    assert checkpoint.resume(tmp_path, again, [other]) == {"step": 2, "state": "state-2.safetensors"}
+    steps(again, other, 3)
+    for one, two in zip(whole, again, strict=True):
+        assert torch.equal(one, two)
+    assert not [path for path in tmp_path.iterdir() if path.suffix not in (".json", ".safetensors")]

@@ -38,7 +38,7 @@ from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
 from edge_demist.format.screen import METADATA as SCREEN
 from edge_demist.train.fit import Cached
-from tools.train import mixtures, pools, warm
+from tools.train import checkpoint, mixtures, pools, warm
 from tools.train.data import TASKS, Rows, batches, read_table
 from tools.train.distil import written
 from tools.train.lora import cut_ranks, lora_config
@@ -247,18 +247,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return p.parse_args(argv)
 
 
-def resumed(file: Path, trained: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer) -> int:
-    """Take up what a round left; the number of rounds done."""
-    if not file.is_file():
-        return 0
-    state = torch.load(file)
-    with torch.no_grad():
-        for parameter, value in zip(trained, state["trained"], strict=True):
-            parameter.copy_(value)
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["rounds"])
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, round after round, and write the files."""
     args = parse(argv)
@@ -279,17 +267,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         for parameter in trained:
             parameter.requires_grad_(True)
         optimizer = torch.optim.AdamW(trained, lr=args.lr, weight_decay=0.01, betas=(0.9, 0.98))
-        file = args.work / "state.pt"
-        begin, part = resumed(file, trained, optimizer), None
+        held, part = nn.ParameterList(trained), None
+        begin = int((checkpoint.resume(args.work, held, [optimizer]) or {"step": 0})["step"])
         draw = Draw(args.data, bundle, args.task, list(specialist.labels), args.seed)
         for number in range(begin, begin if args.finish else args.rounds):
             if part is None or number % args.mine == 0:
                 now = served.under(warm.adapter_of(model, args.task)), weight_of(head, planes)[:, 1]
                 part = lesson(served, draw, planes, now, number // args.mine, args.against)
             loss = taught(net, model, head, part, args, number, optimizer)
-            state = {"rounds": number + 1, "trained": [p.detach() for p in trained], "optimizer": optimizer.state_dict()}
-            torch.save(state, args.work / "next.pt")
-            (args.work / "next.pt").rename(file)
+            checkpoint.save(args.work, held.state_dict(), [optimizer], {"step": number + 1})
             found = found_by(args, served.under(warm.adapter_of(model, args.task)), weight_of(head, planes)[:, 1])
             with (args.work / "log.jsonl").open("a") as log:
                 log.write(json.dumps({"round": number + 1, "rows": len(part.rows), "loss": loss, "found": found}) + "\n")
