@@ -571,3 +571,23 @@ def test_domain_heads_are_fitted_again_on_a_bundle(run, data, tmp_path):
     with EdgeDemist.load(run / "bundle") as before, EdgeDemist.load(tmp_path / "bundle") as after:
         labels = [[answer.label for answer in model.classify(texts, task="dga")] for model in (before, after)]
     assert labels[0] == labels[1]
+
+
+def test_a_detector_is_the_mean_of_several(run, data, tmp_path):
+    from edge_demist.format import safetensors
+    from tools.train import ood
+
+    def domain(name, *more):
+        given = ["--data", str(data), "--bundle", str(run / "bundle"), "--out", str(tmp_path / name), "--task", "dga", *more]
+        assert ood.main(given) == 0
+        tensors = safetensors.read(tmp_path / name / "dga.safetensors", copy=True)[1]
+        return np.concatenate([tensors[f"head.domain_{part}"].ravel() for part in ("weight", "ngram_weight", "bias")])
+
+    both, first, second = (
+        domain("both", "--runs", "2", "--rows", "50"),
+        domain("one", "--rows", "50"),
+        domain("two", "--rows", "50", "--seed", "2"),
+    )
+    np.testing.assert_allclose(both, (first + second) / 2, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(first, second)
+    assert json.loads((tmp_path / "both" / "dga.json").read_text())["command"] == {"task": "dga", "seed": "1", "rows": "50", "runs": "2"}

@@ -80,8 +80,13 @@ ROWS, SHARE, MADE_UP = 8000, 1500, 12_000
 """Rows of the table, of each kind of the corpus, and made up."""
 
 
-def texts(data: Path, task: Task, table: Sequence[str], seed: int, more: Sequence[str] = ()) -> tuple[list[str], list[str], list[str]]:
-    """Rows of the table, generated ones and ``more``; other strings of the task's kind; foreign ones. None is empty once normalized."""
+def texts(
+    data: Path, task: Task, table: Sequence[str], seed: int, more: Sequence[str] = (), most: int = ROWS
+) -> tuple[list[str], list[str], list[str]]:
+    """At most ``most`` rows of the table, generated ones and ``more``; other strings of the task's kind; foreign ones.
+
+    None is empty once normalized.
+    """
     rng = random.Random(f"{seed} {task.name} foreign")
 
     def drawn(kind: str, count: int, state: int) -> list[str]:
@@ -89,7 +94,7 @@ def texts(data: Path, task: Task, table: Sequence[str], seed: int, more: Sequenc
         column = column[column.str.len() >= 12] if kind in ("path", "payload") and kind not in KIN.get(task.name, ()) else column
         return list(column.sample(min(count, len(column)), random_state=state))
 
-    own = random.Random(seed).sample(list(table), min(ROWS, len(table)))
+    own = random.Random(seed).sample(list(table), min(most, len(table)))
     own += [row[0] for name in MADE[task.name] for row in GENERATORS[name](rng, SHARE)]
     own += random.Random(seed).sample(list(more), min(ROWS // 2, len(more)))
     kin = [text for kind in KIN.get(task.name, ()) for text in drawn(kind, 2 * SHARE, 3)]
@@ -160,13 +165,17 @@ class Served:
 
 
 def again(
-    model: EdgeDemist, data: Path, task: Task, seed: int, more: Sequence[str] = ()
+    model: EdgeDemist, data: Path, task: Task, seed: int, more: Sequence[str] = (), most: int = ROWS, runs: int = 1
 ) -> tuple[dict[str, Floats], dict[str, Any], dict[str, Any]]:
-    """A task's new domain tensors, the calibration that follows, and what both heads refuse."""
+    """A task's new domain tensors, the mean of ``runs`` detectors, the calibration that follows, and what they refuse."""
     specialist = model.specialist(task.name)
-    served = Served(model, specialist)
-    own, kin, strange = (served(part) for part in texts(data, task, list(read_table(data, task.name, "train")["text"]), seed, more))
-    head = calibration.fit_domain(own, strange, kin)
+    served, table = Served(model, specialist), list(read_table(data, task.name, "train")["text"])
+    heads = []
+    for number in range(seed, seed + runs):
+        own, kin, strange = (served(part) for part in texts(data, task, table, number, more, most))
+        heads.append(calibration.fit_domain(own, strange, kin))
+    weight, gram_weight = (np.stack([getattr(head, name) for head in heads]).mean(axis=0) for name in ("weight", "ngram_weight"))
+    head = calibration.Domain(weight, gram_weight, float(np.mean([head.bias for head in heads])))
     dev = read_table(data, task.name, "dev")
     pooled, grams = served(list(dev["text"]))
     weight, bias = plain_head(specialist)
@@ -229,6 +238,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument(
         "--own", type=Path, nargs="*", default=[], metavar="FILE", help="ordinary strings of the kind beside the table (text, source)"
     )
+    p.add_argument("--rows", type=int, default=ROWS, metavar="N", help="rows of the table at most")
+    p.add_argument("--runs", type=int, default=1, metavar="N", help="detectors on other draws of which the mean is taken")
     p.add_argument(
         "--refuse", type=float, metavar="SHARE", help="fit nothing: raise the bias until at most so many of the table are refused"
     )
@@ -244,12 +255,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 safetensors.write(args.out / f"{task.name}.safetensors", new, metadata)
                 sys.stderr.write(f"{task.name}: refused {shares}\n")
                 continue
-            tensors, result, refused = again(model, args.data, task, args.seed, ordinary_of(args.own))
+            tensors, result, refused = again(model, args.data, task, args.seed, ordinary_of(args.own), args.rows, args.runs)
             metadata |= {"temperature": repr(result["temperature"]), "thresholds": json.dumps(result["thresholds"], sort_keys=True)}
             new = {name: tensors.get(name.removeprefix("head."), tensor) for name, tensor in old.items()}
             safetensors.write(args.out / f"{task.name}.safetensors", new, metadata)
             record = {
-                "command": {"task": task.name, "seed": str(args.seed)}, "bundle": model.bundle_id, "refused": refused, "dev": result,
+                "command": {"task": task.name, "seed": str(args.seed), "rows": str(args.rows), "runs": str(args.runs)},
+                "bundle": model.bundle_id, "refused": refused, "dev": result,
                 "data_sha256": {split: sha256_file(args.data / "tasks" / task.name / f"{split}.parquet") for split in ("train", "dev")},
             }  # fmt: skip
             (args.out / f"{task.name}.json").write_text(json.dumps(record, indent=1) + "\n")
