@@ -16,7 +16,7 @@ from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
 from edge_demist.format.specialist import read_specialist
 from tools.synth import bare_words
-from tools.train import label_plane, refit
+from tools.train import label_plane, labels, refit
 from tools.train.kept import Kept
 
 TASK = "url-phishing"
@@ -36,7 +36,7 @@ def shipped():
 def test_alarms_stay_and_labels_follow_the_table(shipped, tmp_path, monkeypatch, capsys):
     before = shipped.specialist(TASK)
     turned = [(text, {"legit": "malicious", "malicious": "legit"}[label]) for text, label in TABLE]
-    monkeypatch.setattr(label_plane, "read_table", lambda *_: pd.DataFrame(turned, columns=["text", "label"]))
+    monkeypatch.setattr(labels, "read_table", lambda *_: pd.DataFrame(turned, columns=["text", "label"]))
     given = ["--data", str(tmp_path), "--task", TASK, "--share", "1", "--out", str(tmp_path / "out")]
     monkeypatch.setattr(
         label_plane, "rows_of", lambda *_: pd.DataFrame([(*row, 1.0) for row in turned], columns=["text", "label", "count"])

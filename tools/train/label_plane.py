@@ -27,14 +27,13 @@ from numpy.typing import NDArray
 
 from edge_demist import EdgeDemist
 from edge_demist.format import safetensors
-from edge_demist.format.specialist import read_specialist
 from tools.synth import GENERATORS, evasion
 from tools.synth.words import word
 from tools.train import payload_rows, quiet
 from tools.train.data import TASKS, read_table
 from tools.train.kept import Kept
 from tools.train.label_columns import COUNTS, everyday
-from tools.train.labels import APART, calibrated, composed, label_columns, named_count
+from tools.train.labels import composed, label_columns, named_count, write
 from tools.train.quiet_table import SHORT, runs
 from tools.train.refit import fit_head
 
@@ -157,19 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         columns, kept = label_columns(specialist), Kept(model, specialist, args.task, args.features)
         rows = rows_of(args, model)
         mixed(columns, learned(specialist, kept, rows), args.share, args.shift, specialist.positive)
-        metadata, tensors = composed(specialist, columns, file, specialist.label_below)
-        args.out.mkdir(parents=True, exist_ok=True)
-        path = args.out / f"{args.task}.safetensors"
-        safetensors.write(path, tensors, metadata)
-        made = read_specialist(model.bundle, path, args.task)
-        dev = read_table(args.data, args.task, "dev")
-        truth = np.array([made.labels.index(name) if name in made.labels else -1 for name in dev["label"]], np.int64)
-        accuracy, said = calibrated(made, kept.joined(list(dev["text"])), truth)
-    if said["apart"] > APART:
-        path.unlink()
-        raise SystemExit(f"largest logits of the groups are {said['apart']} apart, over {APART}")
-    thresholds = {**json.loads(metadata["thresholds"]), "accuracy": accuracy}
-    safetensors.write(path, tensors, {**metadata, "thresholds": json.dumps(thresholds, sort_keys=True)})
+        said = write(model, args.data, args.out, specialist, composed(specialist, columns, file, specialist.label_below))
     sys.stdout.write(json.dumps({"task": args.task, "rows": len(rows), **said}) + "\n")
     return 0
 

@@ -210,6 +210,28 @@ def calibrated(specialist: Specialist, x: Floats, truth: NDArray[np.int64]) -> t
     }
 
 
+def write(model: EdgeDemist, data: Path, out: Path, alarms: Specialist, made: tuple[dict[str, str], Tensors]) -> dict[str, float]:
+    """Calibrate a composed file on dev and write it; what dev says.
+
+    Raises:
+        SystemExit: the groups' logits are further apart than the kernels' one softmax holds; nothing is left behind.
+    """
+    metadata, tensors = made
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{alarms.task}.safetensors"
+    safetensors.write(path, tensors, metadata)
+    specialist, dev = read_specialist(model.bundle, path, alarms.task), read_table(data, alarms.task, "dev")
+    x = Kept(model, specialist, alarms.task, None).joined(list(dev["text"]))
+    truth = np.array([specialist.labels.index(name) if name in specialist.labels else -1 for name in dev["label"]], np.int64)
+    accuracy, said = calibrated(specialist, x, truth)
+    if said["apart"] > APART:
+        path.unlink()
+        raise SystemExit(f"largest logits of the groups are {said['apart']} apart, over {APART}")
+    thresholds = {**json.loads(metadata["thresholds"]), "accuracy": accuracy}
+    safetensors.write(path, tensors, {**metadata, "thresholds": json.dumps(thresholds, sort_keys=True)})
+    return said
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Command line."""
     raw = argparse.RawDescriptionHelpFormatter
@@ -253,20 +275,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.own:
             args.ngrams = file[0].get("ngrams")
             columns.add(*own_columns(args, model.bundle, alarms.labels, file[1]), len(labels.weight), args.own)
-        metadata, tensors = composed(alarms, columns, file, args.below or alarms.thresholds["fpr"][RATE])
-        args.out.mkdir(parents=True, exist_ok=True)
-        path = args.out / f"{args.task}.safetensors"
-        safetensors.write(path, tensors, metadata)
-        made = read_specialist(model.bundle, path, args.task)
-        dev = read_table(args.data, args.task, "dev")
-        x = Kept(model, made, args.task, None).joined(list(dev["text"]))
-        truth = np.array([made.labels.index(name) if name in made.labels else -1 for name in dev["label"]], np.int64)
-        accuracy, said = calibrated(made, x, truth)
-    if said["apart"] > APART:
-        path.unlink()
-        raise SystemExit(f"largest logits of the groups are {said['apart']} apart, over {APART}")
-    thresholds = {**json.loads(metadata["thresholds"]), "accuracy": accuracy}
-    safetensors.write(path, tensors, {**metadata, "thresholds": json.dumps(thresholds, sort_keys=True)})
+        said = write(model, args.data, args.out, alarms, composed(alarms, columns, file, args.below or alarms.thresholds["fpr"][RATE]))
     sys.stdout.write(json.dumps({"task": args.task, "columns": len(columns.owners), **said}) + "\n")
     return 0
 
